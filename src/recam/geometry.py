@@ -1,0 +1,191 @@
+"""Cameras and rigid motions. Axes are OpenCV's; see docs/conventions.md.
+
+Transforms are named ``a_from_b``: ``a_from_c = a_from_b @ b_from_c``. All functions broadcast over
+leading dimensions and keep the dtype they are given.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from recam.types import Cameras
+
+
+def skew(v: Tensor) -> Tensor:
+    """[..., 3] -> [..., 3, 3] with skew(v) @ u = v × u."""
+    x, y, z = v.unbind(-1)
+    zero = torch.zeros_like(x)
+    rows = [zero, -z, y, z, zero, -x, -y, x, zero]
+    return torch.stack(rows, -1).reshape(*v.shape[:-1], 3, 3)
+
+
+def so3_exp(rotvec: Tensor) -> Tensor:
+    """Rotation matrices [..., 3, 3] from rotation vectors [..., 3] (radians; Rodrigues)."""
+    angle2 = (rotvec * rotvec).sum(-1)[..., None, None]
+    small = angle2 < 1e-8
+    safe = torch.where(small, torch.ones_like(angle2), angle2)
+    angle = safe.sqrt()
+    a = torch.where(small, 1 - angle2 / 6, torch.sin(angle) / angle)
+    b = torch.where(small, 0.5 - angle2 / 24, (1 - torch.cos(angle)) / safe)
+    k = skew(rotvec)
+    eye = torch.eye(3, dtype=rotvec.dtype, device=rotvec.device)
+    return eye + a * k + b * (k @ k)
+
+
+def so3_log(rotation: Tensor) -> Tensor:
+    """Rotation vectors [..., 3] (radians, length ≤ π) of rotation matrices [..., 3, 3]."""
+    return quaternion_to_rotvec(quaternion_from_rotation(rotation))
+
+
+def quaternion_from_rotation(rotation: Tensor) -> Tensor:
+    """Unit quaternions [..., 4] as (w, x, y, z), w ≥ 0, of rotation matrices [..., 3, 3]."""
+    r = rotation
+    d0, d1, d2 = r[..., 0, 0], r[..., 1, 1], r[..., 2, 2]
+    # Four expressions, each well conditioned where its own leading term is the largest.
+    lead = torch.stack([1 + d0 + d1 + d2, 1 + d0 - d1 - d2, 1 - d0 + d1 - d2, 1 - d0 - d1 + d2], -1)
+    a, b, c = r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0], r[..., 1, 0] - r[..., 0, 1]
+    p, q, s = r[..., 1, 0] + r[..., 0, 1], r[..., 0, 2] + r[..., 2, 0], r[..., 2, 1] + r[..., 1, 2]
+    rows = torch.stack(
+        [
+            torch.stack([lead[..., 0], a, b, c], -1),
+            torch.stack([a, lead[..., 1], p, q], -1),
+            torch.stack([b, p, lead[..., 2], s], -1),
+            torch.stack([c, q, s, lead[..., 3]], -1),
+        ],
+        -2,
+    )
+    best = lead.argmax(-1)[..., None, None].expand(*lead.shape[:-1], 1, 4)
+    quaternion = rows.gather(-2, best)[..., 0, :]
+    quaternion = quaternion / quaternion.norm(dim=-1, keepdim=True)
+    return torch.where(quaternion[..., :1] < 0, -quaternion, quaternion)
+
+
+def rotation_from_quaternion(quaternion: Tensor) -> Tensor:
+    """Rotation matrices [..., 3, 3] of quaternions [..., 4] (w, x, y, z), of any nonzero length."""
+    w, x, y, z = (quaternion / quaternion.norm(dim=-1, keepdim=True)).unbind(-1)
+    rows = [
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    ]  # fmt: skip
+    return torch.stack(rows, -1).reshape(*quaternion.shape[:-1], 3, 3)
+
+
+def quaternion_to_rotvec(quaternion: Tensor) -> Tensor:
+    """Rotation vectors [..., 3] of unit quaternions [..., 4] (w, x, y, z) with w ≥ 0."""
+    w, v = quaternion[..., :1], quaternion[..., 1:]
+    s = v.norm(dim=-1, keepdim=True)
+    small = s < 1e-8
+    factor = 2 * torch.atan2(s, w) / torch.where(small, torch.ones_like(s), s)
+    return v * torch.where(small, 2 / w.clamp(min=0.5), factor)
+
+
+def se3(rotation: Tensor, translation: Tensor) -> Tensor:
+    """Rigid transforms [..., 4, 4] from rotations [..., 3, 3] and translations [..., 3]."""
+    out = torch.zeros(*translation.shape[:-1], 4, 4, dtype=rotation.dtype, device=rotation.device)
+    out[..., :3, :3] = rotation
+    out[..., :3, 3] = translation
+    out[..., 3, 3] = 1
+    return out
+
+
+def se3_inverse(transform: Tensor) -> Tensor:
+    """Inverse of rigid transforms [..., 4, 4]."""
+    rotation = transform[..., :3, :3].transpose(-1, -2)
+    return se3(rotation, -(rotation @ transform[..., :3, 3:])[..., 0])
+
+
+def transform_points(transform: Tensor, points: Tensor) -> Tensor:
+    """Apply [..., 4, 4] to points [..., k, 3]."""
+    return points @ transform[..., :3, :3].transpose(-1, -2) + transform[..., None, :3, 3]
+
+
+def rotation_angle_deg(a: Tensor, b: Tensor) -> Tensor:
+    """Angle in degrees between rotations [..., 3, 3]."""
+    return torch.rad2deg(so3_log(a.transpose(-1, -2) @ b).norm(dim=-1))
+
+
+def intrinsics_from_fov(fov_x_deg: float, height: int, width: int) -> Tensor:
+    """float64 [3, 3]: square pixels, centred principal point, horizontal field of view."""
+    focal = 0.5 * width / math.tan(math.radians(fov_x_deg) / 2)
+    rows = [[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def fov_x_deg(cameras: Cameras) -> Tensor:
+    """Horizontal field of view [n] in degrees, from the focal length and the width."""
+    return torch.rad2deg(2 * torch.atan(0.5 * cameras.width / cameras.intrinsics[:, 0, 0]))
+
+
+def look_at(eye: Tensor, target: Tensor, up: Tensor) -> Tensor:
+    """cam_from_world [4, 4] of a camera at ``eye`` [3] that looks at ``target`` [3].
+
+    ``up`` [3] is the world direction that shall point up in the image (in an OpenCV world, −y).
+    """
+    forward = torch.nn.functional.normalize(target - eye, dim=-1)
+    right = torch.linalg.cross(forward, up)
+    if float(right.norm()) < 1e-9:
+        raise ValueError("look_at: the viewing direction is parallel to up; choose another up")
+    right = torch.nn.functional.normalize(right, dim=-1)
+    rotation = torch.stack([right, torch.linalg.cross(forward, right), forward])
+    return se3(rotation, -rotation @ eye)
+
+
+def pixel_centers(height: int, width: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """uv_px [h, w, 2]: x and y of every pixel's centre (the first is at 0.5, 0.5)."""
+    y = torch.arange(height, dtype=dtype) + 0.5
+    x = torch.arange(width, dtype=dtype) + 0.5
+    return torch.stack([x.expand(height, width), y[:, None].expand(height, width)], -1)
+
+
+def project(points_world: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
+    """Project points [n, k, 3] (or [k, 3] into each camera) into n cameras.
+
+    Returns uv_px [n, k, 2] and z-depth [n, k]. Points with depth ≤ 0 are behind the camera; their
+    uv_px mean nothing.
+    """
+    dtype = points_world.dtype
+    points_cam = transform_points(cameras.cam_from_world.to(dtype), points_world)
+    depth = points_cam[..., 2]
+    uvw = points_cam @ cameras.intrinsics.to(dtype).transpose(-1, -2)
+    tiny = torch.full_like(depth, 1e-12)
+    safe = torch.where(depth.abs() < 1e-12, tiny, depth)
+    return uvw[..., :2] / safe[..., None], depth
+
+
+def unproject(depth: Tensor, cameras: Cameras) -> Tensor:
+    """World points [n, h, w, 3] of z-depth maps [n, h, w] seen by n cameras of that size."""
+    n, h, w = depth.shape
+    if (h, w) != (cameras.height, cameras.width):
+        raise ValueError(
+            f"depth is {h}×{w} but the cameras are {cameras.height}×{cameras.width}; "
+            "use cameras.resized(h, w) first"
+        )
+    uv_px = pixel_centers(h, w, depth.dtype)
+    ones = torch.ones(h, w, 1, dtype=depth.dtype)
+    inverse_k = torch.linalg.inv(cameras.intrinsics).to(depth.dtype)
+    rays = torch.cat([uv_px, ones], -1).reshape(1, h * w, 3) @ inverse_k.transpose(-1, -2)
+    points_cam = rays * depth.reshape(n, h * w, 1)
+    world_from_cam = cameras.world_from_cam.to(depth.dtype)
+    return transform_points(world_from_cam, points_cam).reshape(n, h, w, 3)
+
+
+def align_similarity(source: Tensor, target: Tensor) -> tuple[float, Tensor, Tensor]:
+    """Scale s, rotation R [3, 3] and translation t [3] minimising |s·R·source + t − target|².
+
+    source, target: [k, 3]. Source: Umeyama 1991. With k < 3 or all points alike the rotation is
+    not determined and some minimiser is returned.
+    """
+    mean_s, mean_t = source.mean(0), target.mean(0)
+    cs, ct = source - mean_s, target - mean_t
+    u, singular, vh = torch.linalg.svd(ct.T @ cs)
+    sign = torch.ones_like(singular)
+    if torch.linalg.det(u) * torch.linalg.det(vh) < 0:
+        sign[-1] = -1
+    rotation = u @ torch.diag(sign) @ vh
+    variance = (cs * cs).sum()
+    scale = float((singular * sign).sum() / variance) if float(variance) > 1e-18 else 1.0
+    return scale, rotation, mean_t - scale * rotation @ mean_s
