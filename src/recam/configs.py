@@ -66,7 +66,7 @@ class ReconstructConfig:
     fov: float | None = None
     """Horizontal field of view of the source in degrees, if known."""
     depth: str | None = None
-    """Depth of the source: a MegaSAM npz, CogNVS or ViPE folder, a folder of PNG/EXR/npy, or npz."""
+    """Depth of the source: MegaSAM npz, CogNVS or ViPE folder, npz, or a folder of PNG/EXR/npy."""
     masks: str | None = None
     """Folder or video of masks, white = moving; used instead of found."""
 
