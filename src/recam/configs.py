@@ -48,7 +48,7 @@ class PathConfig:
     """static: hold this frame's camera. freeze: the frame whose moment is frozen."""
     file_format: CameraFormat = "auto"
     """Convention of a path file; auto recognises those that name themselves."""
-    seed: int = 0
+    shake_seed: int = 0
     """Of the handheld shake."""
 
 
@@ -97,18 +97,25 @@ class CompleteConfig:
 
 
 @dataclass(frozen=True)
-class ReshootConfig:
-    """A whole run: reconstruct, render, complete."""
+class InputConfig:
+    """Which part of the video is used, and at what size."""
 
-    path: PathConfig = field(default_factory=PathConfig)
-    reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)
-    render: RenderConfig = field(default_factory=RenderConfig)
-    complete: CompleteConfig = field(default_factory=CompleteConfig)
     start: int = 0
-    """First source frame used."""
+    """First source frame."""
     num_frames: int | None = None
-    """How many source frames are used; default all."""
+    """How many frames; default all."""
     stride: int = 1
     """Use every stride-th frame."""
     max_side: int | None = None
     """Scale the video down to this longer side before anything else; default: its own size."""
+
+
+@dataclass(frozen=True)
+class ReshootConfig:
+    """A whole run: read, reconstruct, render along a path, complete."""
+
+    input: InputConfig = field(default_factory=InputConfig)
+    reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)
+    path: PathConfig = field(default_factory=PathConfig)
+    render: RenderConfig = field(default_factory=RenderConfig)
+    complete: CompleteConfig = field(default_factory=CompleteConfig)

@@ -1,0 +1,215 @@
+"""The ``recam`` command. Every command is a dataclass whose fields are its options.
+
+Only the standard library and tyro are imported here; the stages are imported by the command that
+needs them, so that ``recam --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from recam.configs import (
+    CompleteConfig,
+    InputConfig,
+    PathConfig,
+    ReconstructConfig,
+    RenderConfig,
+    ReshootConfig,
+)
+
+SceneFormat = Literal["ply", "colmap", "nerfstudio", "megasam"]
+Out = Annotated[Path | None, arg(aliases=["-o"])]
+
+
+@dataclass(frozen=True)
+class Common:
+    """What every command takes."""
+
+    quiet: bool = False
+    """Show no progress."""
+
+
+@dataclass(frozen=True)
+class Reshoot(Common):
+    """Give the video that another camera would have seen."""
+
+    video: Positional[Path] = field(kw_only=False, default=tyro.MISSING)
+    """Video file, folder of images, or a folder that `recam reconstruct` wrote."""
+    config: ReshootConfig = field(default_factory=ReshootConfig)
+    out: Out = None
+    """Folder for the result; default: one named after the video and the path, here."""
+
+    def run(self) -> None:
+        from recam.apps import commands
+
+        commands.reshoot(self.video, self.config, self.out, self.quiet)
+
+
+@dataclass(frozen=True)
+class Reconstruct(Common):
+    """Work out cameras, depth and moving areas of a video."""
+
+    video: Positional[Path] = tyro.MISSING
+    """Video file or folder of images."""
+    input: InputConfig = field(default_factory=InputConfig)
+    reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)
+    out: Out = None
+    """Folder for the scene; default: one named after the video, here."""
+    export: SceneFormat | None = None
+    """Also write the scene in another program's format, into the same folder."""
+
+    def run(self) -> None:
+        from recam.apps import commands
+
+        commands.reconstruct(
+            self.video, self.input, self.reconstruct, self.out, self.export, self.quiet
+        )
+
+
+@dataclass(frozen=True)
+class Render(Common):
+    """Show only what the new camera can see of the source: no completion."""
+
+    video: Positional[Path] = tyro.MISSING
+    """Video file, folder of images, or a folder that `recam reconstruct` wrote."""
+    input: InputConfig = field(default_factory=InputConfig)
+    reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)
+    path: PathConfig = field(default_factory=PathConfig)
+    render: RenderConfig = field(default_factory=RenderConfig)
+    out: Out = None
+    """Folder for render.mp4, known.mp4, depth.npz and cameras.json."""
+
+    def run(self) -> None:
+        from recam.apps import commands
+
+        config = ReshootConfig(
+            self.input,
+            self.reconstruct,
+            self.path,
+            self.render,
+            CompleteConfig(model="none"),
+        )
+        commands.render(self.video, config, self.out, self.quiet)
+
+
+@dataclass(frozen=True)
+class Complete(Common):
+    """Fill what is missing in any video."""
+
+    video: Positional[Path] = tyro.MISSING
+    """Video file, image, or folder of images."""
+    known: Path = tyro.MISSING
+    """Video, image, or folder of images of the same size: white = known, black = to fill."""
+    out: Annotated[Path, arg(aliases=["-o"])] = tyro.MISSING
+    """A video file (.mp4, .gif, .webp) or a folder for PNG images."""
+    input: InputConfig = field(default_factory=InputConfig)
+    complete: CompleteConfig = field(default_factory=CompleteConfig)
+
+    def run(self) -> None:
+        from recam.apps import commands
+
+        commands.complete(
+            self.video, self.known, self.out, self.input, self.complete, self.quiet
+        )
+
+
+@dataclass(frozen=True)
+class Paths(Common):
+    """Draw a camera path over the scene, and write its cameras, before anything is made."""
+
+    video: Positional[Path] = tyro.MISSING
+    """Video file, folder of images, or a folder that `recam reconstruct` wrote."""
+    input: InputConfig = field(default_factory=InputConfig)
+    reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)
+    path: PathConfig = field(default_factory=PathConfig)
+    out: Out = None
+    """PNG to draw into; default: one named after the video and the path, here."""
+    cameras_out: Path | None = None
+    """Also write the path's cameras to this file or folder."""
+    cameras_out_format: str = "recam"
+    """Format of --cameras-out: recam, nerfstudio, camera-path, colmap, re10k, tum, …"""
+
+    def run(self) -> None:
+        from recam.apps import commands
+
+        commands.paths(self)
+
+
+@dataclass(frozen=True)
+class Demo(Common):
+    """Reshoot a sample clip that recam makes itself, and say how close to the truth it is."""
+
+    video: Path | None = None
+    """Use this video instead (there is no truth to compare with, then)."""
+    path: PathConfig = field(default_factory=PathConfig)
+    out: Annotated[Path, arg(aliases=["-o"])] = Path("recam-demo")
+    """Folder for the result."""
+
+    def run(self) -> None:
+        from recam.apps import demo
+
+        demo.run(self.video, self.path, self.out, self.quiet)
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say what is installed, which device and weights are used, and what is missing for what."""
+
+    def run(self) -> None:
+        from recam.apps import doctor
+
+        doctor.run()
+
+
+COMMANDS = {
+    "reshoot": Reshoot,
+    "reconstruct": Reconstruct,
+    "render": Render,
+    "complete": Complete,
+    "paths": Paths,
+    "demo": Demo,
+    "doctor": Doctor,
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one command; what the user can fix ends in one line and exit status 1."""
+    commands = {name: OmitArgPrefixes[command] for name, command in COMMANDS.items()}
+    command = tyro.extras.subcommand_cli_from_dict(
+        commands, prog="recam", description="Move the camera after the shot.", args=argv
+    )
+    try:
+        command.run()
+    except KeyboardInterrupt:
+        sys.exit("recam: stopped; finished stages are kept, run the same command to go on")
+    except BrokenPipeError:
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("RECAM_DEBUG"):
+            raise
+        sys.exit(f"recam: {_one_line(error)}")
+
+
+def _one_line(error: Exception) -> str:
+    """What went wrong, for a person; a fault of recam's own says how to see all of it."""
+    from recam.types import RecamError
+
+    text = " ".join(str(error).split())
+    if isinstance(error, RecamError | ValueError):
+        return text
+    if isinstance(error, MemoryError):
+        return "not enough memory; use --max-side or --num-frames to make the input smaller"
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else text
+    return f"internal error: {type(error).__name__}: {text} (RECAM_DEBUG=1 shows where)"
+
+
+if __name__ == "__main__":
+    main()

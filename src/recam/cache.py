@@ -1,0 +1,40 @@
+"""What was worked out once, found again by the content of what it was worked out from."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def cache_folder() -> Path:
+    """Where scenes and adapters are kept: $RECAM_CACHE, else the user's cache folder."""
+    if folder := os.environ.get("RECAM_CACHE"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recam"
+
+
+def folder_bytes(folder: Path) -> int:
+    """Size of all files below a folder; 0 when there is none."""
+    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+
+
+def content_hash(*parts: Any) -> str:
+    """sha256 (hex) over parts: an existing Path by its bytes (a folder by its files' names and
+    bytes), a dataclass by its fields, anything else by its JSON."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Path):
+            for path in [part] if part.is_file() else sorted(part.rglob("*")):
+                if path.is_file():
+                    digest.update(path.relative_to(part).as_posix().encode())
+                    with path.open("rb") as file:
+                        digest.update(hashlib.file_digest(file, "sha256").digest())
+        else:
+            fields = dataclasses.asdict(part) if dataclasses.is_dataclass(part) else part  # type: ignore[arg-type]
+            digest.update(json.dumps(fields, sort_keys=True).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
