@@ -1,0 +1,93 @@
+"""What a network must offer to complete videos; everything else is plain functions over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is known of b videos of t frames, for backbones that look at it.
+
+    evidence: float [b, t, 3, h, w] in [-1, 1], 0 where nothing is known.
+    known: float [b, t, 1, h, w] in [0, 1]; between, evidence that is not to be trusted wholly.
+    fills: float [b, k, t, 3, h, w] in [-1, 1], k classical fills, the best one first.
+    """
+
+    evidence: Tensor
+    known: Tensor
+    fills: Tensor
+
+    def __post_init__(self) -> None:
+        b, t, c, h, w = self.evidence.shape
+        fits = (b, self.fills.shape[1], t, 3, h, w)
+        if c != 3 or self.known.shape != (b, t, 1, h, w) or self.fills.shape != fits:
+            raise ValueError(
+                f"Condition of evidence {list(self.evidence.shape)}, known "
+                f"{list(self.known.shape)}, fills {list(self.fills.shape)}; expected "
+                "[b, t, 3, h, w], [b, t, 1, h, w] and [b, k, t, 3, h, w]"
+            )
+
+    def to(self, device: torch.device) -> Condition:
+        return Condition(*(a.to(device) for a in (self.evidence, self.known, self.fills)))
+
+    def doubted(self, trust: float = 0.5) -> Condition:
+        """The same with evidence that may be wrong: known is scaled by ``trust``."""
+        return replace(self, known=self.known * trust)
+
+
+def join(conditions: list[Condition]) -> Condition:
+    """Conditions of the same size as one batch."""
+    return Condition(
+        torch.cat([c.evidence for c in conditions]),
+        torch.cat([c.known for c in conditions]),
+        torch.cat([c.fills for c in conditions]),
+    )
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """A video denoiser in a latent space of its own.
+
+    per_token_noise: whether ``denoise`` takes a sigma that differs between tokens.
+    """
+
+    per_token_noise: bool
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Latent [b, t', c, h', w'] of frames [b, t, 3, h, w] in [-1, 1]."""
+        ...
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Frames [b, t, 3, h, w] in [-1, 1] of a latent."""
+        ...
+
+    def token_levels(self, known: Tensor) -> Tensor:
+        """Known share [b, t, h, w] of every token, from known [b, t, 1, h, w] of its pixels.
+
+        A token counts as evidence only where it is 1.
+        """
+        ...
+
+    def denoise(self, x: Tensor, sigma: Tensor, condition: Condition | None) -> Tensor:
+        """Estimate of the clean latent, shaped as x.
+
+        x: noisy latent [b, t', c, h', w']. sigma: [b, t, h, w], one level in [0, 1] per token; a
+        token at 0 is evidence and comes back as it was. Raises ValueError when the backbone cannot
+        take different levels and sigma has them.
+        """
+        ...
+
+
+def require_uniform(sigma: Tensor) -> None:
+    """Raise ValueError when any sample of sigma [b, t, h, w] has more than one level."""
+    flat = sigma.flatten(1)
+    if bool((flat != flat[:, :1]).any()):
+        raise ValueError(
+            "this backbone takes one noise level per sample, but sigma differs between tokens; "
+            "sample with evidence as channels (conditioning 'concat') and no clean tokens"
+        )
