@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 PathPreset = Literal[
-    "static", "orbit", "arc", "dolly", "truck", "pedestal", "pan", "tilt", "roll", "zoom",
+    "static", "stabilise", "orbit", "arc", "dolly", "truck", "pedestal", "pan", "tilt", "roll", "zoom",
     "dolly-zoom", "spiral", "handheld", "freeze",
 ]  # fmt: skip
 Speed = Literal["linear", "ease", "ease-in", "ease-out", "there-and-back"]
 CameraFormat = Literal[
     "auto", "recam", "cognvs", "trajectorycrafter", "viewcrafter", "nerfstudio", "camera-path",
-    "colmap", "re10k", "recammaster", "gen3c", "megasam", "vipe", "tum", "keyframes",
+    "colmap", "re10k", "recammaster", "gen3c", "megasam", "vipe", "vista4d", "tum", "llff", "7scenes",
+    "keyframes",
 ]  # fmt: skip
 CameraMotion = Literal["auto", "static", "rotating", "moving"]
 CompletionModel = Literal["propagate", "none"]
@@ -80,8 +81,12 @@ class RenderConfig:
     num_static_frames: int = 12
     """How many source frames are merged into the static points at most."""
     edge_threshold: float = 0.05
-    """Relative depth step between neighbours beyond which a point counts as on an edge and is
-    left out."""
+    """Relative depth step between neighbours beyond which a surface is torn there."""
+    edge_margin: int = 1
+    """Pixels behind a depth edge, of mixed colour, that are left out where a hole opens beside
+    them."""
+    max_stretch: float = 4.0
+    """How many times its size a slanted pixel may grow before it no longer counts as observed."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,134 @@ class CompleteConfig:
     window: int = 48
     """Frames completed together; longer videos go by overlapping windows."""
     overlap: int = 8
+    seed: int = 0
+
+
+Conditioning = Literal["clean-tokens", "concat", "both"]
+Fill = Literal["pull-push", "propagate", "past", "future"]
+MaskSource = Literal[
+    "reprojected", "random-2d", "first-frame", "endpoints", "tracks", "border", "everything",
+    "identity",
+]  # fmt: skip
+Sampler = Literal["anchored", "stochastic"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The masked video transformer. Stored with its weights."""
+
+    patch: int = 16
+    """Side of a token in pixels; 8, 16 or 32."""
+    hidden: int = 384
+    heads: int = 6
+    blocks: int = 12
+    """Cycling through attention within a frame, along time, and to anchor frames."""
+    stem: int = 48
+    """Channels at a quarter of the resolution, before and after the transformer."""
+    num_anchors: int = 8
+    """Frames that every token may attend to in full; the cost is linear in the video's length."""
+    conditioning: Conditioning = "both"
+    """How evidence enters: as clean tokens, as channels beside the noisy ones, or both."""
+    fills: tuple[Fill, ...] = ("pull-push", "past", "future")
+    """Full-resolution fills to start from; the first is the untrained model's output."""
+    residual_std: float = 0.25
+    """Expected distance of the truth from the first fill, in units where frames span [-1, 1]."""
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """From noise to a completed video."""
+
+    sampler: Sampler = "anchored"
+    """anchored: evidence stays clean throughout. stochastic: evidence is clean early, then
+    re-noised and denoised jointly with the rest, which corrects broken warps."""
+    steps: int = 1
+    """Network passes; 1 gives the mean of what could be there, more give detail."""
+    threshold: float = 0.4
+    """stochastic: the noise level in (0, 1) from which evidence is denoised too."""
+    eta: float = 0.0
+    """Fresh noise per step: 0 = none (DDIM), 1 = as much as keeps the distribution (DDPM)."""
+    max_side: int = 512
+    """Longer side that the network works at; larger videos get its correction upsampled."""
+    window: int = 48
+    """Frames completed together."""
+    overlap: int = 8
+    """Finished frames that enter the next window as evidence."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What one training step asks of the network."""
+
+    masks: tuple[MaskSource, ...] = (
+        "reprojected", "reprojected", "reprojected", "random-2d", "tracks", "border",
+        "first-frame", "endpoints", "everything", "identity",
+    )  # fmt: skip
+    """Mask sources, drawn with equal chance; repeat one to draw it more often."""
+    degrade: float = 0.5
+    """Chance that a sample's evidence is degraded as warps degrade it."""
+    drop_condition: float = 0.1
+    """Chance that a sample's evidence channels and fills are withheld."""
+    pure_noise: float = 0.4
+    """Chance that a sample's holes are at the highest noise level, where sampling starts."""
+    own_levels: float = 0.3
+    """Chance that every token of a sample has a noise level of its own."""
+    hole_weight: float = 4.0
+    """Weight of unknown pixels against known ones in tokens that are denoised."""
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Training the masked video transformer."""
+
+    out: str = "pretrain"
+    """Folder of checkpoints, curves and weights; run again to resume."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    videos: str | None = None
+    """Folder of videos to learn from beside the scenes made on the fly."""
+    synthetic_share: float = 0.5
+    """With videos: share of samples that are synthetic."""
+    steps: int = 2000
+    batch: int = 4
+    """Clips a step and device."""
+    num_frames: int = 8
+    height: int = 128
+    width: int = 192
+    lr: float = 3e-4
+    warmup: int = 100
+    weight_decay: float = 0.01
+    ema: float = 0.999
+    grad_checkpoint: bool = False
+    compile: bool = False
+    devices: int = 1
+    """More than one needs the train extra (accelerate) and its launcher."""
+    device: str = "auto"
+    """auto takes the GPU if there is one and says so."""
+    checkpoint_every: int = 100
+    evaluate_every: int = 200
+    num_heldout: int = 6
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Adapting the model to one video."""
+
+    minutes: float = 3.0
+    """Time budget; 0 = do not adapt."""
+    steps: int = 300
+    """At most, within the budget."""
+    method: Literal["lora", "whole"] = "whole"
+    rank: int = 16
+    """Of the low-rank adapter."""
+    lr: float = 3e-4
+    batch: int = 1
+    num_frames: int = 8
+    crop: int = 192
+    """Side of the square crops trained on, pixels; a smaller video is used whole."""
+    evaluate_every: int = 50
     seed: int = 0
 
 
