@@ -189,3 +189,158 @@ def align_similarity(source: Tensor, target: Tensor) -> tuple[float, Tensor, Ten
     variance = (cs * cs).sum()
     scale = float((singular * sign).sum() / variance) if float(variance) > 1e-18 else 1.0
     return scale, rotation, mean_t - scale * rotation @ mean_s
+
+
+def _key_slopes(
+    incoming: Tensor, outgoing: Tensor, spacing: Tensor, far: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
+    """Velocities [k, c] at k keys that make a cubic through them smooth and free of overshoot.
+
+    incoming, outgoing: mean velocity [k-1, c] of each piece, in the axes of its last and of its
+    first key; far: that of the second piece in the first key's axes and of the last but one in the
+    last key's. Source: Fritsch and Butland 1984 (the rule of PCHIP), per component.
+    """
+    if len(spacing) == 1:
+        return torch.cat([outgoing, incoming])
+    h0, h1 = spacing[:-1, None], spacing[1:, None]
+    before, after = incoming[:-1], outgoing[1:]
+    agree = before * after > 0
+    weights = 3 * (h0 + h1)
+    safe_before = torch.where(agree, before, torch.ones_like(before))
+    safe_after = torch.where(agree, after, torch.ones_like(after))
+    mean = weights / ((2 * h1 + h0) / safe_before + (h1 + 2 * h0) / safe_after)
+    inner = torch.where(agree, mean, torch.zeros_like(mean))
+
+    def end(near: Tensor, far: Tensor, h_near: Tensor, h_far: Tensor) -> Tensor:
+        slope = ((2 * h_near + h_far) * near - h_near * far) / (h_near + h_far)
+        slope = torch.where((near * far < 0) & (slope.abs() > 3 * near.abs()), 3 * near, slope)
+        return torch.where(slope * near > 0, slope, torch.zeros_like(slope))
+
+    far_first, far_last = (outgoing[1], incoming[-2]) if far is None else far
+    first = end(outgoing[0], far_first, spacing[0], spacing[1])
+    last = end(incoming[-1], far_last, spacing[-1], spacing[-2])
+    return torch.cat([first[None], inner, last[None]])
+
+
+def _key_times(at: Tensor, num_keys: int) -> Tensor:
+    times = at.to(torch.float64)
+    if times.shape != (num_keys,) or num_keys == 0:
+        raise ValueError(f"{num_keys} keys at {list(times.shape)} times; give one time per key")
+    if not bool((times[1:] > times[:-1]).all()):
+        raise ValueError(f"key times must increase, got {times.tolist()}")
+    return times
+
+
+def interpolate_values(at: Tensor, values: Tensor, query: Tensor) -> Tensor:
+    """Values [n, c] at times query [n] of a smooth curve through values [k, c] at times at [k].
+
+    Continuous with its velocity, exact at the keys, and monotone between them, so that two equal
+    keys hold still (PCHIP: Fritsch and Butland 1984). Held before the first key and after the
+    last. Raises ValueError when the times do not increase.
+    """
+    times = _key_times(at, len(values))
+    values = values.to(torch.float64)
+    if len(times) == 1:
+        return values.expand(len(query), -1).clone()
+    spacing = times[1:] - times[:-1]
+    steps = (values[1:] - values[:-1]) / spacing[:, None]
+    slopes = _key_slopes(steps, steps, spacing)
+    t = query.to(torch.float64).clamp(times[0], times[-1])
+    i = torch.searchsorted(times, t, right=True).clamp(1, len(times) - 1) - 1
+    return _hermite(times, values, slopes, i, t)
+
+
+def _hermite(times: Tensor, values: Tensor, slopes: Tensor, i: Tensor, t: Tensor) -> Tensor:
+    """The cubic of piece i [n] through values [k, c] with these slopes, at times t [n]."""
+    h = (times[i + 1] - times[i])[:, None]
+    s = ((t - times[i])[:, None] / h).clamp(0, 1)
+    start, end = values[i], values[i + 1]
+    bend = s * (1 - s) * h * ((1 - s) * slopes[i] - s * slopes[i + 1])
+    blend = s * s * (3 - 2 * s)
+    # Two ways to write the same blend; each is exact at the key that it starts from.
+    curve = torch.where(s < 0.5, start + blend * (end - start), end + (1 - blend) * (start - end))
+    return curve + bend
+
+
+def interpolate_poses(
+    at: Tensor, cam_from_world: Tensor, query: Tensor, extrapolate: bool = False
+) -> Tensor:
+    """cam_from_world [n, 4, 4] at times query [n] of a smooth path through k poses at times at [k].
+
+    Camera centres follow a cubic and rotations a cubic Bézier curve on SO(3) (Shoemake 1985); both
+    have continuous velocity, pass exactly through the keys and hold still between equal keys. The
+    path does not depend on the choice of the world frame. Outside the keys the first and last pose
+    are held, or with ``extrapolate`` go on at the velocity that they end with. Raises ValueError
+    when the times do not increase.
+    """
+    times = _key_times(at, len(cam_from_world))
+    world_from_cam = se3_inverse(cam_from_world.to(torch.float64))
+    if len(times) == 1:
+        return cam_from_world.to(torch.float64).expand(len(query), 4, 4).clone()
+    rotation, center = world_from_cam[:, :3, :3], world_from_cam[:, :3, 3]
+    spacing = times[1:] - times[:-1]
+    # Velocities are compared in the axes of the camera where they meet: no world axis is special.
+    move = (center[1:] - center[:-1]) / spacing[:, None]
+    leaving = (rotation[:-1].transpose(1, 2) @ move[..., None])[..., 0]
+    arriving = (rotation[1:].transpose(1, 2) @ move[..., None])[..., 0]
+    far = (rotation[0].T @ move[min(1, len(move) - 1)], rotation[-1].T @ move[max(-2, -len(move))])
+    velocity = (rotation @ _key_slopes(arriving, leaving, spacing, far)[..., None])[..., 0]
+    turn = so3_log(rotation[:-1].transpose(1, 2) @ rotation[1:]) / spacing[:, None]
+    spin = _key_slopes(turn, turn, spacing)
+
+    wanted = query.to(torch.float64)
+    t = wanted.clamp(times[0], times[-1])
+    i = torch.searchsorted(times, t, right=True).clamp(1, len(times) - 1) - 1
+    new_center = _hermite(times, center, velocity, i, t)
+    new_rotation = _bezier_rotation(times, rotation, spin, i, t)
+    if extrapolate:
+        beyond = (wanted - t)[:, None]
+        end = torch.where(beyond[:, 0] < 0, torch.zeros_like(i), i + 1)
+        new_center = new_center + beyond * velocity[end]
+        new_rotation = new_rotation @ so3_exp(beyond * spin[end])
+    path = se3_inverse(se3(new_rotation, new_center))
+    # Return the keys themselves where a query meets one: inverting twice costs a last digit.
+    hit, key = (wanted[:, None] == times[None]).max(1)
+    return torch.where(hit[:, None, None], cam_from_world.to(torch.float64)[key], path)
+
+
+def _bezier_rotation(times: Tensor, rotation: Tensor, spin: Tensor, i: Tensor, t: Tensor) -> Tensor:
+    """Piece i [n] of the Bézier curve on SO(3) through rotations [k, 3, 3] with body rates spin."""
+
+    def slerp(a: Tensor, b: Tensor, s: Tensor) -> Tensor:
+        return a @ so3_exp(s * so3_log(a.transpose(1, 2) @ b))
+
+    h = (times[i + 1] - times[i])[:, None]
+    s = (t - times[i])[:, None] / h
+    q0, q3 = rotation[i], rotation[i + 1]
+    q1, q2 = q0 @ so3_exp(spin[i] * h / 3), q3 @ so3_exp(-spin[i + 1] * h / 3)
+    q01, q12, q23 = slerp(q0, q1, s), slerp(q1, q2, s), slerp(q2, q3, s)
+    return slerp(slerp(q01, q12, s), slerp(q12, q23, s), s)
+
+
+def distort(xy: Tensor, distortion: Tensor) -> Tensor:
+    """Where a lens puts the rays xy [..., 2] (x/z, y/z): OpenCV's (k1, k2, p1, p2, k3) model."""
+    k1, k2, p1, p2, k3 = distortion.to(xy.dtype).unbind(-1)
+    x, y = xy.unbind(-1)
+    r2 = x * x + y * y
+    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    return torch.stack(
+        [
+            x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
+            y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
+        ],
+        -1,
+    )
+
+
+def max_distortion_radius(distortion: Tensor) -> float:
+    """Largest |x/z, y/z| up to which the radial part of a lens model grows, so can be undone.
+
+    Beyond it the polynomial folds back and would show the picture's inside a second time.
+    """
+    k1, k2, _, _, k3 = (float(v) for v in distortion)
+    # d/dr of r(1 + k1 r² + k2 r⁴ + k3 r⁶), as a polynomial in r².
+    r2 = torch.linspace(0, 16, 160_001, dtype=torch.float64)
+    growing = 1 + r2 * (3 * k1 + r2 * (5 * k2 + r2 * 7 * k3)) > 0
+    first_fold = int((~growing).to(torch.int64).argmax())
+    return float("inf") if bool(growing.all()) else math.sqrt(float(r2[first_fold]))
