@@ -1,0 +1,39 @@
+"""Procedural dynamic scenes with exact ground truth, in plain torch."""
+
+from recam.synthetic.cameras import CAMERA_KINDS, CameraKind, sample_cameras
+from recam.synthetic.clips import (
+    DemoClip,
+    demo_clip,
+    ground_truth_scene,
+    synthetic_clip,
+    true_view,
+)
+from recam.synthetic.layouts import sample_scene
+from recam.synthetic.render import (
+    SKY_DEPTH,
+    SyntheticFrames,
+    cast_synthetic,
+    optical_flow,
+    render_synthetic,
+)
+from recam.synthetic.scene import SCENE_KINDS, SceneKind, SyntheticScene
+
+__all__ = [
+    "CAMERA_KINDS",
+    "SCENE_KINDS",
+    "SKY_DEPTH",
+    "CameraKind",
+    "DemoClip",
+    "SceneKind",
+    "SyntheticFrames",
+    "SyntheticScene",
+    "cast_synthetic",
+    "demo_clip",
+    "ground_truth_scene",
+    "optical_flow",
+    "render_synthetic",
+    "sample_cameras",
+    "sample_scene",
+    "synthetic_clip",
+    "true_view",
+]
