@@ -2,7 +2,6 @@
 
 from recam.synthetic.cameras import CAMERA_KINDS, CameraKind, sample_cameras
 from recam.synthetic.clips import (
-    DemoClip,
     demo_clip,
     ground_truth_scene,
     synthetic_clip,
@@ -23,7 +22,6 @@ __all__ = [
     "SCENE_KINDS",
     "SKY_DEPTH",
     "CameraKind",
-    "DemoClip",
     "SceneKind",
     "SyntheticFrames",
     "SyntheticScene",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -58,18 +56,11 @@ def synthetic_clip(
     return ground_truth_scene(synthetic, cameras, times_s, truth), synthetic
 
 
-@dataclass(frozen=True)
-class DemoClip:
-    """The sample of ``recam demo``: a clip with its truth and the scene that it shows."""
-
-    scene: Scene
-    synthetic: SyntheticScene
-
-
-def demo_clip(num_frames: int = 32, height: int = 288, width: int = 512) -> DemoClip:
-    """The fixed sample: a moving camera with parallax and several moving objects."""
-    scene, synthetic = synthetic_clip(_DEMO_SEED, num_frames, height, width, "orbit", "room")
-    return DemoClip(scene, synthetic)
+def demo_clip(
+    num_frames: int = 32, height: int = 288, width: int = 512, progress: Progress = no_progress
+) -> tuple[Scene, SyntheticScene]:
+    """The fixed sample of ``recam demo``: a camera with parallax, several moving objects."""
+    return synthetic_clip(_DEMO_SEED, num_frames, height, width, "orbit", "room", progress=progress)
 
 
 _DEMO_SEED = 3

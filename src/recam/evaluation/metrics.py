@@ -1,0 +1,119 @@
+"""Measures of how close a video is to the true one, over all pixels or a weighted part of them.
+
+Frames are uint8 or float [t, 3, h, w] in [0, 255]. Weights are [t, h, w] (or a bool mask): how
+much each pixel counts. Where nothing counts the answer is NaN, never a made-up number.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+PEAK = 255.0
+
+
+def psnr(frames: Tensor, target: Tensor, weights: Tensor | None = None) -> float:
+    """Peak signal-to-noise ratio in dB of the mean squared error over all frames together.
+
+    10·log10(255² / MSE), the MSE over channels and (weighted) pixels; inf for equal frames, NaN
+    when no pixel counts. Raises ValueError when the shapes do not fit.
+    """
+    _check(frames, target, weights)
+    error, count = 0.0, 0.0
+    for i in range(len(frames)):
+        squared = (frames[i].double() - target[i].double()).square().mean(0)
+        w = torch.ones_like(squared) if weights is None else weights[i].double()
+        error += float((squared * w).sum())
+        count += float(w.sum())
+    return _decibel(error, count)
+
+
+def psnr_per_frame(frames: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """psnr of each frame alone, float64 [t]; NaN for frames in which no pixel counts."""
+    _check(frames, target, weights)
+    one = [
+        psnr(frames[i : i + 1], target[i : i + 1], None if weights is None else weights[i : i + 1])
+        for i in range(len(frames))
+    ]
+    return torch.tensor(one, dtype=torch.float64)
+
+
+def ssim(frames: Tensor, target: Tensor, weights: Tensor | None = None) -> float:
+    """Structural similarity (Wang et al. 2004), mean over channels and (weighted) pixels.
+
+    Gaussian window of 11 × 11 pixels and σ = 1.5, K1 = 0.01, K2 = 0.03. At the picture's border
+    the window is cut and renormalised, so that every pixel has a value; the weights choose among
+    these values, they do not cut the windows. NaN when no pixel counts.
+    """
+    _check(frames, target, weights)
+    total, count = 0.0, 0.0
+    for i in range(len(frames)):
+        similarity = ssim_map(frames[i].double(), target[i].double()).mean(0)
+        w = torch.ones_like(similarity) if weights is None else weights[i].double()
+        total += float((similarity * w).sum())
+        count += float(w.sum())
+    return total / count if count > 0 else math.nan
+
+
+def ssim_map(a: Tensor, b: Tensor) -> Tensor:
+    """Structural similarity of every pixel of a and b [c, h, w], values in [0, 255]."""
+    planes = torch.stack([a, b, a * a, b * b, a * b])
+    mean_a, mean_b, aa, bb, ab = _window_means(planes)
+    c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
+    var_a, var_b, covariance = aa - mean_a**2, bb - mean_b**2, ab - mean_a * mean_b
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    return luminance * (2 * covariance + c2) / (var_a + var_b + c2)
+
+
+def _window_means(planes: Tensor) -> Tensor:
+    """Gaussian means over 11 × 11 windows of planes [n, c, h, w], renormalised at the border."""
+    n, c, h, w = planes.shape
+    x = torch.arange(-5, 6, dtype=planes.dtype, device=planes.device)
+    window = torch.exp(-(x**2) / (2 * 1.5**2))
+    window = window / window.sum()
+
+    def blur(image: Tensor) -> Tensor:
+        image = F.conv2d(image, window.view(1, 1, -1, 1), padding=(5, 0))
+        return F.conv2d(image, window.view(1, 1, 1, -1), padding=(0, 5))
+
+    mass = blur(torch.ones(1, 1, h, w, dtype=planes.dtype, device=planes.device))
+    return (blur(planes.reshape(n * c, 1, h, w)) / mass).view(n, c, h, w)
+
+
+def compare(frames: Tensor, target: Tensor, known: Tensor | None = None) -> dict[str, float]:
+    """PSNR and SSIM over the whole frame and, given known [t, h, w], over known pixels and holes.
+
+    Keys: psnr and ssim; with known also psnr_known, psnr_holes, ssim_known, ssim_holes and
+    hole_fraction.
+    """
+    scores = {"psnr": psnr(frames, target), "ssim": ssim(frames, target)}
+    if known is None:
+        return scores
+    known = known.double()
+    for name, weights in (("known", known), ("holes", 1 - known)):
+        scores[f"psnr_{name}"] = psnr(frames, target, weights)
+        scores[f"ssim_{name}"] = ssim(frames, target, weights)
+    scores["hole_fraction"] = float(1 - known.mean())
+    return scores
+
+
+def _decibel(error: float, count: float) -> float:
+    if count <= 0:
+        return math.nan
+    return 10 * math.log10(PEAK**2 * count / error) if error > 0 else math.inf
+
+
+def _check(frames: Tensor, target: Tensor, weights: Tensor | None) -> None:
+    if frames.ndim != 4 or frames.shape != target.shape:
+        raise ValueError(
+            f"got frames {list(frames.shape)} and target {list(target.shape)}; expected the same "
+            "[t, 3, h, w] (resize or cut one of them first)"
+        )
+    expected = (frames.shape[0], *frames.shape[2:])
+    if weights is not None and tuple(weights.shape) != expected:
+        raise ValueError(
+            f"weights have shape {list(weights.shape)}, expected [t, h, w] = {list(expected)}"
+        )
