@@ -1,0 +1,261 @@
+"""What a camera file says, in recam's conventions, and how it is fitted to a video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from recam.geometry import interpolate_poses, interpolate_values, intrinsics_from_fov
+from recam.types import Cameras
+
+_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".exr"}
+
+OrbitConvention = Literal["cognvs", "trajectorycrafter", "viewcrafter"]
+
+
+@dataclass(frozen=True)
+class OrbitKeys:
+    """The numbers of a three-line orbit file, in the units and signs of their own program.
+
+    phi_deg, theta_deg [any length ≥ 2]; r, a fraction of the orbit's radius; x and y in scene
+    units (only TrajectoryCrafter's five-number target pose gives them). Each line is spread evenly
+    over the clip, whatever its length. What the signs mean depends on the convention.
+    """
+
+    convention: OrbitConvention
+    phi_deg: Tensor
+    theta_deg: Tensor
+    r: Tensor
+    x: Tensor
+    y: Tensor
+
+
+@dataclass(frozen=True)
+class Keyframes:
+    """Keys of a recam keyframe file.
+
+    unit: whether key times are frame numbers or seconds.
+    channels: for each amount that the file gives, its key times [k] and values [k]. yaw, pitch,
+        pan, tilt, roll, fov in degrees; distance, right, up as fractions of the focus depth; zoom
+        a factor; source_frame the moment shown.
+    at, cam_from_world: key times [k] and poses [k, 4, 4] when keys are absolute cameras.
+    """
+
+    unit: Literal["frame", "time_s"]
+    channels: dict[str, tuple[Tensor, Tensor]]
+    at: Tensor | None = None
+    cam_from_world: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class CameraFile:
+    """Cameras as a file gives them: OpenCV axes, pixels from the picture's corner.
+
+    format: the format that was read.
+    cam_from_world: float64 [n, 4, 4] in the file's world, or None when the file only gives motion
+        relative to the source's cameras (then ``orbit`` or ``keyframes`` is set).
+    intrinsics: float64 [n, 3, 3] in pixels of (height, width), or None when the file has none.
+    frame_indices: int64 [n], video frames that the cameras belong to, increasing; None when the
+        file does not say (its cameras are then the video's frames in order).
+    times_s: float64 [n], or None.
+    distortion: float64 [5], OpenCV's k1 k2 p1 p2 k3, or None for a pinhole.
+    metric: translations are metres.
+    relative_to_first: the format means motion relative to its first camera, so that its world is
+        not the scene's.
+    designed: the cameras are a path that someone drew, not those of a video's frames, so they may
+        be resampled to any number of frames.
+    notes: what was assumed in reading, for the user.
+    """
+
+    format: str
+    cam_from_world: Tensor | None = None
+    intrinsics: Tensor | None = None
+    height: int | None = None
+    width: int | None = None
+    frame_indices: Tensor | None = None
+    times_s: Tensor | None = None
+    distortion: Tensor | None = None
+    metric: bool = False
+    relative_to_first: bool = False
+    designed: bool = False
+    orbit: OrbitKeys | None = None
+    keyframes: Keyframes | None = None
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return 0 if self.cam_from_world is None else len(self.cam_from_world)
+
+    @property
+    def cameras(self) -> Cameras | None:
+        """The cameras, or None when the file gives no poses or no intrinsics."""
+        if self.cam_from_world is None or self.intrinsics is None:
+            return None
+        if self.height is None or self.width is None:
+            return None
+        return Cameras(self.cam_from_world, self.intrinsics, self.height, self.width)
+
+    def cameras_with(
+        self,
+        height: int,
+        width: int,
+        fov_deg: float | None = None,
+        intrinsics: Tensor | None = None,
+    ) -> Cameras:
+        """Cameras of this picture size; intrinsics that the file lacks come from the arguments.
+
+        fov_deg: horizontal field of view; intrinsics: [3, 3] or [n, 3, 3] px of (height, width).
+        Raises ValueError when the file gives no poses, or nothing gives the intrinsics.
+        """
+        if self.cam_from_world is None:
+            raise ValueError(
+                f"a {self.format} file gives motion relative to the source, not cameras; "
+                "use it as a path, and give the source's cameras in another file"
+            )
+        cameras = self.resized(height, width).cameras
+        if cameras is not None:
+            return cameras
+        if intrinsics is None and fov_deg is None:
+            raise ValueError(
+                f"the {self.format} file has no intrinsics; give the horizontal field of view "
+                "(--fov) as well"
+            )
+        if intrinsics is None:
+            assert fov_deg is not None
+            intrinsics = intrinsics_from_fov(fov_deg, height, width)
+        k = intrinsics.to(torch.float64).expand(len(self), 3, 3).clone()
+        return Cameras(self.cam_from_world, k, height, width)
+
+    def resized(self, height: int, width: int) -> CameraFile:
+        """The same rays on another pixel grid. Unchanged where the file has no intrinsics."""
+        if self.intrinsics is None:
+            return self
+        if self.height is None or self.width is None:
+            raise ValueError(
+                f"the {self.format} file does not say which size its intrinsics are for"
+            )
+        scale = torch.tensor([width / self.width, height / self.height, 1.0], dtype=torch.float64)
+        return replace(
+            self, intrinsics=scale[:, None] * self.intrinsics, height=height, width=width
+        )
+
+    def at_frames(self, frames: Tensor) -> CameraFile:
+        """The cameras of these frames (int64 [m]) of the video that the file belongs to.
+
+        Frames between those of the file are interpolated smoothly; frames outside are reached at
+        constant velocity, at most one gap of the file away. A file with one camera and no frame
+        number is a camera that stands still. Raises ValueError for frames that it does not cover.
+        """
+        if self.cam_from_world is None:
+            return self
+        if len(self) == 1 and self.frame_indices is None:
+            return self._taken(torch.zeros(len(frames), dtype=torch.int64), frames)
+        at = torch.arange(len(self)) if self.frame_indices is None else self.frame_indices
+        first, last, gap = (
+            int(at[0]),
+            int(at[-1]),
+            int((at[1:] - at[:-1]).max()) if len(at) > 1 else 1,
+        )
+        low, high = int(frames.min()), int(frames.max())
+        reach = gap - 1  # a file of every 11th frame may leave up to 10 over at either end
+        if low < first - reach or high > last + reach:
+            raise ValueError(
+                f"the {self.format} file has cameras for frames {first}…{last}, but frames "
+                f"{low}…{high} are wanted; give a file for the whole clip, or use fewer frames"
+            )
+        hit = torch.isin(frames, at)
+        if bool(hit.all()):
+            return self._taken(torch.searchsorted(at, frames), frames)
+        return self._interpolated(at, frames)
+
+    def _taken(self, index: Tensor, frames: Tensor) -> CameraFile:
+        def pick(value: Tensor | None) -> Tensor | None:
+            return None if value is None else value[index]
+
+        return replace(
+            self,
+            cam_from_world=pick(self.cam_from_world),
+            intrinsics=pick(self.intrinsics),
+            times_s=pick(self.times_s) if len(self) > 1 else None,
+            frame_indices=frames,
+        )
+
+    def _interpolated(self, at: Tensor, frames: Tensor) -> CameraFile:
+        assert self.cam_from_world is not None
+
+        def curve(value: Tensor | None) -> Tensor | None:
+            if value is None:
+                return None
+            flat = interpolate_values(at, value.reshape(len(value), -1), frames)
+            return flat.reshape(len(frames), *value.shape[1:])
+
+        note = f"{len(self)} cameras of the file interpolated to {len(frames)} frames"
+        return replace(
+            self,
+            cam_from_world=interpolate_poses(at, self.cam_from_world, frames, extrapolate=True),
+            intrinsics=curve(self.intrinsics),
+            times_s=None,
+            frame_indices=frames,
+            notes=(*self.notes, note),
+        )
+
+    def for_video(self, num_frames: int) -> CameraFile:
+        """One camera for each of a video's num_frames frames, interpolated where the file is
+        sparse. Raises ValueError when the counts cannot belong together."""
+        if self.cam_from_world is None:
+            return self
+        free = self.frame_indices is None and len(self) > 1
+        if free and len(self) != num_frames:
+            raise ValueError(
+                f"the {self.format} file has {len(self)} cameras but the video has {num_frames} "
+                "frames, and the file does not say which frames they belong to; give a file with "
+                "one camera per frame, or one with frame numbers (cameras.json)"
+            )
+        return self.at_frames(torch.arange(num_frames))
+
+
+def selected(names: Sequence[str], wanted: str | Sequence[str] | None, path: Path) -> list[int]:
+    """Indices of the entries of a file that belong to one video or one list of images.
+
+    names: file name that each entry gives. wanted: a video, a folder, or image names in order, as
+    paths or ends of paths; None: the file must then be about one video or folder only. A file about
+    one video only is taken to be about this one. Raises ValueError when the choice is open or
+    nothing matches.
+    """
+    if wanted is not None and not isinstance(wanted, str):
+        by_name = {Path(n).name: i for i, n in enumerate(names)}
+        missing = [w for w in wanted if Path(w).name not in by_name]
+        if missing:
+            raise ValueError(f"{path}: no camera for {missing[0]} and {len(missing) - 1} more")
+        return [by_name[Path(w).name] for w in wanted]
+    sources = [_source_of(n) for n in names]
+    distinct = list(dict.fromkeys(sources))
+    if len(distinct) == 1:
+        return list(range(len(names)))
+    if wanted is None:
+        raise ValueError(
+            f"{path}: cameras of several videos ({', '.join(distinct)}); say which one (file=…)"
+        )
+    parts = Path(wanted).parts
+    chosen = [i for i, s in enumerate(sources) if _ends_alike(Path(s).parts, parts)]
+    if not chosen:  # a video that was moved still has its name
+        named = [s for s in distinct if Path(s).name == Path(wanted).name]
+        chosen = [i for i, s in enumerate(sources) if [s] == named]
+    if not chosen:
+        raise ValueError(f"{path}: no camera belongs to {wanted}; it has {', '.join(distinct)}")
+    return chosen
+
+
+def _source_of(name: str) -> str:
+    """The video an entry names, or the folder of the image it names."""
+    return str(Path(name).parent) if Path(name).suffix.lower() in _IMAGE_SUFFIXES else name
+
+
+def _ends_alike(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
+    """Whether the shorter path is the end of the longer one; '.' stands for any folder."""
+    k = min(len(a), len(b))
+    return k == 0 or a[-k:] == b[-k:]

@@ -1,0 +1,237 @@
+"""COLMAP models, text and binary: world-to-camera quaternions w x y z, OpenCV axes.
+
+The picture's corner is (0, 0), so the first pixel's centre is (0.5, 0.5), as here. Format:
+COLMAP's documentation, "Output Format".
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recam.camera_files.camera_file import CameraFile, selected
+from recam.camera_files.checks import (
+    as_distortion,
+    as_intrinsics,
+    as_poses,
+    numbers,
+    read_text,
+    write_text,
+    write_whole,
+)
+from recam.geometry import quaternion_from_rotation, rotation_from_quaternion, se3
+from recam.types import Cameras, RecamError
+
+COLMAP = (
+    "a COLMAP model: cameras and images as .bin or .txt, world to camera, quaternion w x y z, "
+    "OpenCV axes"
+)
+# Model name -> (id in binary files, where fx fy cx cy and k1 k2 p1 p2 k3… stand; −1 = absent).
+_MODELS: dict[str, tuple[int, int, tuple[int, int, int, int], tuple[int, ...]]] = {
+    "SIMPLE_PINHOLE": (0, 3, (0, 0, 1, 2), ()),
+    "PINHOLE": (1, 4, (0, 1, 2, 3), ()),
+    "SIMPLE_RADIAL": (2, 4, (0, 0, 1, 2), (3,)),
+    "RADIAL": (3, 5, (0, 0, 1, 2), (3, 4)),
+    "OPENCV": (4, 8, (0, 1, 2, 3), (4, 5, 6, 7)),
+    "FULL_OPENCV": (6, 12, (0, 1, 2, 3), (4, 5, 6, 7, 8, 9, 10, 11)),
+}
+_MODEL_NAMES = {code: name for name, (code, *_) in _MODELS.items()}
+
+
+class _Camera(NamedTuple):
+    model: str
+    width: int
+    height: int
+    params: tuple[float, ...]
+
+
+class _Image(NamedTuple):
+    pose: tuple[float, ...]
+    camera_id: int
+    name: str
+
+
+def model_folder(path: Path) -> Path | None:
+    """The folder at or under ``path`` that holds a COLMAP model."""
+    if path.is_file():
+        path = path.parent
+    for folder in (path, path / "sparse" / "0", path / "sparse", path / "0"):
+        for suffix in (".bin", ".txt"):
+            if (folder / f"cameras{suffix}").is_file() and (folder / f"images{suffix}").is_file():
+                return folder
+    return None
+
+
+def read_colmap(path: Path, file: str | list[str] | None) -> CameraFile:
+    """A COLMAP model; its images in the order of their names.
+
+    Raises ValueError for lens models other than pinhole and OpenCV's, and for images of several
+    sizes or lenses.
+    """
+    folder = model_folder(path)
+    if folder is None:
+        raise ValueError(f"{path}: no cameras and images files; expected {COLMAP}")
+    try:
+        if (folder / "cameras.bin").is_file():
+            cameras, images = _read_binary(folder)
+        else:
+            cameras, images = _read_text_model(folder)
+    except (struct.error, IndexError, TypeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{folder}: a broken or cut off file; expected {COLMAP}") from error
+    except OSError as error:
+        raise RecamError(f"{folder}: {error.strerror or error}") from error
+    if not images:
+        raise ValueError(f"{folder}: no images; expected {COLMAP}")
+    images.sort(key=lambda image: image.name)
+    images = [images[i] for i in selected([image.name for image in images], file, folder)]
+    used = [_lens(cameras, image, folder) for image in images]
+    if len({(c.width, c.height) for c in used}) > 1:
+        raise ValueError(f"{folder}: images of several sizes; choose one video (file=…)")
+    lenses = [_distortion_of(c) for c in used]
+    if any(lens != lenses[0] for lens in lenses):
+        raise ValueError(f"{folder}: images with different lens distortion; undistort them first")
+    table = torch.tensor([image.pose for image in images], dtype=torch.float64)
+    poses = as_poses(se3(rotation_from_quaternion(table[:, :4]), table[:, 4:]), folder, COLMAP)
+    k = np.zeros((len(used), 3, 3))
+    for i, camera in enumerate(used):
+        fx, fy, cx, cy = (camera.params[j] for j in _MODELS[camera.model][2])
+        k[i] = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    return CameraFile(
+        "colmap", poses, as_intrinsics(k, len(poses), folder), used[0].height, used[0].width,
+        distortion=as_distortion(lenses[0], folder),
+    )  # fmt: skip
+
+
+def _lens(cameras: dict[int, _Camera], image: _Image, folder: Path) -> _Camera:
+    if image.camera_id not in cameras:
+        raise ValueError(
+            f"{folder}: image {image.name} has camera {image.camera_id}, not in cameras"
+        )
+    camera = cameras[image.camera_id]
+    if camera.model not in _MODELS:
+        raise ValueError(
+            f"{folder}: camera model {camera.model}; recam reads {', '.join(_MODELS)} — "
+            "run colmap image_undistorter first"
+        )
+    return camera
+
+
+def _distortion_of(camera: _Camera) -> list[float]:
+    values = [camera.params[j] for j in _MODELS[camera.model][3]]
+    return values + [0.0] * (5 - len(values))
+
+
+def _read_text_model(folder: Path) -> tuple[dict[int, _Camera], list[_Image]]:
+    path = folder / "cameras.txt"
+    cameras = {}
+    for line in _content(path):
+        camera_name, model, *rest = line.split()
+        w, h, *params = numbers(" ".join(rest), path, f"camera {camera_name}")
+        count = _MODELS.get(model, (0, len(params)))[1]
+        if len(params) != count:
+            raise ValueError(
+                f"{path}: camera {camera_name} has {len(params)} parameters, not {count}"
+            )
+        cameras[int(camera_name)] = _Camera(model, int(w), int(h), tuple(params))
+    path, images = folder / "images.txt", []
+    lines = [line for line in read_text(path).splitlines() if not line.startswith("#")]
+    for line in lines[::2]:  # every second line lists the image's points and may be empty
+        if line.strip():
+            words = line.split(maxsplit=9)
+            *pose, camera_id = numbers(" ".join(words[1:9]), path, f"image {words[0]}")
+            images.append(_Image(tuple(pose), int(camera_id), words[9]))
+    return cameras, images
+
+
+def _content(path: Path) -> list[str]:
+    return [x for x in read_text(path).splitlines() if x.strip() and not x.startswith("#")]
+
+
+def _read_binary(folder: Path) -> tuple[dict[int, _Camera], list[_Image]]:
+    data, cameras = (folder / "cameras.bin").read_bytes(), {}
+    (count,), at = struct.unpack_from("<Q", data), 8
+    for _ in range(count):
+        camera_id, code, width, height = struct.unpack_from("<iiQQ", data, at)
+        name = _MODEL_NAMES.get(code)
+        if name is None:
+            raise ValueError(
+                f"{folder}: camera model number {code}; recam reads {', '.join(_MODELS)} — "
+                "run colmap image_undistorter first"
+            )
+        params = struct.unpack_from(f"<{_MODELS[name][1]}d", data, at + 24)
+        cameras[camera_id] = _Camera(name, width, height, params)
+        at += 24 + 8 * len(params)
+    data, images = (folder / "images.bin").read_bytes(), []
+    (count,), at = struct.unpack_from("<Q", data), 8
+    for _ in range(count):
+        _, *pose, camera_id = struct.unpack_from("<i7di", data, at)
+        end = data.find(b"\0", at + 64)
+        if end < 0:
+            raise IndexError("images.bin ends within a name")
+        images.append(_Image(tuple(pose), camera_id, data[at + 64 : end].decode()))
+        (num_points,) = struct.unpack_from("<Q", data, end + 1)
+        at = end + 9 + 24 * num_points
+        if at > len(data):
+            raise IndexError("images.bin ends within an image")
+    return cameras, images
+
+
+def write_colmap(
+    path: Path, cameras: Cameras, names: list[str], distortion: Tensor | None, binary: bool
+) -> None:
+    """A model of cameras without points in the folder ``path``; one camera entry per lens."""
+    if distortion is not None and float(distortion[4]) == 0:
+        model, extra = "OPENCV", distortion[:4].tolist()
+    elif distortion is not None:
+        model, extra = "FULL_OPENCV", [*distortion.tolist(), 0.0, 0.0, 0.0]
+    else:
+        model, extra = "PINHOLE", []
+    four = cameras.intrinsics[:, [0, 1, 0, 1], [0, 1, 2, 2]].tolist()
+    lenses = [tuple(k) for k in four]
+    ids = {lens: i + 1 for i, lens in enumerate(dict.fromkeys(lenses))}
+    table = [(i, model, cameras.width, cameras.height, [*lens, *extra]) for lens, i in ids.items()]
+    quaternion = quaternion_from_rotation(cameras.cam_from_world[:, :3, :3])
+    poses = torch.cat([quaternion, cameras.cam_from_world[:, :3, 3]], 1).tolist()
+    images = [(i + 1, poses[i], ids[lenses[i]], names[i]) for i in range(len(cameras))]
+    if not binary and any(len(name.split()) != 1 for name in names):
+        raise ValueError("image names in COLMAP's text files may have no spaces")
+    # Readers prefer one kind to the other, so files of both would hide what is written here.
+    other = ".txt" if binary else ".bin"
+    for stem in ("cameras", "images", "points3D", "rigs", "frames"):
+        for suffix in {other, ".bin", ".txt"} if stem in {"rigs", "frames"} else {other}:
+            if (path / f"{stem}{suffix}").exists():
+                raise RecamError(
+                    f"{path} already holds another COLMAP model; choose an empty folder"
+                )
+    write = _write_binary if binary else _write_text_model
+    write(path, table, images)
+
+
+def _write_text_model(path: Path, table: list, images: list) -> None:
+    lines = ["# CAMERA_ID MODEL WIDTH HEIGHT PARAMS[]"]
+    for i, model, w, h, params in table:
+        lines.append(f"{i} {model} {w} {h} " + " ".join(f"{v:.17g}" for v in params))
+    write_text(path / "cameras.txt", "\n".join(lines) + "\n")
+    lines = ["# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, then POINTS2D[]"]
+    for i, pose, camera_id, name in images:
+        lines += [f"{i} " + " ".join(f"{v:.17g}" for v in pose) + f" {camera_id} {name}", ""]
+    write_text(path / "images.txt", "\n".join(lines) + "\n")
+    write_text(path / "points3D.txt", "# POINT3D_ID X Y Z R G B ERROR TRACK[]\n")
+
+
+def _write_binary(path: Path, table: list, images: list) -> None:
+    data = struct.pack("<Q", len(table))
+    for i, model, w, h, params in table:
+        data += struct.pack(f"<iiQQ{len(params)}d", i, _MODELS[model][0], w, h, *params)
+    write_whole(path / "cameras.bin", lambda file: file.write(data))
+    body = struct.pack("<Q", len(images))
+    for i, pose, camera_id, name in images:
+        body += struct.pack("<i7di", i, *pose, camera_id) + name.encode() + b"\0"
+        body += struct.pack("<Q", 0)
+    write_whole(path / "images.bin", lambda file: file.write(body))
+    write_whole(path / "points3D.bin", lambda file: file.write(struct.pack("<Q", 0)))
