@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "types": set(),
     "configs": set(),
     "geometry": set(),
-    "trajectories": {"geometry"},
+    "trajectories": {"geometry", "camera_files"},
     "path_picture": {"geometry", "trajectories"},
     "camera_files": {"geometry"},
     "media": {"geometry"},

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 PathPreset = Literal[
-    "static", "stabilise", "orbit", "arc", "dolly", "truck", "pedestal", "pan", "tilt", "roll", "zoom",
-    "dolly-zoom", "spiral", "handheld", "freeze",
+    "static", "stabilise", "orbit", "arc", "dolly", "truck", "pedestal", "pan", "tilt", "roll",
+    "zoom", "dolly-zoom", "spiral", "handheld", "freeze",
 ]  # fmt: skip
 Speed = Literal["linear", "ease", "ease-in", "ease-out", "there-and-back"]
 CameraFormat = Literal[
     "auto", "recam", "cognvs", "trajectorycrafter", "viewcrafter", "nerfstudio", "camera-path",
-    "colmap", "re10k", "recammaster", "gen3c", "megasam", "vipe", "vista4d", "tum", "llff", "7scenes",
-    "keyframes",
+    "colmap", "re10k", "recammaster", "gen3c", "megasam", "vipe", "vista4d", "tum", "llff",
+    "7scenes", "keyframes",
 ]  # fmt: skip
 CameraMotion = Literal["auto", "static", "rotating", "moving"]
 CompletionModel = Literal["propagate", "none"]
@@ -25,20 +25,22 @@ CompletionModel = Literal["propagate", "none"]
 
 @dataclass(frozen=True)
 class PathConfig:
-    """Where the new camera goes. Amounts left out take the preset's own default."""
+    """Where the new camera goes. With no amount given a preset takes its defaults; naming one sets
+    the preset's others to none (orbit with a pitch orbits up only)."""
 
     path: str = "orbit"
-    """A preset (static, orbit, arc, dolly, truck, pedestal, pan, tilt, roll, zoom, dolly-zoom,
-    spiral, handheld, freeze) or a file of cameras or keyframes."""
+    """A preset (static, stabilise, orbit, arc, dolly, truck, pedestal, pan, tilt, roll, zoom,
+    dolly-zoom, spiral, handheld, freeze) or a file of cameras or keyframes."""
     yaw: float | None = None
-    """Degrees to the right that the camera orbits, arcs or pans by the end of the path."""
+    """Degrees to the right that the camera orbits or pans by the end of the path; an arc is
+    centred on the source's view; handheld: typical shake."""
     pitch: float | None = None
-    """Degrees upward that the camera orbits, arcs or tilts."""
+    """Degrees upward that the camera orbits, arcs, tilts or shakes."""
     roll: float | None = None
-    """Degrees clockwise that the picture's camera rolls."""
+    """Degrees clockwise that the camera rolls or shakes."""
     distance: float | None = None
-    """Travel of dolly (+forward), truck (+right), pedestal (+up), the spiral's radius or the
-    handheld shake, as a fraction of the focus depth."""
+    """Travel of dolly (+forward), truck (+right), pedestal (+up), how much nearer an orbit comes,
+    the spiral's radius or the handheld shake, as a fraction of the focus depth."""
     zoom: float | None = None
     """Factor on the focal length for zoom and dolly-zoom (2 = twice as long)."""
     focus_depth: float | None = None
@@ -49,6 +51,9 @@ class PathConfig:
     """static: hold this frame's camera. freeze: the frame whose moment is frozen."""
     file_format: CameraFormat = "auto"
     """Convention of a path file; auto recognises those that name themselves."""
+    file_scale: float | None = None
+    """Scene units per unit of a path file's translations; default 1, or by the scene's scale where
+    the file is in metres."""
     shake_seed: int = 0
     """Of the handheld shake."""
 
