@@ -23,14 +23,13 @@ def padding_to(height: int, width: int, patch: int) -> tuple[int, int, int, int]
     return add_w // 2, add_w - add_w // 2, add_h // 2, add_h - add_h // 2
 
 
-def pad(frames: Tensor, padding: tuple[int, int, int, int], repeat_edge: bool) -> Tensor:
-    """Pad [..., h, w] with zeros or by repeating the edge."""
-    if not any(padding):
-        return frames
-    if not repeat_edge:
-        return F.pad(frames, padding)
-    flat = frames.reshape(1, -1, *frames.shape[-2:])
-    flat = F.pad(flat, padding, mode="replicate")
+def pad(frames: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
+    """Pad [..., h, w] by repeating the edge."""
+    if not any(padding) or frames.numel() == 0:
+        left, right, top, bottom = padding
+        h, w = frames.shape[-2:]
+        return frames.reshape(*frames.shape[:-2], h + top + bottom, w + left + right)
+    flat = F.pad(frames.reshape(1, -1, *frames.shape[-2:]), padding, mode="replicate")
     return flat.reshape(*frames.shape[:-2], *flat.shape[-2:])
 
 

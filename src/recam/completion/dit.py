@@ -53,6 +53,17 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
 
+class Norm(nn.Module):
+    """RMS normalisation in the precision of what it is given."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), eps=1e-6)
+
+
 class Attention(nn.Module):
     """Multi-head attention with normalised queries and keys and rotary positions."""
 
@@ -61,8 +72,8 @@ class Attention(nn.Module):
         self.heads = heads
         self.q = nn.Linear(hidden, hidden, bias=False)
         self.kv = nn.Linear(hidden, 2 * hidden, bias=False)
-        self.q_norm = nn.RMSNorm(hidden // heads, eps=1e-6)
-        self.k_norm = nn.RMSNorm(hidden // heads, eps=1e-6)
+        self.q_norm = Norm(hidden // heads)
+        self.k_norm = Norm(hidden // heads)
         self.out = nn.Linear(hidden, hidden)
 
     def forward(self, x: Tensor, context: Tensor, angles: Tensor, context_angles: Tensor) -> Tensor:
@@ -91,9 +102,9 @@ class Block(nn.Module):
         super().__init__()
         d = config.hidden
         self.kind, self.phase, self.num_anchors = kind, phase, config.num_anchors
-        self.norm1 = nn.RMSNorm(d, eps=1e-6)
+        self.norm1 = Norm(d)
         self.attention = Attention(d, config.heads)
-        self.norm2 = nn.RMSNorm(d, eps=1e-6)
+        self.norm2 = Norm(d)
         self.up = nn.Linear(d, 4 * d)
         self.down = nn.Linear(4 * d, d)
 
@@ -166,7 +177,7 @@ class VideoTransformer(nn.Module):
         kinds = [BLOCK_KINDS[i % len(BLOCK_KINDS)] for i in range(config.blocks)]
         phases = [(i // len(BLOCK_KINDS) * 0.618 + 0.5) % 1.0 for i in range(config.blocks)]
         self.blocks = nn.ModuleList(Block(config, *kp) for kp in zip(kinds, phases))
-        self.norm = nn.RMSNorm(d, eps=1e-6)
+        self.norm = Norm(d)
         self.unembed = nn.Linear(d, s * side * side)
         self.head1 = ConvBlock(s)
         self.head2 = ConvBlock(s)
@@ -193,6 +204,9 @@ class VideoTransformer(nn.Module):
 
     def token_levels(self, known: Tensor) -> Tensor:
         return known_share(known, self.config.patch)
+
+    def forward(self, x: Tensor, sigma: Tensor, condition: Condition | None) -> Tensor:
+        return self.denoise(x, sigma, condition)
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition | None) -> Tensor:
         """See Backbone. x [b, t, 3, h, w] of whole patches; sigma [b, t, h/p, w/p]."""

@@ -1,0 +1,82 @@
+"""Can the model hold one clip? Train on a single clip with fixed holes and print the hole PSNR.
+
+    python benchmarks/overfit_clip.py [--video FILE] [--steps 400]
+
+The clip is a synthetic one, or the first frames of a video. A model that cannot reach 35 dB in the
+holes here has a broken objective or too narrow a path to the output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from recam.completion.codec import from_signal, to_signal
+from recam.completion.dit import VideoTransformer, num_parameters
+from recam.completion.fills import make_condition
+from recam.completion.samplers import sample_single_step
+from recam.configs import ModelConfig, ObjectiveConfig
+from recam.media import read_video
+from recam.training.data import step_generator
+from recam.training.heldout import hole_psnr
+from recam.training.layered import layered_clips
+from recam.training.loss import Batch, masked_loss
+from recam.training.steps import bf16, learning_rate, new_optimizer, update
+
+SIZE = (1, 8, 128, 192)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--video", type=Path)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--lr", type=float, default=5e-4)
+    parser.add_argument("--patch", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=0)
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = torch.device("cpu")
+    clips = layered_clips(SIZE, torch.Generator().manual_seed(11))
+    target, known = clips.frames, clips.known
+    if args.video:
+        frames = read_video(args.video, num_frames=SIZE[1]).frames
+        target = F.interpolate(to_signal(frames), size=SIZE[2:], mode="area")[None]
+    torch.manual_seed(0)
+    model = VideoTransformer(ModelConfig(patch=args.patch))
+    condition = make_condition(target, known, model.config.fills)
+    batch = Batch(target, condition, torch.zeros(1, dtype=torch.bool), torch.ones_like(known))
+    objective = ObjectiveConfig(degrade=0, drop_condition=0, pure_noise=0.9, own_levels=0)
+    optimizer = new_optimizer(list(model.parameters()), args.lr, 0.0)
+    truth = from_signal(target[0])
+    clean = model.token_levels(known) >= 1
+
+    def psnr() -> float:
+        with torch.no_grad(), bf16(device):
+            x0 = sample_single_step(model, condition.evidence, clean, condition)
+        return hole_psnr(from_signal(x0[0]), truth, known[0, :, 0])
+
+    print(f"{num_parameters(model) / 1e6:.1f} M parameters, holes {1 - float(known.mean()):.1%}")
+    print(f"step 0: {psnr():.2f} dB (the fill)", flush=True)
+    started = time.perf_counter()
+    for step in range(args.steps):
+        generator = step_generator(0, step, 0, device)
+        with bf16(device):
+            loss = masked_loss(model, batch, generator, objective)
+        loss.backward()
+        update(optimizer, list(model.parameters()), learning_rate(step, args.steps, args.lr, 20))
+        if (step + 1) % 25 == 0:
+            seconds = time.perf_counter() - started
+            print(
+                f"step {step + 1}: {psnr():.2f} dB, loss {loss.item():.4f}, "
+                f"{seconds / (step + 1):.2f} s a step",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

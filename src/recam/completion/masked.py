@@ -1,0 +1,201 @@
+"""Complete a partially known video with a masked video model: any length, size and aspect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from recam.completion.backbone import Condition
+from recam.completion.baselines import keep_known
+from recam.completion.codec import from_signal, pad, padding_to, to_signal, unpad
+from recam.completion.dit import VideoTransformer
+from recam.completion.fills import make_condition, pull_push_signal
+from recam.completion.pull_push import pull_push
+from recam.completion.samplers import sample_anchored, sample_single_step, sample_stochastic
+from recam.completion.schedule import sampling_levels
+from recam.configs import SamplingConfig
+from recam.types import PartialVideo, Progress, Video, no_progress, video_from_frames
+
+SEAM_PX = 6
+"""How far from the edge of a hole the generated part is fitted to what is known there."""
+DOUBT = 0.5
+"""Trust in evidence once it is denoised too; training shows the model the same."""
+
+
+def complete_masked(
+    model: VideoTransformer,
+    partial: PartialVideo,
+    config: SamplingConfig,
+    propagated: Tensor | None = None,
+    progress: Progress = no_progress,
+) -> Video:
+    """Fill what is not known, by the model.
+
+    Works in windows of config.window frames; the frames that two windows share enter the second
+    as evidence. Videos larger than config.max_side are completed at that size, and the model's
+    correction of the classical fill is enlarged and added to the fill at full size.
+
+    With the anchored sampler known pixels come back bit for bit, partly known ones blended by
+    ``partial.known``; the stochastic one corrects all. propagated: uint8 like partial.frames, what
+    propagate() made of it, for models that start from it. Returns a Video at 24 frames/s (a
+    PartialVideo has no times). Raises ValueError for a window that does not exceed the overlap.
+    """
+    if not 0 <= config.overlap < config.window:
+        raise ValueError(f"overlap {config.overlap} must be smaller than window {config.window}")
+    pieces = []
+    for piece in _windows(model, partial, config, propagated, progress):
+        pieces.append(piece)
+    return video_from_frames(torch.cat(pieces))
+
+
+def _windows(
+    model: VideoTransformer,
+    partial: PartialVideo,
+    config: SamplingConfig,
+    propagated: Tensor | None,
+    progress: Progress,
+) -> Iterator[Tensor]:
+    """The new frames of each window, uint8."""
+    total = len(partial)
+    done = 0
+    tail: Tensor | None = None
+    index = 0
+    while done < total:
+        carried = min(config.overlap, done)
+        part = slice(done - carried, min(done - carried + config.window, total))
+        window = PartialVideo(partial.frames[part], partial.known[part])
+        if tail is not None and carried:
+            known = window.known.clone()
+            known[:carried] = 1
+            window = PartialVideo(torch.cat([tail[-carried:], window.frames[carried:]]), known)
+        given = None if propagated is None else propagated[part]
+        seed = config.seed * 1_000_003 + index
+        tail = _complete_window(model, window, replace(config, seed=seed), given, carried)
+        yield tail[carried:]
+        done, index = part.stop, index + 1
+        progress("completing", done, total)
+
+
+def _complete_window(
+    model: VideoTransformer,
+    partial: PartialVideo,
+    config: SamplingConfig,
+    propagated: Tensor | None,
+    carried: int,
+) -> Tensor:
+    """uint8 [t, 3, h, w]. The first ``carried`` frames are finished and are not touched again."""
+    device = next(model.parameters()).device
+    height, width = partial.frames.shape[-2:]
+    scale = min(1.0, config.max_side / max(height, width))
+    size = (max(round(height * scale), 1), max(round(width * scale), 1))
+    frames, known = shrink_known(to_signal(partial.frames), partial.known[:, None], size)
+    small = None if propagated is None else resize(to_signal(propagated), size)[None].to(device)
+    padding = padding_to(*size, model.config.patch)
+    frames, known = frames[None].to(device), known[None].to(device)
+    condition = make_condition(frames, known, model.config.fills, small)
+    start = _start(condition)
+    x0 = unpad(_sample(model, _padded(condition, padding), config), padding)
+    anchored = config.sampler == "anchored"
+    if anchored:
+        x0 = fit_to_known(x0, frames, known)
+    x0, start = x0[0].float().cpu(), start[0].float().cpu()
+    if scale == 1.0:
+        filled = from_signal(x0)
+    else:
+        filled = _enlarge(x0 - start, partial, propagated)
+    if anchored:
+        return keep_known(partial, filled)
+    filled[:carried] = partial.frames[:carried]
+    return filled
+
+
+def _sample(model: VideoTransformer, condition: Condition, config: SamplingConfig) -> Tensor:
+    """Clean frames [1, t, 3, h, w] of a padded condition."""
+    clean = model.token_levels(condition.known) >= 1
+    evidence = model.encode(condition.evidence)
+    levels = sampling_levels(config.steps)
+    with torch.no_grad():
+        if config.sampler == "stochastic":
+            joint = condition.doubted(DOUBT)
+            z = sample_stochastic(
+                model, evidence, clean, condition, joint, [config.seed], levels, config.threshold,
+                config.eta,
+            )  # fmt: skip
+        elif config.steps == 1:
+            z = sample_single_step(model, evidence, clean, condition)
+        else:
+            z = sample_anchored(
+                model, evidence, clean, condition, [config.seed], levels, config.eta
+            )
+        return model.decode(z)
+
+
+def _start(condition: Condition) -> Tensor:
+    """The fill that the model corrects; pull-push for a model that has none of its own."""
+    if condition.fills.shape[1]:
+        return condition.fills[:, 0]
+    return pull_push_signal(condition.evidence, condition.known)
+
+
+def _padded(condition: Condition, padding: tuple[int, int, int, int]) -> Condition:
+    # The edge is repeated, known or not: padding must not turn evidence at the border into holes.
+    parts = (condition.evidence, condition.known, condition.fills)
+    return Condition(*(pad(part, padding) for part in parts))
+
+
+def fit_to_known(x0: Tensor, frames: Tensor, known: Tensor) -> Tensor:
+    """Shift what was generated next to known pixels so that no seam shows.
+
+    How far x0 misses the known pixels is carried a few pixels into the hole and fades out there
+    (normalised convolution). All [b, t, c, h, w].
+    """
+    missed = (frames - x0) * known
+    both = torch.cat([missed, known], 2).flatten(0, 1)
+    for _ in range(2):  # two box blurs are a tent
+        both = F.avg_pool2d(both, 2 * SEAM_PX + 1, 1, SEAM_PX, count_include_pad=False)
+    both = both.view(*x0.shape[:2], 4, *x0.shape[3:])
+    near = both[:, :, 3:]
+    return x0 + both[:, :, :3] / near.clamp(min=1e-3) * (2 * near).clamp(max=1)
+
+
+def shrink_known(frames: Tensor, known: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Frames [t, 3, h, w] and known [t, 1, h, w] at a smaller size.
+
+    A small pixel is the mean of the known pixels under it and as known as they are many.
+    """
+    if frames.shape[-2:] == size:
+        return frames, known
+    share = F.interpolate(known, size=size, mode="area")
+    shown = F.interpolate(frames * known, size=size, mode="area")
+    share = torch.where(share > 0.999, torch.ones_like(share), share)
+    return torch.where(share > 0, shown / share.clamp(min=1e-4), torch.zeros_like(shown)), share
+
+
+def resize(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """Frames [t, c, h, w] at another size: area means when smaller, bicubic when larger."""
+    if frames.shape[-2:] == size:
+        return frames
+    if size[0] <= frames.shape[-2]:
+        return F.interpolate(frames, size=size, mode="area")
+    return F.interpolate(frames, size=size, mode="bicubic", align_corners=False)
+
+
+def _enlarge(correction: Tensor, partial: PartialVideo, propagated: Tensor | None) -> Tensor:
+    """The fill at full size plus the enlarged correction: uint8 [t, 3, h, w]."""
+    filled = _full_size_start(partial) if propagated is None else propagated.clone()
+    size = (filled.shape[-2], filled.shape[-1])
+    for t in range(len(filled)):  # one frame at a time: full size in float is large
+        larger = resize(correction[t : t + 1], size)[0]
+        filled[t] = from_signal(to_signal(filled[t]) + larger)
+    return filled
+
+
+def _full_size_start(partial: PartialVideo) -> Tensor:
+    """What the small fill is at full size; grey where a video is to be made from nothing."""
+    if bool((partial.known > 0).any()):
+        return pull_push(partial)
+    return torch.full_like(partial.frames, 128)

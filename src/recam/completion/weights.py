@@ -1,0 +1,90 @@
+"""Weights of the small model as safetensors, with the model's config inside the file."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from recam.completion.dit import VideoTransformer
+from recam.configs import ModelConfig
+from recam.types import RecamError
+
+FORMAT = "recam video transformer 1"
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write safetensors, the same bytes for the same content, whole or not at all."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    # One entry, since safetensors writes several in an order that changes from run to run.
+    described = {"recam": json.dumps(metadata, sort_keys=True)}
+    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, unfinished, described)
+    unfinished.replace(path)
+
+
+def save_model(
+    model: VideoTransformer, path: Path, dtype: torch.dtype = torch.bfloat16, **notes: str
+) -> None:
+    """Write a model's weights and config; notes go into the file's metadata."""
+    tensors = {name: value.to(dtype) for name, value in model.state_dict().items()}
+    config = json.dumps(dataclasses.asdict(model.config))
+    save_tensors(path, tensors, {"format": FORMAT, "config": config, **notes})
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a weight file says about itself. Raises RecamError when it is not one of ours."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise RecamError(f"{path}: no such weight file")
+    try:
+        with safe_open(path, "pt") as file:
+            entry = (file.metadata() or {}).get("recam")
+    except SafetensorError as error:
+        raise RecamError(f"{path}: not a whole safetensors file ({error})") from error
+    if entry is None:
+        raise RecamError(f"{path}: safetensors, but not weights of recam's own model")
+    return json.loads(entry)
+
+
+def load_model(path: Path, device: str = "cpu") -> VideoTransformer:
+    """The model that ``save_model`` wrote, ready to sample, in the file's precision.
+
+    Training needs ``.float()``. Raises RecamError when the file is missing, damaged, or does not
+    fit the model that it describes.
+    """
+    from safetensors.torch import load_file
+
+    metadata = read_metadata(path)
+    if metadata["format"] != FORMAT:
+        raise RecamError(f"{path}: holds {metadata['format']!r}, expected {FORMAT!r}")
+    config = model_config(json.loads(metadata["config"]))
+    with torch.device("meta"):  # no time spent on a start that is replaced at once
+        model = VideoTransformer(config)
+    try:
+        model.load_state_dict(load_file(path, device=device), assign=True)
+    except RuntimeError as error:
+        raise RecamError(f"{path}: does not fit this version's model ({error})") from error
+    return model.eval()
+
+
+def model_config(fields: dict) -> ModelConfig:
+    """ModelConfig from its JSON form. Raises RecamError on fields that this version lacks."""
+    known = {field.name for field in dataclasses.fields(ModelConfig)}
+    if extra := set(fields) - known:
+        raise RecamError(f"weights of a newer recam: unknown model fields {sorted(extra)}")
+    return ModelConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+
+
+def weights_sha256(path: Path) -> str:
+    """sha256 (hex) of a weight file, for a run's record."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Teaching the completion model: from scratch (pretrain) and on one video (finetune)."""

@@ -1,0 +1,146 @@
+"""What adaptation to one video learns from: partial videos of it with everything precomputed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from recam.completion.backbone import Condition
+from recam.completion.codec import from_signal, to_signal
+from recam.completion.fills import make_condition
+from recam.completion.masked import resize, shrink_known
+from recam.configs import Fill, MaskSource
+from recam.training.heldout import propagated
+from recam.training.loss import Batch
+from recam.training.masks import draw_known
+from recam.types import Pair, PartialVideo, Progress, RecamError, no_progress
+
+SOURCES: tuple[MaskSource, ...] = ("tracks", "border", "random-2d")
+
+
+@dataclass(frozen=True)
+class Example:
+    """A clip, what is shown of it, and the fills of that, all cached at the working size.
+
+    target, evidence: uint8 [t, 3, h, w]. known: float32 [t, 1, h, w]. fills: uint8
+    [k, t, 3, h, w]. scored: float32 [t, 1, h, w], 1 where the target is true and worth learning.
+    """
+
+    target: Tensor
+    evidence: Tensor
+    known: Tensor
+    fills: Tensor
+    scored: Tensor
+
+    def cut(self, when: Tensor, rows: slice, columns: slice, device: torch.device) -> Batch:
+        """Frames ``when`` of a window of the picture, as a batch of one."""
+
+        def part(frames: Tensor) -> Tensor:
+            return frames[when][..., rows, columns][None].to(device)
+
+        known = part(self.known)
+        evidence = torch.where(known > 0, to_signal(part(self.evidence)), torch.zeros(()))
+        fills = to_signal(self.fills[:, when][..., rows, columns][None].to(device))
+        joint = torch.zeros(1, dtype=torch.bool, device=device)
+        condition = Condition(evidence, known, fills)
+        return Batch(to_signal(part(self.target)), condition, joint, part(self.scored))
+
+
+def encode_pairs(
+    pairs: Iterable[Pair],
+    fills: tuple[Fill, ...],
+    max_side: int,
+    progress: Progress = no_progress,
+) -> list[Example]:
+    """Examples of pairs (of ``make_pairs``), scaled down to max_side and filled once."""
+    examples = []
+    for pair in pairs:
+        full = torch.ones_like(pair.partial.known)
+        examples.append(_encode(pair.partial, pair.target.frames, full, fills, max_side))
+        progress("filling the examples", len(examples), 0)
+    return examples
+
+
+def hide_more(
+    partial: PartialVideo, num: int, generator: torch.Generator
+) -> Iterable[tuple[PartialVideo, Tensor, Tensor]]:
+    """(partial, target frames, scored) of a video whose truth is known only in part.
+
+    Each hides more of what is known: the video's own holes moved elsewhere, mirrored or put at
+    another time, or drawn masks. Only what is known is ever scored, so nothing of what is to be
+    completed leaks into training.
+    """
+    t, h, w = partial.known.shape
+    for i in range(num):
+        if i % 3 < 2 and bool((partial.known < 1).any()):
+            hidden = _moved_holes(partial.known, generator)
+        else:
+            source = SOURCES[int(torch.randint(len(SOURCES), (1,), generator=generator))]
+            hidden = 1 - draw_known(source, (1, t, h, w), generator)[0, :, 0]
+        known = partial.known * (1 - hidden)
+        shown = partial.frames * (known > 0)[:, None]
+        yield PartialVideo(shown, known), partial.frames, (partial.known > 0.999).float()
+
+
+def encode_hidden(
+    partial: PartialVideo,
+    num: int,
+    fills: tuple[Fill, ...],
+    max_side: int,
+    seed: int,
+    progress: Progress = no_progress,
+) -> list[Example]:
+    """Examples from the known pixels of a partial video alone."""
+    if not bool((partial.known > 0.999).any()):
+        raise RecamError("nothing in the video is known, so there is nothing to adapt to")
+    generator = torch.Generator().manual_seed(seed)
+    examples = []
+    for shown, target, scored in hide_more(partial, num, generator):
+        examples.append(_encode(shown, target, scored, fills, max_side))
+        progress("filling the examples", len(examples), num)
+    return examples
+
+
+def _encode(
+    partial: PartialVideo,
+    target: Tensor,
+    scored: Tensor,
+    fills: tuple[Fill, ...],
+    max_side: int,
+) -> Example:
+    height, width = target.shape[-2:]
+    scale = min(1.0, max_side / max(height, width))
+    size = (max(round(height * scale), 1), max(round(width * scale), 1))
+    frames, known = shrink_known(to_signal(partial.frames), partial.known[:, None], size)
+    given = None
+    if "propagate" in fills:
+        given = resize(to_signal(propagated(partial)), size)[None]
+    condition = make_condition(frames[None], known[None], fills, given)
+    scored_small = F.interpolate(scored[:, None], size=size, mode="area")
+    return Example(
+        from_signal(resize(to_signal(target), size)),
+        from_signal(condition.evidence[0]),
+        known,
+        from_signal(condition.fills[0]),
+        (scored_small > 0.999).float(),
+    )
+
+
+def _moved_holes(known: Tensor, generator: torch.Generator) -> Tensor:
+    """Holes [t, h, w] of the same video, mirrored, shifted by up to half the picture, and played
+    from another moment on."""
+    t, h, w = known.shape
+
+    def below(n: int) -> int:
+        return int(torch.randint(n, (1,), generator=generator))
+
+    holes = 1 - known
+    for axis in (0, 2):
+        if below(2):
+            holes = holes.flip(axis)
+    shift = (below(t), below(h + 1) - h // 2, below(w + 1) - w // 2)
+    return holes.roll(shift, (0, 1, 2))

@@ -1,0 +1,351 @@
+"""Adapt the model to one video, by pairs made from that video (test-time finetuning, seed 1)."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from recam.completion.codec import from_signal
+from recam.completion.dit import VideoTransformer
+from recam.completion.samplers import sample_single_step
+from recam.completion.weights import read_metadata, save_tensors
+from recam.configs import FinetuneConfig, ObjectiveConfig
+from recam.training.data import step_generator
+from recam.training.examples import Example, encode_pairs
+from recam.training.heldout import hole_psnr
+from recam.training.lora import add_low_rank, merge_low_rank
+from recam.training.loss import Batch, masked_loss
+from recam.training.steps import (
+    average_of,
+    bf16,
+    follow,
+    learning_rate,
+    load_checkpoint,
+    new_optimizer,
+    save_checkpoint,
+    update,
+)
+from recam.types import Pair, Progress, RecamError, no_progress
+
+ADAPTER_FORMAT = "recam adapter 1"
+OBJECTIVE = ObjectiveConfig(degrade=0, drop_condition=0, pure_noise=0.8, own_levels=0.1)
+"""Evidence is already as real warps leave it, and sampling mostly asks at pure noise."""
+HELD_BACK = 0.25
+"""Share of the frames, at the end, that training does not see and the check is made on."""
+EVALUATED_FRAMES = 8
+NEAR_A_HOLE = 0.8
+WARMUP = 20
+DECAY = 0.98
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """An adapted model and what adapting did.
+
+    before_db, after_db: hole PSNR on the held-back pair's held-back frames, without and with.
+    best_step 0: adapting did not help, and model is what it was.
+    """
+
+    model: VideoTransformer
+    before_db: float
+    after_db: float
+    best_step: int
+    steps: int
+    seconds: dict[str, float]
+
+    def describe(self) -> str:
+        if self.best_step == 0:
+            return (
+                f"adapting did not help on the held-back pair ({self.before_db:.2f} dB after "
+                f"{self.steps} steps at best): using the model as it was"
+            )
+        return (
+            f"adapted in {self.best_step} of {self.steps} steps: {self.before_db:.2f} → "
+            f"{self.after_db:.2f} dB in the holes of the held-back pair"
+        )
+
+
+def finetune(
+    model: VideoTransformer,
+    pairs: Iterable[Pair],
+    config: FinetuneConfig,
+    max_side: int = 512,
+    folder: Path | None = None,
+    progress: Progress = no_progress,
+) -> Adaptation:
+    """Adapt a model to the video that the pairs show (see ``adapt`` for what is done)."""
+    started = time.perf_counter()
+    examples = encode_pairs(pairs, model.config.fills, max_side, progress)
+    return adapt(model, examples, config, folder, progress, time.perf_counter() - started)
+
+
+def adapt(
+    model: VideoTransformer,
+    examples: Sequence[Example],
+    config: FinetuneConfig,
+    folder: Path | None = None,
+    progress: Progress = no_progress,
+    seconds_spent: float = 0.0,
+) -> Adaptation:
+    """Train on all examples but one, on their first frames; keep the best step.
+
+    Steps are judged by the holes of the other example's last frames, which training never sees, and
+    step 0 takes part: the result is never worse there than the model was. Stops after config.steps
+    or when config.minutes (seconds_spent included) are over. With a folder, an interrupted
+    adaptation resumes, and a finished one is read from adapter.safetensors at once.
+
+    The given model is not changed. Raises ValueError for fewer than two examples.
+    """
+    if len(examples) < 2:
+        raise ValueError(f"adapting needs 2 or more pairs, one to check on; got {len(examples)}")
+    key = _key(model, examples, config)
+    if folder is not None and (finished := _read_finished(folder, key, model)):
+        return finished
+    clock = time.perf_counter() - seconds_spent
+    work = _Work(model, config)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        clock -= work.resume(folder / "adapting.pt", key)
+    check, learn = _split(examples)
+    work.judge(check)
+    while work.step < config.steps and time.perf_counter() - clock < 60 * config.minutes:
+        work.train(learn)
+        if work.step % config.evaluate_every == 0:
+            work.judge(check)
+            if folder is not None:
+                work.save(folder / "adapting.pt", key, time.perf_counter() - clock)
+        progress(f"adapting (loss {work.loss:.3f})", work.step, config.steps)
+    work.judge(check)
+    adapted = work.finish(model, {"examples": seconds_spent, **work.seconds})
+    if folder is not None:
+        _write_finished(folder, key, adapted, work)
+    return adapted
+
+
+class _Work:
+    """An adaptation under way; ``average`` is what is judged and kept."""
+
+    def __init__(self, model: VideoTransformer, config: FinetuneConfig) -> None:
+        self.config = config
+        self.device = next(model.parameters()).device
+        torch.manual_seed(config.seed)
+        self.model = copy.deepcopy(model).float().train().requires_grad_(True)
+        if config.method == "lora":
+            self.parameters = add_low_rank(self.model, config.rank)
+        else:
+            self.parameters = list(self.model.parameters())
+        self.trained = [n for n, p in self.model.named_parameters() if p.requires_grad]
+        self.average = average_of(self.model)
+        self.optimizer = new_optimizer(self.parameters, config.lr, 0.0)
+        self.step = 0
+        self.loss = float("nan")
+        self.before_db = float("nan")
+        self.judged: int | None = None
+        self.best_db, self.best_step = float("nan"), 0
+        self.best = self._trained_weights()
+        self.seconds = {"training": 0.0, "judging": 0.0}
+
+    def _trained_weights(self) -> dict[str, Tensor]:
+        weights = dict(self.average.named_parameters())
+        return {name: weights[name].detach().clone() for name in self.trained}
+
+    def train(self, examples: Sequence[Example]) -> None:
+        """One step on one or more random cuts."""
+        tick = time.perf_counter()
+        config = self.config
+        for i in range(config.batch):
+            generator = step_generator(config.seed, self.step, i, torch.device("cpu"))
+            batch = random_cut(examples, self.model, config, generator, self.device)
+            on_device = step_generator(config.seed, self.step, i, self.device)
+            with bf16(self.device):
+                loss = masked_loss(self.model, batch, on_device, OBJECTIVE)
+            (loss / config.batch).backward()
+            self.loss = loss.item()
+        lr = learning_rate(self.step, config.steps, config.lr, WARMUP)
+        update(self.optimizer, self.parameters, lr)
+        follow(self.average, self.model, self.step, DECAY)
+        self.step += 1
+        self.seconds["training"] += time.perf_counter() - tick
+
+    def judge(self, check: Example) -> None:
+        """Hole PSNR of the averaged weights on held-back frames; keeps them when they are best."""
+        if self.judged == self.step:
+            return
+        tick = time.perf_counter()
+        value = check_psnr(self.average, check)
+        if self.step == 0:
+            self.before_db = self.best_db = value
+        elif value > self.best_db:
+            self.best_db, self.best_step, self.best = value, self.step, self._trained_weights()
+        self.judged = self.step
+        self.seconds["judging"] += time.perf_counter() - tick
+
+    def save(self, path: Path, key: str, seconds: float) -> None:
+        fields = ("step", "before_db", "best_db", "best_step", "best", "judged", "seconds")
+        state = {name: getattr(self, name) for name in fields}
+        state |= {"model": self.model.state_dict(), "average": self.average.state_dict()}
+        state |= {"optimizer": self.optimizer.state_dict(), "key": key, "spent": seconds}
+        save_checkpoint(path, state)
+
+    def resume(self, path: Path, key: str) -> float:
+        """Take up what was saved for the same key; returns the seconds spent on it."""
+        if not path.exists():
+            return 0.0
+        state = load_checkpoint(path)
+        if state.pop("key") != key:
+            return 0.0
+        for part in ("model", "average", "optimizer"):
+            getattr(self, part).load_state_dict(state.pop(part))
+        seconds = state.pop("spent")
+        for name, value in state.items():
+            setattr(self, name, value)
+        return seconds
+
+    def finish(self, original: VideoTransformer, seconds: dict[str, float]) -> Adaptation:
+        result = original
+        if self.best_step:
+            dtype = next(original.parameters()).dtype
+            self.average.load_state_dict(self.best, strict=False)
+            result = copy.deepcopy(self.average)
+            if self.config.method == "lora":
+                merge_low_rank(result)
+            result = result.to(dtype).eval()
+        return Adaptation(result, self.before_db, self.best_db, self.best_step, self.step, seconds)
+
+
+def random_cut(
+    examples: Sequence[Example],
+    model: VideoTransformer,
+    config: FinetuneConfig,
+    generator: torch.Generator,
+    device: torch.device,
+) -> Batch:
+    """A window in space and time of a random example, mostly around a hole."""
+
+    def below(n: int) -> int:
+        return int(torch.randint(max(n, 1), (1,), generator=generator))
+
+    example = examples[below(len(examples))]
+    t, _, h, w = example.known.shape
+    patch = model.config.patch
+    count = min(config.num_frames, num_learned(t))
+    stride = 1 + below(min(2, (num_learned(t) - 1) // max(count - 1, 1)))
+    start = below(num_learned(t) - stride * (count - 1))
+    when = start + stride * torch.arange(count)
+    if below(2):
+        when = when.flip(0)
+    side = max(config.crop // patch, 1) * patch
+    crop_h, crop_w = (min(side, s // patch * patch) for s in (h, w))
+    if not crop_h or not crop_w:
+        raise ValueError(f"clips of {h}×{w} are smaller than a patch of {patch} pixels")
+    middle = (below(h), below(w))
+    holes = ((example.known[when, 0] < 1) & (example.scored[when, 0] > 0)).any(0).nonzero()
+    if len(holes) and float(torch.rand((), generator=generator)) < NEAR_A_HOLE:
+        middle = tuple(holes[below(len(holes))].tolist())
+    top = min(max(middle[0] - below(crop_h), 0), h - crop_h)
+    left = min(max(middle[1] - below(crop_w), 0), w - crop_w)
+    return example.cut(when, slice(top, top + crop_h), slice(left, left + crop_w), device)
+
+
+def num_learned(num_frames: int) -> int:
+    """How many frames, from the first, are trained on."""
+    return max(num_frames - max(round(HELD_BACK * num_frames), 1), 1)
+
+
+def _split(examples: Sequence[Example]) -> tuple[Example, list[Example]]:
+    """The example to check on, the one with the most to fill there, and the others."""
+
+    def to_fill(example: Example) -> float:
+        late = slice(num_learned(len(example.known)), None)
+        return float(((example.known[late] < 0.5) * example.scored[late]).sum())
+
+    check = max(range(len(examples)), key=lambda i: to_fill(examples[i]))
+    return examples[check], [e for i, e in enumerate(examples) if i != check]
+
+
+def check_psnr(model: VideoTransformer, example: Example) -> float:
+    """Hole PSNR on the held-back frames, which are shown after some of those before them."""
+    t, _, h, w = example.known.shape
+    patch = model.config.patch
+    when = torch.arange(max(t - EVALUATED_FRAMES, 0), t)
+    rows, columns = slice(0, h // patch * patch), slice(0, w // patch * patch)
+    device = next(model.parameters()).device
+    batch = example.cut(when, rows, columns, device)
+    clean = model.token_levels(batch.condition.known) >= 1
+    with torch.no_grad(), bf16(device):
+        x0 = sample_single_step(model, batch.condition.evidence, clean, batch.condition)
+    hole = (batch.condition.known < 0.5) & (batch.scored > 0)
+    hole[:, when < num_learned(t)] = False
+    known = 1 - hole[0, :, 0].float().cpu()
+    return hole_psnr(from_signal(x0[0].cpu()), from_signal(batch.target[0].cpu()), known)
+
+
+def _key(model: VideoTransformer, examples: Sequence[Example], config: FinetuneConfig) -> str:
+    """What an adaptation depends on, as a hash: weights, examples, options but the time."""
+    options = dataclasses.replace(config, minutes=0.0)
+    weights = [float(p.detach().double().sum()) for p in model.parameters()]
+    shown = [[int(e.evidence.long().sum()), float(e.known.sum())] for e in examples]
+    described = json.dumps([dataclasses.asdict(options), weights, shown], sort_keys=True)
+    return hashlib.sha256(described.encode()).hexdigest()
+
+
+def _write_finished(folder: Path, key: str, adapted: Adaptation, work: _Work) -> None:
+    """adapter.safetensors: what changed (nothing, when adapting did not help), and the report."""
+    dtype = next(adapted.model.parameters()).dtype
+    tensors = {name: t.to(dtype) for name, t in work.best.items()} if adapted.best_step else {}
+    report = {f: getattr(adapted, f) for f in ("before_db", "after_db", "best_step", "steps")}
+    report["seconds"] = adapted.seconds
+    described = {
+        "format": ADAPTER_FORMAT,
+        "key": key,
+        "method": work.config.method,
+        "rank": str(work.config.rank),
+        "report": json.dumps(report),
+    }
+    save_tensors(folder / "adapter.safetensors", tensors, described)
+    (folder / "adapting.pt").unlink(missing_ok=True)
+
+
+def _read_finished(folder: Path, key: str, model: VideoTransformer) -> Adaptation | None:
+    path = folder / "adapter.safetensors"
+    if not path.exists() or read_metadata(path).get("key") != key:
+        return None
+    report = json.loads(read_metadata(path)["report"])
+    return Adaptation(load_adapter(model, path), **report)
+
+
+def load_adapter(model: VideoTransformer, path: Path) -> VideoTransformer:
+    """A copy of the model with an adapter in it; the model itself when the adapter is empty.
+
+    Raises RecamError when the file is no adapter or does not fit the model.
+    """
+    from safetensors.torch import load_file
+
+    metadata = read_metadata(path)
+    if metadata["format"] != ADAPTER_FORMAT:
+        raise RecamError(f"{path}: holds {metadata['format']!r}, expected {ADAPTER_FORMAT!r}")
+    tensors = load_file(path)
+    if not tensors:
+        return model
+    dtype = next(model.parameters()).dtype
+    result = copy.deepcopy(model).float()
+    if metadata["method"] == "lora":
+        add_low_rank(result, int(metadata["rank"]))
+    try:
+        missing = set(result.load_state_dict(tensors, strict=False).unexpected_keys)
+    except RuntimeError as error:
+        raise RecamError(f"{path}: does not fit this model ({error})") from error
+    if missing:
+        raise RecamError(f"{path}: does not fit this model (it has no {sorted(missing)[0]})")
+    if metadata["method"] == "lora":
+        merge_low_rank(result)
+    return result.to(dtype).eval()

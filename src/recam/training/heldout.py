@@ -1,0 +1,102 @@
+"""How well holes are filled on clips that no training saw, and how well classical methods do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recam.completion.baselines import fill_hold_nearest, fill_navier_stokes, fill_telea
+from recam.completion.codec import from_signal, to_signal
+from recam.completion.dit import VideoTransformer
+from recam.completion.fills import make_condition
+from recam.completion.pull_push import pull_push
+from recam.completion.samplers import sample_single_step
+from recam.training.layered import layered_clips
+from recam.training.masks import Size
+from recam.training.steps import bf16
+from recam.types import Pair, PartialVideo, video_from_frames
+
+HELDOUT_SEED = 2**40
+"""Far from the seeds of training batches."""
+
+
+def hole_psnr(frames: Tensor, target: Tensor, known: Tensor) -> float:
+    """PSNR in dB over pixels with known < 0.5. frames, target uint8 [t, 3, h, w]; NaN = no hole."""
+    hole = known < 0.5
+    if not bool(hole.any()):
+        return float("nan")
+    error = (frames.float() - target.float()).square().mean(1)[hole].mean()
+    return float(10 * torch.log10(255.0**2 / error.clamp(min=1e-4)))
+
+
+def layered_pairs(size: Size, seed: int = HELDOUT_SEED) -> list[Pair]:
+    """Held-out synthetic clips with reprojected holes."""
+    clips = layered_clips(size, torch.Generator().manual_seed(seed))
+    pairs = []
+    for frames, known in zip(from_signal(clips.frames), clips.known[:, :, 0]):
+        partial = PartialVideo(frames * (known > 0)[:, None], known)
+        pairs.append(Pair(partial, video_from_frames(frames)))
+    return pairs
+
+
+def classical_psnr(pairs: Sequence[Pair]) -> dict[str, float]:
+    """Mean hole PSNR of each classical method that needs no model."""
+    methods: dict[str, Callable[[PartialVideo], Tensor]] = {
+        "hold nearest": fill_hold_nearest,
+        "Telea": fill_telea,
+        "Navier-Stokes": fill_navier_stokes,
+        "pull-push": pull_push,
+    }
+    methods["propagate"] = propagated
+    return {
+        name: _mean([hole_psnr(fill(p.partial), p.target.frames, p.partial.known) for p in pairs])
+        for name, fill in methods.items()
+    }
+
+
+def propagated(partial: PartialVideo) -> Tensor:
+    """What the classical propagate makes of a partial video: uint8 [t, 3, h, w]."""
+    from recam.completion.propagate import propagate
+
+    return propagate(partial)
+
+
+def model_psnr(model: VideoTransformer, pairs: Sequence[Pair]) -> float:
+    """Mean hole PSNR of the model's single-step answer, at the pairs' own size."""
+    return _mean([_psnr_of(model, pair) for pair in pairs])
+
+
+def _psnr_of(model: VideoTransformer, pair: Pair) -> float:
+    device = next(model.parameters()).device
+    frames = to_signal(pair.partial.frames)[None].to(device)
+    known = pair.partial.known[None, :, None].to(device)
+    given = None
+    if "propagate" in model.config.fills:
+        given = to_signal(propagated(pair.partial))[None].to(device)
+    condition = make_condition(frames, known, model.config.fills, given)
+    clean = model.token_levels(known) >= 1
+    with torch.no_grad(), bf16(device):
+        x0 = sample_single_step(model, condition.evidence, clean, condition)
+    return hole_psnr(from_signal(x0[0].cpu()), pair.target.frames, pair.partial.known)
+
+
+def _mean(values: Sequence[float]) -> float:
+    kept = [v for v in values if v == v]
+    return sum(kept) / len(kept) if kept else float("nan")
+
+
+@dataclass(frozen=True)
+class Heldout:
+    """Clips and what the classical methods reach on them."""
+
+    pairs: Sequence[Pair]
+    classical: dict[str, float]
+
+    @property
+    def best(self) -> tuple[str, float]:
+        """The best classical method and its hole PSNR."""
+        name = max(self.classical, key=lambda n: self.classical[n])
+        return name, self.classical[name]

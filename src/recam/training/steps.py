@@ -1,0 +1,112 @@
+"""What pretraining and finetuning share: one step, the average of weights, what it costs."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recam.completion.dit import VideoTransformer
+
+MAX_GRADIENT_NORM = 1.0
+
+
+def pick_device(name: str) -> torch.device:
+    """'auto' is the GPU if there is one. Raises ValueError for a GPU that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {name!r} was asked for, but torch sees no GPU; use 'cpu'")
+    return device
+
+
+def bf16(device: torch.device) -> AbstractContextManager:
+    """Autocast to bfloat16, the fast path on CPUs and GPUs alike."""
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def new_optimizer(
+    parameters: list[nn.Parameter], lr: float, weight_decay: float
+) -> torch.optim.AdamW:
+    """AdamW; only matrices decay."""
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, betas=(0.9, 0.99))
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
+    """Linear warm-up, then half a cosine down to a hundredth."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    done = min((step - warmup) / max(steps - warmup, 1), 1.0)
+    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def update(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], lr: float) -> float:
+    """One step on the gradients that are there; returns their norm. Skips what is not finite."""
+    norm = float(nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM))
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    if math.isfinite(norm):
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return norm
+
+
+def average_of(model: VideoTransformer) -> VideoTransformer:
+    """A copy that ``follow`` keeps as the running mean of the model's weights."""
+    return copy.deepcopy(model).requires_grad_(False).eval()
+
+
+@torch.no_grad()
+def follow(average: nn.Module, model: nn.Module, step: int, decay: float) -> None:
+    """Exponential moving average; young averages forget faster, lest the start weighs for long."""
+    keep = min(decay, (1 + step) / (10 + step))
+    for mean, now in zip(average.parameters(), model.parameters()):
+        mean.lerp_(now.to(mean.dtype), 1 - keep)
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write so that a kill at any moment leaves the old file or the new one."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    torch.save(state, unfinished)
+    unfinished.replace(path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def step_flops(run: Callable[[], Tensor]) -> int:
+    """Floating-point operations of matrix products, attention and convolutions in ``run`` and its
+    backward pass."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        run().backward()
+    return counter.get_total_flops()
+
+
+def peak_flops(device: torch.device) -> float:
+    """bf16 FLOP/s that a large matrix product reaches here, now."""
+    size = 8192 if device.type == "cuda" else 2048
+    a = torch.randn(size, size, device=device, dtype=torch.bfloat16)
+    best = float("inf")
+    for _ in range(4):
+        start = time.perf_counter()
+        a @ a
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best

@@ -1,0 +1,163 @@
+"""Pretraining: what it writes, and that a killed run ends as an undisturbed one."""
+
+import csv
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from recam.completion.weights import load_model, read_metadata
+from recam.configs import ModelConfig, PretrainConfig
+from recam.training import steps
+from recam.training.curves import Curve, draw_curves
+from recam.training.heldout import classical_psnr, layered_pairs, model_psnr
+from recam.training.pretrain import pretrain
+from recam.types import RecamError
+
+TINY = PretrainConfig(
+    model=ModelConfig(patch=8, hidden=32, heads=2, blocks=3, stem=8),
+    steps=6,
+    batch=2,
+    num_frames=3,
+    height=16,
+    width=24,
+    warmup=2,
+    device="cpu",
+    checkpoint_every=2,
+    evaluate_every=3,
+    num_heldout=1,
+)
+
+
+def test_it_writes_weights_curves_and_figures(tmp_path: Path) -> None:
+    said: list[str] = []
+    path = pretrain(replace(TINY, out=str(tmp_path)), say=said.append)
+    assert read_metadata(path)["steps"] == "6"
+    load_model(path)
+    with (tmp_path / "curves.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == [str(i) for i in range(1, 7)]
+    assert all(float(row["loss"]) > 0 and float(row["samples_per_s"]) > 0 for row in rows)
+    assert [bool(row["hole_psnr"]) for row in rows] == [False, False, True] * 2
+    assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    assert any("best classical" in line for line in said)
+    assert any("% of peak" in line for line in said)
+
+
+def test_resuming_gives_the_bytes_of_an_undisturbed_run(tmp_path: Path) -> None:
+    whole = pretrain(replace(TINY, out=str(tmp_path / "a")))
+
+    class Stopped(Exception):
+        pass
+
+    def stop(what: str, done: int, total: int) -> None:
+        if what == "training" and done == 5:  # a step after the last checkpoint
+            raise Stopped
+
+    config = replace(TINY, out=str(tmp_path / "b"))
+    with pytest.raises(Stopped):
+        pretrain(config, progress=stop)
+    said: list[str] = []
+    resumed = pretrain(config, say=said.append)
+    assert any("from step 4" in line for line in said)
+    assert resumed.read_bytes() == whole.read_bytes()
+    states = [steps.load_checkpoint(p.parent / "checkpoint.pt") for p in (whole, resumed)]
+    for a, b in zip(states[0]["model"].values(), states[1]["model"].values(), strict=True):
+        assert torch.equal(a, b)
+    again = pretrain(config, say=said.append)
+    assert "already at step 6" in said[-1] and again.read_bytes() == whole.read_bytes()
+
+
+def test_a_killed_process_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+    def command(out: Path) -> list[str]:
+        code = (
+            "import sys, torch; torch.set_num_threads(1); sys.path.insert(0, sys.argv[2]);"
+            "from dataclasses import replace; from test_pretrain import TINY;"
+            "from recam.training.pretrain import pretrain;"
+            "pretrain(replace(TINY, out=sys.argv[1], steps=30, num_heldout=0))"
+        )
+        return [sys.executable, "-c", code, str(out), str(Path(__file__).parent)]
+
+    subprocess.run(command(tmp_path / "a"), check=True)
+    process = subprocess.Popen(command(tmp_path / "b"))
+    checkpoint = tmp_path / "b" / "checkpoint.pt"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    assert checkpoint.exists()
+    subprocess.run(command(tmp_path / "b"), check=True)
+    results = [(tmp_path / name / "weights.safetensors").read_bytes() for name in "ab"]
+    assert results[0] == results[1]
+
+
+def test_other_options_are_another_run(tmp_path: Path) -> None:
+    config = replace(TINY, out=str(tmp_path), steps=2, num_heldout=0)
+    pretrain(config)
+    with pytest.raises(RecamError, match=r"other options \(lr\)"):
+        pretrain(replace(config, lr=1.0, steps=4))
+    pretrain(replace(config, steps=3))
+
+
+def test_folder_of_videos(tmp_path: Path) -> None:
+    from recam.media import write_video
+    from recam.types import video_from_frames
+
+    config = replace(TINY, out=str(tmp_path / "run"), videos=str(tmp_path / "film"), steps=1)
+    (tmp_path / "film").mkdir()
+    with pytest.raises(RecamError, match="no video"):
+        pretrain(config)
+    frames = torch.randint(0, 255, (6, 3, 32, 48), dtype=torch.uint8)
+    write_video(tmp_path / "film" / "a.mp4", video_from_frames(frames))
+    assert pretrain(replace(config, synthetic_share=0.0)).exists()
+
+
+def test_several_devices_need_their_launcher(tmp_path: Path) -> None:
+    with pytest.raises(RecamError, match="accelerate"):
+        pretrain(replace(TINY, out=str(tmp_path), devices=2))
+
+
+def test_a_gpu_that_is_not_there_is_not_replaced() -> None:
+    assert steps.pick_device("cpu").type == "cpu"
+    if not torch.cuda.is_available():
+        assert steps.pick_device("auto").type == "cpu"
+        with pytest.raises(ValueError, match="sees no GPU"):
+            steps.pick_device("cuda")
+
+
+def test_the_untrained_model_equals_its_fill_on_held_out_clips() -> None:
+    from recam.completion.dit import VideoTransformer
+
+    pairs = layered_pairs((2, 4, 24, 32))
+    classical = classical_psnr(pairs)
+    assert set(classical) == {
+        "hold nearest", "Telea", "Navier-Stokes", "pull-push", "propagate",
+    }  # fmt: skip
+    model = VideoTransformer(TINY.model).eval()
+    assert model_psnr(model, pairs) == pytest.approx(classical["pull-push"], abs=0.05)
+
+
+def test_learning_rate_rises_then_falls() -> None:
+    rates = [steps.learning_rate(i, 100, 1.0, 10) for i in range(100)]
+    assert rates[0] == pytest.approx(0.1) and max(rates) == 1.0
+    assert rates[:10] == sorted(rates[:10]) and rates[10:] == sorted(rates[10:], reverse=True)
+    assert 0 < rates[-1] < 0.02
+
+
+def test_a_step_that_is_not_finite_is_skipped() -> None:
+    weight = torch.nn.Parameter(torch.ones(2, 2))
+    optimizer = steps.new_optimizer([weight], 0.1, 0.0)
+    weight.grad = torch.full((2, 2), float("nan"))
+    steps.update(optimizer, [weight], 0.1)
+    assert torch.equal(weight, torch.ones(2, 2))
+
+
+def test_curves_with_gaps_and_constants(tmp_path: Path) -> None:
+    curves = [Curve("a", [1, 2, 3], [1.0, float("nan"), 2.0]), Curve("b", [0], [1.5])]
+    draw_curves(tmp_path / "c.png", {"both": curves, "none": [Curve("x", [], [])]})
+    assert (tmp_path / "c.png").stat().st_size > 1000
