@@ -17,7 +17,7 @@ from recam.synthetic.motion import Follow, Gait, Limb, Motion, Route, Still, Wal
 from recam.synthetic.scene import Color, Material, SceneBuilder
 from recam.synthetic.textures import TextureKind, TextureSpec
 
-VARIANTS = 40  # seeds of a texture kind in use, so that a long run finds them in the cache
+VARIANTS = 16  # seeds of a texture kind in use, so that a long run finds them in the cache
 
 
 def material(

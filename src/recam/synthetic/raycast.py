@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from recam.synthetic.scene import SHAPES, SyntheticScene, world_from_parts
+from recam.geometry import se3_inverse
+from recam.synthetic.scene import SHAPES, Part, SyntheticScene
 from recam.types import Cameras
 
 TILE = 8
@@ -35,7 +36,8 @@ class Views:
     part_rays: float32 [v·parts, 18], rows ox oy oz dx dy dz, each times (x, y, 1), in part axes.
     uvw_from_world: float64 [v, 3, 4], projection of world points. pinhole: else parallel rays.
     world_rays: float32 [v, 18], as part_rays in the world. size [parts, 3], radius [parts].
-    world_from_part: float64 [v, parts, 4, 4]. shape: index into SHAPES [parts]. All of the
+    world_from_part: float64 [v, parts, 4, 4]; part_from_world: float32 [v·parts, 12], the first
+    three rows of its inverse. shape: index into SHAPES [parts]. All of the
     float32 tables lie on the device.
     """
 
@@ -46,6 +48,7 @@ class Views:
     world_from_part: Tensor
     world_rays: Tensor
     part_rays: Tensor
+    part_from_world: Tensor
     size: Tensor
     radius: Tensor
     shape: Tensor
@@ -63,23 +66,21 @@ class Views:
 
 
 def camera_views(
-    scene: SyntheticScene, cameras: Cameras, times_s: Tensor, device: torch.device
+    scene: SyntheticScene, cameras: Cameras, world_from_part: Tensor, device: torch.device
 ) -> Views:
-    """The scene's parts at times_s [n], each as seen by the camera of the same index."""
+    """The parts, posed [n, parts, 4, 4], each set as seen by the camera of the same index."""
     inverse_k = torch.linalg.inv(cameras.intrinsics)
     world_from_cam = cameras.world_from_cam
     direction = world_from_cam[:, :3, :3] @ inverse_k
     origin = torch.zeros_like(direction)
     origin[:, :, 2] = world_from_cam[:, :3, 3]
     uvw = cameras.intrinsics @ cameras.cam_from_world[:, :3]
-    poses = world_from_parts(scene, times_s)
-    return make_views(
-        scene, poses, origin, direction, uvw, (cameras.height, cameras.width), True, device
-    )
+    size = (cameras.height, cameras.width)
+    return make_views(scene.parts, world_from_part, origin, direction, uvw, size, True, device)
 
 
 def make_views(
-    scene: SyntheticScene,
+    parts: Sequence[Part],
     world_from_part: Tensor,
     origin: Tensor,
     direction: Tensor,
@@ -90,12 +91,10 @@ def make_views(
 ) -> Views:
     """Views from world rays: origin, direction [v, 3, 3] times (x, y, 1). See Views."""
     rotation = world_from_part[..., :3, :3].transpose(-1, -2)  # part from world [v, p, 3, 3]
-    shifted = origin[:, None] - 0.0
-    shifted = shifted.expand(-1, world_from_part.shape[1], 3, 3).clone()
+    shifted = origin[:, None].repeat(1, len(parts), 1, 1)
     shifted[..., 2] -= world_from_part[..., :3, 3]
     local = torch.cat([rotation @ shifted, rotation @ direction[:, None]], -2)
     world = torch.cat([origin, direction], -2)
-    parts = scene.parts
     return Views(
         height=size[0],
         width=size[1],
@@ -104,6 +103,7 @@ def make_views(
         world_from_part=world_from_part,
         world_rays=world.flatten(1).float().to(device),
         part_rays=local.reshape(-1, 18).float().to(device),
+        part_from_world=se3_inverse(world_from_part)[..., :3, :].reshape(-1, 12).float().to(device),
         size=torch.tensor([p.size for p in parts], dtype=torch.float32, device=device),
         radius=torch.tensor([p.radius for p in parts], dtype=torch.float32, device=device),
         shape=torch.tensor([SHAPES.index(p.shape) for p in parts]),
@@ -349,4 +349,4 @@ def unpack_keys(keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """t float32 (z-depth; inf = nothing), part int64 (of no meaning there), face int64."""
     depth = (keys >> 20).to(torch.int32).view(torch.float32)
     code = keys & 0xFFFFF
-    return depth, torch.div(code, FACES, rounding_mode="floor"), code % FACES
+    return depth, code >> 3, code & (FACES - 1)

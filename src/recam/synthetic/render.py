@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from recam.geometry import pixel_centers, project, se3_inverse, transform_points, unproject
 from recam.synthetic.raycast import (
-    FACES,
     MISS,
     NOTHING,
     Views,
@@ -69,14 +68,15 @@ def render_synthetic(
     this many pixels; it changes speed and memory, not the result.
     Raises ValueError when there is not one time per camera.
     """
-    where = torch.device(device)
+    where, chunks = torch.device(device), _chunks(cameras, times_s, max_pixels)
     look = prepare_look(scene, where)
+    poses = world_from_parts(scene, times_s)
     parts = []
-    for chunk in _chunks(cameras, times_s, max_pixels):
+    for chunk in chunks:
         progress("render", chunk.start, len(cameras))
-        views = camera_views(scene, cameras[chunk], times_s[chunk], where)
+        views = camera_views(scene, cameras[chunk], poses[chunk], where)
         keys = cast(views)
-        parts.append((_colors(look, views, times_s[chunk], keys), *_geometry(scene, keys)))
+        parts.append((_colors(look, views, keys), *_geometry(scene, keys)))
     progress("render", len(cameras), len(cameras))
     return SyntheticFrames(*(torch.cat(column) for column in zip(*parts)))
 
@@ -89,9 +89,11 @@ def cast_synthetic(
     max_pixels: int = 1 << 17,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Only the geometry: depth, object_ids, part_ids, dynamic as in SyntheticFrames."""
+    chunks = _chunks(cameras, times_s, max_pixels)
+    poses = world_from_parts(scene, times_s)
     parts = []
-    for chunk in _chunks(cameras, times_s, max_pixels):
-        views = camera_views(scene, cameras[chunk], times_s[chunk], torch.device(device))
+    for chunk in chunks:
+        views = camera_views(scene, cameras[chunk], poses[chunk], torch.device(device))
         parts.append(_geometry(scene, cast(views)))
     depth, object_ids, part_ids, dynamic = (torch.cat(column) for column in zip(*parts))
     return depth, object_ids, part_ids, dynamic
@@ -120,12 +122,13 @@ def _geometry(scene: SyntheticScene, keys: Tensor) -> tuple[Tensor, Tensor, Tens
     return depth, ids * hit, part.to(torch.int32), moves & hit
 
 
-def _colors(look: Look, views: Views, times_s: Tensor, keys: Tensor) -> Tensor:
+def _colors(look: Look, views: Views, keys: Tensor) -> Tensor:
     """uint8 [v, 3, h, w]: shaded at pixel centres, at four points where pixels hold an edge."""
     v, h, w = keys.shape
-    pixel = torch.arange(v * h * w, device=keys.device)
-    view, inside = torch.div(pixel, h * w, rounding_mode="floor"), pixel % (h * w)
-    y, x = torch.div(inside, w, rounding_mode="floor") + 0.5, inside % w + 0.5
+    device = keys.device
+    view = torch.arange(v, device=device).repeat_interleave(h * w)
+    y = (torch.arange(h, device=device) + 0.5).repeat_interleave(w).repeat(v)
+    x = (torch.arange(w, device=device) + 0.5).repeat(v * h)
     edge = _edge_pixels(keys)
     sub_keys, sub_x, sub_y = _subpixel_keys(views, keys, edge, view[edge], x[edge], y[edge])
     # Where a sample sees the same face as the centre, the centre's colour serves.
@@ -135,7 +138,6 @@ def _colors(look: Look, views: Views, times_s: Tensor, keys: Tensor) -> Tensor:
     linear = _shade_keys(
         look,
         views,
-        times_s,
         torch.cat([keys.flatten(), sub_keys.flatten()[again]]),
         torch.cat([view, sub_view[again]]),
         torch.cat([x, sub_x.flatten()[again]]),
@@ -166,7 +168,7 @@ def _subpixel_keys(
     """Hits [e, 4] at the sub-pixels of e edge pixels, among the parts seen around them."""
     device = keys.device
     _, h, w = keys.shape
-    part = torch.div(keys & 0xFFFFF, FACES, rounding_mode="floor")
+    _, part, _ = unpack_keys(keys)
     part = part.masked_fill(keys >= MISS, -1)
     around = F.pad(part.float()[:, None], (1, 1, 1, 1), mode="replicate")[:, 0].to(torch.int32)
     stride = w + 2
@@ -199,7 +201,7 @@ def _subpixel_keys(
 
 
 def _shade_keys(
-    look: Look, views: Views, times_s: Tensor, keys: Tensor, view: Tensor, x: Tensor, y: Tensor
+    look: Look, views: Views, keys: Tensor, view: Tensor, x: Tensor, y: Tensor
 ) -> Tensor:
     """Linear colours [3, k] of hits and misses."""
     depth, part, face = unpack_keys(keys)
@@ -208,7 +210,7 @@ def _shade_keys(
     hit, sky = (~missed).nonzero()[:, 0], missed.nonzero()[:, 0]
     if len(hit):
         picked = (t.index_select(0, hit) for t in (view, part, face, x, y, depth))
-        out.index_copy_(1, hit, shade(look, views, times_s, Points(*picked)))
+        out.index_copy_(1, hit, shade(look, views, Points(*picked)))
     if len(sky):
         picked = (t.index_select(0, sky) for t in (view, x, y))
         out.index_copy_(1, sky, sky_colors(look, views, *picked))
@@ -238,7 +240,8 @@ def optical_flow(
     world = unproject(truth.depth.double().cpu(), cameras)
     t, h, w, _ = world.shape
     part = truth.part_ids.long().cpu().view(t, -1)
-    step = world_from_parts(scene, times_b_s) @ se3_inverse(world_from_parts(scene, times_s))
+    poses_b = world_from_parts(scene, times_b_s)
+    step = poses_b @ se3_inverse(world_from_parts(scene, times_s))
     moving = part_is_dynamic(scene)
     step[:, ~moving] = torch.eye(4, dtype=torch.float64)
     frame = torch.arange(t)[:, None].expand(t, h * w)
@@ -254,7 +257,7 @@ def optical_flow(
     uv_b, depth_b = project(moved, cameras_b)
     inside = (depth_b > 0) & (uv_b >= 0).all(-1)
     inside &= (uv_b[..., 0] < cameras_b.width) & (uv_b[..., 1] < cameras_b.height)
-    views = camera_views(scene, cameras_b, times_b_s, device)
+    views = camera_views(scene, cameras_b, poses_b, device)
     rows = inside.flatten().nonzero()[:, 0]
     uv = uv_b.view(-1, 2)[rows].float().to(device)
     nearest, _, _ = unpack_keys(cast_points(views, frame.reshape(-1)[rows].to(device), uv))

@@ -146,8 +146,12 @@ def part_is_dynamic(scene: SyntheticScene) -> Tensor:
 
 def world_from_parts(scene: SyntheticScene, times_s: Tensor) -> Tensor:
     """Poses float64 [t, parts, 4, 4] of all parts at times_s [t]."""
-    moving = [world_from_body(b.motion, times_s) for b in scene.bodies]
-    bodies = torch.stack([m.expand(len(times_s), 4, 4) for m in moving], 1)
+    eye = torch.eye(4, dtype=torch.float64)
+    still = [b.motion.world_from_body if isinstance(b.motion, Still) else eye for b in scene.bodies]
+    bodies = torch.stack(still).repeat(len(times_s), 1, 1, 1)
+    for i, body in enumerate(scene.bodies):
+        if is_moving(body.motion):
+            bodies[:, i] = world_from_body(body.motion, times_s)
     index = torch.tensor([p.body for p in scene.parts])
     local = torch.stack([p.body_from_part for p in scene.parts])
     return bodies[:, index] @ local

@@ -13,8 +13,6 @@ import torch
 from torch import Tensor
 
 from recam.synthetic.raycast import (
-    FACES,
-    NOTHING,
     Views,
     cast,
     enumerate_boxes,
@@ -27,8 +25,9 @@ from recam.synthetic.textures import Atlas, build_atlas, sample_atlas
 
 REACH_M = 0.55  # how far contact darkening reaches
 _CONTACT = 0.6  # how much of the ambient light one near surface takes
-_CELL_M = 0.7  # size of the cells in which near parts are looked up
-_GRID_M = 14.0  # contact darkening is worked out this far around the stage's centre
+_DEEPEST = 0.25  # what is left in the deepest corner
+_CELL_M = 0.4  # size of the cells in which near parts are looked up
+_GRID = (70, 16, 70)  # number of cells (x, y, z) around the stage; beyond, nothing darkens
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,9 @@ class Look:
     """What shading needs and does not change over time, on the device.
 
     material: per part, columns tint 3, gloss, emission, texture number, u offset, v offset.
-    sky_texture: its number in the atlas. static_keys: hits [s, s] from the light of the parts that
-    do not move, or None without shadows.
+    sky_texture: its number in the atlas. static_depth float32, static_part int32 [num, num]: what
+    of the parts that do not move each ray from the light meets first. casters: indices of the
+    moving parts that throw shadows.
     """
 
     scene: SyntheticScene
@@ -45,7 +45,9 @@ class Look:
     material: Tensor
     sky_texture: int
     light: LightGrid
-    static_keys: Tensor
+    static_depth: Tensor
+    static_part: Tensor
+    casters: Tensor
 
 
 @dataclass(frozen=True)
@@ -78,16 +80,28 @@ def prepare_look(scene: SyntheticScene, device: torch.device) -> Look:
     specs = tuple(dict.fromkeys([*(m.texture for m in scene.materials), scene.sky.texture]))
     number = {spec: i for i, spec in enumerate(specs)}
     table = torch.zeros(len(scene.parts), 8)
-    for i, part in enumerate(scene.parts):
-        m = scene.materials[part.material]
+    for i, p in enumerate(scene.parts):
+        m = scene.materials[p.material]
         # Parts of one material shall not show the same piece of it.
         shift = (0.0, 0.0) if m.repeat_m <= 0 else (0.618034 * i % 1, 0.414214 * i % 1)
         table[i] = torch.tensor([*m.tint, m.gloss, m.emission, number[m.texture], *shift])
     light = _light_grid(scene)
-    static = torch.zeros(1, dtype=torch.float64)
-    keys = _light_keys(scene, light, static, ~part_is_dynamic(scene), device)[0]
+    throws = torch.tensor([p.casts_shadow for p in scene.parts])
+    moves = part_is_dynamic(scene)
+    still = (throws & ~moves).nonzero()[:, 0]
+    poses = world_from_parts(scene, torch.zeros(1, dtype=torch.float64))
+    depth, part = _from_light(
+        scene, light, still, poses[:, still], (0, 0, light.num, light.num), device
+    )
     return Look(
-        scene, build_atlas(specs, device), table.to(device), number[scene.sky.texture], light, keys
+        scene,
+        build_atlas(specs, device),
+        table.to(device),
+        number[scene.sky.texture],
+        light,
+        depth[0],
+        part[0],
+        (throws & moves).nonzero()[:, 0],
     )
 
 
@@ -97,7 +111,7 @@ def _light_grid(scene: SyntheticScene) -> LightGrid:
     center = torch.tensor(stage.center, dtype=torch.float64)
     low, high = (torch.tensor(c, dtype=torch.float64) for c in (stage.low, stage.high))
     reach = max(float((high - low).norm()) / 2 + 3.0, stage.radius + 4.0)
-    num = int(min(max(2 * reach / (lighting.blur_m / 2), 192), 1024))
+    num = int(min(max(2 * reach / (lighting.blur_m / 2), 192), 800))
     ahead = -torch.tensor(lighting.to_light, dtype=torch.float64)
     aside = torch.tensor([0.0, 0.0, 1.0] if abs(float(ahead[2])) < 0.9 else [1.0, 0.0, 0.0])
     right = torch.linalg.cross(aside.double(), ahead)
@@ -108,41 +122,62 @@ def _light_grid(scene: SyntheticScene) -> LightGrid:
     return LightGrid(corner, right * spacing, down * spacing, ahead, num)
 
 
-def _light_keys(
-    scene: SyntheticScene, light: LightGrid, times_s: Tensor, chosen: Tensor, device: torch.device
-) -> Tensor:
-    """Keys [t, s, s] of what the light sees first among the chosen parts [parts] at times_s.
+def _from_light(
+    scene: SyntheticScene,
+    light: LightGrid,
+    chosen: Tensor,
+    poses: Tensor,
+    window: tuple[int, int, int, int],
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
+    """Depth float32 and part int32 [v, h, w] that rays from the light meet first.
 
-    Their part numbers are the scene's own.
+    chosen: indices [c] of the parts looked at; poses [v, c, 4, 4]: theirs. window: x, y, width and
+    height of the rays wanted. Depth is inf where they meet nothing.
     """
-    casters = [i for i, p in enumerate(scene.parts) if p.casts_shadow and bool(chosen[i])]
-    if not casters:
-        shape = (len(times_s), light.num, light.num)
-        return torch.full(shape, NOTHING, device=device)
-    part_scene = replace(scene, parts=tuple(scene.parts[i] for i in casters))
-    n = len(times_s)
-    origin = torch.stack([light.right, light.down, light.corner], -1).expand(n, 3, 3)
-    direction = torch.zeros(n, 3, 3, dtype=torch.float64)
-    direction[:, :, 2] = light.ahead
-    views = make_views(
-        part_scene,
-        world_from_parts(part_scene, times_s),
-        origin,
-        direction,
-        light.uvw_from_world.expand(n, 3, 4),
-        (light.num, light.num),
-        pinhole=False,
-        device=device,
-    )
-    keys = cast(views)
-    original = torch.tensor(casters, device=device)
-    _, part, _ = unpack_keys(keys)
-    hit = keys < NOTHING
-    part = original.index_select(0, part.clamp(max=len(casters) - 1).flatten()).view_as(part)
-    return torch.where(hit, (keys >> 20 << 20) | (part * FACES), keys)
+    x, y, w, h = window
+    v = len(poses)
+    if not len(chosen):
+        depth = torch.full((v, h, w), math.inf, device=device)
+        return depth, torch.zeros(v, h, w, dtype=torch.int32, device=device)
+    corner = light.corner + x * light.right + y * light.down
+    grid = replace(light, corner=corner)
+    origin = torch.stack([grid.right, grid.down, grid.corner], -1).expand(v, 3, 3)
+    direction = torch.zeros(v, 3, 3, dtype=torch.float64)
+    direction[:, :, 2] = grid.ahead
+    uvw = grid.uvw_from_world.expand(v, 3, 4)
+    parts = [scene.parts[i] for i in chosen.tolist()]
+    views = make_views(parts, poses, origin, direction, uvw, (h, w), pinhole=False, device=device)
+    depth, part, _ = unpack_keys(cast(views))
+    numbers = torch.cat([chosen, chosen[:1]]).to(torch.int32).to(device)
+    part = numbers.index_select(0, part.clamp(max=len(chosen)).flatten()).view_as(part)
+    return depth, part
 
 
-def shade(look: Look, views: Views, times_s: Tensor, points: Points) -> Tensor:
+def _occluders(look: Look, views: Views) -> tuple[Tensor, Tensor]:
+    """Depth and part [v, num, num] nearest to the light, moving parts included."""
+    light, v = look.light, len(views)
+    depth, part = look.static_depth.repeat(v, 1, 1), look.static_part.repeat(v, 1, 1)
+    poses = views.world_from_part[:, look.casters]
+    if not len(look.casters):
+        return depth, part
+    # Only the window that the moving parts' balls may reach is cast anew.
+    radius = views.size.cpu().double()[look.casters].norm(dim=-1, keepdim=True)
+    matrix = light.uvw_from_world[:2]
+    middle = poses[..., :3, 3] @ matrix[:, :3].T + matrix[:, 3]
+    margin = radius / float(light.right.norm())
+    low = (middle - margin).amin((0, 1)).floor().clamp(0, light.num - 1).long()
+    high = (middle + margin).amax((0, 1)).ceil().clamp(1, light.num).long()
+    (x, y), (w, h) = low.tolist(), (high - low).clamp(min=1).tolist()
+    moving = _from_light(look.scene, light, look.casters, poses, (x, y, w, h), views.device)
+    old = depth[:, y : y + h, x : x + w], part[:, y : y + h, x : x + w]
+    nearer = moving[0] < old[0]
+    part[:, y : y + h, x : x + w] = torch.where(nearer, moving[1], old[1])
+    depth[:, y : y + h, x : x + w] = torch.minimum(moving[0], old[0])
+    return depth, part
+
+
+def shade(look: Look, views: Views, points: Points) -> Tensor:
     """Linear colours float32 [3, k] of hit points, haze included."""
     scene, lighting = look.scene, look.scene.lighting
     surface = surface_at(scene, views, points)
@@ -153,7 +188,7 @@ def shade(look: Look, views: Views, times_s: Tensor, points: Points) -> Tensor:
     facing = (normal[0] * to_light[0] + normal[1] * to_light[1] + normal[2] * to_light[2]).clamp(
         min=0
     )
-    lit = facing * _lit_fraction(look, times_s, points, surface)
+    lit = facing * _lit_fraction(look, views, points, surface)
     open_sky = _openness(look, views, points, surface)
     up = 0.5 - 0.5 * normal[1]
     fade = _falloff(scene, surface.position)
@@ -206,104 +241,125 @@ def _highlight(surface: Surface, views: Views, points: Points, to_light: tuple) 
     return cosine**48
 
 
-def _lit_fraction(look: Look, times_s: Tensor, points: Points, surface: Surface) -> Tensor:
-    """How much of the light [k] in [0, 1] reaches the points: cubic B-spline over 4 × 4 rays.
+def _lit_fraction(look: Look, views: Views, points: Points, surface: Surface) -> Tensor:
+    """How much of the light [k] in [0, 1] reaches the points: B-spline over 3 × 3 rays.
 
     A convex part throws no shadow on itself that its normal does not know of, so hits on the own
     part are no occluders and no depth bias is needed.
     """
-    light, scene = look.light, look.scene
-    dynamic = _light_keys(scene, light, times_s, part_is_dynamic(scene), points.view.device)
-    keys = torch.minimum(dynamic, look.static_keys)
-    depth, part, _ = unpack_keys(keys)
-    depth, part = depth.flatten(), part.to(torch.int32).flatten()
+    light = look.light
+    depth, part = (plane.flatten() for plane in _occluders(look, views))
+    # Points that face away are dark anyway.
+    ahead = light.ahead.tolist()
+    rows_ = (dot(surface.normal, ahead) < 0).nonzero()[:, 0]
+    p = [c.index_select(0, rows_) for c in surface.position]
     matrix = light.uvw_from_world.tolist()
-    p = surface.position
-    x, y = (m[0] * p[0] + m[1] * p[1] + m[2] * p[2] + (m[3] - 0.5) for m in matrix[:2])
-    a = light.ahead.tolist()
-    along = a[0] * p[0] + a[1] * p[1] + a[2] * p[2] - float(light.ahead @ light.corner)
-    inside = (x >= 1) & (y >= 1) & (x < light.num - 3) & (y < light.num - 3)
-    x, y = x.clamp(1, light.num - 3), y.clamp(1, light.num - 3)
+    x, y = (m[0] * p[0] + m[1] * p[1] + m[2] * p[2] + m[3] for m in matrix[:2])
+    along = dot(p, ahead) - float(light.ahead @ light.corner) - 1e-3
+    inside = (x >= 2) & (y >= 2) & (x < light.num - 2) & (y < light.num - 2)
+    x, y = x.clamp(2, light.num - 3), y.clamp(2, light.num - 3)
     x0, y0 = x.floor(), y.floor()
     weights_x, weights_y = _b_spline(x - x0), _b_spline(y - y0)
-    own = points.part.to(torch.int32)
-    corner = (points.view * light.num + y0.long() - 1) * light.num + x0.long() - 1
+    own = points.part.to(torch.int32).index_select(0, rows_)
+    view = points.view.index_select(0, rows_)
+    corner = (view * light.num + y0.long() - 1) * light.num + x0.long() - 1
     shadow = torch.zeros_like(x)
-    for j in range(4):
-        for i in range(4):
+    for j in range(3):
+        row = torch.zeros_like(x)
+        for i in range(3):
             index = corner + (j * light.num + i)
-            nearer = depth.index_select(0, index) < along - 1e-3
-            occluded = nearer & (part.index_select(0, index) != own)
-            shadow = shadow + weights_x[i] * weights_y[j] * occluded
-    return 1 - shadow * inside
+            nearer = depth.index_select(0, index) < along
+            row += weights_x[i] * (nearer & (part.index_select(0, index) != own))
+        shadow += weights_y[j] * row
+    dark = torch.zeros(len(points), device=x.device)
+    return dark.index_copy_(0, rows_, 1 - shadow * inside)
 
 
-def _b_spline(f: Tensor) -> tuple[Tensor, ...]:
-    """The four cubic B-spline weights at fraction f."""
-    g = 1 - f
-    return (
-        g**3 / 6, (4 - 6 * f * f + 3 * f**3) / 6, (4 - 6 * g * g + 3 * g**3) / 6, f**3 / 6,
-    )  # fmt: skip
+def _b_spline(f: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Quadratic B-spline weights of a cell and its two neighbours, f in [0, 1) within it."""
+    return 0.5 * (1 - f) ** 2, 0.5 + f - f * f, 0.5 * f * f
 
 
 def _openness(look: Look, views: Views, points: Points, surface: Surface) -> Tensor:
     """Share of the ambient light [k] that near parts leave.
 
-    A point REACH_M along the normal is free of the parts around in the open and close to them in
-    corners (the idea of ambient occlusion by distance fields, Evans 2006, with one sample).
+    A probe REACH_M along the normal is far from all parts in the open and close to some in corners
+    (ambient occlusion by distance fields, Evans 2006, with one sample).
     """
-    index, part = _near_parts(look, views, points, surface)
-    open_sky = torch.ones(len(points), device=views.device)
-    pair = points.view.index_select(0, index) * views.num_parts + part
-    probe = [
-        (surface.position[i] + REACH_M * surface.normal[i]).index_select(0, index) for i in range(3)
-    ]
-    rotation = views.world_from_part[..., :3, :3].flatten(0, 1)
-    origin = views.world_from_part[..., :3, 3].flatten(0, 1)
-    r = rows(rotation.flatten(1).float().to(views.device), pair)
-    c = rows(origin.float().to(views.device), pair)
-    size = rows(views.size, part)
-    d = [probe[i] - c[i] for i in range(3)]
-    squared = torch.zeros_like(d[0])
-    for i in range(3):
-        q = r[i] * d[0] + r[3 + i] * d[1] + r[6 + i] * d[2]
-        squared = squared + (q.abs() - size[i]).clamp(min=0) ** 2
-    near = (1 - squared.sqrt() / REACH_M).clamp(min=0)
+    p, n = surface.position, surface.normal
+    probe = tuple(torch.add(p[i], n[i], alpha=REACH_M) for i in range(3))
+    index, part = _near_parts(look, views, points.view, probe)
+    view = points.view.index_select(0, index)
+    picked = tuple(c.index_select(0, index) for c in probe)
+    near = (1 - _distances(views, view * views.num_parts + part, picked) / REACH_M).clamp(min=0)
     factor = 1 - _CONTACT * near * (part != points.part.index_select(0, index))
-    return open_sky.scatter_reduce_(0, index, factor, "prod")
+    left = torch.ones(len(points), device=views.device).scatter_reduce_(0, index, factor, "prod")
+    return _DEEPEST + (1 - _DEEPEST) * left
+
+
+def _distances(views: Views, pair: Tensor, points: tuple[Tensor, ...]) -> Tensor:
+    """Distance [k] of world points from the boxes of (view, part) pairs [k]."""
+    c = rows(views.part_from_world, pair)
+    size = rows(views.size, pair % views.num_parts)
+    squared = torch.zeros_like(points[0])
+    for i in range(3):
+        q = torch.addcmul(c[4 * i + 3], c[4 * i], points[0])
+        q = torch.addcmul(torch.addcmul(q, c[4 * i + 1], points[1]), c[4 * i + 2], points[2])
+        squared += (q.abs() - size[i]).clamp(min=0) ** 2
+    return squared.sqrt()
 
 
 def _near_parts(
-    look: Look, views: Views, points: Points, surface: Surface
+    look: Look, views: Views, view: Tensor, probe: tuple[Tensor, ...]
 ) -> tuple[Tensor, Tensor]:
-    """Pairs (point, part) int64 of parts within reach, found in cells on the ground plan."""
-    stage = look.scene.stage
-    n = int(2 * _GRID_M / _CELL_M)
-    x0, z0 = stage.center[0] - _GRID_M, stage.center[2] - _GRID_M
-    pose = views.world_from_part
-    extent = (pose[..., :3, :3].abs() @ views.size.cpu().double()[..., None])[..., 0] + REACH_M
-    plan = torch.tensor([x0, z0], dtype=torch.float64)
-    center = pose[..., :3, 3]
-    low = ((center - extent)[..., [0, 2]] - plan) / _CELL_M
-    high = ((center + extent)[..., [0, 2]] - plan) / _CELL_M
-    low, high = low.floor().clamp(0, n).long(), (high.floor() + 1).clamp(0, n).long()
-    box, cx, cz = enumerate_boxes(low.flatten(0, 1), high.flatten(0, 1))
-    view = torch.div(box, views.num_parts, rounding_mode="floor")
-    cell = (view * n + cz) * n + cx
-    cell, order = cell.sort(stable=True)
-    part_of = (box % views.num_parts)[order].to(views.device)
-    count = torch.bincount(cell, minlength=len(views) * n * n).to(views.device)
+    """Pairs (probe, part) int64 of parts within reach, found in a grid of cells."""
+    n = torch.tensor(_GRID)
+    center = torch.tensor(look.scene.stage.center)
+    corner = center - 0.5 * _CELL_M * n
+    corner[1] = 0.5 - n[1] * _CELL_M  # from half a metre under ground upwards
+    cell, part_of = _parts_of_cells(views, corner)
+    count = torch.bincount(cell, minlength=len(views) * int(n.prod()))
     first = torch.cumsum(count, 0) - count
-    px = ((surface.position[0] - x0) / _CELL_M).floor()
-    pz = ((surface.position[2] - z0) / _CELL_M).floor()
-    inside = ((px >= 0) & (pz >= 0) & (px < n) & (pz < n)).nonzero()[:, 0]
-    own = (points.view * n + pz.long()) * n + px.long()
-    own = own.index_select(0, inside)
+    at = [((probe[i] - float(corner[i])) / _CELL_M).floor() for i in range(3)]
+    inside = (at[0] >= 0) & (at[0] < _GRID[0])
+    for i in (1, 2):
+        inside = inside & (at[i] >= 0) & (at[i] < _GRID[i])
+    index = inside.nonzero()[:, 0]
+    x, y, z = (a.index_select(0, index).long() for a in at)
+    own = ((view.index_select(0, index) * _GRID[1] + y) * _GRID[2] + z) * _GRID[0] + x
     num = count.index_select(0, own)
     row = torch.repeat_interleave(torch.arange(len(own), device=num.device), num)
     begin = first.index_select(0, own) - (torch.cumsum(num, 0) - num)
     entry = begin.index_select(0, row) + torch.arange(len(row), device=num.device)
-    return inside.index_select(0, row), part_of.index_select(0, entry)
+    return index.index_select(0, row), part_of.index_select(0, entry)
+
+
+def _parts_of_cells(views: Views, corner: Tensor) -> tuple[Tensor, Tensor]:
+    """Sorted cell numbers and the part within reach of some point of each cell."""
+    device, (nx, ny, nz) = views.device, _GRID
+    pose = views.world_from_part
+    extent = (pose[..., :3, :3].abs() @ views.size.cpu().double()[..., None])[..., 0] + REACH_M
+    center, limit = pose[..., :3, 3] - corner, torch.tensor(_GRID, dtype=torch.float64)
+    low = ((center - extent) / _CELL_M).floor().clamp(min=0).minimum(limit).long().flatten(0, 1)
+    high = ((center + extent) / _CELL_M).floor() + 1
+    high = high.clamp(min=0).minimum(limit).long().flatten(0, 1)
+    # Boxes of columns first, then the layers of each column.
+    column, x, z = enumerate_boxes(low[:, [0, 2]], high[:, [0, 2]])
+    layers = torch.stack([low[:, 1], high[:, 1]], 1)[column]
+    zero = torch.zeros_like(layers[:, 0])
+    entry, _, y = enumerate_boxes(
+        torch.stack([zero, layers[:, 0]], 1), torch.stack([zero + 1, layers[:, 1]], 1)
+    )
+    pair, x, y, z = column[entry].to(device), x[entry], y, z[entry]
+    middle = tuple(
+        ((c + 0.5) * _CELL_M + corner[i]).float().to(device) for i, c in enumerate((x, y, z))
+    )
+    view = torch.div(pair, views.num_parts, rounding_mode="floor")
+    cell = ((view * ny + y.to(device)) * nz + z.to(device)) * nx + x.to(device)
+    reached = _distances(views, pair, middle) < REACH_M + 0.5 * math.sqrt(3) * _CELL_M
+    cell, pair = cell[reached], pair[reached]
+    cell, order = cell.sort(stable=True)
+    return cell, (pair % views.num_parts)[order]
 
 
 def sky_colors(look: Look, views: Views, view: Tensor, x: Tensor, y: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,7 +57,7 @@ def rows(table: Tensor, index: Tensor) -> tuple[Tensor, ...]:
     return tuple(column.index_select(0, index) for column in columns)
 
 
-def dot(a: Vector, b: Vector) -> Tensor:
+def dot(a: Sequence[Tensor], b: Sequence[Tensor] | Sequence[float]) -> Tensor:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
