@@ -10,7 +10,7 @@ from recam.completion.masked import complete_masked
 from recam.configs import ModelConfig, ObjectiveConfig, SamplingConfig
 from recam.training.data import Material, draw_batch, step_generator
 from recam.training.degrade import degrade, double_resampled, floaters
-from recam.training.layered import layered_clips
+from recam.training.layered import layered_clips, traced_fill
 from recam.training.loss import masked_loss
 from recam.training.masks import draw_known
 from recam.training.steps import new_optimizer, update
@@ -136,6 +136,27 @@ def test_layered_clips_move_and_hide() -> None:
     assert float(clips.frames.std()) > 0.1
 
 
+def test_the_traced_fill_finds_what_other_frames_show() -> None:
+    clips = layered_clips((6, 6, 48, 64), rng(9))
+    filled = traced_fill(clips, clips.frames, clips.known, rng(1))
+    known = clips.known.expand_as(filled) > 0.5
+    assert torch.equal(filled[known], clips.frames[known])
+    condition = make_condition(clips.frames, clips.known, ("pull-push",))
+    errors = [
+        (fill - clips.frames)[~known].square().mean() for fill in (filled, condition.fills[:, 0])
+    ]
+    assert errors[0] < 0.5 * errors[1]
+
+
+def test_batches_bring_the_fill_that_follows_motion() -> None:
+    fills = ("propagate", "pull-push")
+    objective = ObjectiveConfig(masks=("reprojected",), degrade=0)
+    batch = draw_batch(SIZE, objective, fills, rng(2))
+    hole = (batch.condition.known < 0.5).expand_as(batch.target)
+    errors = [(f - batch.target)[hole].square().mean() for f in batch.condition.fills.unbind(1)]
+    assert errors[0] < errors[1]
+
+
 def test_damage_leaves_samples_that_were_not_chosen() -> None:
     clips = layered_clips(SIZE, rng(7))
     frames, known = degrade(clips.frames, clips.known, torch.zeros(2, dtype=torch.bool), rng())
@@ -178,7 +199,8 @@ def test_propagate_must_be_given() -> None:
     with pytest.raises(ValueError, match="propagate"):
         make_condition(clips.frames, clips.known, ("propagate",))
     condition = make_condition(clips.frames, clips.known, ("propagate",), 0 * clips.frames)
-    assert condition.fills.shape == (2, 1, 4, 3, 24, 32) and not condition.fills.any()
+    assert condition.fills.shape == (2, 1, 4, 3, 24, 32)
+    assert torch.equal(condition.fills[:, 0], condition.evidence)
 
 
 def test_real_material_enters_batches() -> None:

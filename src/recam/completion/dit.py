@@ -26,7 +26,9 @@ ROPE_BASE = 100.0
 BLOCK_KINDS = ("space", "time", "anchors")
 
 
-def rotary_table(t: int, h: int, w: int, head_dim: int) -> Tensor:
+def rotary_table(
+    t: int, h: int, w: int, head_dim: int, device: torch.device | None = None
+) -> Tensor:
     """Angles [t, h, w, head_dim / 2] of rotary positions (Su et al. 2021) along three axes.
 
     Only differences of positions matter to attention, so any length and aspect can be asked for.
@@ -38,8 +40,8 @@ def rotary_table(t: int, h: int, w: int, head_dim: int) -> Tensor:
     num_w = half - num_t - num_h
     parts = []
     for axis, (size, num) in enumerate([(t, num_t), (h, num_h), (w, num_w)]):
-        frequency = ROPE_BASE ** (-torch.arange(num, dtype=torch.float32) / max(num, 1))
-        angle = torch.arange(size, dtype=torch.float32)[:, None] * frequency
+        frequency = ROPE_BASE ** (-torch.arange(num, device=device) / max(num, 1))
+        angle = torch.arange(size, device=device)[:, None] * frequency
         shape = [1, 1, 1, num]
         shape[axis] = size
         parts.append(angle.view(shape).expand(t, h, w, num))
@@ -265,7 +267,7 @@ class VideoTransformer(nn.Module):
         stem = self.stem(self.stem_in(stem.contiguous(memory_format=torch.channels_last)))
         tokens = self.embed(F.pixel_unshuffle(stem, side).permute(0, 2, 3, 1))
         tokens = tokens.reshape(b, t, h, w, -1) + self.level_embed(level_features(sigma).to(dtype))
-        angles = rotary_table(t, h, w, self.config.hidden // self.config.heads).to(pixels.device)
+        angles = rotary_table(t, h, w, self.config.hidden // self.config.heads, pixels.device)
         noisy = sigma > 0
         for block in self.blocks:
             if self.grad_checkpoint and torch.is_grad_enabled():

@@ -29,7 +29,8 @@ def make_condition(
     if "propagate" in fills:
         if propagated is None:
             raise ValueError("the fill 'propagate' is asked for; pass what propagate() returned")
-        made["propagate"] = propagated.to(frames)
+        # Known pixels as they are given now: a window's first frames may be finished since.
+        made["propagate"] = torch.lerp(propagated.to(frames), evidence, known)
     b, t, _, h, w = frames.shape
     if not fills:
         return Condition(evidence, known, frames.new_zeros(b, 0, t, 3, h, w))

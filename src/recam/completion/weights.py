@@ -27,6 +27,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
     # One entry, since safetensors writes several in an order that changes from run to run.
     described = {"recam": json.dumps(metadata, sort_keys=True)}
     save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, unfinished, described)
+    unfinished.chmod(0o644)  # safetensors writes for the owner alone
     unfinished.replace(path)
 
 

@@ -11,14 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recam.completion.codec import to_signal
+from recam.completion.codec import from_signal, to_signal
 from recam.completion.fills import make_condition
 from recam.configs import Fill, MaskSource, ObjectiveConfig
 from recam.training.degrade import degrade
-from recam.training.layered import layered_clips
+from recam.training.heldout import propagated
+from recam.training.layered import LayeredClips, layered_clips, traced_fill
 from recam.training.loss import Batch
 from recam.training.masks import Size, draw_known
-from recam.types import Pair, Progress, RecamError, no_progress
+from recam.types import Pair, PartialVideo, Progress, RecamError, no_progress
 
 JOINT_SHARE = 0.15
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"}
@@ -58,6 +59,7 @@ def draw_batch(
     clips = layered_clips(size, generator)
     target, frames = clips.frames, clips.frames
     reprojected = clips.known
+    real = torch.zeros(b, dtype=torch.bool, device=device)
     if material and (material.videos or material.pairs):
         real = torch.rand(b, generator=generator, device=device) >= synthetic_share
         for i in real.nonzero()[:, 0].tolist():
@@ -71,8 +73,21 @@ def draw_batch(
     chosen = torch.rand(b, generator=generator, device=device) < objective.degrade
     frames, known = degrade(frames, known, chosen | identity, generator)
     joint = torch.rand(b, generator=generator, device=device) < JOINT_SHARE
-    condition = make_condition(frames, known, fills)
+    given = _propagated(clips, frames, known, real, generator) if "propagate" in fills else None
+    condition = make_condition(frames, known, fills, given)
     return Batch(target, condition, joint | identity, torch.ones_like(known))
+
+
+def _propagated(
+    clips: LayeredClips, frames: Tensor, known: Tensor, real: Tensor, generator: torch.Generator
+) -> Tensor:
+    """The fill that follows motion: by the true motion of layered clips, estimated in real ones."""
+    filled = traced_fill(clips, frames, known, generator)
+    for i in real.nonzero()[:, 0].tolist():
+        if bool((known[i] > 0).any()):
+            shown = PartialVideo(from_signal(frames[i]).cpu(), known[i, :, 0].cpu().contiguous())
+            filled[i] = to_signal(propagated(shown)).to(filled)
+    return filled
 
 
 def _choose_masks(

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recam.completion.fills import pull_push_signal
 from recam.training.masks import Size, smooth_noise, uniform
 
 NUM_LAYERS = 5
@@ -22,10 +23,17 @@ CANVAS_MARGIN = 2.0
 
 @dataclass(frozen=True)
 class LayeredClips:
-    """frames [b, t, 3, h, w] in [-1, 1]; known [b, t, 1, h, w] by double reprojection."""
+    """Clips and the truth about them.
+
+    frames: [b, t, 3, h, w] in [-1, 1]. known: [b, t, 1, h, w] by double reprojection.
+    front: int64 [b, t, h, w], the layer that each pixel shows. maps: [b, t, layers, 2, 3], from
+    picture to layer coordinates, both in [-1, 1].
+    """
 
     frames: Tensor
     known: Tensor
+    front: Tensor
+    maps: Tensor
 
 
 def layered_clips(size: Size, generator: torch.Generator) -> LayeredClips:
@@ -44,13 +52,17 @@ def layered_clips(size: Size, generator: torch.Generator) -> LayeredClips:
         a = drawn[:, :, 3:]
         colours = a * drawn[:, :, :3] + (1 - a) * colours
         cover.append(a)
-    known = _seen_from_aside(cover, depth, generator)
+    alpha = torch.stack(cover, 2)[:, :, :, 0]
+    front = torch.zeros(b, t, h, w, device=device, dtype=torch.long)
+    for layer in range(1, NUM_LAYERS):
+        front = torch.where(alpha[:, :, layer] > 0.5, layer, front)
+    known = _seen_from_aside(alpha, front, depth, generator)
     gain = uniform(generator, 0.7, 1.3, b, 1, 1, 1, 1)
     shade = 1 + 0.15 * smooth_noise(size, (2, 3, 3), generator)
     frames = colours * gain * shade
     grain = uniform(generator, 0, 0.03, b, 1, 1, 1, 1)
     frames = frames + grain * torch.randn(frames.shape, generator=generator, device=device)
-    return LayeredClips(frames.clamp(-1, 1), known)
+    return LayeredClips(frames.clamp(-1, 1), known, front, where)
 
 
 def _depths(b: int, generator: torch.Generator) -> Tensor:
@@ -80,7 +92,12 @@ def _motion(size: Size, depth: Tensor, generator: torch.Generator) -> Tensor:
     # The canvas is sampled, so a layer moves the other way round.
     shift_x = place[..., 0] * 0.4 - (camera_x + own_x) / CANVAS_MARGIN
     shift_y = place[..., 1] * 0.4 - (camera_y + own_y) / CANVAS_MARGIN
-    rows = [torch.stack([cos, -sin, shift_x], -1), torch.stack([sin, cos, shift_y], -1)]
+    # x counts in half widths and y in half heights, so turning mixes them by the aspect.
+    h, w = size[2:]
+    rows = [
+        torch.stack([cos, -sin * h / w, shift_x], -1),
+        torch.stack([sin * w / h, cos, shift_y], -1),
+    ]
     return torch.stack(rows, -2)
 
 
@@ -133,33 +150,29 @@ def _texture(b: int, h: int, w: int, generator: torch.Generator) -> Tensor:
 def _read(canvas: Tensor, where: Tensor, h: int, w: int) -> Tensor:
     """canvas [b, c, H, W] seen through maps [b, t, 2, 3]: [b, t, c, h, w]."""
     b, t = where.shape[:2]
-    # Maps turn in pictures that are not square; x counts in half widths.
-    aspect = torch.tensor([[1.0, h / w, 1.0], [w / h, 1.0, 1.0]], device=canvas.device)
-    grid = F.affine_grid((where * aspect).flatten(0, 1), [b * t, 1, h, w], align_corners=False)
+    grid = F.affine_grid(where.flatten(0, 1), [b * t, 1, h, w], align_corners=False)
     many = canvas[:, None].expand(b, t, *canvas.shape[1:]).flatten(0, 1)
     out = F.grid_sample(many, grid, align_corners=False, padding_mode="reflection")
     return out.view(b, t, -1, h, w)
 
 
-def _seen_from_aside(cover: list[Tensor], depth: Tensor, generator: torch.Generator) -> Tensor:
+def _seen_from_aside(
+    alpha: Tensor, front: Tensor, depth: Tensor, generator: torch.Generator
+) -> Tensor:
     """known [b, t, 1, h, w]: the pixel's surface is inside a second camera's picture and no nearer
     layer hides it there.
 
     A camera displaced by n sees a layer at depth z shifted by n / z. So a nearer layer z' hides the
     pixel p when it covers p + n / z − n / z' in this picture.
     """
-    a = torch.stack(cover, 2)[:, :, :, 0]
-    b, t, num, h, w = a.shape
-    time = torch.linspace(-1, 1, t, device=a.device).view(1, t, 1)
-    reach = torch.tensor([1.2, 0.6], device=a.device)
+    b, t, num, h, w = alpha.shape
+    time = torch.linspace(-1, 1, t, device=alpha.device).view(1, t, 1)
+    reach = torch.tensor([1.2, 0.6], device=alpha.device)
     centre = uniform(generator, -1, 1, b, 1, 2) * reach
     second = centre * uniform(generator, 0.2, 1.0, b, 1, 1) + 0.5 * time * centre
-    front = torch.full((b, t, h, w), 0, device=a.device, dtype=torch.long)
-    for layer in range(1, num):
-        front = torch.where(a[:, :, layer] > 0.5, layer, front)
-    known = torch.zeros(b, t, h, w, device=a.device)
-    y = (torch.arange(h, device=a.device) + 0.5).view(h, 1) * (2 / h) - 1
-    x = (torch.arange(w, device=a.device) + 0.5).view(1, w) * (2 / w) - 1
+    known = torch.zeros(b, t, h, w, device=alpha.device)
+    y = (torch.arange(h, device=alpha.device) + 0.5).view(h, 1) * (2 / h) - 1
+    x = (torch.arange(w, device=alpha.device) + 0.5).view(1, w) * (2 / w) - 1
     for layer in range(num):
         mine = second / depth[:, layer, None, None]
         to_x = x + mine[..., 0, None, None]
@@ -172,8 +185,57 @@ def _seen_from_aside(cover: list[Tensor], depth: Tensor, generator: torch.Genera
                 -1,
             )
             hiding = F.grid_sample(
-                a[:, :, nearer].flatten(0, 1)[:, None], grid.flatten(0, 1), align_corners=False
+                alpha[:, :, nearer].flatten(0, 1)[:, None], grid.flatten(0, 1), align_corners=False
             )
             seen = seen & (hiding.view(b, t, h, w) < 0.5)
         known = torch.where((front == layer) & seen, 1.0, known)
     return known[:, :, None]
+
+
+def traced_fill(
+    clips: LayeredClips, frames: Tensor, known: Tensor, generator: torch.Generator
+) -> Tensor:
+    """What following the true motion to the nearest frame that shows a surface would find:
+    [b, t, 3, h, w], made on the device; stands in for ``propagate`` in training.
+
+    frames and known are the evidence, perhaps degraded. The motion is wrong by up to about a pixel
+    per few frames of distance, smoothly, as estimated motion is. What no frame shows is filled by
+    pull-push from the rest.
+    """
+    b, t, _, h, w = frames.shape
+    have = known > 0.5
+    filled = frames
+    affine = F.pad(clips.maps, (0, 0, 0, 1))
+    affine[..., 2, 2] = 1
+    inverse = torch.linalg.inv(affine)[..., :2, :]
+    unsure = torch.cat([smooth_noise((b, t, h, w), (2, 4, 4), generator) for _ in range(2)], 2)
+    unsure = unsure.permute(0, 1, 3, 4, 2) * torch.tensor([2 / w, 2 / h], device=frames.device)
+    shown = torch.cat([frames, known], 2)
+    for distance in range(1, t):
+        for sign in (-1, 1):
+            now = slice(distance, t) if sign < 0 else slice(0, t - distance)
+            then = slice(0, t - distance) if sign < 0 else slice(distance, t)
+            grid = torch.zeros(b, t - distance, h, w, 2, device=frames.device)
+            for layer in range(NUM_LAYERS):
+                there = inverse[:, then, layer] @ affine[:, now, layer]
+                moved = F.affine_grid(
+                    there.flatten(0, 1), [b * (t - distance), 1, h, w], align_corners=False
+                ).view_as(grid)
+                grid = torch.where((clips.front[:, now] == layer)[..., None], moved, grid)
+            inside = (grid.abs() < 1).all(-1)
+            grid = (grid + 0.3 * distance * unsure[:, now]).flatten(0, 1)
+            found = F.grid_sample(
+                shown[:, then].flatten(0, 1), grid, padding_mode="border", align_corners=False
+            ).view(b, t - distance, 4, h, w)
+            layer_there = F.grid_sample(
+                clips.front[:, then].float().flatten(0, 1)[:, None], grid, "nearest",
+                padding_mode="border", align_corners=False,
+            ).view(b, t - distance, h, w)  # fmt: skip
+            good = inside & (found[:, :, 3] > 0.99) & (layer_there == clips.front[:, now])
+            take = good[:, :, None] & ~have[:, now]
+            filled = filled.clone()
+            filled[:, now] = torch.where(take, found[:, :, :3], filled[:, now])
+            have = have.clone()
+            have[:, now] |= take
+    rest = pull_push_signal(torch.where(have, filled, torch.zeros(())), have.float())
+    return torch.where(have, filled, rest)

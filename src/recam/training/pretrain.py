@@ -149,7 +149,7 @@ class _Board:
 
     def after_step(self, row: dict[str, float], seconds: float) -> None:
         config, run = self.config, self.run
-        row["samples_per_s"] = config.batch / seconds
+        row["samples_per_s"] = config.batch * config.devices / seconds
         row["share_of_peak"] = self.flops / seconds / self.peak
         last = run.step == config.steps
         if self.heldout.pairs and (run.step % config.evaluate_every == 0 or last):
