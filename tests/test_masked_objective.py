@@ -145,7 +145,7 @@ def test_the_traced_fill_finds_what_other_frames_show() -> None:
     errors = [
         (fill - clips.frames)[~known].square().mean() for fill in (filled, condition.fills[:, 0])
     ]
-    assert errors[0] < 0.5 * errors[1]
+    assert errors[0] < 0.6 * errors[1]
 
 
 def test_batches_bring_the_fill_that_follows_motion() -> None:
