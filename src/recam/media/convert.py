@@ -164,12 +164,14 @@ def plan_conversion(
     """Reads off a decoded PyAV frame how it and its successors become sRGB.
 
     Raises:
-        RecamError: its colour matrix cannot be read.
+        RecamError: its colour matrix or its number format cannot be read.
     """
     notes: list[str] = []
     if int(frame.colorspace) in _UNREADABLE_MATRICES:
         name = _UNREADABLE_MATRICES[int(frame.colorspace)]
         raise RecamError(f"its colour matrix ({name}) cannot be read; convert it to BT.709 first")
+    if max(component.bits for component in frame.format.components) > 16:
+        raise RecamError("it holds floating-point light; tone-map it to 8 or 16 bits first")
     turn = _turn_of(frame, notes)
     height, width = frame.height, frame.width
     if pixel_aspect and abs(pixel_aspect - 1) * max(width, height) >= 1:

@@ -99,7 +99,16 @@ def decoded(container: Any, stream: Any, broken: list[str]) -> Iterator[Any]:
     yield from frames
 
 
+def _decoder_of(stream: Any) -> Any:
+    """The stream's own decoder, but for transparent WebM one that sees the transparency."""
+    library = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name, "")
+    if stream.metadata.get("alpha_mode") == "1" and library in av.codecs_available:
+        return av.CodecContext.create(library, "r")
+    return stream.codec_context
+
+
 def _decoded_as_stored(container: Any, stream: Any, broken: list[str]) -> Iterator[Any]:
+    decoder = _decoder_of(stream)
     packets = container.demux(stream)
     breaks_off = False
     while not breaks_off:
@@ -111,7 +120,7 @@ def _decoded_as_stored(container: Any, stream: Any, broken: list[str]) -> Iterat
             broken.append(f"the file breaks off ({error})")
             breaks_off, packet = True, None
         try:
-            frames = stream.codec_context.decode(packet)
+            frames = decoder.decode(packet)
         except EOFError:
             return
         except av.error.FFmpegError as error:
@@ -157,10 +166,10 @@ def film_frames(
         RecamError: no frame could be read.
         ValueError: ``start`` lies behind the end.
     """
-    broken: list[str] = []
+    broken = _broken_end(path)
     clock = _Clock(path)
     index = plan = None
-    returned, time_s = 0, 0.0
+    returned, time_s, changes_size = 0, 0.0, False
     with opened(path) as (container, stream):
         with closing(_from_frame(path, container, stream, start, broken)) as frames:
             for index, frame in frames:
@@ -168,6 +177,8 @@ def film_frames(
                 if index < start or (index - start) % stride:
                     continue
                 plan = plan or plan_for(path, frame, stream, max_side)
+                if (frame.height, frame.width) != (plan.coded_height, plan.coded_width):
+                    changes_size = True
                 yield to_srgb(frame, plan), time_s
                 returned += 1
                 if returned == num_frames:
@@ -177,7 +188,19 @@ def film_frames(
         raise RecamError(f"{path}: no picture of it can be decoded")
     if returned == 0:
         raise ValueError(f"{path} has {index + 1} frames, so it cannot be read from frame {start}")
+    if changes_size:
+        text = f"{path}: its pictures change size on the way; all scaled to that of the first"
+        warnings.warn(text, MediaWarning, stacklevel=4)
     _warn_of_loss(path, missing, broken)
+
+
+def _broken_end(path: Path) -> list[str]:
+    """A GIF does not say how long it is, but its last byte is known."""
+    if path.suffix.lower() != ".gif":
+        return []
+    with path.open("rb") as file:
+        file.seek(-min(64, path.stat().st_size), os.SEEK_END)
+        return [] if file.read().rstrip(b"\0").endswith(b";") else ["its end is missing"]
 
 
 def _missing_part(container: Any, stream: Any, index: int | None, last_s: float) -> str:
@@ -188,8 +211,10 @@ def _missing_part(container: Any, stream: Any, index: int | None, last_s: float)
         few = num_decoded < stream.frames - 2
         return f"only {num_decoded} of its {stream.frames} frames could be read" if few else ""
     duration_s = (container.duration or 0) / av.time_base
-    # Sound may outlast the picture a little.
-    few = duration_s - last_s > max(0.5, 0.05 * duration_s)
+    slack_s = 3.5 / _rate_of(stream)
+    if container.streams.audio:  # which may outlast the picture a little
+        slack_s = max(slack_s, 0.5, 0.05 * duration_s)
+    few = duration_s - last_s > slack_s
     return f"only {last_s:.1f} of its {duration_s:.1f} seconds could be read" if few else ""
 
 
@@ -202,6 +227,10 @@ def _warn_of_loss(path: Path, missing: str, broken: list[str]) -> None:
     warnings.warn(f"{path}: {what}{because}{more}", MediaWarning, stacklevel=4)
 
 
+def _rate_of(stream: Any) -> float:
+    return float(stream.average_rate or stream.guessed_rate or 24)
+
+
 class _Clock:
     """Presentation times on the container's clock: strictly increasing, made up where missing."""
 
@@ -211,11 +240,12 @@ class _Clock:
         self._warned = False
 
     def time_of(self, frame: Any, index: int, container: Any, stream: Any) -> float:
-        rate = float(stream.average_rate or stream.guessed_rate or 24)
-        if frame.time is None:
+        rate = _rate_of(stream)
+        if frame.pts is None:
             time_s = index / rate
-        else:
-            time_s = frame.time - (container.start_time or 0) / av.time_base
+        else:  # the last frames of a file that breaks off come without a time base
+            base = frame.time_base or stream.time_base
+            time_s = float(frame.pts * base) - (container.start_time or 0) / av.time_base
         if self._last_s is not None and time_s <= self._last_s:
             time_s = self._last_s + 0.5 / rate
             if not self._warned:

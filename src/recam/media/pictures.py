@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
@@ -17,6 +20,8 @@ PICTURE_SUFFIXES = {
     ".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
     ".jp2", ".avif",
 }  # fmt: skip
+
+_OVER_BLACK = "transparent parts shown over black"
 
 
 def natural_key(path: Path) -> list[tuple[int, int, str]]:
@@ -61,13 +66,25 @@ def decode_animation(path: Path) -> tuple[list[np.ndarray], list[float], list[st
 
     OpenCV's decoder, since FFmpeg's does not know animated WebP. One entry for a still picture.
     """
-    found, animation = cv2.imdecodeanimation(_bytes_of(path))
+    data = _bytes_of(path)
+    with _quiet_opencv():
+        found, animation = cv2.imdecodeanimation(data)
     if not found or len(animation.frames) == 0:
         raise RecamError(_broken(path))
     durations_s = np.asarray(animation.durations, np.float64).ravel()[:-1] / 1000.0
     times_s = np.concatenate([[0.0], np.cumsum(np.maximum(durations_s, 1e-3))])
     notes: list[str] = []
-    return [_planar(picture, notes) for picture in animation.frames], times_s.tolist(), notes[:1]
+    frames = [_planar(picture, notes) for picture in animation.frames]
+    if _webp_has_alpha(data.tobytes()):  # OpenCV has laid it over black
+        notes.append(_OVER_BLACK)
+    return frames, times_s.tolist(), notes[:1]
+
+
+def _webp_has_alpha(data: bytes) -> bool:
+    """By its first picture's chunk; the file's own flag is left unset by some writers."""
+    lossless = data.find(b"VP8L")
+    bit = data[lossless + 12 : lossless + 13] if lossless >= 0 else b""
+    return b"ALPH" in data[:4096] or bool(bit and bit[0] & 0x10)
 
 
 def decode_picture(path: Path) -> tuple[np.ndarray, list[str]]:
@@ -78,10 +95,14 @@ def decode_picture(path: Path) -> tuple[np.ndarray, list[str]]:
     """
     data = _bytes_of(path)
     is_jpeg = data[:2].tobytes() == b"\xff\xd8"
+    # Their decoders fill up what is missing with grey, and complain past us on the terminal.
     if is_jpeg and b"\xff\xd9" not in data[-65536:].tobytes():
         raise RecamError(f"{path} is not a whole JPEG: its end is missing")
+    if data[:4].tobytes() == b"\x89PNG" and not _is_whole_png(data.tobytes()):
+        raise RecamError(f"{path} is not a whole PNG: a part of it is missing or damaged")
     # IMREAD_UNCHANGED keeps alpha and 16 bits, but leaves a JPEG's EXIF orientation undone.
-    picture = cv2.imdecode(data, cv2.IMREAD_COLOR if is_jpeg else cv2.IMREAD_UNCHANGED)
+    with _quiet_opencv():
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR if is_jpeg else cv2.IMREAD_UNCHANGED)
     if picture is None:
         return _decode_with_av(path)
     notes: list[str] = []
@@ -91,6 +112,30 @@ def decode_picture(path: Path) -> tuple[np.ndarray, list[str]]:
     if picture.dtype != np.uint8:
         raise RecamError(f"{path} holds {picture.dtype} values; expected a picture of 8 or 16 bits")
     return _planar(picture, notes), notes
+
+
+@contextmanager
+def _quiet_opencv() -> Iterator[None]:
+    """OpenCV's own lines on the terminal off: what fails is told by an exception."""
+    logging = cv2.utils.logging
+    before = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(before)
+
+
+def _is_whole_png(data: bytes) -> bool:
+    """Whether every chunk up to the last is there and fits its checksum."""
+    place = 8
+    while place + 12 <= len(data):
+        end = place + 8 + int.from_bytes(data[place : place + 4], "big")
+        if zlib.crc32(data[place + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            return False
+        if data[place + 4 : place + 8] == b"IEND":
+            return True
+        place = end + 4
+    return False
 
 
 def _bytes_of(path: Path) -> np.ndarray:
@@ -127,6 +172,6 @@ def _planar(picture: np.ndarray, notes: list[str]) -> np.ndarray:
         return np.repeat(picture.transpose(2, 0, 1), 3, 0)
     rgb = np.ascontiguousarray(picture[..., 2::-1].transpose(2, 0, 1))
     if picture.shape[2] == 4 and picture[..., 3].min() < 255:
-        notes.append("transparent parts shown over black")
+        notes.append(_OVER_BLACK)
         rgb = over_black(rgb, picture[..., 3])
     return rgb

@@ -107,14 +107,15 @@ def _probe_film(path: Path) -> MediaInfo:
             duration_s = container.duration / av.time_base
         notes = list(plan.notes)
         mean, base = stream.average_rate, stream.base_rate
-        if mean and base and base <= 240 and abs(float(mean / base) - 1) > 0.01:
+        # Some streams count in fields, twice the rate.
+        if mean and base and base <= 240 and all(abs(base / mean - k) > 0.02 for k in (1, 2)):
             notes.append(f"variable frame rate, {float(mean):.4g} a second on average")
         if stream.codec_context.field_order > 1:
             notes.append("interlaced: fields woven into whole pictures (bwdif)")
         return MediaInfo(
             path, "film", plan.width, plan.height, stream.frames or None,
             float(mean) if mean else None, duration_s, stream.codec_context.name,
-            stream.codec_context.pix_fmt or "unknown", plan.rotation_deg, plan.is_hdr,
+            frame.format.name, plan.rotation_deg, plan.is_hdr,
             bool(container.streams.audio), plan.has_alpha, notes,
         )  # fmt: skip
 
