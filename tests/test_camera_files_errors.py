@@ -181,8 +181,11 @@ def test_folders_with_none_or_two_kinds(tmp_path: Path) -> None:
         detect_format(tmp_path)
     recam_file(tmp_path)
     write_cameras(some_cameras(3, centered=True), tmp_path / "camera.npz", "gen3c")
-    with pytest.raises(ValueError, match="more than one kind"):
+    with pytest.raises(ValueError, match=r"more than one kind \(gen3c, recam\)"):
         detect_format(tmp_path)
+    assert len(read_cameras(tmp_path, "recam")) == 1 and len(read_cameras(tmp_path, "gen3c")) == 3
+    (tmp_path / "camera.npz").unlink()
+    assert read_cameras(tmp_path).format == "recam"
     with pytest.raises(RecamError, match="no such file"):
         read_cameras(tmp_path / "absent.json")
 

@@ -46,7 +46,7 @@ class PathConfig:
     focus_depth: float | None = None
     """Depth of the point that orbits turn about, in scene units; default: from the scene."""
     speed: Speed = "ease"
-    """How the camera starts and stops."""
+    """How a preset's camera starts and stops."""
     at_frame: int | None = None
     """static: hold this frame's camera. freeze: the frame whose moment is frozen."""
     file_format: CameraFormat = "auto"

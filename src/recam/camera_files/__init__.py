@@ -1,7 +1,7 @@
 """Camera files of many programs, read into and written from recam's one convention.
 
 ``read_cameras`` and ``write_cameras`` are all that most callers need. Every format is described in
-docs/camera_files.md and by the module that reads it.
+docs/cameras.md and by the module that reads it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recam.camera_files import arrays, colmap, gen3c, nerfstudio, own, path_txt, text, unreal
 from recam.camera_files.camera_file import CameraFile, Keyframes, OrbitKeys
-from recam.camera_files.detect import detect_format
+from recam.camera_files.detect import NAMED_FILES, detect_format
 from recam.camera_files.undistort import undistort_video
 from recam.configs import CameraFormat
 from recam.types import Cameras
@@ -58,6 +58,8 @@ def read_cameras(
         raise ValueError("give height and width together")
     if format == "auto":
         format = detect_format(path)
+    if path.is_dir() and format in NAMED_FILES.values():
+        path = next(path / name for name, form in NAMED_FILES.items() if form == format)
     choice: str | list[str] | None = file if file is None or isinstance(file, str) else list(file)
     result = _read(path, format, height, width, choice)
     if height is not None and width is not None and result.height is not None:
@@ -186,4 +188,4 @@ def write_cameras(
         case "llff":
             arrays.write_llff(path, cameras, (0.1, 100.0))
         case _:
-            raise ValueError(f"cannot write cameras as {format!r}; keyframes are written by hand")
+            raise ValueError(f"cannot write cameras as {format!r}; choose a format of cameras")

@@ -74,19 +74,19 @@ def array_shape(path: Path, name: str | None = None) -> tuple[int, ...] | None:
     """Shape of an .npy, or of one array of an .npz, without reading its values; None if absent."""
     if not path.is_file():
         return None
-    if path.suffix == ".npy":
-        return tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape)
-    with np.load(path, allow_pickle=False) as loaded:
-        if name not in loaded.files:
-            return None
-        with loaded.zip.open(f"{name}.npy") as member:
-            version = np.lib.format.read_magic(member)
-            read_header = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
+    try:
+        if path.suffix == ".npy":
+            return tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape)
+        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
+            read_header = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }[np.lib.format.read_magic(member)]
             return tuple(read_header(member)[0])
+    except KeyError:
+        return None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not a NumPy file of plain arrays ({error})") from error
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:

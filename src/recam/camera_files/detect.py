@@ -12,6 +12,13 @@ from recam.camera_files.colmap import model_folder
 from recam.configs import CameraFormat
 from recam.types import RecamError
 
+NAMED_FILES: dict[str, CameraFormat] = {
+    "cameras.json": "recam",
+    "transforms.json": "nerfstudio",
+    "camera_path.json": "camera-path",
+}
+"""Files that are looked for in a folder."""
+
 
 def detect_format(path: Path) -> CameraFormat:
     """The format of a file or folder.
@@ -55,17 +62,15 @@ def _of_folder(path: Path) -> CameraFormat:
         found.append("megasam")
     if any(path.glob("*.pose.txt")):
         found.append("7scenes")
-    named = [
-        n for n in ("cameras.json", "transforms.json", "camera_path.json") if (path / n).is_file()
-    ]
-    if len(found) == 1 and not named:
-        return found[0]
-    if not found and not named:
+    found += [form for name, form in NAMED_FILES.items() if (path / name).is_file()]
+    if len(found) > 1:
+        raise ValueError(
+            f"{path}: cameras of more than one kind ({', '.join(found)}); name the file or the "
+            "format"
+        )
+    if not found:
         raise ValueError(f"{path}: no camera files in this folder")
-    choices = ", ".join([*(f"the {f} one" for f in found), *named])
-    raise ValueError(
-        f"{path}: more than one kind of cameras ({choices}); name the file or its format"
-    )
+    return found[0]
 
 
 def _of_json(path: Path) -> CameraFormat:
@@ -140,7 +145,7 @@ def _of_text(path: Path) -> CameraFormat:
         raise ValueError(
             f"{path}: three lines of numbers are a path for CogNVS (φ, θ, r; +θ up, +r forward), "
             "TrajectoryCrafter (θ, φ, r; +θ up, +r forward) or ViewCrafter (φ, θ, r; −θ up, "
-            "−r forward); say which: --path.file-format cognvs, trajectorycrafter or viewcrafter"
+            "−r forward); say which: --file-format cognvs, trajectorycrafter or viewcrafter"
         )
     if len(rows) == 1 and rows[0] is not None and len(rows[0]) == 5:
         return "trajectorycrafter"

@@ -18,8 +18,9 @@ and up), distance, right, up (shift, fractions of the focus depth, distance + fo
 roll (degrees of turning on the spot, + right, up, clockwise), zoom (factor on the focal length) or
 fov (horizontal, degrees), and source_frame (the moment shown, for freezing or retiming). An amount
 passes smoothly through the keys that give it (source_frame in straight lines), holds before the
-first and after the last of them, and is 0 (zoom: 1) if no key gives it. All are relative to the source's camera of the moment. Or, for cameras
-in the scene's own world, every key has "cam_from_world" (4×4, OpenCV axes) instead of motions.
+first and after the last of them, and is 0 (zoom: 1) if no key gives it. All are relative to the
+source's camera of the moment. Or, for cameras in the scene's own world, every key has
+"cam_from_world" (4×4, OpenCV axes) instead of motions.
 """
 
 from __future__ import annotations

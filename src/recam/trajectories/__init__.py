@@ -18,7 +18,7 @@ from recam.camera_files.path_txt import orbit_transforms
 from recam.configs import PathConfig
 from recam.geometry import se3_inverse, so3_exp, so3_log
 from recam.trajectories.from_file import path_from_file, scaled_focal
-from recam.trajectories.presets import DEFAULTS, motion, preset_amounts, speed_curve
+from recam.trajectories.presets import AMOUNTS, DEFAULTS, motion, preset_amounts, speed_curve
 from recam.types import CameraPath, Cameras, RecamError, Scene
 
 __all__ = [
@@ -125,7 +125,7 @@ def _path_of_file(
         raise RecamError(
             f"path {config.path!r} is neither a file nor a preset ({', '.join(DEFAULTS)})"
         )
-    given = [name for name in ("yaw", "pitch", "roll", "distance", "zoom") if _given(config, name)]
+    given = [name for name in (*AMOUNTS, "at_frame") if getattr(config, name) is not None]
     if given:
         raise ValueError(f"{given[0]} belongs to presets; a path file says it all itself")
     if len(source) == 1 and len(times_s) > 1:
@@ -133,10 +133,6 @@ def _path_of_file(
         path_of = _read_path(path, config, source, focus_depth, times_s, metres_per_unit)
         return CameraPath(path_of.cameras, torch.zeros(len(path_of), dtype=torch.int64))
     return _read_path(path, config, source, focus_depth, times_s, metres_per_unit)
-
-
-def _given(config: PathConfig, name: str) -> bool:
-    return getattr(config, name) is not None
 
 
 def _read_path(
@@ -219,7 +215,7 @@ def focus_depth(scene: Scene) -> float:
         if float(weight.sum()) > 0:
             found.append(_weighted_median(depth[region], weight[region]))
     if not found:
-        raise ValueError("no frame has a valid depth; give the focus depth (--path.focus-depth)")
+        raise ValueError("no frame has a valid depth; give the focus depth (--focus-depth)")
     return float(torch.tensor(found).median())
 
 
