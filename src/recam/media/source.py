@@ -30,7 +30,7 @@ class MediaInfo:
     fps: mean frame rate; None for pictures, which carry no clock.
     duration_s: None when the file does not say.
     rotation_deg: clockwise turn from the stored to the shown picture.
-    has_alpha: some of the first picture is transparent.
+    has_alpha: some of the first picture is transparent, as far as its format tells.
     notes: what reading changes or assumes, in words for the user.
     """
 
