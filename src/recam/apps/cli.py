@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,6 +17,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from recam.configs import (
+    CameraFormat,
     CompleteConfig,
     InputConfig,
     PathConfig,
@@ -25,7 +27,8 @@ from recam.configs import (
 )
 
 SceneFormat = Literal["ply", "colmap", "nerfstudio", "megasam"]
-Out = Annotated[Path | None, arg(aliases=["-o"])]
+Out = Annotated[Path | None, arg(aliases=["-o"], metavar="PATH")]
+Source = Annotated[Positional[Path], arg(metavar="VIDEO")]
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Common:
 class Reshoot(Common):
     """Give the video that another camera would have seen."""
 
-    video: Positional[Path] = field(kw_only=False, default=tyro.MISSING)
+    video: Source = tyro.MISSING
     """Video file, folder of images, or a folder that `recam reconstruct` wrote."""
     config: ReshootConfig = field(default_factory=ReshootConfig)
     out: Out = None
@@ -56,7 +59,7 @@ class Reshoot(Common):
 class Reconstruct(Common):
     """Work out cameras, depth and moving areas of a video."""
 
-    video: Positional[Path] = tyro.MISSING
+    video: Source = tyro.MISSING
     """Video file or folder of images."""
     input: InputConfig = field(default_factory=InputConfig)
     reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)
@@ -77,14 +80,14 @@ class Reconstruct(Common):
 class Render(Common):
     """Show only what the new camera can see of the source: no completion."""
 
-    video: Positional[Path] = tyro.MISSING
+    video: Source = tyro.MISSING
     """Video file, folder of images, or a folder that `recam reconstruct` wrote."""
     input: InputConfig = field(default_factory=InputConfig)
     reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)
     path: PathConfig = field(default_factory=PathConfig)
     render: RenderConfig = field(default_factory=RenderConfig)
     out: Out = None
-    """Folder for render.mp4, known.mp4, depth.npz and cameras.json."""
+    """Folder for render.mp4, known.mp4, depth.mp4 and cameras.json."""
 
     def run(self) -> None:
         from recam.apps import commands
@@ -103,7 +106,7 @@ class Render(Common):
 class Complete(Common):
     """Fill what is missing in any video."""
 
-    video: Positional[Path] = tyro.MISSING
+    video: Source = tyro.MISSING
     """Video file, image, or folder of images."""
     known: Path = tyro.MISSING
     """Video, image, or folder of images of the same size: white = known, black = to fill."""
@@ -115,16 +118,14 @@ class Complete(Common):
     def run(self) -> None:
         from recam.apps import commands
 
-        commands.complete(
-            self.video, self.known, self.out, self.input, self.complete, self.quiet
-        )
+        commands.complete(self.video, self.known, self.out, self.input, self.complete, self.quiet)
 
 
 @dataclass(frozen=True)
 class Paths(Common):
     """Draw a camera path over the scene, and write its cameras, before anything is made."""
 
-    video: Positional[Path] = tyro.MISSING
+    video: Source = tyro.MISSING
     """Video file, folder of images, or a folder that `recam reconstruct` wrote."""
     input: InputConfig = field(default_factory=InputConfig)
     reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)
@@ -133,13 +134,22 @@ class Paths(Common):
     """PNG to draw into; default: one named after the video and the path, here."""
     cameras_out: Path | None = None
     """Also write the path's cameras to this file or folder."""
-    cameras_out_format: str = "recam"
-    """Format of --cameras-out: recam, nerfstudio, camera-path, colmap, re10k, tum, …"""
+    cameras_out_format: CameraFormat = "recam"
+    """Format of --cameras-out."""
 
     def run(self) -> None:
         from recam.apps import commands
 
-        commands.paths(self)
+        commands.paths(
+            self.video,
+            self.input,
+            self.reconstruct,
+            self.path,
+            self.out,
+            self.cameras_out,
+            self.cameras_out_format,
+            self.quiet,
+        )
 
 
 @dataclass(frozen=True)
@@ -185,6 +195,7 @@ def main(argv: list[str] | None = None) -> None:
     command = tyro.extras.subcommand_cli_from_dict(
         commands, prog="recam", description="Move the camera after the shot.", args=argv
     )
+    warnings.showwarning = _show_note
     try:
         command.run()
     except KeyboardInterrupt:
@@ -195,6 +206,11 @@ def main(argv: list[str] | None = None) -> None:
         if os.environ.get("RECAM_DEBUG"):
             raise
         sys.exit(f"recam: {_one_line(error)}")
+
+
+def _show_note(message: Warning | str, *_: object) -> None:
+    """A warning as a line for the user, without the code that raised it."""
+    print(f"recam: note: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _one_line(error: Exception) -> str:

@@ -1,0 +1,270 @@
+"""What each command of the command line does; cli.py holds its options."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from recam import tasks
+from recam.apps.progress import show_progress
+from recam.apps.runs import check_writable, choose_folder, machine, peak_memory_gb, write_json
+from recam.camera_files import write_cameras
+from recam.completion import complete as complete_video
+from recam.configs import CompleteConfig, InputConfig, PathConfig, ReconstructConfig, ReshootConfig
+from recam.media import (
+    VideoWriter,
+    contact_sheet,
+    read_mask,
+    side_by_side,
+    write_image,
+    write_video,
+)
+from recam.path_picture import draw_path
+from recam.reconstruct import export_scene, save_scene
+from recam.render import render_windows
+from recam.types import CameraPath, PartialVideo, Progress, RecamError
+
+NUM_SHEET_FRAMES = 6
+RENDER_CHUNK = 16
+
+
+def say(text: str) -> None:
+    """A line for the user on stderr; stdout carries only the path of what was made."""
+    print(text, file=sys.stderr)
+
+
+def reshoot(source: Path, config: ReshootConfig, out: Path | None, quiet: bool = False) -> Path:
+    """Reconstruct, render, complete; returns the folder written."""
+    folder = choose_folder(out, f"{source.stem}-{Path(config.path.path).stem}")
+    timings_s: dict[str, float] = {}
+    with show_progress(quiet) as progress:
+        opened = open_scene(source, config.input, config.reconstruct, timings_s, progress)
+        path = tasks.path_for_scene(opened.scene, config.path)
+        write_run(folder, source, opened, path, config, timings_s, progress)
+    print(folder / "result.mp4")
+    return folder
+
+
+def open_scene(
+    source: Path,
+    input_config: InputConfig,
+    config: ReconstructConfig,
+    timings_s: dict[str, float],
+    progress: Progress,
+) -> tasks.OpenedScene:
+    """tasks.open_scene, timed, and its findings told to the user."""
+    clock = time.perf_counter()
+    opened = tasks.open_scene(source, input_config, config, progress)
+    timings_s["reuse scene" if opened.reused else "reconstruct"] = time.perf_counter() - clock
+    if opened.reused:
+        say(f"scene: found in {opened.folder}")
+    for note in opened.scene.report.get("notes", []):
+        say(f"scene: {note}")
+    return opened
+
+
+def write_run(
+    folder: Path,
+    source: Path,
+    opened: tasks.OpenedScene,
+    path: CameraPath,
+    config: ReshootConfig,
+    timings_s: dict[str, float],
+    progress: Progress,
+) -> None:
+    """Render and complete along the path, and write the run's folder."""
+    scene = opened.scene
+    times_s, audio_path = tasks.path_times_s(scene, path)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_image(draw_path(scene, path), folder / "path.png")
+    write_cameras(path.cameras, folder / "cameras.json", times_s=times_s)
+    rows: dict[str, list[torch.Tensor]] = {"source": [], "render": [], "known": [], "result": []}
+    on_sheet = set(np.linspace(0, len(path) - 1, NUM_SHEET_FRAMES).round().astype(int).tolist())
+    num_known, first = 0.0, 0
+    with ExitStack() as files:
+        outputs = [
+            files.enter_context(VideoWriter(folder / name, fps=None, crf=crf, audio_path=sound))
+            for name, crf, sound in [
+                ("result.mp4", 14, audio_path),
+                ("preview.mp4", 18, None),
+                ("known.mp4", 0, None),
+            ]
+        ]
+        for rendering, frames in tasks.complete_along(scene, path, config, timings_s, progress):
+            clock = time.perf_counter()
+            piece = slice(first, first + len(frames))
+            source_frames = scene.video.frames[path.source_frames[piece]]
+            shown = [source_frames, _holes_shown(rendering), frames]
+            preview = side_by_side(shown, ["source", "render", "result"])
+            known = (rendering.known * 255).round().to(torch.uint8)[:, None].expand(-1, 3, -1, -1)
+            for output, part in zip(outputs, [frames, preview.frames, known]):
+                output.write(part, times_s[piece])
+            picked = [i - first for i in sorted(on_sheet) if first <= i < piece.stop]
+            for row, part in zip(rows.values(), [*shown[:2], known, frames]):
+                row.extend(part[i].clone() for i in picked)
+            num_known += float((rendering.known > 0.5).float().sum() / rendering.known[0].numel())
+            first = piece.stop
+            timings_s["write"] = timings_s.get("write", 0.0) + time.perf_counter() - clock
+    sheet = contact_sheet({name: torch.stack(row) for name, row in rows.items()}, cell_width=320)
+    write_image(sheet, folder / "contact_sheet.png")
+    for note in outputs[0].notes:
+        say(f"result: {note}")
+    write_record(
+        folder,
+        source,
+        config,
+        timings_s,
+        scene=str(opened.folder),
+        scene_report=scene.report,
+        known_fraction=num_known / len(path),
+    )
+
+
+def _holes_shown(partial: PartialVideo) -> torch.Tensor:
+    """Frames [t, 3, h, w] for looking at: holes are drawn in an even dark magenta."""
+    hole_rgb = torch.tensor([64.0, 0.0, 64.0])[None, :, None, None]
+    known = partial.known[:, None]
+    shown = torch.empty_like(partial.frames)
+    for i in range(len(partial)):  # a frame at a time: floats are four times as large
+        shown[i] = (known[i] * partial.frames[i] + (1 - known[i]) * hole_rgb[0]).to(torch.uint8)
+    return shown
+
+
+def write_record(
+    folder: Path, source: Path, config: Any, timings_s: dict[str, float], **more: Any
+) -> None:
+    """config.json (all that reproduces the run) and timings.json."""
+    write_json(
+        folder / "config.json",
+        {
+            "command": sys.argv[1:],
+            "source": str(source.resolve()),
+            "config": asdict(config),
+            "versions": tasks.versions(),
+            "machine": machine(),
+            "weights_sha256": None,
+            **more,
+        },
+    )
+    timings = {name: round(seconds, 3) for name, seconds in timings_s.items()}
+    total = round(sum(timings_s.values()), 3)
+    write_json(
+        folder / "timings.json",
+        {"seconds": timings, "total_s": total, "peak_memory_gb": round(peak_memory_gb(), 2)},
+    )
+    say(f"{folder}: " + ", ".join(f"{k} {v:.1f} s" for k, v in timings.items()))
+
+
+def reconstruct(
+    source: Path,
+    input_config: InputConfig,
+    config: ReconstructConfig,
+    out: Path | None,
+    export: str | None,
+    quiet: bool = False,
+) -> Path:
+    """Video to scene folder; returns it."""
+    folder = choose_folder(out, f"{source.stem}-scene")
+    timings_s: dict[str, float] = {}
+    with show_progress(quiet) as progress:
+        opened = open_scene(source, input_config, config, timings_s, progress)
+    save_scene(opened.scene, folder)
+    if export:
+        suffix = {"ply": "points.ply", "megasam": "megasam.npz"}.get(export, export)
+        export_scene(opened.scene, folder / suffix, export)
+    write_record(folder, source, {"input": input_config, "reconstruct": config}, timings_s)
+    print(folder)
+    return folder
+
+
+def render(source: Path, config: ReshootConfig, out: Path | None, quiet: bool = False) -> Path:
+    """Write what the scene shows to the path's cameras, without completing it."""
+    folder = choose_folder(out, f"{source.stem}-{Path(config.path.path).stem}-render")
+    timings_s: dict[str, float] = {}
+    with show_progress(quiet) as progress:
+        opened = open_scene(source, config.input, config.reconstruct, timings_s, progress)
+        path = tasks.path_for_scene(opened.scene, config.path)
+        times_s, _ = tasks.path_times_s(opened.scene, path)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_cameras(path.cameras, folder / "cameras.json", times_s=times_s)
+        with (
+            VideoWriter(folder / "render.mp4", fps=None) as frames_file,
+            VideoWriter(folder / "known.mp4", fps=None, crf=0) as known_file,
+            VideoWriter(folder / "depth.mp4", fps=None) as depth_file,
+        ):
+            clock = time.perf_counter()
+            first = 0
+            for rendering in render_windows(opened.scene, path, config.render, RENDER_CHUNK):
+                piece = slice(first, first + len(rendering))
+                known = (rendering.known * 255).round().to(torch.uint8)[:, None]
+                frames_file.write(_holes_shown(rendering), times_s[piece])
+                known_file.write(known.expand(-1, 3, -1, -1), times_s[piece])
+                depth_file.write(_depth_shown(rendering.depth), times_s[piece])
+                first = piece.stop
+                progress("render", first, len(path))
+            timings_s["render and write"] = time.perf_counter() - clock
+    write_record(folder, source, config, timings_s, scene=str(opened.folder))
+    print(folder / "render.mp4")
+    return folder
+
+
+def _depth_shown(depth: torch.Tensor) -> torch.Tensor:
+    """Depth [t, h, w] as uint8 [t, 3, h, w] for looking at: near is bright, unknown is black."""
+    usable = depth > 0
+    inverse = torch.where(usable, 1 / depth.clamp(min=1e-9), 0.0)
+    near = float(torch.quantile(inverse[usable][::97], 0.98)) if bool(usable.any()) else 1.0
+    grey = (inverse / near * 255).clamp(0, 255).to(torch.uint8)
+    return grey[:, None].expand(-1, 3, -1, -1)
+
+
+def complete(
+    source: Path,
+    known_path: Path,
+    out: Path,
+    input_config: InputConfig,
+    config: CompleteConfig,
+    quiet: bool = False,
+) -> Path:
+    """Fill a video where its mask is black; returns what was written."""
+    check_writable(out)
+    for path in (source, known_path):
+        if not path.exists():
+            raise RecamError(f"{path}: no such file or folder")
+    with show_progress(quiet) as progress:
+        video = tasks.read_input(source, input_config, progress)
+        known = read_mask(known_path, len(video), video.height, video.width)
+        completed = complete_video(PartialVideo(video.frames, known), config, progress)
+    write_video(tasks.replace(video, frames=completed.frames), out)
+    print(out)
+    return out
+
+
+def paths(
+    source: Path,
+    input_config: InputConfig,
+    reconstruct_config: ReconstructConfig,
+    path_config: PathConfig,
+    out: Path | None,
+    cameras_out: Path | None,
+    cameras_out_format: str,
+    quiet: bool = False,
+) -> Path:
+    """Draw a path over the scene; returns the picture's file."""
+    picture = out or Path(f"{source.stem}-{Path(path_config.path).stem}-path.png")
+    check_writable(picture)
+    with show_progress(quiet) as progress:
+        opened = open_scene(source, input_config, reconstruct_config, {}, progress)
+    path = tasks.path_for_scene(opened.scene, path_config)
+    write_image(draw_path(opened.scene, path), picture)
+    if cameras_out:
+        times_s, _ = tasks.path_times_s(opened.scene, path)
+        write_cameras(path.cameras, cameras_out, cameras_out_format, times_s=times_s)
+    print(picture)
+    return picture

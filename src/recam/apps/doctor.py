@@ -1,0 +1,72 @@
+"""recam doctor: what is here, what it is used for, what is missing for what."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+from recam.apps.runs import device_name, machine
+from recam.cache import cache_folder, folder_bytes
+
+BASE = [
+    "torch", "numpy", "scipy", "numba", "av", "opencv-python-headless", "pycolmap", "safetensors",
+    "tyro", "rich",
+]  # fmt: skip
+EXTRAS = {
+    "diffusers": "large completion models (pip install 'recam[diffusion]')",
+    "transformers": "large depth and segmentation models (pip install 'recam[diffusion]')",
+    "peft": "adapting large models (pip install 'recam[diffusion]')",
+}
+
+
+def run() -> None:
+    """Print the report on stdout."""
+    for title, lines in report().items():
+        print(title)
+        for line in lines:
+            print(f"  {line}")
+
+
+def report() -> dict[str, list[str]]:
+    """Sections of the report, each a title and its lines."""
+    here = machine()
+    folder = cache_folder()
+    return {
+        "recam": [f"{version('recam')} on Python {here['python']}, {here['system']}"],
+        "device": [
+            f"{device_name()}; processor {here['processor']}, {here['cores']} cores",
+        ],
+        "packages": [_package_line(name) for name in BASE],
+        "optional": [_optional_line(name, use) for name, use in EXTRAS.items()] + _torchvision(),
+        "weights": ["none: this version completes by `propagate`, which needs no weights"],
+        "cache": [f"{folder}: {folder_bytes(folder) / 1e9:.2f} GB (delete it at will)"],
+    }
+
+
+def _package_line(name: str) -> str:
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:
+        return f"{name} MISSING: pip install {name}"
+
+
+def _optional_line(name: str, use: str) -> str:
+    if find_spec(name) is None:
+        return f"{name} not installed; needed for {use}"
+    return f"{name} {version(name)}: {use.split(' (')[0]}"
+
+
+def _torchvision() -> list[str]:
+    """A torchvision built for another torch breaks importing transformers and diffusers."""
+    if find_spec("torchvision") is None:
+        return []
+    try:
+        importlib.import_module("torchvision")
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        return [
+            f"torchvision {version('torchvision')} does not work with torch {version('torch')} "
+            f"({reason}); transformers and diffusers fail with it: pip uninstall torchvision"
+        ]
+    return [f"torchvision {version('torchvision')} (not needed)"]
