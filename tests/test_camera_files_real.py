@@ -11,7 +11,8 @@ import torch
 
 from recam.camera_files import read_cameras, undistort_video
 from recam.camera_files.undistort import undistortion_map
-from recam.geometry import project, rotation_angle_deg, skew
+from recam.geometry import project, rotation_angle_deg, skew, so3_log
+from recam.trajectories import relative_path
 from recam.types import Cameras, Video, video_from_frames
 
 F64 = torch.float64
@@ -192,3 +193,25 @@ def test_caliscope_video_straightened(shared_data: Path) -> None:
     assert len(straight) == 2 and same.height == 720
     assert bool(valid[:, 200:500, 300:900].all())  # barrel: the middle always has a source
     assert not torch.equal(straight.frames, video.frames)
+
+
+@pytest.mark.parametrize("name", ["dynamic/davis_bear", "generated/sora_balloon"])
+def test_the_reference_render_moves_the_way_relative_path_says(
+    name: str, shared_data: Path
+) -> None:
+    # CogNVS's own render of φ 0 → −40°, r 0 → −0.2: a third of the way in.
+    folder = shared_data / name
+    (source,) = read_frames(folder / "gt_rgb.mp4", [16])
+    (render,) = read_frames(folder / "example_eval_render.mp4", [16])
+    source = cv2.resize(source, render.shape[::-1], interpolation=cv2.INTER_AREA)
+    uv_a, uv_b = (uv.numpy() for uv in matches(source, render))
+    k = np.array([[500.0, 0, 360], [0, 500, 240], [0, 0, 1]])  # its focal length without a file's
+    essential, kept = cv2.findEssentialMat(uv_a, uv_b, k, method=cv2.RANSAC, threshold=1.0)
+    _, rotation, toward, _ = cv2.recoverPose(essential, uv_a, uv_b, k, mask=kept)
+    third = torch.tensor([1 / 3], dtype=F64)
+    expected = relative_path(-40 * third, 0 * third, -0.2 * third, 1.0)[0]
+    found, wanted = so3_log(torch.from_numpy(rotation)), so3_log(expected[:3, :3])
+    alike = torch.nn.functional.cosine_similarity
+    assert float(alike(found, wanted, dim=0)) > 0.99  # about the same axis, the same way round
+    shift = torch.from_numpy(toward).ravel()
+    assert float(alike(shift, expected[:3, 3], dim=0)) > 0.95
