@@ -35,9 +35,10 @@ def sample_cameras(
 
     handheld: drifts with a shaking hand. orbit: on an arc around the stage. tripod: does not move.
     rotation: turns about its own centre. dolly: travels in a straight line.
-    fov_x: horizontal field of view in radians; drawn (21–67°, focal lengths of 27–97 mm on full
-    frame) when left out. Of several tries the first good one is taken: CLEARANCE_M from everything
-    at all times, moving things in view, nothing large right before the lens.
+    fov_x: horizontal field of view in radians; drawn (focal lengths of 20–90 mm on full frame,
+    wider where walls leave no room) when left out. Of several tries the first good one is taken:
+    CLEARANCE_M from everything at all times, moving things in view and not cut off, nothing large
+    right before the lens.
     """
     if kind not in CAMERA_KINDS:
         raise ValueError(
@@ -47,8 +48,9 @@ def sample_cameras(
     times = torch.arange(num_frames, dtype=torch.float64) / fps
     best: tuple[float, Cameras] | None = None
     for _ in range(_TRIES):
-        fov = fov_x if fov_x is not None else 2 * math.atan(18 / math.exp(rng.uniform(3.3, 4.2)))
-        poses = _path(scene, rng, kind, times, fov)
+        drawn = 2 * math.atan(18 / math.exp(rng.uniform(3.0, 4.5)))
+        poses, wide = _path(scene, rng, kind, times, drawn if fov_x is None else fov_x)
+        fov = max(drawn, wide) if fov_x is None else fov_x
         k = intrinsics_from_fov(math.degrees(fov), height, width).expand(num_frames, 3, 3)
         cameras = Cameras(poses, k.clone(), height, width)
         if clearance(scene, cameras.centers, times) < CLEARANCE_M:
@@ -78,7 +80,7 @@ def clearance(scene: SyntheticScene, centers: Tensor, times_s: Tensor) -> float:
     box = (local.abs() - size).clamp(min=0).norm(dim=-1)
     # |q/s| − 1 times the least axis never exceeds the distance to the ellipsoid.
     round_ = ((local / size).norm(dim=-1) - 1) * size.amin(-1)
-    is_round = torch.tensor([p.shape == "ellipsoid" for p in scene.parts])
+    is_round = torch.tensor([p.shape in ("ellipsoid", "foliage") for p in scene.parts])
     return float(torch.where(is_round, torch.maximum(box, round_), box).min())
 
 
@@ -88,8 +90,8 @@ def _path(
     kind: CameraKind,
     times: Tensor,
     fov: float,
-) -> Tensor:
-    """One try: cam_from_world [t, 4, 4]."""
+) -> tuple[Tensor, float]:
+    """One try: cam_from_world [t, 4, 4], and the field of view that takes in the stage."""
     stage = scene.stage
     center = torch.tensor(stage.center, dtype=torch.float64)
     low, high = (torch.tensor(c, dtype=torch.float64) for c in (stage.low, stage.high))
@@ -98,7 +100,7 @@ def _path(
     azimuth, lift = rng.uniform(0, 2 * math.pi), float(rng.uniform(float(low[1]), float(high[1])))
     eye = _around(center, azimuth, distance, lift).clamp(low, high)
     target = center + torch.tensor(rng.normal(0, 0.25, 3)) * stage.radius * 0.5
-    target[1] = -rng.uniform(0.4, 1.1)
+    target[1] = -rng.uniform(0.5, 1.2)
     s = times / max(float(times[-1]), 1e-6) if len(times) > 1 else torch.zeros_like(times)
     ease = s + rng.uniform(0, 0.15) * torch.sin(2 * math.pi * s)
     seconds = float(times[-1])
@@ -133,7 +135,8 @@ def _path(
     poses = torch.stack([look_at(e, g, _UP) for e, g in zip(eyes, targets)])
     if shake:
         poses = _shaken(rng, times, 0.006 * shake, 0.012 * shake) @ poses
-    return poses
+    away = max(float((eye - center).norm()) - 0.5, 0.3)
+    return poses, min(2 * math.atan(0.75 * stage.radius / away), 1.5)
 
 
 def _around(center: Tensor, azimuth: float, distance: float, y: float) -> Tensor:
@@ -164,6 +167,8 @@ def _view_score(scene: SyntheticScene, cameras: Cameras, times: Tensor) -> float
     near = (depth < 0.9).float().mean((1, 2))
     shown = min(len(ids[i][dynamic[i]].unique()) for i in range(len(index)))
     sky = (ids == 0).float().mean((1, 2))
+    border = torch.cat([dynamic[:, 0], dynamic[:, -1], dynamic[:, :, 0], dynamic[:, :, -1]], 1)
+    cut = border.float().mean(1)
     enough = float((moving / 0.03).clamp(max=1).min())
-    tidy = float(((moving < 0.45) & (near < 0.08) & (sky < 0.6)).float().min())
-    return 0.5 * enough + 0.3 * tidy + 0.2 * min(shown, 2) / 2 + 1e-6
+    tidy = ((moving < 0.45) & (near < 0.08) & (sky < 0.6) & (cut < 0.08)).float().mean()
+    return 0.5 * enough + 0.3 * float(tidy > 0.99) + 0.2 * min(shown, 2) / 2 + 1e-6

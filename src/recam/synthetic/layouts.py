@@ -6,11 +6,11 @@ import math
 from typing import get_args
 
 import numpy as np
-import torch
 
-from recam.synthetic import props
-from recam.synthetic.motion import Bounce, Follow, Hover, Route, Spin, Still, Swing, place
-from recam.synthetic.props import choose, material, turned
+from recam.synthetic import figures, props
+from recam.synthetic.motion import Still, Swing, place
+from recam.synthetic.movers import Ground, add_movers, add_traffic
+from recam.synthetic.props import choose, material
 from recam.synthetic.scene import (
     Lighting,
     Material,
@@ -59,51 +59,26 @@ def sample_scene(seed: int, kind: SceneKind | None = None) -> SyntheticScene:
     )
 
 
-class _Places:
-    """Circles on the ground that are taken."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
-        self.taken: list[tuple[float, float, float]] = []
-
-    def take(self, x: float, z: float, radius: float) -> bool:
-        """Take a place when it is free."""
-        for ox, oz, other in self.taken:
-            if math.hypot(x - ox, z - oz) < radius + other:
-                return False
-        self.taken.append((x, z, radius))
-        return True
-
-    def find(
-        self, low: tuple[float, float], high: tuple[float, float], radius: float
-    ) -> tuple[float, float] | None:
-        """A free place (x, z) in a rectangle, or None after 30 tries."""
-        for _ in range(30):
-            x, z = self.rng.uniform(low[0], high[0]), self.rng.uniform(low[1], high[1])
-            if self.take(x, z, radius):
-                return x, z
-        return None
-
-
 def _room(b: SceneBuilder, rng: np.random.Generator) -> tuple[Stage, Lighting, Sky]:
     w, d, h = rng.uniform(2.7, 4.2), rng.uniform(2.7, 4.2), rng.uniform(2.4, 3.2)
-    _shell(b, rng, w, d, h, windows=int(rng.integers(1, 3)))
-    places = _Places(rng)
+    solid = _shell(b, rng, w, d, h, windows=int(rng.integers(1, 3)))
+    ground = Ground(rng)
     arena = rng.uniform(1.2, 1.5)
     cx, cz = rng.uniform(-0.3, 0.3, 2) * (np.array([w, d]) - arena - 0.8)
-    places.take(cx, cz, arena)
+    ground.taken.append((cx, cz, arena))
     if rng.random() < 0.7:
         props.rug(b, rng, cx, cz, rng.uniform(-0.4, 0.4))
-    _along_walls(b, rng, places, w, d)
+    _along_walls(b, rng, ground, w, d)
     for maker, radius in ((props.table, 0.85), (props.chair, 0.35), (props.crate, 0.45)):
-        spot = places.find((-w + 0.9, -d + 0.9), (w - 0.9, d - 0.9), radius)
+        spot = ground.find((-w + 0.9, -d + 0.9), (w - 0.9, d - 0.9), radius)
         if spot:
             maker(b, rng, *spot, rng.uniform(0, 6.28))
     for _ in range(int(rng.integers(3, 8))):
-        _hang_picture(b, rng, w, d)
+        _hang_picture(b, rng, w, d, solid)
     if rng.random() < 0.8:
         _ceiling_lamp(b, rng, cx + rng.uniform(-1, 1), h, cz + rng.uniform(-1, 1))
-    _movers(b, rng, cx, cz, arena, indoor=True)
+    ground.taken.remove((cx, cz, arena))
+    add_movers(b, ground, (cx, cz, arena), (-w + 0.1, -d + 0.1, w - 0.1, d - 0.1), indoor=True)
     stage = Stage(
         (cx, -0.7, cz),
         arena,
@@ -121,6 +96,8 @@ def _room(b: SceneBuilder, rng: np.random.Generator) -> tuple[Stage, Lighting, S
         blur_m=rng.uniform(0.05, 0.12),
         falloff_center=(cx, -h, cz),
         falloff_m=rng.uniform(3.5, 7.0),
+        indoor_low=(-w - 0.1, -h - 0.5, -d - 0.1),
+        indoor_high=(w + 0.1, 0.2, d + 0.1),
         exposure=rng.uniform(0.75, 1.15),
     )
     return stage, lighting, _sky(rng, haze_m=math.inf)
@@ -128,9 +105,14 @@ def _room(b: SceneBuilder, rng: np.random.Generator) -> tuple[Stage, Lighting, S
 
 def _shell(
     b: SceneBuilder, rng: np.random.Generator, w: float, d: float, h: float, windows: int
-) -> None:
-    """Floor, ceiling, four walls with skirting, window openings and the ground outside."""
-    floor = material(rng, choose(rng, "planks", "planks", "tiles", "wood", "concrete", "rug"), 1.6)
+) -> list[int]:
+    """Floor, ceiling, four walls with skirting, window openings and the ground outside.
+
+    Returns the sides (0 to 3) without a window, on which things can hang.
+    """
+    floor = material(
+        rng, choose(rng, "planks", "planks", "tiles", "wood", "concrete", "fabric"), 1.6
+    )
     walls = [
         material(rng, choose(rng, "plaster", "plaster", "panels", "brick", "concrete"), 2.2)
         for _ in range(2)
@@ -163,6 +145,7 @@ def _shell(
         b.part("box", (half, 0.045, 0.012), wall, (0, -0.045, 0.012), trim, casts_shadow=False)
     if opened:
         _outside(b, rng, max(w, d))
+    return [side for side in range(4) if side not in opened]
 
 
 def _window_wall(
@@ -209,7 +192,7 @@ def _outside(b: SceneBuilder, rng: np.random.Generator, reach: float) -> None:
 
 
 def _along_walls(
-    b: SceneBuilder, rng: np.random.Generator, places: _Places, w: float, d: float
+    b: SceneBuilder, rng: np.random.Generator, ground: Ground, w: float, d: float
 ) -> None:
     makers = (
         (props.shelf, 0.75, 0.2), (props.sofa, 1.15, 0.5), (props.cabinet, 0.75, 0.3),
@@ -227,13 +210,15 @@ def _along_walls(
             along = rng.uniform(-1, 1) * max(half - radius - 0.1, 0.0)
             x = along * math.cos(yaw) - out * math.sin(yaw)
             z = -along * math.sin(yaw) - out * math.cos(yaw)
-            if places.take(x, z, radius):
+            if ground.take(x, z, radius):
                 maker(b, rng, x, z, yaw)
                 break
 
 
-def _hang_picture(b: SceneBuilder, rng: np.random.Generator, w: float, d: float) -> None:
-    side = int(rng.integers(4))
+def _hang_picture(
+    b: SceneBuilder, rng: np.random.Generator, w: float, d: float, sides: list[int]
+) -> None:
+    side = sides[int(rng.integers(len(sides)))]
     half, out = (w, d) if side % 2 == 0 else (d, w)
     yaw = side * math.pi / 2
     along = rng.uniform(-0.8, 0.8) * half
@@ -260,30 +245,31 @@ def _ceiling_lamp(b: SceneBuilder, rng: np.random.Generator, x: float, h: float,
 
 def _hall(b: SceneBuilder, rng: np.random.Generator) -> tuple[Stage, Lighting, Sky]:
     w, d, h = rng.uniform(6, 9), rng.uniform(6, 9), rng.uniform(3.8, 5.5)
-    _shell(b, rng, w, d, h, windows=int(rng.integers(1, 4)))
-    places = _Places(rng)
+    solid = _shell(b, rng, w, d, h, windows=int(rng.integers(1, 4)))
+    ground = Ground(rng)
     arena = rng.uniform(2.0, 2.8)
     cx, cz = rng.uniform(-1, 1, 2)
-    places.take(cx, cz, arena)
+    ground.taken.append((cx, cz, arena))
     skin = material(rng, choose(rng, "marble", "concrete", "brick", "plaster"), 1.2)
     step = rng.uniform(3.0, 4.2)
     for i in range(-2, 3):
         for j in range(-2, 3):
             x, z = (i + 0.5) * step, (j + 0.5) * step
-            if abs(x) < w - 0.6 and abs(z) < d - 0.6 and places.take(x, z, 0.4):
+            if abs(x) < w - 0.6 and abs(z) < d - 0.6 and ground.take(x, z, 0.4):
                 props.column(b, rng, x, z, h, skin)
-    _along_walls(b, rng, places, w, d)
+    _along_walls(b, rng, ground, w, d)
     makers = (
         (props.crate, 0.6), (props.bench, 1.0), (props.plant, 0.45), (props.table, 0.9),
         (props.crate, 0.6), (props.sofa, 1.2), (props.shelf, 0.8), (props.crate, 0.5),
     )  # fmt: skip
     for maker, radius in makers:
-        spot = places.find((-w + 1, -d + 1), (w - 1, d - 1), radius)
+        spot = ground.find((-w + 1, -d + 1), (w - 1, d - 1), radius)
         if spot:
             maker(b, rng, *spot, rng.uniform(0, 6.28))
     for _ in range(8):
-        _hang_picture(b, rng, w, d)
-    _movers(b, rng, cx, cz, arena, indoor=True)
+        _hang_picture(b, rng, w, d, solid)
+    ground.taken.remove((cx, cz, arena))
+    add_movers(b, ground, (cx, cz, arena), (-w + 0.1, -d + 0.1, w - 0.1, d - 0.1), indoor=True)
     stage = Stage((cx, -0.8, cz), arena, (-w + 0.5, -2.6, -d + 0.5), (w - 0.5, -0.8, d - 0.5))
     tone = tint_of(rng.uniform(4200, 7500))
     ambient = rng.uniform(0.45, 0.75)
@@ -295,6 +281,8 @@ def _hall(b: SceneBuilder, rng: np.random.Generator) -> tuple[Stage, Lighting, S
         blur_m=rng.uniform(0.07, 0.15),
         falloff_center=(cx, -h, cz),
         falloff_m=rng.uniform(7, 14),
+        indoor_low=(-w - 0.1, -h - 0.5, -d - 0.1),
+        indoor_high=(w + 0.1, 0.2, d + 0.1),
         exposure=rng.uniform(0.75, 1.15),
     )
     return stage, lighting, _sky(rng, haze_m=math.inf)
@@ -302,7 +290,7 @@ def _hall(b: SceneBuilder, rng: np.random.Generator) -> tuple[Stage, Lighting, S
 
 def _street(b: SceneBuilder, rng: np.random.Generator) -> tuple[Stage, Lighting, Sky]:
     """A road along z with pavements and houses on both sides, closed by a house or hills."""
-    road, walk = rng.uniform(2.6, 4.0), rng.uniform(1.8, 3.2)
+    road, walk = rng.uniform(2.8, 5.0), rng.uniform(1.8, 3.2)
     _ground(b, rng, choose(rng, "asphalt", "asphalt", "cobble", "concrete"), 2.4)
     pave = material(rng, choose(rng, "tiles", "cobble", "concrete", "brick"), 1.8)
     body = b.still("pavement", place(0, 0, 0))
@@ -332,13 +320,13 @@ def _street(b: SceneBuilder, rng: np.random.Generator) -> tuple[Stage, Lighting,
     if rng.random() < 0.6:
         props.house(b, rng, 0, rng.uniform(30, 42), math.pi, 14, 8, int(rng.integers(3, 6)))
     _hills(b, rng)
-    places = _Places(rng)
-    arena = min(road + 0.4, 3.4)
-    places.take(0, 4, 1.2)
+    ground = Ground(rng)
+    arena = min(road - 0.3, 3.2)
+    ground.taken.append((0.0, 4.0, arena))
     for side in (-1, 1):
         inner, outer = road + 0.3, road + walk - 0.5
         for _ in range(12):
-            spot = places.find((inner, -9), (outer, 22), 0.5)
+            spot = ground.find((inner, -9), (outer, 22), 0.5)
             if not spot:
                 continue
             maker = (
@@ -350,24 +338,20 @@ def _street(b: SceneBuilder, rng: np.random.Generator) -> tuple[Stage, Lighting,
                 props.crate,
             )[int(rng.integers(6))]
             maker(b, rng, side * spot[0], spot[1], -side * math.pi / 2)
-        for _ in range(3):
-            z = rng.uniform(-8, 24)
-            x = side * (road - 1.0)
-            if abs(z - 4) > arena + 2 and places.take(x, z, 2.0):
-                yaw = rng.choice([0.0, math.pi])
-                props.car(b, rng, Still(place(x, 0, z, float(yaw))))
-    _movers(b, rng, 0.0, 4.0, arena, indoor=False)
+        for _ in range(4 if road > 4.2 else 0):
+            x, z = side * (road - 0.95), rng.uniform(-8, 24)
+            if ground.take(x, z - 1.2, 1.0) and ground.take(x, z + 1.2, 1.0):
+                yaw = float(rng.choice([0.0, math.pi]))
+                figures.car(b, rng, Still(place(x, 0, z, yaw)))
+    ground.taken.remove((0.0, 4.0, arena))
     if rng.random() < 0.7:
-        lane = 0.5 * road if rng.random() < 0.5 else -0.5 * road
-        speed = rng.uniform(1.5, 4.5)
-        heading = 0.0 if lane < 0 else math.pi
-        z = 4 + arena + rng.uniform(3, 8) if lane > 0 else -rng.uniform(0, 4)
-        route = Route(lane, z, heading, speed)
-        props.car(b, rng, Follow(route, turned(0, 0, 0)))
+        add_traffic(b, ground, min(0.5 * road, 1.45), 4.0)
+    bounds = (-road - walk + 0.4, -6.0, road + walk - 0.4, 16.0)
+    add_movers(b, ground, (0.0, 4.0, arena), bounds, indoor=False)
     stage = Stage(
         (0.0, -0.8, 4.0), arena, (-road - walk + 0.7, -3.0, -7.0), (road + walk - 0.7, -1.0, 13.0)
     )
-    return stage, *_daylight(rng)
+    return stage, *_daylight(rng, along_z=True)
 
 
 def _park(b: SceneBuilder, rng: np.random.Generator) -> tuple[Stage, Lighting, Sky]:
@@ -376,16 +360,16 @@ def _park(b: SceneBuilder, rng: np.random.Generator) -> tuple[Stage, Lighting, S
     path = material(rng, choose(rng, "dirt", "cobble", "asphalt", "tiles"), 1.6)
     body = b.still("path", place(rng.uniform(-2, 2), 0, rng.uniform(2, 8), rng.uniform(-0.9, 0.9)))
     b.part("box", (rng.uniform(0.7, 1.5), 0.01, 45), body, (0, 0, 0), path, casts_shadow=False)
-    places = _Places(rng)
+    ground = Ground(rng)
     arena = rng.uniform(2.2, 3.2)
-    places.take(0, 4, arena)
+    ground.taken.append((0.0, 4.0, arena))
     makers = (
         (props.tree, 1.6), (props.bush, 0.8), (props.bench, 0.9), (props.stone, 0.6),
         (props.tree, 1.6), (props.crate, 0.5), (props.bin_or_bollard, 0.4), (props.table, 0.9),
     )  # fmt: skip
     for _ in range(int(rng.integers(14, 24))):
         maker, radius = makers[int(rng.integers(len(makers)))]
-        spot = places.find((-11, -7), (11, 22), radius)
+        spot = ground.find((-11, -7), (11, 22), radius)
         if spot:
             maker(b, rng, *spot, rng.uniform(0, 6.28))
     for _ in range(int(rng.integers(8, 18))):
@@ -401,7 +385,8 @@ def _park(b: SceneBuilder, rng: np.random.Generator) -> tuple[Stage, Lighting, S
         width, storeys = rng.uniform(7, 13), int(rng.integers(1, 4))
         props.house(b, rng, x, z, angle + math.pi + rng.uniform(-0.5, 0.5), width, 8, storeys)
     _hills(b, rng)
-    _movers(b, rng, 0.0, 4.0, arena, indoor=False)
+    ground.taken.remove((0.0, 4.0, arena))
+    add_movers(b, ground, (0.0, 4.0, arena), (-9.0, -5.0, 9.0, 16.0), indoor=False)
     stage = Stage((0.0, -0.8, 4.0), arena, (-8.0, -3.0, -6.0), (8.0, -0.9, 13.0))
     return stage, *_daylight(rng)
 
@@ -425,109 +410,6 @@ def _hills(b: SceneBuilder, rng: np.random.Generator) -> None:
         b.part("ellipsoid", size, body, (0, 4.0, 0), skins[i % 2], casts_shadow=False)
 
 
-def _movers(
-    b: SceneBuilder, rng: np.random.Generator, cx: float, cz: float, arena: float, indoor: bool
-) -> None:
-    """Two to four moving objects that share the arena."""
-    num = int(rng.integers(2, 5))
-    kinds = ["person", *rng.permutation(["bounce", "roll", "toy", "hover", "spin", "person"])[:num]]
-    if rng.random() < 0.25:
-        kinds = kinds[1:]
-    for i, kind in enumerate(kinds):
-        # Each on a ring of its own, so that none runs into another.
-        ring = arena * (0.35 + 0.5 * (i + 0.5) / len(kinds))
-        angle = rng.uniform(0, 6.28)
-        turn = 1.0 if rng.random() < 0.5 else -1.0
-        _mover(b, rng, str(kind), cx, cz, ring, angle, turn, indoor)
-
-
-def _circle(cx: float, cz: float, ring: float, angle: float, turn: float, speed: float) -> Route:
-    """Around (cx, cz) at a distance: to the right (turn = 1) or to the left."""
-    x, z = cx + ring * math.sin(angle), cz + ring * math.cos(angle)
-    return Route(x, z, angle + turn * math.pi / 2, speed, turn / ring)
-
-
-def _mover(
-    b: SceneBuilder,
-    rng: np.random.Generator,
-    kind: str,
-    cx: float,
-    cz: float,
-    ring: float,
-    angle: float,
-    turn: float,
-    indoor: bool,
-) -> None:
-    skin = material(rng, choose(rng, "stripes", "pattern", "leaves", "picture"), 0.5, gloss=0.15)
-    match kind:
-        case "person":
-            props.person(b, rng, _circle(cx, cz, ring, angle, turn, rng.uniform(0.7, 1.3)))
-        case "bounce":
-            r = rng.uniform(0.1, 0.24)
-            route = _circle(cx, cz, ring, angle, turn, rng.uniform(0.4, 1.2))
-            rotation = torch.eye(3, dtype=torch.float64)
-            apex = rng.uniform(0.5, 1.3 if indoor else 2.2)
-            spin = route.speed / r
-            motion = Bounce(route, r, apex, rng.uniform(0.75, 0.95), spin, rotation)
-            b.part("ellipsoid", (r, r, r), b.body(motion, b.object("ball")), (0, 0, 0), skin)
-        case "roll":
-            r = rng.uniform(0.12, 0.35)
-            route = _circle(cx, cz, ring, angle, turn, rng.uniform(0.5, 1.5))
-            body = b.body(Follow(route, turned(0, -r, 0), r), b.object("ball"))
-            b.part("ellipsoid", (r, r, r), body, (0, 0, 0), skin)
-        case "toy":
-            route = _circle(cx, cz, ring, angle, turn, rng.uniform(0.6, 1.6))
-            props.car(b, rng, Follow(route, turned(0, 0, 0)), rng.uniform(0.14, 0.24))
-        case "hover":
-            _hoverer(b, rng, cx + ring * math.sin(angle), cz + ring * math.cos(angle), skin)
-        case "spin":
-            _spinner(b, rng, cx + ring * math.sin(angle), cz + ring * math.cos(angle), skin)
-
-
-def _hoverer(b: SceneBuilder, rng: np.random.Generator, x: float, z: float, skin: Material) -> None:
-    """A balloon on a string, or a drone."""
-    pose = place(x, -rng.uniform(1.2, 1.8), z, rng.uniform(0, 6.28))
-    motion = Hover(
-        pose,
-        torch.tensor(rng.uniform(0.1, 0.35, 3)),
-        torch.tensor(rng.uniform(0.8, 2.2, 3)),
-        torch.tensor(rng.uniform(0, 6.28, 3)),
-        rng.uniform(0.05, 0.25),
-    )
-    if rng.random() < 0.5:
-        body = b.body(motion, b.object("balloon"))
-        b.part("ellipsoid", (0.19, 0.23, 0.19), body, (0, 0, 0), skin)
-        b.part("frustum", (0.005, 0.3, 0.005), body, (0, 0.52, 0), skin, 1.0)
-        return
-    body = b.body(motion, b.object("drone"))
-    metal = material(rng, "metal", 0.3, (0.3, 0.9))
-    b.part("rounded", (0.1, 0.04, 0.13), body, (0, 0, 0), skin, 0.035)
-    for sx in (-1, 1):
-        for sz in (-1, 1):
-            props.limb(b, body, (0, 0, 0), (0.2 * sx, -0.02, 0.2 * sz), 0.013, metal)
-            b.part("frustum", (0.11, 0.006, 0.11), body, (0.2 * sx, -0.045, 0.2 * sz), metal, 1.0)
-
-
-def _spinner(b: SceneBuilder, rng: np.random.Generator, x: float, z: float, skin: Material) -> None:
-    """A turning display: things on a disc on a post."""
-    name = b.object("carousel")
-    rate = torch.tensor([0.0, float(rng.uniform(0.6, 2.5) * rng.choice([-1, 1])), 0.0])
-    base = b.body(Still(place(x, 0, z)), name)
-    stone = material(rng, choose(rng, "marble", "concrete", "wood"), 0.8)
-    h = rng.uniform(0.3, 0.8)
-    b.part("frustum", (0.16, h / 2, 0.16), base, (0, -h / 2, 0), stone, 0.8)
-    body = b.body(Spin(place(x, -h, z), rate.double()), name)
-    b.part("frustum", (0.3, 0.025, 0.3), body, (0, -0.025, 0), stone, 1.0)
-    s = rng.uniform(0.12, 0.2)
-    if rng.random() < 0.5:
-        b.part("box", (s, s, 0.6 * s), body, turned(0, -0.05 - s, 0, ry=0.3), skin)
-        b.part("ellipsoid", (0.6 * s, 0.6 * s, 0.6 * s), body, (0, -0.05 - 2.6 * s, 0), skin)
-    else:
-        b.part("frustum", (s, 1.5 * s, s), body, (0, -0.05 - 1.5 * s, 0), skin, 0.4)
-        b.part("ellipsoid", (0.55 * s, 0.55 * s, 0.55 * s), body, (0, -0.05 - 3.3 * s, 0), stone)
-        props.limb(b, body, (0, -0.05 - 1.8 * s, 0), (2.0 * s, -0.05 - 2.6 * s, 0), 0.3 * s, skin)
-
-
 def _direction(azimuth: float, elevation: float) -> tuple[float, float, float]:
     """Unit vector to a light at an azimuth (0 = +z) and an elevation, radians."""
     flat = math.cos(elevation)
@@ -538,7 +420,11 @@ def _scaled(color: tuple[float, float, float], factor: float) -> tuple[float, fl
     return (color[0] * factor, color[1] * factor, color[2] * factor)
 
 
-def _daylight(rng: np.random.Generator) -> tuple[Lighting, Sky]:
+def _daylight(rng: np.random.Generator, along_z: bool = False) -> tuple[Lighting, Sky]:
+    """Sun or overcast; along_z: the sun stands over the ends of a street, not behind its houses."""
+    azimuth = rng.uniform(0, 6.28)
+    if along_z:
+        azimuth = rng.choice([0.0, math.pi]) + rng.uniform(-0.6, 0.6)
     elevation = rng.uniform(0.35, 1.2)
     overcast = rng.random() < 0.3
     warm = tint_of(3600 + 2400 * min(elevation, 1.0) + rng.uniform(-300, 300))
@@ -546,7 +432,7 @@ def _daylight(rng: np.random.Generator) -> tuple[Lighting, Sky]:
     ambient = rng.uniform(0.7, 1.0) if overcast else rng.uniform(0.35, 0.6)
     blue = tint_of(7000 if overcast else 9500)
     lighting = Lighting(
-        to_light=_direction(rng.uniform(0, 6.28), elevation),
+        to_light=_direction(azimuth, elevation),
         sun=_scaled(warm, sun),
         ambient_up=_scaled(blue, ambient),
         ambient_down=_scaled(warm, 0.5 * ambient),

@@ -37,7 +37,8 @@ class Views:
     uvw_from_world: float64 [v, 3, 4], projection of world points. pinhole: else parallel rays.
     world_rays: float32 [v, 18], as part_rays in the world. size [parts, 3], radius [parts].
     world_from_part: float64 [v, parts, 4, 4]; part_from_world: float32 [v·parts, 12], the first
-    three rows of its inverse. shape: index into SHAPES [parts]. All of the
+    three rows of its inverse. core: float32 [parts, 4], half extents without rounding and the
+    rounding's radius. shape: index into SHAPES [parts]. All of the
     float32 tables lie on the device.
     """
 
@@ -51,6 +52,7 @@ class Views:
     part_from_world: Tensor
     size: Tensor
     radius: Tensor
+    core: Tensor
     shape: Tensor
 
     def __len__(self) -> int:
@@ -106,8 +108,22 @@ def make_views(
         part_from_world=se3_inverse(world_from_part)[..., :3, :].reshape(-1, 12).float().to(device),
         size=torch.tensor([p.size for p in parts], dtype=torch.float32, device=device),
         radius=torch.tensor([p.radius for p in parts], dtype=torch.float32, device=device),
+        core=torch.tensor([_core(p) for p in parts], dtype=torch.float32, device=device),
         shape=torch.tensor([SHAPES.index(p.shape) for p in parts]),
     )
+
+
+def _core(part: Part) -> tuple[float, float, float, float]:
+    """The part as a box with rounded edges, about: half extents of the core, radius."""
+    match part.shape:
+        case "box":
+            rounding = 0.0
+        case "rounded":
+            rounding = part.radius
+        case _:
+            rounding = min(part.size)
+    x, y, z = (max(s - rounding, 0.0) for s in part.size)
+    return x, y, z, rounding
 
 
 def enumerate_boxes(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -208,6 +224,8 @@ def hit_keys(views: Views, shape: int, pair: Tensor, x: Tensor, y: Tensor) -> Te
             t = _hit_ellipsoid(o, d, size)
         case "frustum":
             t, face = _hit_frustum(o, d, size, radius)
+        case "foliage":
+            t, face = _hit_foliage(o, d, size, radius)
     code = (part * FACES)[:, None] if face is None else (part * FACES)[:, None] + face
     # The bits of a positive float grow with it, so the least key is the nearest hit.
     return (t.view(torch.int32).long() << 20) | code
@@ -252,7 +270,15 @@ def _when(hit: Tensor, t: Tensor) -> Tensor:
 
 
 def _hit_ellipsoid(o: tuple, d: tuple, size: Tensor) -> Tensor:
-    """A unit sphere in scaled space. The perpendicular form keeps digits far from the origin."""
+    inside, near, _ = _sphere_crossings(o, d, size)
+    return _when((inside > 0) & (near > NEAR), near)
+
+
+def _sphere_crossings(o: tuple, d: tuple, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Both crossings of an ellipsoid: a unit sphere in scaled space; real where the first is > 0.
+
+    The perpendicular form keeps its digits far from the origin.
+    """
     inverse = size.reciprocal()
     ox, oy, oz = (o[i] * inverse[:, i, None] for i in range(3))
     dx, dy, dz = (d[i] * inverse[:, i, None] for i in range(3))
@@ -260,8 +286,28 @@ def _hit_ellipsoid(o: tuple, d: tuple, size: Tensor) -> Tensor:
     middle = -(ox * dx + oy * dy + oz * dz) / a
     px, py, pz = ox + middle * dx, oy + middle * dy, oz + middle * dz
     inside = 1 - (px * px + py * py + pz * pz)
-    t = middle - (inside.clamp(min=0) / a).sqrt()
-    return _when((inside > 0) & (t > NEAR), t)
+    half = (inside.clamp(min=0) / a).sqrt()
+    return inside, middle - half, middle + half
+
+
+def _hit_foliage(o: tuple, d: tuple, size: Tensor, gap: Tensor) -> tuple[Tensor, Tensor]:
+    """An ellipsoid's shell with gaps, through which its far side shows (face 1)."""
+    inside, near, far = _sphere_crossings(o, d, size)
+    leaf_near = (inside > 0) & (near > NEAR) & _is_leaf(o, d, near, gap)
+    leaf_far = (inside > 0) & (far > NEAR) & _is_leaf(o, d, far, gap)
+    t = torch.where(leaf_near, near, far)
+    return _when(leaf_near | leaf_far, t), (~leaf_near).long()
+
+
+def _is_leaf(o: tuple, d: tuple, t: Tensor, gap: Tensor) -> Tensor:
+    """Where foliage has leaves: warped waves in space of about ``gap`` metres, in two sizes."""
+    k = math.pi / gap
+    x, y, z = (torch.addcmul(o[i], t, d[i]) * k for i in range(3))
+    coarse = torch.sin(x + 1.7 * torch.sin(0.9 * y)) + torch.sin(y + 1.7 * torch.sin(1.1 * z))
+    fine = torch.sin(2.3 * z + 1.9 * torch.sin(2.1 * x)) * torch.sin(
+        2.6 * y + 1.5 * torch.sin(2.4 * z)
+    )
+    return coarse + 1.3 * fine > -0.55
 
 
 def _hit_frustum(o: tuple, d: tuple, size: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor]:

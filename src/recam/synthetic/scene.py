@@ -14,7 +14,7 @@ from torch import Tensor
 from recam.synthetic.motion import Motion, Still, is_moving, world_from_body
 from recam.synthetic.textures import TextureSpec
 
-Shape = Literal["box", "rounded", "ellipsoid", "frustum"]
+Shape = Literal["box", "rounded", "ellipsoid", "frustum", "foliage"]
 SHAPES: tuple[Shape, ...] = get_args(Shape)
 SceneKind = Literal["room", "hall", "street", "park"]
 SCENE_KINDS: tuple[SceneKind, ...] = get_args(SceneKind)
@@ -39,12 +39,13 @@ class Material:
 
 @dataclass(frozen=True)
 class Part:
-    """One convex primitive, rigidly fixed to a body.
+    """One convex primitive (or leafy shell), rigidly fixed to a body.
 
     size: half extents in metres along the part's axes.
     box: as said. rounded: a box of that size, core and rounding together, its edges rounded by
     ``radius`` (a capsule or sphere when the core vanishes). ellipsoid: semi-axes. frustum: an
-    upright (elliptical) cylinder, its top scaled by ``radius`` (1 = cylinder, 0 = cone).
+    upright (elliptical) cylinder, its top scaled by ``radius`` (1 = cylinder, 0 = cone). foliage:
+    the shell of an ellipsoid with gaps of about ``radius`` metres.
     body_from_part: float64 [4, 4]. material: index into SyntheticScene.materials.
     """
 
@@ -72,6 +73,7 @@ class Lighting:
     to_light: unit vector in the world. sun, ambient_up, ambient_down: linear colours (the ambient
     ones for surfaces that face up and down). blur_m: width of the shadow's soft edge.
     falloff_center, falloff_m: light fades with distance from there (a lamp); inf = not at all.
+    indoor_low, indoor_high: corners of the box in which it does; outside is day.
     """
 
     to_light: tuple[float, float, float]
@@ -81,6 +83,8 @@ class Lighting:
     blur_m: float
     falloff_center: tuple[float, float, float] = (0.0, 0.0, 0.0)
     falloff_m: float = float("inf")
+    indoor_low: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    indoor_high: tuple[float, float, float] = (0.0, 0.0, 0.0)
     exposure: float = 1.0
 
 

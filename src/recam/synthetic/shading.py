@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from recam.synthetic.atlas import Atlas, build_atlas, sample_atlas
 from recam.synthetic.raycast import (
     Views,
     cast,
@@ -21,7 +22,6 @@ from recam.synthetic.raycast import (
 )
 from recam.synthetic.scene import SyntheticScene, part_is_dynamic, world_from_parts
 from recam.synthetic.surface import Points, Surface, Vector, dot, rows, surface_at
-from recam.synthetic.textures import Atlas, build_atlas, sample_atlas
 
 REACH_M = 0.55  # how far contact darkening reaches
 _CONTACT = 0.6  # how much of the ambient light one near surface takes
@@ -214,11 +214,21 @@ def _albedo(look: Look, surface: Surface, material: tuple[Tensor, ...]) -> Tenso
     return 0.5 * (first + second) * torch.stack(material[:3])
 
 
+_DAY = 1.6  # light outside the windows, in units of the lamp's
+
+
 def _falloff(scene: SyntheticScene, position: Vector) -> Tensor:
     """The lamp's light at a place, 1 under the lamp."""
-    center, reach = scene.lighting.falloff_center, scene.lighting.falloff_m
-    dx, dy, dz = (position[i] - center[i] for i in range(3))
-    return 1 / (1 + (dx * dx + dy * dy + dz * dz) / reach**2)
+    lighting = scene.lighting
+    if math.isinf(lighting.falloff_m):
+        return torch.ones_like(position[0])
+    dx, dy, dz = (position[i] - lighting.falloff_center[i] for i in range(3))
+    fade = 1 / (1 + (dx * dx + dy * dy + dz * dz) / lighting.falloff_m**2)
+    low, high = lighting.indoor_low, lighting.indoor_high
+    indoors = torch.ones_like(fade, dtype=torch.bool)
+    for i in range(3):
+        indoors &= (position[i] > low[i]) & (position[i] < high[i])
+    return torch.where(indoors, fade, torch.full_like(fade, _DAY))
 
 
 def _ray_length(views: Views, points: Points) -> Tensor:
@@ -291,22 +301,22 @@ def _openness(look: Look, views: Views, points: Points, surface: Surface) -> Ten
     index, part = _near_parts(look, views, points.view, probe)
     view = points.view.index_select(0, index)
     picked = tuple(c.index_select(0, index) for c in probe)
-    near = (1 - _distances(views, view * views.num_parts + part, picked) / REACH_M).clamp(min=0)
+    near = (1 - _distances(views, view * views.num_parts + part, picked) / REACH_M).clamp(0, 1)
     factor = 1 - _CONTACT * near * (part != points.part.index_select(0, index))
     left = torch.ones(len(points), device=views.device).scatter_reduce_(0, index, factor, "prod")
     return _DEEPEST + (1 - _DEEPEST) * left
 
 
 def _distances(views: Views, pair: Tensor, points: tuple[Tensor, ...]) -> Tensor:
-    """Distance [k] of world points from the boxes of (view, part) pairs [k]."""
+    """Distance [k] of world points from (view, part) pairs [k] as boxes with rounded edges."""
     c = rows(views.part_from_world, pair)
-    size = rows(views.size, pair % views.num_parts)
+    core = rows(views.core, pair % views.num_parts)
     squared = torch.zeros_like(points[0])
     for i in range(3):
         q = torch.addcmul(c[4 * i + 3], c[4 * i], points[0])
         q = torch.addcmul(torch.addcmul(q, c[4 * i + 1], points[1]), c[4 * i + 2], points[2])
-        squared += (q.abs() - size[i]).clamp(min=0) ** 2
-    return squared.sqrt()
+        squared += (q.abs() - core[i]).clamp(min=0) ** 2
+    return squared.sqrt() - core[3]
 
 
 def _near_parts(

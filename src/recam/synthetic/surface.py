@@ -111,7 +111,7 @@ def _texture_frame(
                 frame = _flat_frame(q, s, _face_normal(face), d, per)
             case "rounded":
                 frame = _flat_frame(q, s, _rounded_normal(q, s, r), d, per)
-            case "ellipsoid":
+            case "ellipsoid" | "foliage":
                 frame = _round_frame(q, s, per)
             case "frustum":
                 frame = _frustum_frame(q, s, r, face, per)
