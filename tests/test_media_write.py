@@ -23,6 +23,8 @@ from recam.media import (
 from recam.media.write import constant_fps
 from recam.types import RecamError, Video, video_from_frames
 
+pytestmark = pytest.mark.filterwarnings("error")
+
 
 def sample(num: int = 10, height: int = 96, width: int = 128, fps: float = 25.0) -> Video:
     return video_from_frames(torch.from_numpy(moving_frames(num, height, width)), fps)

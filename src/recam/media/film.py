@@ -169,11 +169,12 @@ def film_frames(
     broken = _broken_end(path)
     clock = _Clock(path)
     index = plan = None
-    returned, time_s, changes_size = 0, 0.0, False
+    returned, end_s, changes_size = 0, 0.0, False
     with opened(path) as (container, stream):
         with closing(_from_frame(path, container, stream, start, broken)) as frames:
             for index, frame in frames:
                 time_s = clock.time_of(frame, index, container, stream)
+                end_s = time_s + float((frame.duration or 0) * stream.time_base)
                 if index < start or (index - start) % stride:
                     continue
                 plan = plan or plan_for(path, frame, stream, max_side)
@@ -183,7 +184,7 @@ def film_frames(
                 returned += 1
                 if returned == num_frames:
                     break
-        missing = "" if returned == num_frames else _missing_part(container, stream, index, time_s)
+        missing = "" if returned == num_frames else _missing_part(container, stream, index, end_s)
     if index is None:
         raise RecamError(f"{path}: no picture of it can be decoded")
     if returned == 0:
@@ -203,7 +204,7 @@ def _broken_end(path: Path) -> list[str]:
         return [] if file.read().rstrip(b"\0").endswith(b";") else ["its end is missing"]
 
 
-def _missing_part(container: Any, stream: Any, index: int | None, last_s: float) -> str:
+def _missing_part(container: Any, stream: Any, index: int | None, end_s: float) -> str:
     """In words, how much less than promised there was after reading to the end."""
     num_decoded = 0 if index is None else index + 1
     # Files with an edit list count a frame or two that are never shown.
@@ -214,8 +215,8 @@ def _missing_part(container: Any, stream: Any, index: int | None, last_s: float)
     slack_s = 3.5 / _rate_of(stream)
     if container.streams.audio:  # which may outlast the picture a little
         slack_s = max(slack_s, 0.5, 0.05 * duration_s)
-    few = duration_s - last_s > slack_s
-    return f"only {last_s:.1f} of its {duration_s:.1f} seconds could be read" if few else ""
+    few = duration_s - end_s > slack_s
+    return f"only {end_s:.1f} of its {duration_s:.1f} seconds could be read" if few else ""
 
 
 def _warn_of_loss(path: Path, missing: str, broken: list[str]) -> None:

@@ -68,7 +68,7 @@ def decode_animation(path: Path) -> tuple[list[np.ndarray], list[float], list[st
     """
     data = _bytes_of(path)
     with _quiet_opencv():
-        found, animation = cv2.imdecodeanimation(data)
+        found, animation = cv2.imreadanimation(str(path))
     if not found or len(animation.frames) == 0:
         raise RecamError(_broken(path))
     durations_s = np.asarray(animation.durations, np.float64).ravel()[:-1] / 1000.0
@@ -117,12 +117,13 @@ def decode_picture(path: Path) -> tuple[np.ndarray, list[str]]:
 @contextmanager
 def _quiet_opencv() -> Iterator[None]:
     """OpenCV's own lines on the terminal off: what fails is told by an exception."""
-    logging = cv2.utils.logging
-    before = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    # OpenCV 5 moved it.
+    set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+    before = set_level(0)
     try:
         yield
     finally:
-        logging.setLogLevel(before)
+        set_level(before)
 
 
 def _is_whole_png(data: bytes) -> bool:
