@@ -1,0 +1,101 @@
+"""What is believed about depth before anything is measured."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recam.geometry import intrinsics_from_fov, pixel_centers
+from recam.types import Cameras
+
+HORIZON = 0.40
+"""Height of the assumed horizon in the middle frame, as a part of the picture from the top."""
+USUAL_FOV_DEG = 55.0
+"""Horizontal field of view where nothing says better: a phone's or a 35 mm lens's."""
+
+
+def depth_prior(frames: Tensor, cameras: Cameras | None = None) -> tuple[Tensor, Tensor]:
+    """Inverse depth of each frame up to one scale and shift for the whole clip, and its confidence.
+
+    **The function to extend**: a monocular depth network goes here. What is here now looks at
+    nothing but the cameras' directions. It sets up a stage: a level ground that starts at the
+    bottom of the middle frame and a round backdrop that stands where the ground has receded by as
+    much as the picture is wide. The stage stays where it is while the camera turns, so that still
+    things keep their depth.
+
+    frames: uint8 [t, 3, h, w]. cameras: t cameras of that size; None = one that stands still, with
+    a usual lens. Only their rotations and intrinsics are used. Returns inverse depth and confidence
+    in [0, 1], both float32 [t, h, w]; inverse depth is positive, of order 1 at the bottom of the
+    middle frame.
+    """
+    t, _, h, w = frames.shape
+    if cameras is None:
+        k = intrinsics_from_fov(USUAL_FOV_DEG * min(1.0, w / h), h, w)
+        still = torch.eye(4, dtype=torch.float64).expand(t, 4, 4).clone()
+        cameras = Cameras(still, k.expand(t, 3, 3).clone(), h, w)
+    if (len(cameras), cameras.height, cameras.width) != (t, h, w):
+        raise ValueError(
+            f"{len(cameras)} cameras of {cameras.width}×{cameras.height} px for {t} frames of "
+            f"{w}×{h} px; use cameras.resized(...)"
+        )
+    down, drop_at_bottom = _level(cameras)
+    width_at_one = w / float(cameras.intrinsics[t // 2, 0, 0])
+    backdrop = 1.0 / (1.0 + min(max(width_at_one, 0.4), 1.5))
+    pixels = torch.cat([pixel_centers(h, w, torch.float64), torch.ones(h, w, 1).double()], -1)
+    inverse_depth = torch.empty(t, h, w)
+    for i in range(t):
+        ray = pixels @ torch.linalg.inv(cameras.intrinsics[i]).T @ cameras.cam_from_world[i, :3, :3]
+        sunk = ray @ down
+        level = (ray - sunk[..., None] * down).norm(dim=-1)
+        ground, wall = sunk / drop_at_bottom, level * backdrop
+        # A rounded corner between the two: no crease that a view from the side would show.
+        inverse_depth[i] = 0.5 * (ground + wall + ((ground - wall) ** 2 + 0.01).sqrt())
+    return inverse_depth, torch.full((t, h, w), 0.1)
+
+
+def _level(cameras: Cameras) -> tuple[Tensor, float]:
+    """The world's down [3], and how far the middle frame's bottom ray sinks along it.
+
+    Down is the mean image y axis, without the part along the mean viewing direction, tipped so
+    that the horizon lies at HORIZON in the middle frame.
+    """
+    rotation = cameras.cam_from_world[:, :3, :3]
+    middle = len(cameras) // 2
+    k = cameras.intrinsics[middle]
+    at = torch.tensor([cameras.width / 2, HORIZON * cameras.height, 1.0], dtype=torch.float64)
+    horizon = torch.linalg.inv(k) @ at @ rotation[middle]
+    horizon = horizon / horizon.norm()
+    mean_down = rotation[:, 1].mean(0)
+    down = mean_down - (mean_down @ horizon) * horizon
+    down = down / down.norm()
+    at[1] = cameras.height
+    bottom = torch.linalg.inv(k) @ at @ rotation[middle]
+    return down, float(bottom @ down)
+
+
+def fit_prior(
+    prior: np.ndarray, inverse_depth: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Scale and shift the prior to the measured inverse depths [t, h, w]; weight 0 = not measured.
+
+    One scale (not below 0) and one shift for the clip, by least squares with Cauchy weights.
+    Returns the fitted prior and the spread (RMS, robust) of what was measured about it.
+    """
+    x, y, w = (a.ravel()[:: max(1, a.size // 200_000)] for a in (prior, inverse_depth, weight))
+    keep = w > 0
+    x, y, w = x[keep].astype(np.float64), y[keep].astype(np.float64), w[keep].astype(np.float64)
+    if len(x) < 10:
+        return prior.copy(), float("inf")
+    scale, shift, robust = 0.0, float(np.median(y)), np.ones_like(w)
+    spread = 1.0
+    for _ in range(8):
+        total = w * robust
+        mx, my = np.average(x, weights=total), np.average(y, weights=total)
+        variance = np.average((x - mx) ** 2, weights=total)
+        scale = max(0.0, np.average((x - mx) * (y - my), weights=total) / max(variance, 1e-12))
+        shift = my - scale * mx
+        off = y - scale * x - shift
+        spread = max(1.48 * float(np.median(np.abs(off))), 1e-9)
+        robust = 1 / (1 + (off / (2 * spread)) ** 2)
+    return (scale * prior + shift).astype(np.float32), spread

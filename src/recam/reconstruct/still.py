@@ -1,0 +1,113 @@
+"""Depth of the still part of a scene from a moving camera, and what moves in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recam.reconstruct.densify import Smoothness, complete, fuse, sharpen
+from recam.reconstruct.depth import Array, each_frame, triangulate
+from recam.reconstruct.dynamic import Mask, find_dynamic, misfit
+from recam.reconstruct.flow import FlowSet
+from recam.reconstruct.prior import fit_prior
+from recam.reconstruct.sweep import sweep
+from recam.types import Cameras, Progress, no_progress
+
+PIXELS_THAT_ERR_TOGETHER = 30.0
+LARGEST_WEIGHT = 120.0
+PRIOR_WEIGHT = 0.03
+NEAREST_TO_FAR = 60.0
+"""Nothing is farther than this many times the depth of what is near."""
+
+
+@dataclass(frozen=True)
+class StillDepth:
+    """inverse_depth float32 [t, h, w], also behind what moves; dynamic bool [t, h, w]; confidence
+    float32 [t, h, w] in [0, 1]; reference: the inverse depth of what is near, for scale."""
+
+    inverse_depth: Array
+    dynamic: Mask
+    confidence: Array
+    reference: float
+
+
+def still_depth(
+    rgb: NDArray[np.uint8],
+    flows: FlowSet,
+    cameras: Cameras,
+    prior: Array,
+    noise_px: float,
+    dynamic: Mask | None = None,
+    progress: Progress = no_progress,
+) -> StillDepth:
+    """Triangulate, match, agree over time, complete; and find what does not fit.
+
+    rgb: uint8 [t, h, w, 3]. cameras: t cameras of that size. prior: affine-invariant inverse depth
+    [t, h, w], a weak pull where nothing was measured. noise_px: how far a still pixel's flow is
+    usually off. dynamic: bool [t, h, w] when it is known already.
+    """
+    evidence = triangulate(flows, cameras, progress)
+    moving = dynamic
+    if moving is None:
+        moving = find_dynamic(*misfit(flows, cameras, None, None, noise_px, progress), flows, rgb)
+    rho, margin, sigma = sweep(flows.gray.numpy(), cameras, evidence, moving, progress)
+    measured = ~moving & (margin > 1)
+    reference = float(np.quantile(rho[measured], 0.9)) if measured.any() else float(rho.max())
+    tolerance = max(0.015 * reference, float(np.median(sigma)))
+    trust = np.clip(margin / 5, 0, 1).astype(np.float32)
+    solve = _Solver(rgb, prior, reference, progress)
+    mean, support, through = fuse(rho, trust, ~moving, cameras, tolerance, progress)
+    weight = _weights(support, through, moving, sigma, reference)
+    first = solve(mean, weight, "filling in")
+    if dynamic is None:
+        slack = np.maximum(0.05 * reference, 3 * sigma)[:, None, None] + 0.1 * first
+        slack = np.where(weight > 1, slack, 10 * reference).astype(np.float32)
+        moving = find_dynamic(*misfit(flows, cameras, first, slack, noise_px, progress), flows, rgb)
+        weight = np.where(moving, 0, weight)
+    # What was measured stays the anchor; what was filled in agrees over time as well, weakly.
+    belief = np.where(weight > 1, mean, first)
+    again, _, _ = fuse(
+        np.maximum(belief, 0), 0.1 + weight / LARGEST_WEIGHT, ~moving, cameras, tolerance, progress
+    )
+    final = solve(again, np.where(moving, 0, np.maximum(weight, 2.0)), "smoothing")
+    far = reference / NEAREST_TO_FAR
+    final = np.maximum(final, far)
+    for i in range(len(final)):
+        final[i] = sharpen(final[i], rgb[i], 0.04 * reference)
+    settled, _, _ = fuse(
+        final, 0.2 + weight / LARGEST_WEIGHT, ~moving, cameras, tolerance, progress
+    )
+    confidence = np.clip(0.15 + 0.85 * weight / LARGEST_WEIGHT, 0, 1).astype(np.float32)
+    return StillDepth(np.maximum(settled, far), moving, confidence, reference)
+
+
+def _weights(support: Array, through: Array, moving: Mask, sigma: Array, reference: float) -> Array:
+    """Data weights for ``complete``: what the frames agree on, and how well they could see it."""
+    relative = (sigma / reference)[:, None, None] ** 2 + 0.01**2
+    informed = 1 / (PIXELS_THAT_ERR_TOGETHER * relative)
+    agreed = np.minimum(support / 3, 1) ** 2 * (1 - through)
+    weight = np.minimum(informed * agreed * 4, LARGEST_WEIGHT * agreed)
+    return np.where(moving, 0, weight).astype(np.float32)
+
+
+class _Solver:
+    """``complete`` on all frames in units of the reference, pulled weakly to the fitted prior."""
+
+    def __init__(
+        self, rgb: NDArray[np.uint8], prior: Array, reference: float, progress: Progress
+    ) -> None:
+        self.rgb, self.prior, self.reference, self.progress = rgb, prior, reference, progress
+
+    def __call__(self, rho: Array, weight: Array, what: str) -> Array:
+        fitted, _ = fit_prior(self.prior, rho / self.reference, weight)
+        out = np.empty_like(rho)
+
+        def job(i: int) -> None:
+            total = weight[i] + PRIOR_WEIGHT
+            value = (weight[i] * rho[i] / self.reference + PRIOR_WEIGHT * fitted[i]) / total
+            out[i] = complete(value, total, self.rgb[i], Smoothness()) * self.reference
+
+        each_frame(job, range(len(rho)), self.progress, what)
+        return out
