@@ -1,0 +1,240 @@
+"""From a depth map to a drawable surface, compiled. ``reference.py`` says the same in torch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recam.render.compiled import inlined, kernel
+
+IRREGULAR, NEAR_EDGE, MARGIN, HIDDEN = 1, 2, 4, 8
+RIGHT, DOWN = 1, 2
+
+f32 = np.float32
+
+
+@inlined
+def _falls_evenly(a, b, c, d, e, f):
+    """Do six disparities in a row fall evenly (a slanted plane) rather than step (an edge)?"""
+    step = d - c
+    low, high = f32(0.5) * abs(step), f32(2.0) * abs(step)
+    sign = f32(1.0) if step > 0 else f32(-1.0)
+    s0, s1, s3, s4 = sign * (b - a), sign * (c - b), sign * (e - d), sign * (f - e)
+    least, most = min(min(s0, s1), min(s3, s4)), max(max(s0, s1), max(s3, s4))
+    all_seen = min(min(a, b), min(min(c, d), min(e, f))) > 0
+    return all_seen and least >= low and most <= high
+
+
+@kernel
+def find_links(disparity, threshold, links):
+    """Set the bits RIGHT and DOWN of ``links`` where a pixel is torn from that neighbour."""
+    h, w = disparity.shape
+    t = f32(threshold)
+    for y in range(h):
+        below = min(y + 1, h - 1)
+        for x in range(w):
+            here, under = disparity[y, x], disparity[below, x]
+            right = disparity[y, min(x + 1, w - 1)]
+            torn_right = abs(here - right) > t * max(here, right)
+            torn_down = abs(here - under) > t * max(here, under)
+            links[y, x] = (RIGHT if torn_right else 0) | (DOWN if torn_down else 0)
+    d = disparity
+    for y in range(h):
+        for x in range(w):
+            if links[y, x] == 0:
+                continue
+            if (
+                links[y, x] & RIGHT
+                and 2 <= x < w - 3
+                and _falls_evenly(
+                    d[y, x - 2], d[y, x - 1], d[y, x], d[y, x + 1], d[y, x + 2], d[y, x + 3]
+                )
+            ):
+                links[y, x] &= DOWN
+            if (
+                links[y, x] & DOWN
+                and 2 <= y < h - 3
+                and _falls_evenly(
+                    d[y - 2, x], d[y - 1, x], d[y, x], d[y + 1, x], d[y + 2, x], d[y + 3, x]
+                )
+            ):
+                links[y, x] &= RIGHT
+
+
+@inlined
+def _ramp_end(disparity, links, y, x, dy, dx, reach):
+    """Follow a ramp of torn pixels from (y, x) one way to the surface where it ends."""
+    h, w = disparity.shape
+    bit = RIGHT if dx != 0 else DOWN
+    rising = disparity[y + dy, x + dx] > disparity[y, x]
+    for _ in range(reach):
+        ny, nx = y + dy, x + dx
+        if ny < 0 or nx < 0 or ny >= h or nx >= w or disparity[ny, nx] <= 0:
+            break
+        torn = links[min(y, ny), min(x, nx)] & bit
+        if not torn or (disparity[ny, nx] > disparity[y, x]) != rising:
+            break
+        y, x = ny, nx
+    return disparity[y, x]
+
+
+@kernel
+def snap_flying(original, links, reach, disparity, snapped):
+    """Give pixels that hang between two surfaces the disparity of the nearer one.
+
+    Such a pixel is torn from both of its neighbours in a row or column, in the same direction. A
+    thin structure is not touched: it stands in front of both. ``disparity`` comes in as a copy of
+    ``original``; ``snapped`` marks what was changed. Returns how many were.
+    """
+    h, w = original.shape
+    num = 0
+    for y in range(h):
+        for x in range(w):
+            here = original[y, x]
+            if here <= 0 or links[y, x] == 0:
+                continue
+            best, best_gap = here, f32(np.inf)
+            for axis in range(2):
+                dy, dx = (0, 1) if axis == 0 else (1, 0)
+                bit = RIGHT if axis == 0 else DOWN
+                if not (dy <= y < h - dy and dx <= x < w - dx):
+                    continue
+                if not (links[y, x] & bit and links[y - dy, x - dx] & bit):
+                    continue
+                before, after = original[y - dy, x - dx], original[y + dy, x + dx]
+                if before <= 0 or after <= 0 or (here - before) * (after - here) <= 0:
+                    continue
+                for side in range(-1, 2, 2):
+                    end = _ramp_end(original, links, y, x, dy * side, dx * side, reach)
+                    if abs(end - here) < best_gap:
+                        best, best_gap = end, abs(end - here)
+            if best != here:
+                disparity[y, x] = best
+                snapped[y, x] = 1
+                num += 1
+    return num
+
+
+@kernel
+def mark_edges(disparity, links, snapped, margin, flags):
+    """Set the bits IRREGULAR, NEAR_EDGE and MARGIN of ``flags`` around torn links."""
+    h, w = disparity.shape
+    for y in range(h):
+        for x in range(w):
+            if snapped[y, x]:
+                flags[y, x] |= MARGIN
+            link = links[y, x]
+            if link == 0:
+                continue
+            for axis in range(2):
+                if not link & (RIGHT if axis == 0 else DOWN):
+                    continue
+                dy, dx = (0, 1) if axis == 0 else (1, 0)
+                # The cubic footprint of a pixel reaches two pixels either way; the corners at
+                # either end of the link touch 2×3 or 3×2 pixels.
+                for j in range(max(y - 2 + dy, 0), min(y + 3, h)):
+                    for i in range(max(x - 2 + dx, 0), min(x + 3, w)):
+                        flags[j, i] |= NEAR_EDGE
+                for j in range(max(y - dx, 0), min(y + 2, h)):
+                    for i in range(max(x - dy, 0), min(x + 2, w)):
+                        flags[j, i] |= IRREGULAR
+                here, there = disparity[y, x], disparity[y + dy, x + dx]
+                if min(here, there) <= 0:
+                    continue
+                step = 1 if here > there else -1
+                first = 1 if here > there else 0
+                for k in range(margin):
+                    j, i = y + dy * (first + step * k), x + dx * (first + step * k)
+                    if 0 <= j < h and 0 <= i < w:
+                        flags[j, i] |= MARGIN
+
+
+@kernel
+def average_corners(disparity, corners):
+    """corners [h+1, w+1]: mean disparity of the four pixels that meet at each pixel corner."""
+    h, w = disparity.shape
+    half, quarter = f32(0.5), f32(0.25)
+    for y in range(h + 1):
+        above, below = max(y - 1, 0), min(y, h - 1)
+        corners[y, 0] = half * (disparity[above, 0] + disparity[below, 0])
+        corners[y, w] = half * (disparity[above, w - 1] + disparity[below, w - 1])
+        for x in range(1, w):
+            left = disparity[above, x - 1] + disparity[below, x - 1]
+            corners[y, x] = quarter * (left + disparity[above, x] + disparity[below, x])
+
+
+@kernel
+def own_corner(disparity, links, y, x, sy, sx):
+    """Mean disparity of the pixels joined to (y, x) among the four at its corner (sy, sx)."""
+    h, w = disparity.shape
+    in_row, in_column = 0 <= x + sx < w, 0 <= y + sy < h
+    left, top = x + min(sx, 0), y + min(sy, 0)
+    side = in_row and not links[y, left] & RIGHT
+    end = in_column and not links[top, x] & DOWN
+    beyond_side = in_row and in_column and not links[top, x + sx] & DOWN
+    beyond_end = in_row and in_column and not links[y + sy, left] & RIGHT
+    total, count = disparity[y, x], f32(1)
+    if side or (end and beyond_end and beyond_side):
+        total, count = total + disparity[y, x + sx], count + f32(1)
+    if end or (side and beyond_side and beyond_end):
+        total, count = total + disparity[y + sy, x], count + f32(1)
+    if (side and beyond_side) or (end and beyond_end):
+        total, count = total + disparity[y + sy, x + sx], count + f32(1)
+    return total / count
+
+
+@kernel
+def _by_colour(disparity, guide, fine, k, u, v, iu, iv, spread):
+    """Disparity at (u, v) coarse px beside an edge: of the side whose colours are closer to
+    those of pixel k of the fine picture."""
+    h, w = disparity.shape
+    near, far = f32(0), f32(np.inf)
+    for y in range(iv, iv + 2):
+        for x in range(iu, iu + 2):
+            if disparity[y, x] > 0:
+                near, far = max(near, disparity[y, x]), min(far, disparity[y, x])
+    between = f32(0.5) * (near + far)
+    near_sum, near_weight, far_sum, far_weight = f32(0), f32(0), f32(0), f32(0)
+    for y in range(max(iv - 1, 0), min(iv + 3, h)):
+        for x in range(max(iu - 1, 0), min(iu + 3, w)):
+            d = disparity[y, x]
+            if d <= 0:
+                continue
+            dx, dy = f32(x) + f32(0.5) - u, f32(y) + f32(0.5) - v
+            colour, p = f32(0), 4 * (y * w + x)
+            for c in range(3):
+                step = f32(guide[p + c]) - f32(fine[4 * k + c])
+                colour += step * step
+            weight = np.exp(f32(-0.5) * (dx * dx + dy * dy + colour * spread)) + f32(1e-12)
+            if d > between or near == far:
+                near_sum, near_weight = near_sum + weight * d, near_weight + weight
+            else:
+                far_sum, far_weight = far_sum + weight * d, far_weight + weight
+    return near_sum / near_weight if near_weight >= far_weight else far_sum / far_weight
+
+
+@kernel
+def upsample(disparity, links, guide, fine, sigma, out):
+    """Enlarge a disparity map: linear on surfaces; at edges each pixel takes the side that its
+    colour belongs to. guide, fine: packed pictures of the coarse and the fine size."""
+    h, w = disparity.shape
+    height, width = out.shape
+    spread = f32(1) / (f32(sigma) * f32(sigma))
+    for y in range(height):
+        v = (f32(y) + f32(0.5)) * f32(h) / f32(height)
+        iv = min(max(np.int32(np.floor(v - f32(0.5))), 0), h - 2)
+        fv = min(max(v - f32(0.5) - f32(iv), f32(0)), f32(1))
+        for x in range(width):
+            u = (f32(x) + f32(0.5)) * f32(w) / f32(width)
+            iu = min(max(np.int32(np.floor(u - f32(0.5))), 0), w - 2)
+            fu = min(max(u - f32(0.5) - f32(iu), f32(0)), f32(1))
+            a, b = disparity[iv, iu], disparity[iv, iu + 1]
+            c, d = disparity[iv + 1, iu], disparity[iv + 1, iu + 1]
+            torn = links[iv, iu] | (links[iv, iu + 1] & DOWN) | (links[iv + 1, iu] & RIGHT)
+            if torn == 0:
+                top, bottom = a + fu * (b - a), c + fu * (d - c)
+                out[y, x] = top + fv * (bottom - top)
+            elif disparity[min(np.int32(v), h - 1), min(np.int32(u), w - 1)] <= 0:
+                out[y, x] = f32(0)
+            else:
+                k = y * width + x
+                out[y, x] = _by_colour(disparity, guide, fine, k, u, v, iu, iv, spread)

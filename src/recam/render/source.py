@@ -1,0 +1,45 @@
+"""A frame of the scene, made ready to be seen from elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recam.configs import RenderConfig
+from recam.render.surface import Surface, disparity_from_depth, enlarge, make_surface, pack
+from recam.types import Cameras, Scene
+
+
+@dataclass(frozen=True)
+class Source:
+    """Frame number ``index`` at the video's full size.
+
+    frame: uint8 [3, h, w]. rgba: the same, packed for the compiled samplers. camera: of length 1.
+    """
+
+    index: int
+    frame: Tensor
+    rgba: Tensor
+    surface: Surface
+    camera: Cameras
+
+
+def make_source(scene: Scene, index: int, config: RenderConfig) -> Source:
+    """Frame ``index`` with its depth enlarged to the picture's size and its edges found."""
+    height, width = scene.video.height, scene.video.width
+    frame = scene.video.frames[index].contiguous()
+    disparity = disparity_from_depth(scene.depth[index], scene.valid[index])
+    disparity = enlarge(disparity, frame, config.edge_threshold)
+    surface = make_surface(disparity, config.edge_threshold, config.edge_margin)
+    camera = scene.cameras[index : index + 1].resized(height, width)
+    return Source(index, frame, pack(frame), surface, camera)
+
+
+def enlarge_mask(mask: Tensor, height: int, width: int) -> Tensor:
+    """A mask [h, w] on another pixel grid, nearest neighbour."""
+    h, w = mask.shape
+    y = ((torch.arange(height) + 0.5) * (h / height)).long()
+    x = ((torch.arange(width) + 0.5) * (w / width)).long()
+    return mask[y[:, None], x]

@@ -1,0 +1,170 @@
+"""One frame with depth, seen from another camera.
+
+Depth goes forward, colour comes back: the frame's surface is drawn into a true z-buffer, and each
+covered pixel then interpolates its colour at the place in the frame that it came from. Known pixels
+are as sharp as the frame, nothing behind shows through, and the same camera returns the same frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recam.configs import RenderConfig
+from recam.render import fast_draw, fast_shade, reference
+from recam.render.surface import Surface, disparity_from_depth, make_surface, pack
+from recam.types import Cameras
+
+Implementation = Literal["fast", "scatter", "dense"]
+DEFAULTS = RenderConfig()
+
+
+@dataclass(frozen=True)
+class Warp:
+    """How source pixels move: (u, v) of disparity d lands at q = A·(u, v, 1) + b·d.
+
+    The target pixel is (q0, q1) / q2, its disparity d / q2; A is the homography of points at
+    infinity, b the epipole. scale: target focal length over the source's.
+    """
+
+    a: Tensor
+    b: Tensor
+    scale: float
+
+    def forward(self) -> Tensor:
+        """float32 [12], as the drawing functions take it."""
+        return torch.cat([self.a.reshape(9), self.b]).float()
+
+    def backward(self) -> Tensor:
+        """float32 [12], as the colouring functions take it."""
+        inverse = torch.linalg.inv(self.a)
+        return torch.cat([inverse.reshape(9), inverse @ self.b]).float()
+
+
+@dataclass(frozen=True)
+class View:
+    """What one frame shows to another camera.
+
+    frame: uint8 [3, h, w], 0 where not known. known: float32 [h, w], 1 = observed.
+    depth: float32 [h, w], z-depth in the target camera, 0 where not known.
+    origin: int32 [h, w], flat index of the source pixel that was seen, −1 = none.
+    """
+
+    frame: Tensor
+    known: Tensor
+    depth: Tensor
+    origin: Tensor
+
+
+def make_warp(source: Cameras, target: Cameras) -> Warp:
+    """The warp from one camera (of length-1 ``source``) to another (of length-1 ``target``)."""
+    if len(source) != 1 or len(target) != 1:
+        raise ValueError(
+            f"make_warp takes one camera each, got {len(source)} and {len(target)}; slice i:i+1"
+        )
+    target_from_source = (target.cam_from_world @ source.world_from_cam)[0]
+    k_source, k_target = source.intrinsics[0], target.intrinsics[0]
+    a = k_target @ target_from_source[:3, :3] @ torch.linalg.inv(k_source)
+    areas = torch.stack([k_source, k_target])[:, [0, 1], [0, 1]].prod(1)
+    return Warp(a, k_target @ target_from_source[:3, 3], float((areas[1] / areas[0]).sqrt()))
+
+
+def draw_fast(surface: Surface, warp: Warp, limit: float, front: Tensor, blocked: Tensor) -> None:
+    """Draw a surface into z-buffers of disparity (compiled, one core, in place)."""
+    region = np.array([0, surface.height, 0, surface.width])
+    fast_draw.draw(
+        surface.disparity.numpy(), surface.corners.numpy(), surface.links.numpy(),
+        surface.flags.numpy(), warp.forward().numpy(), np.float32(limit), region,
+        front.numpy(), blocked.numpy(),
+    )  # fmt: skip
+
+
+def shade_fast(rgba: Tensor, surface: Surface, warp: Warp, tolerance: float, front: Tensor) -> View:
+    """Colour a z-buffer from the packed frame that it was drawn from (compiled, one core)."""
+    h, w = front.shape
+    view = View(
+        torch.empty(3, h, w, dtype=torch.uint8), torch.empty(h, w), torch.empty(h, w),
+        torch.empty(h, w, dtype=torch.int32),
+    )  # fmt: skip
+    fast_shade.shade(
+        rgba.numpy(), surface.disparity.numpy(), surface.flags.numpy(), warp.backward().numpy(),
+        np.float32(warp.scale), np.float32(tolerance), front.numpy(), view.frame.numpy(),
+        view.known.numpy(), view.depth.numpy(), view.origin.numpy(),
+    )  # fmt: skip
+    return view
+
+
+def splat_surface(
+    frame: Tensor,
+    surface: Surface,
+    source: Cameras,
+    target: Cameras,
+    config: RenderConfig,
+    implementation: Implementation = "fast",
+) -> View:
+    """``splat`` for a surface that is already made."""
+    warp = make_warp(source, target)
+    limit = warp.scale**2 * config.max_stretch
+    size, tolerance = (target.height, target.width), config.edge_threshold
+    if implementation == "fast":
+        front, blocked = torch.zeros(2, *size)
+        draw_fast(surface, warp, limit, front, blocked)
+        fast_shade.settle(front.numpy(), blocked.numpy(), np.float32(tolerance))
+        return shade_fast(pack(frame), surface, warp, tolerance, front)
+    draw = reference.draw_scatter if implementation == "scatter" else reference.draw_dense
+    device = surface.disparity.device
+    front, blocked = draw(surface, warp.forward().to(device), limit, *size)
+    front = reference.settle(front, blocked, tolerance)
+    backward = warp.backward().to(device)
+    return View(*reference.shade(frame, surface, backward, warp.scale, tolerance, front))
+
+
+def splat(
+    frame: Tensor,
+    depth: Tensor,
+    source: Cameras,
+    target: Cameras,
+    config: RenderConfig = DEFAULTS,
+    valid: Tensor | None = None,
+    implementation: Implementation = "fast",
+) -> View:
+    """See one frame with depth from another camera.
+
+    frame: uint8 [3, h, w]. depth: [h, w], z-depth; where it is not finite, not positive or not
+    ``valid`` (bool [h, w]) there is nothing. source, target: one camera each, of the frame's size
+    and of the wanted size.
+    implementation: fast = compiled, on the CPU; scatter = plain torch, on the tensors' device
+    (needs no compiler on CUDA); dense = the slow reference, for small pictures.
+    """
+    _check_frame(frame, depth, source)
+    disparity = disparity_from_depth(depth, valid)
+    threshold, margin = config.edge_threshold, config.edge_margin
+    if implementation == "fast":
+        if frame.device.type != "cpu":
+            raise ValueError(
+                f"the fast implementation runs on the CPU but the frame is on {frame.device}; "
+                'move it there or use implementation="scatter"'
+            )
+        surface = make_surface(disparity, threshold, margin)
+    else:
+        surface = reference.make_surface(disparity, threshold, margin)
+    return splat_surface(frame.contiguous(), surface, source, target, config, implementation)
+
+
+def _check_frame(frame: Tensor, depth: Tensor, source: Cameras) -> None:
+    size = (source.height, source.width)
+    if frame.dtype != torch.uint8 or tuple(frame.shape) != (3, *size):
+        raise ValueError(
+            f"frame is {frame.dtype} {list(frame.shape)}, expected uint8 "
+            f"[3, {size[0]}, {size[1]}], the source camera's size; use source.resized(...) if only "
+            "that differs"
+        )
+    if tuple(depth.shape) != size:
+        raise ValueError(
+            f"depth is {list(depth.shape)} but the source camera is {size[0]}×{size[1]}; "
+            "resize the one or the other"
+        )

@@ -1,0 +1,201 @@
+"""Persistent static points: what one frame saw of the static scene fills what another did not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from recam.configs import RenderConfig
+from recam.geometry import rotation_angle_deg
+from recam.render import fast_static as fast
+from recam.render.exposure import Samples, balance_gains, frame_gain, join_samples, take_samples
+from recam.render.source import Source, make_source
+from recam.render.splat import View, Warp, make_warp
+from recam.render.surface import HIDDEN, MARGIN, disparity_from_depth
+from recam.types import Cameras, Progress, Scene, no_progress
+
+TILE_PX = 16
+OVERLAP_PX = 2
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """A source frame whose static points stay.
+
+    source: the frame at full size; points that are not static, not confirmed or already held by
+        an earlier keyframe are HIDDEN.
+    tiles int64 [k, 4] and ranges float32 [k, 2]: where it has points, and their disparities.
+    """
+
+    source: Source
+    tiles: Tensor
+    ranges: Tensor
+
+
+@dataclass(frozen=True)
+class StaticSet:
+    """The static scene as a few frames' worth of points; its size does not grow with the video.
+
+    log_gains: float32 [n, 3], exposure of each keyframe relative to their mean.
+    samples: sparse points by which other frames' exposure is compared.
+    """
+
+    keyframes: tuple[Keyframe, ...]
+    log_gains: Tensor
+    samples: Samples
+
+
+def choose_keyframes(scene: Scene, count: int) -> list[int]:
+    """Indices of at most ``count`` frames that are far apart in pose and time, the most central
+    first (farthest-point sampling)."""
+    num = len(scene)
+    centres = scene.cameras.centers
+    good = scene.valid & torch.isfinite(scene.depth) & (scene.depth > 0)
+    sample = scene.depth[:: max(num // 16, 1)][good[:: max(num // 16, 1)]]
+    size = float(sample.median()) if sample.numel() else 1.0
+    rotation = scene.cameras.cam_from_world[:, :3, :3]
+    times = torch.arange(num, dtype=torch.float64) / max(num - 1, 1)
+
+    def distance(i: int) -> Tensor:
+        moved = (centres - centres[i]).norm(dim=1) / size
+        turned = rotation_angle_deg(rotation, rotation[i]) / 30.0
+        return moved + turned + 0.2 * (times - times[i]).abs()
+
+    chosen = [num // 2]
+    gap = distance(chosen[0])
+    while len(chosen) < min(count, num):
+        chosen.append(int(gap.argmax()))
+        gap = torch.minimum(gap, distance(chosen[-1]))
+    return chosen
+
+
+def build_static(scene: Scene, config: RenderConfig, progress: Progress = no_progress) -> StaticSet:
+    """Merge the static points of up to ``config.num_static_frames`` frames.
+
+    A point is kept if the other keyframes, weighted by their confidence, do not see through it
+    more than they confirm it, and if no earlier keyframe shows the same surface as finely.
+    """
+    indices = choose_keyframes(scene, config.num_static_frames)
+    coarse = [_static_disparity(scene, i) for i in indices]
+    cameras = [scene.cameras[i : i + 1] for i in indices]
+    tolerance = np.float32(config.edge_threshold)
+    kept: list[Tensor] = []
+    keyframes: list[Keyframe] = []
+    samples: list[Samples] = []
+    for k, index in enumerate(indices):
+        progress("static points", k, len(indices))
+        balance = scene.confidence[index].clone().contiguous()
+        for j, other in enumerate(indices):
+            if j != k:
+                fast.vote(
+                    coarse[k].numpy(), make_warp(cameras[k], cameras[j]).forward().numpy(),
+                    disparity_from_depth(scene.depth[other], scene.valid[other]).numpy(),
+                    scene.confidence[other].contiguous().numpy(), tolerance, balance.numpy(),
+                )  # fmt: skip
+        keep = (coarse[k] > 0) & (balance > 0)
+        confirmed = keep.clone()
+        for j in range(k):
+            warp = make_warp(cameras[k], cameras[j])
+            fast.drop_known(
+                coarse[k].numpy(), warp.forward().numpy(), np.float32(warp.scale),
+                coarse[j].numpy(), kept[j].numpy(), tolerance, keep.numpy(),
+            )  # fmt: skip
+        kept.append(keep)
+        keyframes.append(_make_keyframe(scene, index, keep, confirmed, config))
+        samples.append(take_samples(keyframes[k].source, confirmed, k))
+    progress("static points", len(indices), len(indices))
+    joined = join_samples(samples)
+    gains = balance_gains(joined, [f.source for f in keyframes], config.edge_threshold)
+    return StaticSet(tuple(keyframes), gains, joined)
+
+
+def _static_disparity(scene: Scene, index: int) -> Tensor:
+    """Disparity at the depth's size where the scene is static, away from what moves."""
+    reach = 2 * max(scene.cameras.width // 256, 1) + 1
+    moving = F.max_pool2d(scene.dynamic[index][None].float(), reach, 1, reach // 2)[0] > 0
+    return disparity_from_depth(scene.depth[index], scene.valid[index] & ~moving)
+
+
+def _make_keyframe(
+    scene: Scene, index: int, keep: Tensor, confirmed: Tensor, config: RenderConfig
+) -> Keyframe:
+    source = make_source(scene, index, config)
+    size = (source.surface.height, source.surface.width)
+    # Neighbouring keyframes' parts overlap a little so that no crack opens between them, but
+    # never onto points that were refused.
+    wide = F.max_pool2d(keep[None].float(), 2 * OVERLAP_PX + 1, 1, OVERLAP_PX)[0] > 0
+    shown = F.interpolate((wide & confirmed)[None, None].float(), size, mode="nearest")[0, 0] > 0
+    flags = source.surface.flags
+    shown &= (flags & MARGIN) == 0
+    flags = flags | torch.where(shown, 0, HIDDEN).to(torch.uint8)
+    source = replace(source, surface=replace(source.surface, flags=flags))
+    tiles, ranges = _find_tiles(source)
+    return Keyframe(source, tiles, ranges)
+
+
+def _find_tiles(source: Source) -> tuple[Tensor, Tensor]:
+    s = source.surface
+    most = -(-s.height // TILE_PX) * -(-s.width // TILE_PX)
+    tiles, ranges = np.empty((most, 4), np.int64), np.empty((most, 2), np.float32)
+    count = fast.find_tiles(
+        s.disparity.numpy(), s.flags.numpy(), np.uint8(HIDDEN), TILE_PX, tiles, ranges
+    )
+    return torch.from_numpy(tiles[:count].copy()), torch.from_numpy(ranges[:count].copy())
+
+
+def fill_static(
+    view: View, blocked: Tensor, static: StaticSet, source: Source, target: Cameras,
+    config: RenderConfig,
+) -> View:  # fmt: skip
+    """Fill the unknown pixels of a view with what the keyframes know, in place.
+
+    blocked: float32 [h, w], disparity of the frame's surfaces that are seen from their back.
+    Work goes only into the tiles of the keyframes that may cover a hole.
+    """
+    height, width = view.known.shape
+    cells = (-(-height // TILE_PX) + 1, -(-width // TILE_PX) + 1)
+    sums = np.zeros(cells, np.int64)
+    if fast.count_holes(view.known.numpy(), TILE_PX, sums) == 0:
+        return view
+    tolerance = np.float32(config.edge_threshold)
+    best, fineness, front, back = torch.zeros(4, height, width)
+    owner = torch.full((height, width), -1, dtype=torch.int32)
+    to_source = make_warp(source.camera, target).backward().numpy()
+    warps: dict[int, Warp] = {}
+    for k, keyframe in enumerate(static.keyframes):
+        if keyframe.source.index == source.index:
+            continue
+        s, warp = keyframe.source.surface, make_warp(keyframe.source.camera, target)
+        drawn = fast.draw_tiles(
+            s.disparity.numpy(), s.corners.numpy(), s.links.numpy(), s.flags.numpy(),
+            warp.forward().numpy(), np.float32(warp.scale**2 * config.max_stretch),
+            keyframe.tiles.numpy(), keyframe.ranges.numpy(), sums, np.int64(TILE_PX),
+            front.numpy(), back.numpy(),
+        )  # fmt: skip
+        if drawn:
+            fast.adopt(
+                np.int32(k), front.numpy(), back.numpy(), view.known.numpy(), to_source,
+                source.surface.disparity.numpy(), blocked.numpy(), warp.backward().numpy(),
+                np.float32(warp.scale), tolerance, best.numpy(), fineness.numpy(), owner.numpy(),
+            )  # fmt: skip
+            warps[k] = warp
+            front.zero_()
+            back.zero_()
+    if not warps:
+        return view
+    gain = frame_gain(static.samples, static.log_gains, source, config.edge_threshold)
+    gains = (gain - static.log_gains).exp()
+    for k, warp in warps.items():
+        keyframe = static.keyframes[k]
+        fast.shade_adopted(
+            np.int32(k), keyframe.source.rgba.numpy(), keyframe.source.surface.disparity.numpy(),
+            keyframe.source.surface.flags.numpy(), warp.backward().numpy(),
+            np.float32(warp.scale), gains[k].numpy(), tolerance,
+            best.numpy(), owner.numpy(), view.frame.numpy(), view.known.numpy(),
+            view.depth.numpy(),
+        )  # fmt: skip
+    return view

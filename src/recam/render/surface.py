@@ -1,0 +1,138 @@
+"""A frame's depth as a surface that can be drawn from elsewhere.
+
+Every pixel is a small quad. Neighbours on the same surface share the corners between them, so that
+a surface has no pinholes however far the camera zooms in; across a depth edge each pixel keeps
+corners of its own, so that nothing is stretched between foreground and background, and a structure
+one pixel wide stays one pixel wide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from recam.render import fast_shade
+from recam.render import fast_surface as fast
+from recam.render.fast_surface import DOWN, HIDDEN, IRREGULAR, MARGIN, NEAR_EDGE, RIGHT
+
+__all__ = [
+    "DOWN",
+    "HIDDEN",
+    "IRREGULAR",
+    "MARGIN",
+    "NEAR_EDGE",
+    "RIGHT",
+    "Surface",
+    "disparity_from_depth",
+    "enlarge",
+    "make_surface",
+    "pack",
+]
+
+RAMP_PX = 4
+"""How wide a blurred depth edge may be for its pixels to find the surfaces on either side."""
+
+
+COLOUR_SIGMA = 15.0
+"""Colour difference (of 255, root sum of squares) that still belongs to the same thing."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Disparity (1/depth) maps affinely along planes, so everything here is disparity.
+
+    disparity: float32 [h, w], 0 = nothing here.
+    links: uint8 [h, w], bits RIGHT and DOWN = torn from that neighbour.
+    flags: uint8 [h, w], bits IRREGULAR = has a corner of its own; NEAR_EDGE = an edge within two
+        pixels; MARGIN = just behind a depth edge, where colours are mixed and depth is doubtful;
+        HIDDEN = not to be drawn.
+    corners: float32 [h+1, w+1], disparity at the pixels' corners, where not IRREGULAR.
+    """
+
+    disparity: Tensor
+    links: Tensor
+    flags: Tensor
+    corners: Tensor
+
+    @property
+    def height(self) -> int:
+        return self.disparity.shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.disparity.shape[1]
+
+
+def disparity_from_depth(depth: Tensor, valid: Tensor | None = None) -> Tensor:
+    """float32 1/depth; 0 where depth is not finite, not positive or not valid."""
+    good = torch.isfinite(depth) & (depth > 0)
+    if valid is not None:
+        good &= valid
+    return torch.where(good, 1 / depth.float(), torch.zeros((), device=depth.device))
+
+
+def make_surface(
+    disparity: Tensor, edge_threshold: float = 0.05, margin: int = 1, snap: bool = True
+) -> Surface:
+    """Find the edges of a disparity map [h, w] (0 = nothing) and its corners. CPU, compiled.
+
+    edge_threshold: relative step of depth between neighbours that counts as an edge, unless the
+        steps beside it show that it is a slanted plane.
+    margin: pixels behind an edge that are marked MARGIN.
+    snap: give pixels that hang between two surfaces the disparity of the nearer one, rather than
+        let them fly.
+    """
+    sharp, links, snapped = _sharpen(disparity, edge_threshold, snap)
+    flags = np.zeros(links.shape, np.uint8)
+    fast.mark_edges(sharp, links, snapped, margin, flags)
+    corners = np.empty((links.shape[0] + 1, links.shape[1] + 1), np.float32)
+    fast.average_corners(sharp, corners)
+    return Surface(*(torch.from_numpy(a) for a in (sharp, links, flags, corners)))
+
+
+def _sharpen(
+    disparity: Tensor, edge_threshold: float, snap: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Disparity without flying pixels, its links, and where it was changed."""
+    original = np.ascontiguousarray(disparity.numpy())
+    links, snapped = np.zeros(original.shape, np.uint8), np.zeros(original.shape, np.uint8)
+    fast.find_links(original, edge_threshold, links)
+    if not snap:
+        return original, links, snapped
+    sharp = original.copy()
+    if fast.snap_flying(original, links, RAMP_PX, sharp, snapped):
+        fast.find_links(sharp, edge_threshold, links)
+    return sharp, links, snapped
+
+
+def pack(frame: Tensor) -> Tensor:
+    """uint8 [3, h, w] to the flat layout that the compiled samplers read."""
+    rgba = torch.zeros(4 * frame.shape[1] * frame.shape[2], dtype=torch.uint8)
+    fast_shade.pack(frame.numpy(), rgba.numpy())
+    return rgba
+
+
+def enlarge(disparity: Tensor, frame: Tensor, edge_threshold: float = 0.05) -> Tensor:
+    """A disparity map [h, w] at the size of its ``frame`` (uint8 [3, H, W]), edges kept sharp.
+
+    Linear on surfaces. Between the two sides of a depth edge, a pixel takes the side whose colours
+    are closer to its own (joint bilateral upsampling, Kopf et al. 2007, with a hard choice), so an
+    edge follows the picture and nothing hangs in between.
+    """
+    size = tuple(frame.shape[1:])
+    if tuple(disparity.shape) == size:
+        return disparity
+    if min(disparity.shape) < 2:
+        raise ValueError(f"depth is {list(disparity.shape)}; at least 2×2 is needed to enlarge it")
+    sharp, links, _ = _sharpen(disparity, edge_threshold, snap=True)
+    small = F.interpolate(frame[None].float(), tuple(disparity.shape), mode="area")[0]
+    out = torch.empty(size)
+    fast.upsample(
+        sharp, links, pack(small.round().to(torch.uint8)).numpy(), pack(frame).numpy(),
+        COLOUR_SIGMA, out.numpy(),
+    )  # fmt: skip
+    return out
