@@ -26,6 +26,10 @@ class GaussianBackbone:
         self.covariance = 0.3 * root @ root.T / NUM + 0.05 * torch.eye(NUM, dtype=torch.float64)
         self.mean = torch.linspace(-1, 1, NUM, dtype=torch.float64)
 
+    device = torch.device("cpu")
+    pixel_multiple = 1
+    fills = ()
+
     def encode(self, frames: Tensor) -> Tensor:
         return frames
 

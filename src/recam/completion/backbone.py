@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from recam.configs import Fill
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -57,6 +59,21 @@ class Backbone(Protocol):
     """
 
     per_token_noise: bool
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        ...
+
+    @property
+    def pixel_multiple(self) -> int:
+        """Sides of the frames must be multiples of this."""
+        ...
+
+    @property
+    def fills(self) -> tuple[Fill, ...]:
+        """The classical fills that its condition must bring; () for none."""
+        ...
 
     def encode(self, frames: Tensor) -> Tensor:
         """Latent [b, t', c, h', w'] of frames [b, t, 3, h, w] in [-1, 1]."""

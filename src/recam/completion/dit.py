@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from recam.completion.backbone import Condition, require_uniform
 from recam.completion.codec import known_share
 from recam.completion.schedule import residual_scale, shrinkage, spread_levels
-from recam.configs import ModelConfig
+from recam.configs import Fill, ModelConfig
 
 STEM_STRIDE = 4
 """Stem and head work at 1/4 of the resolution: convolutions at full size are what costs."""
@@ -197,6 +197,18 @@ class VideoTransformer(nn.Module):
         nn.init.zeros_(self.head_out.weight)
         assert self.head_out.bias is not None
         nn.init.zeros_(self.head_out.bias)
+
+    @property
+    def device(self) -> torch.device:
+        return self.embed.weight.device
+
+    @property
+    def pixel_multiple(self) -> int:
+        return self.config.patch
+
+    @property
+    def fills(self) -> tuple[Fill, ...]:
+        return self.config.fills
 
     def encode(self, frames: Tensor) -> Tensor:
         return frames

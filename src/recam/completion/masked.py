@@ -9,10 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recam.completion.backbone import Condition
+from recam.completion.backbone import Backbone, Condition
 from recam.completion.baselines import keep_known
 from recam.completion.codec import from_signal, pad, padding_to, to_signal, unpad
-from recam.completion.dit import VideoTransformer
 from recam.completion.fills import make_condition, pull_push_signal
 from recam.completion.pull_push import pull_push
 from recam.completion.samplers import sample_anchored, sample_single_step, sample_stochastic
@@ -27,7 +26,7 @@ DOUBT = 0.5
 
 
 def complete_masked(
-    model: VideoTransformer,
+    model: Backbone,
     partial: PartialVideo,
     config: SamplingConfig,
     propagated: Tensor | None = None,
@@ -53,7 +52,7 @@ def complete_masked(
 
 
 def _windows(
-    model: VideoTransformer,
+    model: Backbone,
     partial: PartialVideo,
     config: SamplingConfig,
     propagated: Tensor | None,
@@ -81,22 +80,23 @@ def _windows(
 
 
 def _complete_window(
-    model: VideoTransformer,
+    model: Backbone,
     partial: PartialVideo,
     config: SamplingConfig,
     propagated: Tensor | None,
     carried: int,
 ) -> Tensor:
     """uint8 [t, 3, h, w]. The first ``carried`` frames are finished and are not touched again."""
-    device = next(model.parameters()).device
     height, width = partial.frames.shape[-2:]
     scale = min(1.0, config.max_side / max(height, width))
     size = (max(round(height * scale), 1), max(round(width * scale), 1))
     frames, known = shrink_known(to_signal(partial.frames), partial.known[:, None], size)
-    small = None if propagated is None else resize(to_signal(propagated), size)[None].to(device)
-    padding = padding_to(*size, model.config.patch)
-    frames, known = frames[None].to(device), known[None].to(device)
-    condition = make_condition(frames, known, model.config.fills, small)
+    small = (
+        None if propagated is None else resize(to_signal(propagated), size)[None].to(model.device)
+    )
+    padding = padding_to(*size, model.pixel_multiple)
+    frames, known = frames[None].to(model.device), known[None].to(model.device)
+    condition = make_condition(frames, known, model.fills, small)
     start = _start(condition)
     x0 = unpad(_sample(model, _padded(condition, padding), config), padding)
     anchored = config.sampler == "anchored"
@@ -113,7 +113,7 @@ def _complete_window(
     return filled
 
 
-def _sample(model: VideoTransformer, condition: Condition, config: SamplingConfig) -> Tensor:
+def _sample(model: Backbone, condition: Condition, config: SamplingConfig) -> Tensor:
     """Clean frames [1, t, 3, h, w] of a padded condition."""
     clean = model.token_levels(condition.known) >= 1
     evidence = model.encode(condition.evidence)

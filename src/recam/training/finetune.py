@@ -136,7 +136,7 @@ class _Work:
 
     def __init__(self, model: VideoTransformer, config: FinetuneConfig) -> None:
         self.config = config
-        self.device = next(model.parameters()).device
+        self.device = model.device
         torch.manual_seed(config.seed)
         self.model = copy.deepcopy(model).float().train().requires_grad_(True)
         if config.method == "lora":
@@ -278,7 +278,7 @@ def check_psnr(model: VideoTransformer, example: Example) -> float:
     patch = model.config.patch
     when = torch.arange(max(t - EVALUATED_FRAMES, 0), t)
     rows, columns = slice(0, h // patch * patch), slice(0, w // patch * patch)
-    device = next(model.parameters()).device
+    device = model.device
     batch = example.cut(when, rows, columns, device)
     clean = model.token_levels(batch.condition.known) >= 1
     with torch.no_grad(), bf16(device):

@@ -70,7 +70,7 @@ def model_psnr(model: VideoTransformer, pairs: Sequence[Pair]) -> float:
 
 
 def _psnr_of(model: VideoTransformer, pair: Pair) -> float:
-    device = next(model.parameters()).device
+    device = model.device
     frames = to_signal(pair.partial.frames)[None].to(device)
     known = pair.partial.known[None, :, None].to(device)
     given = None

@@ -63,7 +63,7 @@ def masked_loss(
     s = spread_levels(sigma, target)
     noise = torch.randn(target.shape, generator=generator, device=target.device)
     x = torch.where(s == 0, condition.evidence, add_noise(target, noise, s))
-    x0 = (network or model)(x, sigma, condition)
+    x0 = (model if network is None else network)(x, sigma, condition)
     std = model.config.residual_std
     level_weight = (std / residual_scale(s, std).clamp(min=1e-3)).square()
     weight = torch.where(batch.condition.known < 1, config.hole_weight, 1.0)
