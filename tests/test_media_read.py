@@ -201,6 +201,33 @@ def test_start_is_exact(long_film: Path, start: int) -> None:
     assert part.times_s == pytest.approx(np.array(expected) / 25)
 
 
+@pytest.mark.parametrize("start", [150, 299, 300, 301])
+def test_start_is_exact_in_interlaced_film(tmp_path: Path, start: int) -> None:
+    """Deinterlacing counts time in finer ticks than the file."""
+    frames = np.zeros((310, 3, 48, 64), np.uint8)
+    frames += (40 + np.arange(310) % 50 * 4).astype(np.uint8)[:, None, None, None]
+    path = encode_film(
+        tmp_path / "i.mkv",
+        frames,
+        "mpeg2video",
+        options={"qscale": "2"},
+        flags=int(av.codec.context.Flags.interlaced_dct),
+    )
+    part = read_video(path, start=start, num_frames=2)
+    expected = 40 + np.arange(start, start + 2) % 50 * 4
+    assert part.frames[:, 1, 24, 32].numpy() == pytest.approx(expected, abs=2)
+    assert part.times_s[0] == pytest.approx(start / 25, abs=1e-3)
+
+
+def test_damage_behind_a_start_is_noticed(long_film: Path, tmp_path: Path) -> None:
+    data = bytearray(long_film.read_bytes())
+    begin = int(len(data) * 0.85)
+    data[begin : begin + 300] = np.random.default_rng(1).bytes(300)
+    (tmp_path / "d.mp4").write_bytes(bytes(data))
+    with pytest.warns(MediaWarning):
+        assert len(read_video(tmp_path / "d.mp4", start=300)) > 20
+
+
 def test_stride_and_count(long_film: Path) -> None:
     part = read_video(long_film, start=10, num_frames=4, stride=7)
     assert indices_in(part.frames) == [10, 17, 24, 31]

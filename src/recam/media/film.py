@@ -242,11 +242,11 @@ class _Clock:
 
     def time_of(self, frame: Any, index: int, container: Any, stream: Any) -> float:
         rate = _rate_of(stream)
-        if frame.pts is None:
+        at = _time_of(frame, stream)
+        if at is None:
             time_s = index / rate
-        else:  # the last frames of a file that breaks off come without a time base
-            base = frame.time_base or stream.time_base
-            time_s = float(frame.pts * base) - (container.start_time or 0) / av.time_base
+        else:
+            time_s = float(at) - (container.start_time or 0) / av.time_base
         if self._last_s is not None and time_s <= self._last_s:
             time_s = self._last_s + 0.5 / rate
             if not self._warned:
@@ -261,14 +261,15 @@ def _from_frame(
     path: Path, container: Any, stream: Any, start: int, broken: list[str]
 ) -> Generator[tuple[int, Any], None, None]:
     """(index, frame) from ``start`` or earlier on; seeks when ``start`` is far."""
-    pts = _start_pts(path, start) if start >= _SEEK_FROM else None
-    if pts is not None:
-        container.seek(pts, stream=stream, backward=True)
-        frames = decoded(container, stream, [])
+    wanted = _start_time(path, start) if start >= _SEEK_FROM else None
+    if wanted is not None:
+        container.seek(round(wanted / stream.time_base), stream=stream, backward=True)
+        frames = decoded(container, stream, broken)
         first = next(frames, None)
-        while first is not None and first.pts is not None and first.pts < pts:
+        while first is not None and _is_before(_time_of(first, stream), wanted):
             first = next(frames, None)
-        if first is not None and first.pts == pts:
+        del broken[:]  # what lies before does not matter
+        if first is not None and _time_of(first, stream) == wanted:
             yield start, first
             yield from enumerate(frames, start + 1)
             return
@@ -276,8 +277,18 @@ def _from_frame(
     yield from enumerate(decoded(container, stream, broken))
 
 
-def _start_pts(path: Path, start: int) -> int | None:
-    """Timestamp of frame ``start`` from the packets alone, None when they do not tell."""
+def _is_before(time: Fraction | None, wanted: Fraction) -> bool:
+    return time is not None and time < wanted
+
+
+def _time_of(frame: Any, stream: Any) -> Fraction | None:
+    """Seconds on the stream's clock. The last frames of a file that breaks off lack a time base;
+    deinterlaced ones have another than the stream."""
+    return None if frame.pts is None else frame.pts * (frame.time_base or stream.time_base)
+
+
+def _start_time(path: Path, start: int) -> Fraction | None:
+    """Time in seconds of frame ``start`` from the packets alone, None when they do not tell."""
     times: set[int] = set()
     with opened(path) as (container, stream):
         try:
@@ -290,4 +301,4 @@ def _start_pts(path: Path, start: int) -> int | None:
                     break
         except (av.error.FFmpegError, OSError):
             return None
-    return sorted(times)[start] if start < len(times) else None
+        return sorted(times)[start] * stream.time_base if start < len(times) else None
