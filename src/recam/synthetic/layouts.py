@@ -73,8 +73,7 @@ def _room(b: SceneBuilder, rng: np.random.Generator) -> tuple[Stage, Lighting, S
         spot = ground.find((-w + 0.9, -d + 0.9), (w - 0.9, d - 0.9), radius)
         if spot:
             maker(b, rng, *spot, rng.uniform(0, 6.28))
-    for _ in range(int(rng.integers(3, 8))):
-        _hang_picture(b, rng, w, d, solid)
+    _hang_pictures(b, rng, w, d, solid, int(rng.integers(3, 8)))
     if rng.random() < 0.8:
         _ceiling_lamp(b, rng, cx + rng.uniform(-1, 1), h, cz + rng.uniform(-1, 1))
     ground.taken.remove((cx, cz, arena))
@@ -215,16 +214,21 @@ def _along_walls(
                 break
 
 
-def _hang_picture(
-    b: SceneBuilder, rng: np.random.Generator, w: float, d: float, sides: list[int]
+def _hang_pictures(
+    b: SceneBuilder, rng: np.random.Generator, w: float, d: float, sides: list[int], num: int
 ) -> None:
-    side = sides[int(rng.integers(len(sides)))]
-    half, out = (w, d) if side % 2 == 0 else (d, w)
-    yaw = side * math.pi / 2
-    along = rng.uniform(-0.8, 0.8) * half
-    x = along * math.cos(yaw) - out * math.sin(yaw)
-    z = -along * math.sin(yaw) - out * math.cos(yaw)
-    props.picture(b, rng, x, rng.uniform(1.3, 1.8), z, yaw)
+    """Up to num pictures side by side on the given walls."""
+    walls = Ground(rng)
+    for _ in range(num):
+        side = sides[int(rng.integers(len(sides)))]
+        half, out = (w, d) if side % 2 == 0 else (d, w)
+        yaw = side * math.pi / 2
+        along = rng.uniform(-0.8, 0.8) * half
+        if not walls.take(along, 100.0 * side, 0.65):
+            continue
+        x = along * math.cos(yaw) - out * math.sin(yaw)
+        z = -along * math.sin(yaw) - out * math.cos(yaw)
+        props.picture(b, rng, x, rng.uniform(1.3, 1.8), z, yaw)
 
 
 def _ceiling_lamp(b: SceneBuilder, rng: np.random.Generator, x: float, h: float, z: float) -> None:
@@ -266,8 +270,7 @@ def _hall(b: SceneBuilder, rng: np.random.Generator) -> tuple[Stage, Lighting, S
         spot = ground.find((-w + 1, -d + 1), (w - 1, d - 1), radius)
         if spot:
             maker(b, rng, *spot, rng.uniform(0, 6.28))
-    for _ in range(8):
-        _hang_picture(b, rng, w, d, solid)
+    _hang_pictures(b, rng, w, d, solid, 8)
     ground.taken.remove((cx, cz, arena))
     add_movers(b, ground, (cx, cz, arena), (-w + 0.1, -d + 0.1, w - 0.1, d - 0.1), indoor=True)
     stage = Stage((cx, -0.8, cz), arena, (-w + 0.5, -2.6, -d + 0.5), (w - 0.5, -0.8, d - 0.5))
@@ -439,7 +442,7 @@ def _daylight(rng: np.random.Generator, along_z: bool = False) -> tuple[Lighting
         blur_m=0.14 if overcast else rng.uniform(0.04, 0.08),
         exposure=rng.uniform(0.7, 1.05),
     )
-    return lighting, _sky(rng, rng.uniform(150, 700), overcast)
+    return lighting, _sky(rng, rng.uniform(400, 1600), overcast)
 
 
 def _sky(rng: np.random.Generator, haze_m: float, overcast: bool = False) -> Sky:

@@ -24,8 +24,9 @@ from recam.synthetic.scene import SyntheticScene, part_is_dynamic, world_from_pa
 from recam.synthetic.surface import Points, Surface, Vector, dot, rows, surface_at
 
 REACH_M = 0.55  # how far contact darkening reaches
-_CONTACT = 0.6  # how much of the ambient light one near surface takes
+_CONTACT = 0.9  # a surface that touches the probe leaves exp(−0.9) of the ambient light
 _DEEPEST = 0.25  # what is left in the deepest corner
+_THIN_M = 0.045  # parts whose middle half extent is less do not darken
 _CELL_M = 0.4  # size of the cells in which near parts are looked up
 _GRID = (70, 16, 70)  # number of cells (x, y, z) around the stage; beyond, nothing darkens
 
@@ -302,9 +303,11 @@ def _openness(look: Look, views: Views, points: Points, surface: Surface) -> Ten
     view = points.view.index_select(0, index)
     picked = tuple(c.index_select(0, index) for c in probe)
     near = (1 - _distances(views, view * views.num_parts + part, picked) / REACH_M).clamp(0, 1)
-    factor = 1 - _CONTACT * near * (part != points.part.index_select(0, index))
-    left = torch.ones(len(points), device=views.device).scatter_reduce_(0, index, factor, "prod")
-    return _DEEPEST + (1 - _DEEPEST) * left
+    near = near * (part != points.part.index_select(0, index))
+    # Summed as whole numbers, so that the order, which CUDA does not keep, does not matter.
+    steps = torch.zeros(len(points), dtype=torch.int64, device=views.device)
+    steps.scatter_add_(0, index, (near * 4096).long())
+    return _DEEPEST + (1 - _DEEPEST) * torch.exp(steps.float() * (-_CONTACT / 4096))
 
 
 def _distances(views: Views, pair: Tensor, points: tuple[Tensor, ...]) -> Tensor:
@@ -353,6 +356,9 @@ def _parts_of_cells(views: Views, corner: Tensor) -> tuple[Tensor, Tensor]:
     low = ((center - extent) / _CELL_M).floor().clamp(min=0).minimum(limit).long().flatten(0, 1)
     high = ((center + extent) / _CELL_M).floor() + 1
     high = high.clamp(min=0).minimum(limit).long().flatten(0, 1)
+    # Thin things take little light; leaving them out halves the work.
+    wide = views.size.cpu().sort(dim=1).values[:, 1] > _THIN_M
+    high[~wide.repeat(len(views))] = 0
     # Boxes of columns first, then the layers of each column.
     column, x, z = enumerate_boxes(low[:, [0, 2]], high[:, [0, 2]])
     layers = torch.stack([low[:, 1], high[:, 1]], 1)[column]
