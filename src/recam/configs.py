@@ -92,6 +92,32 @@ class RenderConfig:
     them."""
     max_stretch: float = 4.0
     """How many times its size a slanted pixel may grow before it no longer counts as observed."""
+    device: str = "cpu"
+    """cpu: compiled, a frame per core. cuda (or cuda:1 …): plain torch there, no compiler needed."""
+
+
+@dataclass(frozen=True)
+class PairConfig:
+    """Training pairs from a scene: what a camera on a random path would have seen, seen back."""
+
+    num_frames: int | None = None
+    """Frames of a pair at most; default: the whole video."""
+    max_stride: int = 1
+    """Every k-th frame is used, k random up to this."""
+    yaw: float = 15.0
+    """Paths stay within so many degrees to either side, …"""
+    pitch: float = 10.0
+    """… up and down, …"""
+    distance: float = 0.1
+    """… and within this fraction of the focus depth forward and back."""
+    wide_fraction: float = 0.25
+    """Share of paths that may go wide_factor times as far."""
+    wide_factor: float = 3.0
+    resampled_fraction: float = 0.5
+    """Share of pairs whose known colours went there and back (so are a little blurred) rather
+    than staying the source's own."""
+    alone_fraction: float = 0.0
+    """Share of pairs in which other frames' static points do not fill in."""
 
 
 @dataclass(frozen=True)
@@ -222,6 +248,8 @@ class FinetuneConfig:
     """Time budget; 0 = do not adapt."""
     steps: int = 300
     """At most, within the budget."""
+    num_pairs: int = 8
+    """Pairs made from the video, one of them held back to check on."""
     method: Literal["lora", "whole"] = "whole"
     rank: int = 16
     """Of the low-rank adapter."""
