@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Iterable, Sequence
@@ -82,8 +83,12 @@ def finetune(
     folder: Path | None = None,
     progress: Progress = no_progress,
 ) -> Adaptation:
-    """Adapt a model to the video that the pairs show (see ``adapt`` for what is done)."""
+    """Adapt a model to the video that the pairs show (see ``adapt`` for what is done).
+
+    Takes the first config.num_pairs pairs, so ``make_pairs``, which is endless, can be given.
+    """
     started = time.perf_counter()
+    pairs = itertools.islice(pairs, config.num_pairs)
     examples = encode_pairs(pairs, model.config.fills, max_side, progress)
     return adapt(model, examples, config, folder, progress, time.perf_counter() - started)
 

@@ -112,8 +112,13 @@ def _train_step(
     batch = draw_batch(
         size, config.objective, config.model.fills, generator, material, config.synthetic_share
     )
-    with bf16(device):
-        loss = masked_loss(run.model, batch, generator, config.objective, network)
+    try:
+        with bf16(device):
+            loss = masked_loss(run.model, batch, generator, config.objective, network)
+    except torch._dynamo.exc.BackendCompilerFailed as error:
+        raise RecamError(
+            f"torch.compile fails on the model here ({type(error).__name__}); leave --compile out"
+        ) from error
     backward(loss)
     lr = learning_rate(run.step, config.steps, config.lr, config.warmup)
     norm = update(run.optimizer, list(run.model.parameters()), lr)
