@@ -192,6 +192,36 @@ def test_stochastic_corrects_broken_evidence_and_anchored_keeps_it() -> None:
     assert away(strong) < 0.5 * away(kept)
 
 
+def test_stochastic_is_nearer_the_truth_on_a_broken_warp_and_costs_on_a_good_one() -> None:
+    """A smooth signal of which two known values are wrong, as after a bad warp."""
+    num, batch = 16, 40
+    model = GaussianBackbone()
+    place = torch.arange(num, dtype=torch.float64)
+    model.covariance = torch.exp(-((place[:, None] - place) ** 2) / 18) + 0.02 * torch.eye(
+        num, dtype=torch.float64
+    )
+    model.mean = torch.zeros(num, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(batch, num, generator=generator, dtype=torch.float64)
+    truth = (noise @ torch.linalg.cholesky(model.covariance).T).reshape(batch, num, 1, 1, 1)
+    broken = truth.clone()
+    broken[:, 4] += 1
+    broken[:, 10] -= 1
+    clean = torch.ones(batch, num, 1, 1, dtype=torch.bool)
+    clean[:, 6:8] = False
+    seeds, levels = list(range(batch)), sampling_levels(20)
+
+    def errors(evidence: Tensor) -> tuple[float, float]:
+        kept = sample_anchored(model, evidence, clean, None, seeds, levels)
+        joint = sample_stochastic(model, evidence, clean, None, None, seeds, levels, 0.2)
+        return tuple(float((x - truth).square().mean().sqrt()) for x in (kept, joint))
+
+    kept, joint = errors(broken)
+    assert joint < 0.9 * kept
+    kept, joint = errors(truth)
+    assert kept < joint
+
+
 def test_stochastic_gets_its_switch_even_in_one_step() -> None:
     model = GaussianBackbone()
     broken = EVIDENCE + 5
