@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from recam.reconstruct.depth import Array, each_frame, pair_maps
+from recam.reconstruct.depth import Array, each_frame, kernel, pair_maps
 from recam.types import Cameras, Progress, no_progress
 
 EDGE_CONTRAST, EDGE_POWER, EDGE_FLOOR = 9.0, 0.85, 0.02
@@ -97,7 +96,7 @@ def _solve_level(
     return np.ascontiguousarray(state[:, 1:-1, 1:-1])
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel
 def _primal_dual(state, ahead, dual, gx, gy, weight, value, jump, bend, iterations):
     tau = np.float32(1 / math.sqrt(12.0))
     for _ in range(iterations):
@@ -105,7 +104,7 @@ def _primal_dual(state, ahead, dual, gx, gy, weight, value, jump, bend, iteratio
         _descend(state, ahead, dual, gx, gy, weight, value, tau)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel
 def _ascend(ahead, dual, gx, gy, jump, bend, tau):
     u, vx, vy = ahead[0], ahead[1], ahead[2]
     px, py, qxx, qyy, qxy = dual[0], dual[1], dual[2], dual[3], dual[4]
@@ -132,7 +131,7 @@ def _ascend(ahead, dual, gx, gy, jump, bend, tau):
     qxy[:, w - 2] = 0
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel
 def _descend(state, ahead, dual, gx, gy, weight, value, tau):
     u, vx, vy = state[0], state[1], state[2]
     px, py, qxx, qyy, qxy = dual[0], dual[1], dual[2], dual[3], dual[4]
@@ -201,7 +200,7 @@ def fuse(
     return mean, total, through
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel
 def _fuse(rho, weight, still, i, others, a, b, back_a, back_b, tolerance, mean, total, through):
     _, h, w = rho.shape
     half = np.float32(0.5)
@@ -245,7 +244,7 @@ def _fuse(rho, weight, still, i, others, a, b, back_a, back_b, tolerance, mean, 
             through[y, x] = behind / seen if seen > 0 else np.float32(0)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel
 def _sample(field, x, y, nearest_x, nearest_y, tolerance):
     """Bilinear, but never a mixture of two surfaces: then the nearest pixel's."""
     h, w = field.shape
@@ -278,7 +277,7 @@ def sharpen(rho: Array, rgb: NDArray[np.uint8], step: float) -> Array:
     return out
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel
 def _weighted_median(rho, image, flat, wanted, out):
     h, w = rho.shape
     values = np.empty(121, np.float32)

@@ -22,9 +22,14 @@ from recam.types import Cameras, Progress, no_progress
 
 Array = NDArray[np.float32]
 
+kernel = njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+"""Compiled loops over pixels. Fast arithmetic knows no inf or NaN: none may enter them."""
+
 FLOW_SIGMA_PX = 0.3
 FLOW_SIGMA_PER_PX = 0.02
 """Noise of a flow: these two added in quadrature, the second times the flow's length."""
+NOTHING = 1e30
+"""Stands for an infinite sigma inside compiled loops."""
 MAX_MISFIT = 6.0
 """A single flow's distance from its epipolar line counts for at most this many sigmas."""
 
@@ -92,94 +97,104 @@ def triangulate(flows: FlowSet, cameras: Cameras, progress: Progress = no_progre
         confidence = np.stack([c.numpy() for _, c in pairs])
         a, b = pair_maps(cameras, i, others)
         _triangulate(flow, confidence, a, b, out.inverse_depth[i], out.sigma[i], out.misfit[i])
+        out.sigma[i][out.sigma[i] >= NOTHING] = np.inf
 
     each_frame(job, range(len(flows)), progress, "triangulating")
     return out
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel
 def _triangulate(flow, confidence, a, b, rho, sigma, misfit):
     num, h, w, _ = flow.shape
-    single = np.empty(num)
-    information = np.empty(num)
+    single = np.empty(num, np.float32)
+    information = np.empty(num, np.float32)
+    # What each flow says at this pixel: where it points, the far point's homogeneous position,
+    # its variance.
+    seen = np.empty((num, 6), np.float32)
     for y in range(h):
         for x in range(w):
-            total = 0.0
+            total = np.float32(0)
             for k in range(num):
-                single[k], information[k] = _from_one_flow(
-                    x + 0.5, y + 0.5, flow[k, y, x], confidence[k, y, x], a[k], b[k]
-                )
+                _look(x + 0.5, y + 0.5, flow, k, y, x, a, seen)
+                single[k], information[k] = _from_one_flow(seen, k, b, confidence[k, y, x])
                 total += information[k]
             rho[y, x] = 0.0
-            sigma[y, x] = np.inf
+            sigma[y, x] = NOTHING
             misfit[y, x] = 0.0
             if total > 0:
                 start = _weighted_median(single, information, total)
                 rho[y, x], sigma[y, x], misfit[y, x] = _refine(
-                    start, x + 0.5, y + 0.5, flow[:, y, x], confidence[:, y, x], information, a, b
+                    start, seen, confidence, y, x, information, b
                 )
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _variance(flow):
-    return FLOW_SIGMA_PX**2 + FLOW_SIGMA_PER_PX**2 * (flow[0] ** 2 + flow[1] ** 2)
+@kernel
+def _look(px, py, flow, k, y, x, a, seen):
+    fx, fy = flow[k, y, x, 0], flow[k, y, x, 1]
+    seen[k, 0], seen[k, 1] = px + fx, py + fy
+    for row in range(3):
+        seen[k, 2 + row] = a[k, row, 0] * px + a[k, row, 1] * py + a[k, row, 2]
+    seen[k, 5] = FLOW_SIGMA_PX**2 + FLOW_SIGMA_PER_PX**2 * (fx * fx + fy * fy)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _from_one_flow(px, py, flow, confidence, a, b):
+@kernel
+def _from_one_flow(seen, k, b, confidence):
     """The ρ of one flow, linear least squares after clearing the denominator; its information."""
-    ax = a[0, 0] * px + a[0, 1] * py + a[0, 2]
-    ay = a[1, 0] * px + a[1, 1] * py + a[1, 2]
-    az = a[2, 0] * px + a[2, 1] * py + a[2, 2]
-    ux, uy = px + flow[0], py + flow[1]
-    cx, cy = ux * b[2] - b[0], uy * b[2] - b[1]
+    ux, uy, az = seen[k, 0], seen[k, 1], seen[k, 4]
+    cx, cy = ux * b[k, 2] - b[k, 0], uy * b[k, 2] - b[k, 1]
     square = cx * cx + cy * cy
     if confidence < 0.02 or square < 1e-14:
-        return 0.0, 0.0
-    rho = -((ux * az - ax) * cx + (uy * az - ay) * cy) / square
-    z = az + rho * b[2]
+        return np.float32(0), np.float32(0)
+    rho = -((ux * az - seen[k, 2]) * cx + (uy * az - seen[k, 3]) * cy) / square
+    z = az + rho * b[k, 2]
     if z < 0.05:
-        return 0.0, 0.0
-    return rho, confidence * square / (z * z) / _variance(flow)
+        return np.float32(0), np.float32(0)
+    return np.float32(rho), np.float32(confidence * square / (z * z) / seen[k, 5])
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel
 def _weighted_median(values, weights, total):
-    order = np.argsort(values)
-    below = 0.0
-    for k in order:
-        below += weights[k]
-        if below >= 0.5 * total:
-            return values[k]
-    return values[order[-1]]
+    """By selection: there are only a few values."""
+    below = np.float32(0)
+    last = best = np.float32(-NOTHING)
+    for _ in range(len(values)):
+        best = np.float32(NOTHING)
+        for k in range(len(values)):
+            if weights[k] > 0 and last < values[k] < best:
+                best = values[k]
+        for k in range(len(values)):
+            if values[k] == best:
+                below += weights[k]
+        if below >= 0.5 * total or best >= NOTHING:
+            break
+        last = best
+    return best if best < NOTHING else last
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _refine(rho, px, py, flow, confidence, information, a, b):
+@kernel
+def _refine(rho, seen, confidence, y, x, information, b):
     """Cauchy-weighted Gauss–Newton; returns ρ, its sigma and the misfit off the epipolar lines."""
-    hessian = off = weight = 0.0
+    hessian = off = weight = np.float32(0)
     for _ in range(4):
-        hessian = gradient = off = weight = 0.0
-        for k in range(flow.shape[0]):
+        hessian = gradient = off = weight = np.float32(0)
+        for k in range(len(seen)):
             if information[k] <= 0:
                 continue
-            ax = a[k, 0, 0] * px + a[k, 0, 1] * py + a[k, 0, 2]
-            ay = a[k, 1, 0] * px + a[k, 1, 1] * py + a[k, 1, 2]
-            z = a[k, 2, 0] * px + a[k, 2, 1] * py + a[k, 2, 2] + rho * b[k, 2]
+            z = seen[k, 4] + rho * b[k, 2]
             if z < 0.05:
                 continue
-            vx, vy = (ax + rho * b[k, 0]) / z, (ay + rho * b[k, 1]) / z
+            vx, vy = (seen[k, 2] + rho * b[k, 0]) / z, (seen[k, 3] + rho * b[k, 1]) / z
             jx, jy = (b[k, 0] - vx * b[k, 2]) / z, (b[k, 1] - vy * b[k, 2]) / z
-            ex, ey = px + flow[k, 0] - vx, py + flow[k, 1] - vy
-            variance = _variance(flow[k])
-            robust = confidence[k] / variance / (1 + (ex * ex + ey * ey) / (4 * variance))
+            ex, ey = seen[k, 0] - vx, seen[k, 1] - vy
+            variance, c = seen[k, 5], confidence[k, y, x]
+            robust = c / variance / (1 + (ex * ex + ey * ey) / (4 * variance))
             hessian += robust * (jx * jx + jy * jy)
             gradient += robust * (jx * ex + jy * ey)
             across2 = (ex * jy - ey * jx) ** 2 / (jx * jx + jy * jy + 1e-20)
-            off += confidence[k] * min(across2 / variance, MAX_MISFIT**2)
-            weight += confidence[k]
+            off += c * min(across2 / variance, MAX_MISFIT**2)
+            weight += c
         if hessian > 0:
             rho += gradient / hessian
     if hessian <= 0:
-        return rho, np.inf, 0.0
+        return rho, np.float32(NOTHING), np.float32(0)
     return rho, 1 / math.sqrt(hessian), math.sqrt(off / weight)

@@ -10,11 +10,17 @@ import math
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from recam.reconstruct.densify import Smoothness, complete
-from recam.reconstruct.depth import FLOW_SIGMA_PER_PX, Array, each_frame, pair_maps
+from recam.reconstruct.depth import (
+    FLOW_SIGMA_PER_PX,
+    FLOW_SIGMA_PX,
+    Array,
+    each_frame,
+    kernel,
+    pair_maps,
+)
 from recam.reconstruct.flow import FlowSet
 from recam.types import Cameras, Progress, no_progress
 
@@ -35,7 +41,7 @@ def misfit(
     cameras: Cameras,
     rho: Array | None,
     rho_sigma: Array | None,
-    noise_px: float,
+    noise_px: float = FLOW_SIGMA_PX,
     progress: Progress = no_progress,
 ) -> tuple[Array, Array]:
     """RMS residual of each pixel's flows in units of their noise, and the confidence summed.
@@ -65,7 +71,7 @@ def misfit(
     return out, sure
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel
 def _add_residual(flow, confidence, a, b, rho, sigma, any_depth, noise_px, total, sure):
     """Adds one flow's capped squared residual, times its confidence, to ``total``."""
     h, w, _ = flow.shape

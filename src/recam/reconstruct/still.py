@@ -25,12 +25,14 @@ NEAREST_TO_FAR = 60.0
 @dataclass(frozen=True)
 class StillDepth:
     """inverse_depth float32 [t, h, w], also behind what moves; dynamic bool [t, h, w]; confidence
-    float32 [t, h, w] in [0, 1]; reference: the inverse depth of what is near, for scale."""
+    float32 [t, h, w] in [0, 1]; reference: the inverse depth of what is near, for scale; measured:
+    the part of the pixels whose depth several frames agree on."""
 
     inverse_depth: Array
     dynamic: Mask
     confidence: Array
     reference: float
+    measured: float
 
 
 def still_depth(
@@ -38,7 +40,6 @@ def still_depth(
     flows: FlowSet,
     cameras: Cameras,
     prior: Array,
-    noise_px: float,
     dynamic: Mask | None = None,
     progress: Progress = no_progress,
 ) -> StillDepth:
@@ -51,7 +52,7 @@ def still_depth(
     evidence = triangulate(flows, cameras, progress)
     moving = dynamic
     if moving is None:
-        moving = find_dynamic(*misfit(flows, cameras, None, None, noise_px, progress), flows, rgb)
+        moving = find_dynamic(*misfit(flows, cameras, None, None, progress=progress), flows, rgb)
     rho, margin, sigma = sweep(flows.gray.numpy(), cameras, evidence, moving, progress)
     measured = ~moving & (margin > 1)
     reference = float(np.quantile(rho[measured], 0.9)) if measured.any() else float(rho.max())
@@ -64,7 +65,7 @@ def still_depth(
     if dynamic is None:
         slack = np.maximum(0.05 * reference, 3 * sigma)[:, None, None] + 0.1 * first
         slack = np.where(weight > 1, slack, 10 * reference).astype(np.float32)
-        moving = find_dynamic(*misfit(flows, cameras, first, slack, noise_px, progress), flows, rgb)
+        moving = find_dynamic(*misfit(flows, cameras, first, slack, progress=progress), flows, rgb)
         weight = np.where(moving, 0, weight)
     # What was measured stays the anchor; what was filled in agrees over time as well, weakly.
     belief = np.where(weight > 1, mean, first)
@@ -74,13 +75,17 @@ def still_depth(
     final = solve(again, np.where(moving, 0, np.maximum(weight, 2.0)), "smoothing")
     far = reference / NEAREST_TO_FAR
     final = np.maximum(final, far)
-    for i in range(len(final)):
+
+    def snap(i: int) -> None:
         final[i] = sharpen(final[i], rgb[i], 0.04 * reference)
+
+    each_frame(snap, range(len(final)), progress, "sharpening edges")
     settled, _, _ = fuse(
         final, 0.2 + weight / LARGEST_WEIGHT, ~moving, cameras, tolerance, progress
     )
     confidence = np.clip(0.15 + 0.85 * weight / LARGEST_WEIGHT, 0, 1).astype(np.float32)
-    return StillDepth(np.maximum(settled, far), moving, confidence, reference)
+    measured = float((weight > 1).mean())
+    return StillDepth(np.maximum(settled, far), moving, confidence, reference, measured)
 
 
 def _weights(support: Array, through: Array, moving: Mask, sigma: Array, reference: float) -> Array:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from recam.reconstruct.depth import Array, Evidence, each_frame, pair_maps
+from recam.reconstruct.depth import NOTHING, Array, Evidence, each_frame, kernel, pair_maps
 from recam.types import Cameras, Progress, no_progress
 
 OFFSETS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
@@ -67,7 +66,7 @@ def sweep(
         cost = np.empty((*gray.shape[1:], len(planes)), np.float32)
         later = np.array([j > i for j in span.others])
         _match(features, i, np.array(span.others, np.int64), later, a, b, planes, cost)
-        doubt = np.where(moving[i], np.float32(np.inf), evidence.sigma[i])
+        doubt = np.where(moving[i], np.float32(NOTHING), np.minimum(evidence.sigma[i], NOTHING))
         _add_flow_vote(cost, evidence.inverse_depth[i], doubt, planes)
         smooth_gray = cv2.GaussianBlur(gray[i].astype(np.float32), (0, 0), 0.8)
         total = _aggregate(_box3(cost), smooth_gray)
@@ -145,7 +144,7 @@ def _features(gray: NDArray[np.uint8]) -> Array:
     return np.stack([detail, *slopes], -1)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel
 def _match(features, i, others, later, a, b, planes, cost):
     """Mean capped difference to the frames of the better side (before or after), shared half and
     half with the mean over all: what is hidden on one side may show on the other."""
@@ -197,7 +196,7 @@ def _match(features, i, others, later, a, b, planes, cost):
                 cost[y, x, d] = half * min(m0, m1) + half * (sums[0, d] + sums[1, d]) / (n0 + n1)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel
 def _add_flow_vote(cost, rho, sigma, planes):
     h, w, num = cost.shape
     floor = (2 * planes[1]) ** 2
@@ -211,7 +210,7 @@ def _add_flow_vote(cost, rho, sigma, planes):
                 cost[y, x, d] += np.float32(FLOW_VOTE * min(1.0, away * away * scale))
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel
 def _box3(cost):
     """Mean over 3×3 pixels, borders repeated."""
     h, w, num = cost.shape
@@ -230,7 +229,7 @@ def _box3(cost):
     return out
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel
 def _aggregate(cost, gray):
     """Semi-global matching: the sum over eight directions of the cheapest path to each plane."""
     h, w, num = cost.shape
@@ -249,13 +248,13 @@ def _aggregate(cost, gray):
     return total
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel
 def _both_ways(cost, total, gray, y, x, dy, dx, n, a, b):
     _path(cost, total, gray, y, x, dy, dx, n, a, b)
     _path(cost, total, gray, y + dy * (n - 1), x + dx * (n - 1), -dy, -dx, n, a, b)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel
 def _path(cost, total, gray, y, x, dy, dx, n, before, now):
     num = cost.shape[2]
     wall = np.float32(1e9)
@@ -280,7 +279,7 @@ def _path(cost, total, gray, y, x, dy, dx, n, before, now):
             before[d] = now[d]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel
 def _pick(total, planes, rho, margin):
     """The cheapest plane, between planes by a parabola, and how much dearer the next best is
     (more than two planes away), per direction summed."""

@@ -1,0 +1,317 @@
+"""Depth of a video from other programs' files.
+
+| source | what is read |
+| --- | --- |
+| MegaSAM | ``*_droid.npz`` or ``*_cvd_hr.npz``: depths, and the cameras beside them |
+| CogNVS | a sequence's folder, or its ``cam_info``: ``*depth.npy``, and the cameras |
+| GEN3C | ``depth.npz`` or its folder; ``mask.npz`` and ``camera.npz`` beside it |
+| Vista4D | the folder, or its ``recon_and_seg``: ``depths/*.exr``, and ``cameras.npz`` |
+| ViPE | ``depth/<name>.zip`` of EXR, or the folder; pose and intrinsics beside it; metres |
+| any | ``.npz`` or ``.npy`` with one stack [t, h, w]; a folder of 16-bit PNG, EXR or npy |
+
+Depth means z-depth. An array or file whose name contains "disp" holds inverse depth. A 16-bit PNG
+holds millimetres, with 0 and 65535 for no depth.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recam.camera_files import CameraFile, read_cameras
+from recam.configs import CameraFormat
+from recam.media.pictures import natural_key
+from recam.reconstruct.exr import read_exr
+from recam.types import Cameras, RecamError
+
+DEPTH_SUFFIXES = (".exr", ".npy", ".png")
+LARGEST_MM = 50_000
+"""Depth pictures with many values above this many millimetres are not in millimetres."""
+WHAT_IS_READ = (
+    "expected a MegaSAM npz, a CogNVS, GEN3C, Vista4D or ViPE folder, an npz or npy with one "
+    "stack [frames, height, width], or a folder of 16-bit PNG (millimetres), EXR or npy"
+)
+
+
+@dataclass(frozen=True)
+class DepthSource:
+    """Depth that somebody else worked out.
+
+    depth: float32 [t, h, w], z-depth in the source's units; 0 where not valid.
+    valid: bool [t, h, w].
+    metric: True when the units are metres, None when nothing says so.
+    cameras: t cameras of size (h, w) in the same units, when the source has them.
+    notes: what was assumed, for the user.
+    """
+
+    depth: Tensor
+    valid: Tensor
+    metric: bool | None
+    cameras: Cameras | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """Maps as stored; what they are called; whether they are inverse, or metres; their cameras."""
+
+    maps: NDArray
+    name: str
+    inverse: bool = False
+    metric: bool | None = None
+    cameras: tuple[Path, CameraFormat] | None = None
+    valid: NDArray[np.bool_] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_depth(path: str | Path, num_frames: int, height: int, width: int) -> DepthSource:
+    """Depth of a video's num_frames frames, resized to (height, width).
+
+    Resizing keeps edges: interpolated on surfaces, nearest across steps. NaN, infinite, zero and
+    negative depths are not valid.
+
+    Raises RecamError for what cannot be opened; ValueError, naming what was expected, for files of
+    another kind or ambiguous units, another number of frames, a picture of another shape, or no
+    usable depth at all.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise RecamError(f"{path}: no such file or folder")
+    raw = _read_folder(path) if path.is_dir() else _read_file(path)
+    if raw.maps.ndim != 3:
+        raise ValueError(
+            f"{raw.name}: depth of shape {list(raw.maps.shape)}; expected [frames, height, width]"
+        )
+    t, h, w = raw.maps.shape
+    if t != num_frames:
+        raise ValueError(
+            f"{raw.name} has {t} depth maps but the video {num_frames} frames; give one per frame"
+        )
+    if not 0.94 < (w / h) / (width / height) < 1.06:
+        raise ValueError(
+            f"{raw.name} is {w}×{h} but the video's shape is {width}×{height}; expected depth of "
+            "the whole picture, neither cropped nor padded"
+        )
+    depth = np.empty((t, height, width), np.float32)
+    valid = np.empty((t, height, width), bool)
+    for i in range(t):
+        one, good = _as_depth(raw, i)
+        depth[i], valid[i] = resize_depth(one, good, height, width)
+    if valid.mean() < 0.01:
+        raise ValueError(
+            f"{raw.name}: {100 * (1 - valid.mean()):.1f} % of the depth is NaN, infinite, zero or "
+            "negative; expected positive z-depth"
+        )
+    notes = raw.notes
+    if not valid.all():
+        notes += (f"{100 * (1 - valid.mean()):.1f} % of the given depth is missing or not valid",)
+    cameras, camera_notes = _cameras(raw, num_frames, height, width)
+    return DepthSource(
+        torch.from_numpy(depth), torch.from_numpy(valid), raw.metric, cameras, notes + camera_notes
+    )
+
+
+def resize_depth(
+    depth: NDArray[np.float32], valid: NDArray[np.bool_], height: int, width: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Depth [h, w] and its valid mask on another pixel grid, with nothing between two surfaces."""
+    if depth.shape == (height, width):
+        return np.where(valid, depth, 0), valid
+    size = (width, height)
+    nearest = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    good = cv2.resize(valid.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT) > 0
+    if height < depth.shape[0]:
+        return np.where(good, nearest, 0).astype(np.float32), good
+    inverse = np.where(valid, 1 / np.maximum(depth, 1e-12), 0).astype(np.float32)
+    kernel = np.ones((3, 3), np.uint8)
+    high, low = cv2.dilate(inverse, kernel), cv2.erode(inverse, kernel)
+    step = cv2.resize((high > 1.05 * low).astype(np.uint8), size, interpolation=cv2.INTER_LINEAR)
+    smooth = 1 / np.maximum(cv2.resize(inverse, size, interpolation=cv2.INTER_LINEAR), 1e-12)
+    out = np.where(step > 0, nearest, smooth)
+    return np.where(good, out, 0).astype(np.float32), good
+
+
+def _as_depth(raw: _Raw, i: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    one = raw.maps[i].astype(np.float32)
+    good = np.isfinite(one) & (one > 0)
+    if raw.valid is not None:
+        good &= raw.valid[i]
+    if raw.inverse:
+        one = 1 / np.where(good, one, 1)
+    return np.where(good, one, 0).astype(np.float32), good
+
+
+def _cameras(
+    raw: _Raw, num_frames: int, height: int, width: int
+) -> tuple[Cameras | None, tuple[str, ...]]:
+    if raw.cameras is None:
+        return None, ()
+    path, kind = raw.cameras
+    file: CameraFile = read_cameras(path, kind, num_frames=num_frames, height=height, width=width)
+    if file.cameras is None:
+        return None, (f"{path} has no intrinsics, so its cameras are not used",)
+    return file.cameras, (f"cameras read from {path.name} as well", *file.notes)
+
+
+def _read_file(path: Path) -> _Raw:
+    match path.suffix.lower():
+        case ".npz":
+            return _read_npz(path)
+        case ".npy":
+            cameras = path.with_name(path.name.removesuffix("depth.npy") + "c2ws.npy")
+            known = (cameras, "megasam") if cameras != path and cameras.is_file() else None
+            return _Raw(_load(path), str(path), "disp" in path.stem.lower(), cameras=known)  # type: ignore[arg-type]
+        case ".zip":
+            return _read_vipe(path)
+    raise ValueError(f"{path}: {WHAT_IS_READ}")
+
+
+def _load(path: Path) -> NDArray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise RecamError(f"{path}: {error.strerror or error}") from error
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: not a NumPy file of plain numbers ({error})") from error
+
+
+def _read_npz(path: Path) -> _Raw:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            shapes = {name: file[name].ndim for name in file.files}
+            name = _depth_array(shapes, path)
+            maps = file[name]
+    except (OSError, zipfile.BadZipFile, EOFError) as error:
+        raise RecamError(f"{path}: cannot be read as an npz ({error})") from error
+    cameras: tuple[Path, CameraFormat] | None = None
+    valid: NDArray[np.bool_] | None = None
+    notes: tuple[str, ...] = ()
+    if "cam_c2w" in shapes and "intrinsic" in shapes:
+        cameras = (path, "megasam")
+    elif (path.parent / "camera.npz").is_file():
+        cameras = (path.parent / "camera.npz", "gen3c")
+    if path.name == "depth.npz" and (path.parent / "mask.npz").is_file():
+        mask = np.load(path.parent / "mask.npz", allow_pickle=False)
+        if "mask" in mask.files and mask["mask"].shape == maps.shape:
+            valid, notes = mask["mask"].astype(bool), ("mask.npz taken as where depth is valid",)
+    inverse = "disp" in name.lower()
+    return _Raw(maps, f"{path} ({name})", inverse, None, cameras, valid, notes)
+
+
+def _depth_array(shapes: dict[str, int], path: Path) -> str:
+    for name in ("depths", "depth", "disps"):
+        if name in shapes:
+            return name
+    stacks = [name for name, ndim in shapes.items() if ndim == 3 and "depth" in name.lower()]
+    if not stacks:
+        stacks = [name for name, ndim in shapes.items() if ndim == 3]
+    if len(stacks) != 1:
+        listed = ", ".join(f"{name} ({ndim}-D)" for name, ndim in shapes.items()) or "nothing"
+        raise ValueError(
+            f"{path}: holds {listed}; expected an array named depths or depth, or a single stack "
+            "[frames, height, width]"
+        )
+    return stacks[0]
+
+
+def _read_vipe(path: Path) -> _Raw:
+    """ViPE's zip of one EXR a frame; its frames are numbered by their names."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = sorted(
+                (n for n in archive.namelist() if n.lower().endswith(".exr")),
+                key=lambda n: natural_key(Path(n)),
+            )
+            maps = [read_exr(archive.read(n), f"{path}/{n}") for n in names]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise RecamError(f"{path}: cannot be read as a zip ({error})") from error
+    if not maps:
+        raise ValueError(f"{path}: no EXR inside; expected ViPE's zip of EXR depth")
+    pose = path.parent.parent / "pose" / f"{path.stem}.npz"
+    cameras: tuple[Path, CameraFormat] | None = (pose, "vipe") if pose.is_file() else None
+    return _Raw(_stack(maps, path), str(path), metric=True, cameras=cameras)
+
+
+def _read_folder(path: Path) -> _Raw:
+    for found in (path / "recon_and_seg", path):
+        if (found / "depths").is_dir():
+            cameras = found / "cameras.npz"
+            known: tuple[Path, CameraFormat] | None = (
+                (cameras, "vista4d") if cameras.is_file() else None
+            )
+            raw = _read_pictures(found / "depths")
+            return _Raw(raw.maps, raw.name, raw.inverse, raw.metric, known)
+    if (path / "depth.npz").is_file():
+        return _read_npz(path / "depth.npz")
+    for folder in (path / "cam_info", path):
+        arrays = sorted(folder.glob("*depth.npy"))
+        if len(arrays) == 1:
+            return _read_file(arrays[0])
+    zips = sorted((path / "depth").glob("*.zip")) or sorted(path.glob("*.zip"))
+    if len(zips) == 1:
+        return _read_vipe(zips[0])
+    if len(zips) > 1:
+        raise ValueError(f"{path}: {len(zips)} zips of depth; name the one of this video")
+    return _read_pictures(path)
+
+
+def _read_pictures(path: Path) -> _Raw:
+    kinds = {s: sorted(path.glob(f"*{s}"), key=natural_key) for s in DEPTH_SUFFIXES}
+    kinds = {s: [f for f in files if "depth" in f.name] or files for s, files in kinds.items()}
+    kinds = {s: files for s, files in kinds.items() if files}
+    if len(kinds) != 1:
+        what = " and ".join(kinds) or "no depth"
+        raise ValueError(f"{path}: a folder with {what}; {WHAT_IS_READ}")
+    ((suffix, files),) = kinds.items()
+    maps = _stack(list(_each_picture(files)), path)
+    inverse = all("disp" in f.name.lower() for f in files)
+    if suffix == ".png":
+        _check_millimetres(maps, path)
+        maps = np.where(maps == 65535, 0, maps).astype(np.float32) / 1000
+        return _Raw(maps, str(path), metric=True, notes=("16-bit PNG read as millimetres",))
+    return _Raw(maps, str(path), inverse)
+
+
+def _each_picture(files: list[Path]) -> Iterator[NDArray]:
+    for file in files:
+        match file.suffix:
+            case ".npy":
+                yield np.asarray(_load(file)).squeeze()
+            case ".exr":
+                yield read_exr(file.read_bytes(), str(file))
+            case _:
+                picture = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+                if picture is None:
+                    raise RecamError(f"{file}: not a readable PNG")
+                if picture.dtype != np.uint16 or picture.ndim != 2:
+                    raise ValueError(
+                        f"{file}: {picture.dtype} with {1 if picture.ndim == 2 else 3} channels; "
+                        "expected 16-bit grey PNG in millimetres (8 bits cannot hold depth)"
+                    )
+                yield picture
+
+
+def _check_millimetres(maps: NDArray[np.uint16], path: Path) -> None:
+    """Normalised depth fills the whole range; millimetres above 50 m are rare."""
+    far = float(((maps > LARGEST_MM) & (maps < 65535)).mean())
+    if far > 0.005:
+        raise ValueError(
+            f"{path}: {100 * far:.0f} % of the values lie above {LARGEST_MM}, as in depth that was "
+            "normalised to 16 bits; expected millimetres (0 and 65535 = none). Save other units as "
+            "npy or EXR"
+        )
+
+
+def _stack(maps: list[NDArray], path: Path) -> NDArray:
+    shapes = {m.shape for m in maps}
+    if len(shapes) != 1:
+        raise ValueError(f"{path}: depth maps of different shapes {sorted(shapes)}")
+    return np.stack(maps)

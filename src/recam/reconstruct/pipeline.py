@@ -1,0 +1,328 @@
+"""Video to scene: cameras, then depth, then what moves; each measured, or taken from the user."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recam.camera_files import read_cameras, undistort_video
+from recam.configs import ReconstructConfig
+from recam.geometry import intrinsics_from_fov
+from recam.media import read_mask
+from recam.reconstruct.depth import Array, triangulate
+from recam.reconstruct.dynamic import Mask, find_dynamic, misfit, stand
+from recam.reconstruct.flow import FlowSet, compute_flows
+from recam.reconstruct.importers import DepthSource, read_depth
+from recam.reconstruct.prior import USUAL_FOV_DEG, depth_prior
+from recam.reconstruct.still import NEAREST_TO_FAR, still_depth
+from recam.types import Cameras, Progress, RecamError, Scene, Video, no_progress
+
+DEFAULTS = ReconstructConfig()
+OFFSETS = (1, 2, 4, 8, 16)
+LONG_CLIP = 160
+"""Clips of more frames do without the longest offset, which costs a fifth of the memory."""
+MIN_MEASURED = 0.02
+"""Part of the pixels whose depth must have been measured for the result to count as such."""
+GIVEN_DEPTH_ERROR = 0.1
+"""Relative error that is forgiven in given depth when looking for motion."""
+
+
+@dataclass
+class _Run:
+    """What the steps share: the video, its working size, and what is told to the user."""
+
+    video: Video
+    config: ReconstructConfig
+    height: int
+    width: int
+    progress: Progress
+    notes: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    report: dict[str, Any] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        clock = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - clock, 2)
+
+    def rgb(self) -> NDArray[np.uint8]:
+        """uint8 [t, h, w, 3] at the working size."""
+        out = np.empty((len(self.video), self.height, self.width, 3), np.uint8)
+        for i in range(len(self.video)):
+            frame = np.ascontiguousarray(self.video.frames[i].permute(1, 2, 0).numpy())
+            shrinks = self.height <= frame.shape[0]
+            kind = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+            out[i] = cv2.resize(frame, (self.width, self.height), interpolation=kind)
+        return out
+
+
+@dataclass(frozen=True)
+class _Geometry:
+    """inverse_depth float32 [t, h, w], 0 where not valid; dynamic bool; confidence float32."""
+
+    inverse_depth: Array
+    dynamic: Mask
+    confidence: Array
+
+
+def reconstruct(
+    video: Video,
+    config: ReconstructConfig = DEFAULTS,
+    progress: Progress = no_progress,
+) -> Scene:
+    """Cameras, depth and moving areas of a video.
+
+    Geometry is worked out with its longer side at ``config.size`` pixels (at most the video's).
+    What ``config`` names (cameras, depth, masks, field of view) is used instead of estimated. A
+    camera that moves gives measured depth. One that stands on a tripod or only turns gives none:
+    the scene then is a stated assumption (``prior.depth_prior``), steady over time, on which
+    moving things stand upright. ``Scene.report["notes"]`` says what was done.
+
+    Raises RecamError when the video is too small or a named file cannot be opened; ValueError when
+    a named file does not fit the video.
+    """
+    if len(video) == 0:
+        raise ValueError("the video has no frames")
+    height, width = working_size(video.height, video.width, config.size)
+    run = _Run(video, config, height, width, progress)
+    given = _given_depth(run)
+    cameras, lens_valid = _given_cameras(run, given)
+    masks = _given_masks(run)
+    flows = _flows(run, needed=cameras is None or given is None or masks is None)
+    cameras, moving = _solve(run, cameras, flows)
+    if given is not None:
+        cameras, geometry = _with_given_depth(run, given, cameras, masks, flows, moving)
+    else:
+        geometry = _with_own_depth(run, cameras, masks, flows, moving)
+    return _scene(run, cameras, geometry, given, lens_valid)
+
+
+def working_size(height: int, width: int, size: int) -> tuple[int, int]:
+    """Height and width for geometry: the longer side at ``size`` px, but never enlarged."""
+    if size < 32:
+        raise ValueError(f"size is {size} px; expected at least 32 for the longer side")
+    scale = min(1.0, size / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _given_depth(run: _Run) -> DepthSource | None:
+    if run.config.depth is None:
+        return None
+    with run.timed("read depth"):
+        given = read_depth(run.config.depth, len(run.video), run.height, run.width)
+    run.notes += [f"depth taken from {run.config.depth}", *given.notes]
+    return given
+
+
+def _given_cameras(run: _Run, given: DepthSource | None) -> tuple[Cameras | None, Tensor | None]:
+    """Cameras that the user named, or that came with the depth; and what the lens saw after its
+    distortion is undone (the run's video is then replaced)."""
+    config, video = run.config, run.video
+    if config.cameras is None:
+        return (None, None) if given is None else (given.cameras, None)
+    file = read_cameras(
+        config.cameras, config.cameras_format,
+        num_frames=len(video), height=video.height, width=video.width,
+    )  # fmt: skip
+    cameras = file.cameras_with(video.height, video.width, config.fov)
+    run.notes += [f"cameras taken from {config.cameras}", *file.notes]
+    run.report["metric cameras"] = file.metric
+    valid = None
+    if file.distortion is not None and bool(file.distortion.abs().max() > 0):
+        run.video, cameras, valid = undistort_video(video, cameras, file.distortion, run.progress)
+        run.notes.append("lens distortion undone; the scene's video is the straightened one")
+    return cameras.resized(run.height, run.width), valid
+
+
+def _given_masks(run: _Run) -> Mask | None:
+    if run.config.masks is None:
+        return None
+    masks = read_mask(run.config.masks, len(run.video), run.height, run.width, resize=True)
+    run.notes.append(f"moving areas taken from {run.config.masks}")
+    return masks.numpy() > 0.5
+
+
+def _flows(run: _Run, needed: bool) -> FlowSet | None:
+    if not needed or len(run.video) < 2:
+        return None
+    offsets = OFFSETS if len(run.video) <= LONG_CLIP else OFFSETS[:-1]
+    with run.timed("flow"):
+        return compute_flows(run.video, run.height, run.width, offsets, run.progress)
+
+
+def _solve(run: _Run, cameras: Cameras | None, flows: FlowSet | None) -> tuple[Cameras, bool]:
+    """The cameras, and whether they move through space."""
+    about: dict[str, Any] = {"source": "given"}
+    if cameras is None and flows is None:
+        fov = run.config.fov or USUAL_FOV_DEG
+        cameras = _still_cameras(fov, len(run.video), run.height, run.width)
+        about = {"source": "assumed", "motion": "static"}
+        if run.config.fov is None:
+            run.notes.append(f"a single picture: a horizontal view of {fov:.0f}° is assumed")
+    elif cameras is None:
+        from recam.reconstruct.cameras import solve_cameras
+
+        assert flows is not None
+        with run.timed("cameras"):
+            solution = solve_cameras(run.video, flows, run.config, run.progress)
+        cameras = solution.cameras
+        run.notes += list(solution.notes)
+        about = {
+            "source": "estimated",
+            "motion": solution.motion,
+            "residual_px": float(solution.residual_px),
+            "parallax": float(solution.parallax),
+        }
+    spread = (cameras.centers - cameras.centers.mean(0)).norm(dim=-1).max()
+    motion = about.get("motion", "moving" if float(spread) > 1e-9 else "rotating")
+    if about["source"] == "given" and run.config.motion != "auto":
+        motion = run.config.motion
+    run.report["cameras"] = {**about, "motion": motion}
+    return cameras, motion == "moving"
+
+
+def _still_cameras(fov_deg: float, t: int, height: int, width: int) -> Cameras:
+    k = intrinsics_from_fov(fov_deg, height, width)
+    poses = torch.eye(4, dtype=torch.float64).expand(t, 4, 4).clone()
+    return Cameras(poses, k.expand(t, 3, 3).clone(), height, width)
+
+
+def _with_own_depth(
+    run: _Run, cameras: Cameras, masks: Mask | None, flows: FlowSet | None, moving: bool
+) -> _Geometry:
+    """Measured depth where the camera's motion allows it, else the prior's."""
+    rgb = run.rgb()
+    prior, doubt = depth_prior(torch.from_numpy(rgb).permute(0, 3, 1, 2), cameras)
+    if moving and flows is not None:
+        with run.timed("depth"):
+            still = still_depth(rgb, flows, cameras, prior.numpy(), masks, run.progress)
+        if still.measured >= MIN_MEASURED:
+            run.report["depth"] = {"source": "measured", "measured": round(still.measured, 3)}
+            depth = stand(still.inverse_depth, still.dynamic, flows, run.progress)
+            confidence = np.where(still.dynamic, np.float32(0.3), still.confidence)
+            return _Geometry(depth, still.dynamic, confidence)
+        run.notes.append(
+            "the camera moves too little for depth to be measured: a level ground with a backdrop "
+            "is assumed, on which moving things stand upright"
+        )
+    else:
+        how = {"static": "stands still", "rotating": "only turns"}.get(
+            run.report["cameras"]["motion"], "stands still"
+        )
+        run.notes.append(
+            f"the camera {how}, so depth cannot be measured: a level ground with a backdrop is "
+            "assumed, on which moving things stand upright"
+        )
+    run.report["depth"] = {"source": "assumed"}
+    rho = prior.numpy().copy()
+    dynamic = masks
+    if dynamic is None:
+        dynamic = np.zeros(rho.shape, bool)
+        if flows is not None:
+            with run.timed("motion"):
+                turning = _without_translation(cameras)
+                residuals = misfit(flows, turning, None, None, progress=run.progress)
+                dynamic = find_dynamic(*residuals, flows, rgb, run.progress)
+    if flows is not None:
+        rho = stand(rho, dynamic, flows, run.progress)
+    return _Geometry(rho, dynamic, doubt.numpy())
+
+
+def _without_translation(cameras: Cameras) -> Cameras:
+    poses = cameras.cam_from_world.clone()
+    poses[:, :3, 3] = 0
+    return replace(cameras, cam_from_world=poses)
+
+
+def _with_given_depth(
+    run: _Run,
+    given: DepthSource,
+    cameras: Cameras,
+    masks: Mask | None,
+    flows: FlowSet | None,
+    moving: bool,
+) -> tuple[Cameras, _Geometry]:
+    """The user's depth, with estimated cameras brought to its scale."""
+    depth, valid = given.depth.numpy(), given.valid.numpy()
+    rho = np.where(valid, 1 / np.maximum(depth, 1e-12), 0).astype(np.float32)
+    run.report["depth"] = {"source": "given", "valid": round(float(valid.mean()), 4)}
+    if run.report["cameras"]["source"] == "estimated" and moving and flows is not None:
+        with run.timed("scale"):
+            cameras = _scaled_to(cameras, rho, valid, flows, run)
+    dynamic = masks
+    if dynamic is None:
+        dynamic = np.zeros(rho.shape, bool)
+        if flows is not None:
+            with run.timed("motion"):
+                slack = np.where(valid, GIVEN_DEPTH_ERROR * rho, 1e9).astype(np.float32)
+                residuals = misfit(flows, cameras, rho, slack, progress=run.progress)
+                dynamic = find_dynamic(*residuals, flows, run.rgb(), run.progress)
+    return cameras, _Geometry(rho, dynamic, valid.astype(np.float32))
+
+
+def _scaled_to(cameras: Cameras, rho: Array, valid: Mask, flows: FlowSet, run: _Run) -> Cameras:
+    """Cameras whose translation is in the units of the given inverse depth."""
+    evidence = triangulate(flows, cameras, run.progress)
+    good = valid & (evidence.inverse_depth > 2 * evidence.sigma) & (evidence.misfit < 2)
+    if good.sum() < 1000:
+        run.notes.append("the given depth could not be brought to the scale of the cameras")
+        return cameras
+    factor = float(np.median(evidence.inverse_depth[good] / rho[good]))
+    poses = cameras.cam_from_world.clone()
+    poses[:, :3, 3] *= factor
+    return replace(cameras, cam_from_world=poses)
+
+
+def _scene(
+    run: _Run,
+    cameras: Cameras,
+    geometry: _Geometry,
+    given: DepthSource | None,
+    lens_valid: Tensor | None,
+) -> Scene:
+    rho = geometry.inverse_depth
+    valid = torch.from_numpy(rho > 0)
+    if given is not None:
+        depth = given.depth
+    else:
+        far = float(np.quantile(rho, 0.95)) / (2 * NEAREST_TO_FAR)
+        depth = torch.from_numpy((1 / np.maximum(rho, max(far, 1e-12))).astype(np.float32))
+    if lens_valid is not None:
+        small = torch.nn.functional.interpolate(
+            lens_valid[:, None].float(), (run.height, run.width), mode="area"
+        )
+        valid = valid & (small[:, 0] > 0.99)
+    if not bool(valid.any()):
+        raise RecamError("no depth could be found for any pixel of this video")
+    metric = run.report.pop("metric cameras", False) or (given is not None and given.metric)
+    dynamic = torch.from_numpy(geometry.dynamic)
+    report = {
+        **run.report,
+        "working size": [run.height, run.width],
+        "dynamic": {
+            "source": "given" if run.config.masks else "found",
+            "part": round(float(dynamic.float().mean()), 4),
+        },
+        "seconds": run.seconds,
+        "notes": run.notes,
+    }
+    return Scene(
+        video=run.video,
+        cameras=cameras,
+        depth=depth.float().contiguous(),
+        valid=valid,
+        dynamic=dynamic,
+        confidence=torch.from_numpy(geometry.confidence.astype(np.float32)),
+        metres_per_unit=1.0 if metric else None,
+        report=report,
+    )

@@ -1,0 +1,270 @@
+"""A scene on disk: save, load, and hand over to other programs.
+
+A scene folder holds ``scene.json`` (version, sizes, report; written last, so that a folder with it
+is complete), ``scene.safetensors`` (cameras, depth, masks) and ``video.safetensors`` (the frames as
+they are, losslessly and ready to be memory-mapped).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recam.camera_files import write_cameras
+from recam.camera_files.arrays import write_megasam
+from recam.geometry import unproject
+from recam.media import write_image, written_whole
+from recam.types import Cameras, RecamError, Scene, Video
+
+SceneFormat = Literal["ply", "colmap", "nerfstudio", "megasam"]
+FILE_VERSION = 1
+MAX_POINTS = 1_000_000
+"""Points of an exported cloud, at most."""
+MEGASAM_DEPTH = (1e-3, 1e2)
+"""MegaSAM's own files clip depth to this range of float16."""
+
+
+def save_scene(scene: Scene, folder: str | Path) -> None:
+    """Write a scene to a folder; :func:`load_scene` gives it back exactly.
+
+    Depth is kept as float32, since far depths overflow float16; masks as bits. Files that are
+    there already are replaced, others in the folder stay.
+
+    Raises RecamError when the folder cannot be written to, ValueError when the report is not JSON.
+    """
+    folder = Path(folder)
+    record = {
+        "format": "recam scene",
+        "version": FILE_VERSION,
+        "num_frames": len(scene),
+        "video": {
+            "height": scene.video.height,
+            "width": scene.video.width,
+            "times_s": scene.video.times_s.tolist(),
+            "audio_path": scene.video.audio_path,
+        },
+        "geometry": {"height": scene.cameras.height, "width": scene.cameras.width},
+        "metres_per_unit": scene.metres_per_unit,
+        "report": scene.report,
+    }
+    try:
+        text = json.dumps(record, indent=1, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the scene's report cannot be written as JSON: {error}") from error
+    tensors = {
+        "cam_from_world": scene.cameras.cam_from_world,
+        "intrinsics": scene.cameras.intrinsics,
+        "depth": scene.depth,
+        "valid": _packed(scene.valid),
+        "dynamic": _packed(scene.dynamic),
+        "confidence": scene.confidence.to(torch.float32),
+    }
+    (folder / "scene.json").unlink(missing_ok=True)
+    _save_tensors(tensors, folder / "scene.safetensors")
+    _save_tensors({"frames": scene.video.frames}, folder / "video.safetensors")
+    with written_whole(folder / "scene.json") as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def load_scene(folder: str | Path, video: Video | None = None) -> Scene:
+    """The scene that :func:`save_scene` wrote.
+
+    video: the frames to use instead of the stored ones (the same video, already in memory). The
+    stored frames are memory-mapped.
+
+    Raises RecamError for a folder without a complete scene or from a newer version; ValueError for
+    a video of another size or length, or files that do not fit together.
+    """
+    folder = Path(folder)
+    record = _read_record(folder)
+    tensors = _load_tensors(folder / "scene.safetensors")
+    shape = (record["num_frames"], record["geometry"]["height"], record["geometry"]["width"])
+    if video is None:
+        about = record["video"]
+        frames = _load_tensors(folder / "video.safetensors")["frames"]
+        times_s = torch.tensor(about["times_s"], dtype=torch.float64)
+        video = Video(frames, times_s, about["audio_path"])
+    stored = (record["num_frames"], record["video"]["height"], record["video"]["width"])
+    if (len(video), video.height, video.width) != stored:
+        raise ValueError(
+            f"{folder}: made from {stored[0]} frames of {stored[2]}×{stored[1]} px, but the video "
+            f"has {len(video)} of {video.width}×{video.height}"
+        )
+    return Scene(
+        video=video,
+        cameras=Cameras(tensors["cam_from_world"], tensors["intrinsics"], shape[1], shape[2]),
+        depth=tensors["depth"],
+        valid=_unpacked(tensors["valid"], shape),
+        dynamic=_unpacked(tensors["dynamic"], shape),
+        confidence=tensors["confidence"],
+        metres_per_unit=record["metres_per_unit"],
+        report=record["report"],
+    )
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    path = folder / "scene.json"
+    if not path.is_file():
+        raise RecamError(f"{folder}: no scene.json; not a scene, or one that was not finished")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RecamError(f"{path}: broken ({error}); make the scene again") from error
+    if not isinstance(record, dict) or record.get("format") != "recam scene":
+        raise RecamError(f"{path}: not a recam scene")
+    if record["version"] > FILE_VERSION:
+        raise RecamError(
+            f"{path}: version {record['version']}, but this recam reads up to {FILE_VERSION}; "
+            "update recam or make the scene again"
+        )
+    return record
+
+
+def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with written_whole(path) as temporary:
+        try:
+            save_file({name: t.contiguous() for name, t in tensors.items()}, temporary)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+
+
+def _load_tensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise RecamError(f"{path}: missing or broken; make the scene again ({error})") from error
+
+
+def _packed(mask: Tensor) -> Tensor:
+    return torch.from_numpy(np.packbits(mask.numpy()))
+
+
+def _unpacked(bits: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    flat = np.unpackbits(bits.numpy(), count=math.prod(shape))
+    return torch.from_numpy(flat.astype(bool).reshape(shape))
+
+
+def export_scene(scene: Scene, path: str | Path, format: SceneFormat) -> None:
+    """Write a scene for another program.
+
+    ply: a file with a cloud of coloured points: what stands still in up to 12 frames, and what
+        moves in the middle one. World axes are the scene's (OpenCV: y down).
+    colmap: a folder with ``images/`` and ``sparse/0/``, a binary model with the cloud's points.
+    nerfstudio: a folder with ``images/``, ``transforms.json`` and ``points.ply`` (OpenGL world).
+    megasam: an npz with images, depths, intrinsic and cam_c2w at the depth's size.
+
+    Raises ValueError for an unknown format or cameras that the format cannot hold; RecamError when
+    it cannot be written.
+    """
+    path = Path(path)
+    match format:
+        case "ply":
+            _write_ply(path, *scene_points(scene))
+        case "colmap":
+            _export_colmap(scene, path)
+        case "nerfstudio":
+            _export_nerfstudio(scene, path)
+        case "megasam":
+            _export_megasam(scene, path)
+        case _:
+            raise ValueError(
+                f"cannot export a scene as {format!r}; expected ply, colmap, nerfstudio or megasam"
+            )
+
+
+def scene_points(scene: Scene, num_frames: int = 12) -> tuple[Tensor, Tensor]:
+    """World points float32 [n, 3] and colours uint8 [n, 3] of a scene, thinned to MAX_POINTS."""
+    t = len(scene)
+    picked = np.unique(np.linspace(0, t - 1, min(num_frames, t)).round().astype(int))
+    middle = int(picked[len(picked) // 2])
+    step = max(1, math.ceil(math.sqrt(len(picked) * scene.depth[0].numel() / MAX_POINTS)))
+    points, colors = [], []
+    for i in picked.tolist():
+        frame = slice(i, i + 1)
+        world = unproject(scene.depth[frame].double(), scene.cameras[frame])[0]
+        keep = scene.valid[i] & (scene.depth[i] > 0)
+        if i != middle:
+            keep &= ~scene.dynamic[i]
+        small = torch.nn.functional.interpolate(
+            scene.video.frames[frame].float(), scene.depth.shape[1:], mode="area"
+        )[0].permute(1, 2, 0)
+        keep = keep[::step, ::step]
+        points.append(world[::step, ::step][keep].float())
+        colors.append(small[::step, ::step][keep].round().to(torch.uint8))
+    return torch.cat(points), torch.cat(colors)
+
+
+def _write_ply(path: Path, points: Tensor, colors: Tensor) -> None:
+    """Binary little-endian PLY of x y z red green blue."""
+    rows = np.empty(len(points), [("xyz", "<f4", 3), ("rgb", "u1", 3)])  # packed: 15 bytes a point
+    rows["xyz"], rows["rgb"] = points.numpy(), colors.numpy()
+    lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(points)}"]
+    lines += [f"property float {axis}" for axis in "xyz"]
+    lines += [f"property uchar {color}" for color in ("red", "green", "blue")]
+    header = "\n".join([*lines, "end_header", ""])
+    with written_whole(path) as temporary:
+        temporary.write_bytes(header.encode() + rows.tobytes())
+
+
+def _full_cameras(scene: Scene) -> Cameras:
+    return scene.cameras.resized(scene.video.height, scene.video.width)
+
+
+def _write_images(scene: Scene, folder: Path) -> list[str]:
+    names = [f"frame_{i:06d}.png" for i in range(len(scene))]
+    for i, name in enumerate(names):
+        write_image(scene.video.frames[i], folder / name)
+    return names
+
+
+def _export_colmap(scene: Scene, path: Path) -> None:
+    import pycolmap
+
+    names = _write_images(scene, path / "images")
+    model_folder = path / "sparse" / "0"
+    write_cameras(_full_cameras(scene), model_folder, "colmap", names=names)
+    model = pycolmap.Reconstruction(str(model_folder))
+    points, colors = scene_points(scene)
+    thin = max(1, len(points) // 100_000)
+    for xyz, rgb in zip(points[::thin].double().numpy(), colors[::thin].numpy()):
+        model.add_point3D(xyz, pycolmap.Track(), rgb)
+    model.write(str(model_folder))
+
+
+def _export_nerfstudio(scene: Scene, path: Path) -> None:
+    names = _write_images(scene, path / "images")
+    write_cameras(
+        _full_cameras(scene), path / "transforms.json", "nerfstudio",
+        times_s=scene.video.times_s, names=[f"images/{name}" for name in names],
+    )  # fmt: skip
+    transforms = json.loads((path / "transforms.json").read_text())
+    transforms["ply_file_path"] = "points.ply"
+    points, colors = scene_points(scene)
+    _write_ply(path / "points.ply", points, colors)
+    with written_whole(path / "transforms.json") as temporary:
+        temporary.write_text(json.dumps(transforms, indent=1) + "\n")
+
+
+def _export_megasam(scene: Scene, path: Path) -> None:
+    h, w = scene.depth.shape[1:]
+    small = [
+        torch.nn.functional.interpolate(frame[None].float(), (h, w), mode="area")[0].round()
+        for frame in scene.video.frames
+    ]
+    images = torch.stack(small).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    depth = torch.where(scene.valid, scene.depth, torch.tensor(MEGASAM_DEPTH[1]))
+    write_megasam(
+        path, scene.cameras, {"images": images, "depths": depth.to(torch.float32).numpy()}
+    )
