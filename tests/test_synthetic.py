@@ -15,17 +15,27 @@ from recam.synthetic import (
     SceneKind,
     SyntheticScene,
     cast_synthetic,
+    demo_clip,
     optical_flow,
     render_synthetic,
     sample_cameras,
     sample_scene,
     synthetic_clip,
+    true_view,
 )
 from recam.synthetic.cameras import CLEARANCE_M, clearance
 from recam.synthetic.motion import Bounce, Follow, Gait, Route, Still, Walk, place, world_from_body
+from recam.synthetic.movers import CLEAR_S
 from recam.synthetic.props import material, turned
-from recam.synthetic.scene import Part, SceneBuilder, Shape, part_is_dynamic
-from recam.types import Cameras
+from recam.synthetic.scene import (
+    Part,
+    SceneBuilder,
+    Shape,
+    part_is_dynamic,
+    part_object_ids,
+    world_from_parts,
+)
+from recam.types import CameraPath, Cameras
 
 UP = torch.tensor([0.0, -1.0, 0.0], dtype=torch.float64)
 
@@ -338,6 +348,35 @@ def test_synthetic_clip_is_a_scene_with_truth() -> None:
     assert bool(scene.valid.all()) and float(scene.confidence.min()) == 1
     assert scene.metres_per_unit == 1.0 and bool(scene.dynamic.any())
     assert bool(part_is_dynamic(synthetic).any())
+
+
+def test_demo_clip_moves_and_keeps_its_subjects() -> None:
+    scene, synthetic = demo_clip(num_frames=8, height=72, width=128)
+    assert len(synthetic.moving_objects()) >= 2
+    travel = (scene.cameras.centers[-1] - scene.cameras.centers[0]).norm()
+    assert float(travel) > 0.1
+    assert all(0.02 < float(d) < 0.3 for d in scene.dynamic.float().mean((1, 2)))
+    path = CameraPath(scene.cameras, torch.arange(8))
+    view = true_view(synthetic, path[:2], scene.video.times_s)
+    assert torch.equal(view.frames, scene.video.frames[:2])
+
+
+@pytest.mark.parametrize("kind", SCENE_KINDS)
+def test_moving_objects_keep_apart(kind: SceneKind) -> None:
+    scene = sample_scene(1, kind)
+    times = torch.linspace(0, CLEAR_S, 20, dtype=torch.float64)
+    poses = world_from_parts(scene, times)
+    ids = part_object_ids(scene)
+    tracks = []
+    for number in scene.moving_objects():
+        name = scene.object_names[number - 1]
+        if name != "ceiling lamp":
+            first = int((ids == number).nonzero()[0])
+            tracks.append(poses[:, first, [0, 2], 3])
+    assert len(tracks) >= 2
+    for i, a in enumerate(tracks):
+        for b in tracks[:i]:
+            assert float((a - b).norm(dim=-1).min()) > 0.2
 
 
 def test_bad_arguments_are_named() -> None:

@@ -63,7 +63,7 @@ def demo_clip(
     return synthetic_clip(_DEMO_SEED, num_frames, height, width, "orbit", "room", progress=progress)
 
 
-_DEMO_SEED = 3
+_DEMO_SEED = 26
 
 
 def true_view(
