@@ -58,12 +58,86 @@ def ssim(frames: Tensor, target: Tensor, weights: Tensor | None = None) -> float
     return total / count if count > 0 else math.nan
 
 
+def ssim_uniform(frames: Tensor, target: Tensor) -> float:
+    """Structural similarity as scikit-image computes it by default; CogNVS's evaluation uses it.
+
+    Mean over 7 × 7 windows that count alike, with unbiased (co)variances, over windows that lie
+    inside the picture, over channels and frames. It differs from ``ssim`` in all three.
+    """
+    _check(frames, target, None)
+    if min(frames.shape[2:]) < 7:
+        raise ValueError(f"pictures {list(frames.shape[2:])} are smaller than the 7 × 7 window")
+    total = 0.0
+    for i in range(len(frames)):
+        a, b = frames[i].double(), target[i].double()
+        mean = F.avg_pool2d(torch.stack([a, b, a * a, b * b, a * b]), 7, 1)
+        unbiased = 49 / 48
+        var_a, var_b = unbiased * (mean[2] - mean[0] ** 2), unbiased * (mean[3] - mean[1] ** 2)
+        covariance = unbiased * (mean[4] - mean[0] * mean[1])
+        total += float(_similarity(mean[0], mean[1], var_a, var_b, covariance).mean())
+    return total / len(frames)
+
+
+def masked_psnr(frames: Tensor, target: Tensor, covisible: Tensor) -> float:
+    """DyCheck's mPSNR (Gao et al. 2022): PSNR over co-visible pixels of each frame, then the mean.
+
+    covisible: [t, h, w]. Frames without a co-visible pixel are left out; NaN when there is none.
+    """
+    return float(psnr_per_frame(frames, target, covisible).nanmean())
+
+
+def masked_ssim(frames: Tensor, target: Tensor, covisible: Tensor) -> float:
+    """DyCheck's mSSIM (Gao et al. 2022): SSIM by partial convolutions, mean over frames.
+
+    covisible: [t, h, w]. As published, it counts every window that lies inside the picture: a
+    window without any co-visible pixel counts as 1, so that the number grows with the hole. Only
+    compare it with values of the same protocol; ``ssim`` with weights has no such bias.
+    """
+    _check(frames, target, covisible)
+    if min(frames.shape[2:]) < 11:
+        raise ValueError(f"pictures {list(frames.shape[2:])} are smaller than the 11 × 11 window")
+    total = 0.0
+    for i in range(len(frames)):
+        a, b, known = frames[i].double(), target[i].double(), covisible[i].double()
+        mean_a, mean_b, aa, bb, ab = _partial_means(torch.stack([a, b, a * a, b * b, a * b]), known)
+        var_a, var_b = (aa - mean_a**2).clamp(min=0), (bb - mean_b**2).clamp(min=0)
+        covariance = ab - mean_a * mean_b
+        # The windows' weights do not sum to one, so moments are limited to what can be.
+        covariance = covariance.sign() * torch.minimum((var_a * var_b).sqrt(), covariance.abs())
+        total += float(_similarity(mean_a, mean_b, var_a, var_b, covariance).mean())
+    return total / len(frames)
+
+
+def _partial_means(planes: Tensor, known: Tensor) -> Tensor:
+    """Means of planes [n, c, h, w] over known [h, w] pixels of inner 11 × 11 windows.
+
+    Rows, then columns: each a Gaussian sum over the known, times 11 / (number of known), which
+    is Liu et al.'s (2018) partial convolution; 0 where nothing is known.
+    """
+    n, c, h, w = planes.shape
+    planes, known = planes.reshape(n * c, 1, h, w), known[None, None]
+    window = _gaussian_window(planes)
+    for shape in ((1, 1, 1, -1), (1, 1, -1, 1)):
+        kernel = window.view(shape)
+        count = F.conv2d(known, torch.ones_like(kernel))
+        planes = F.conv2d(planes * known, kernel) * 11 / count.clamp(min=1e-12)
+        known = (count > 0).double()
+        planes = planes * known
+    return planes.view(n, c, *planes.shape[2:])
+
+
 def ssim_map(a: Tensor, b: Tensor) -> Tensor:
     """Structural similarity of every pixel of a and b [c, h, w], values in [0, 255]."""
     planes = torch.stack([a, b, a * a, b * b, a * b])
     mean_a, mean_b, aa, bb, ab = _window_means(planes)
-    c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
     var_a, var_b, covariance = aa - mean_a**2, bb - mean_b**2, ab - mean_a * mean_b
+    return _similarity(mean_a, mean_b, var_a, var_b, covariance)
+
+
+def _similarity(
+    mean_a: Tensor, mean_b: Tensor, var_a: Tensor, var_b: Tensor, covariance: Tensor
+) -> Tensor:
+    c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
     luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
     return luminance * (2 * covariance + c2) / (var_a + var_b + c2)
 
@@ -71,9 +145,7 @@ def ssim_map(a: Tensor, b: Tensor) -> Tensor:
 def _window_means(planes: Tensor) -> Tensor:
     """Gaussian means over 11 × 11 windows of planes [n, c, h, w], renormalised at the border."""
     n, c, h, w = planes.shape
-    x = torch.arange(-5, 6, dtype=planes.dtype, device=planes.device)
-    window = torch.exp(-(x**2) / (2 * 1.5**2))
-    window = window / window.sum()
+    window = _gaussian_window(planes)
 
     def blur(image: Tensor) -> Tensor:
         image = F.conv2d(image, window.view(1, 1, -1, 1), padding=(5, 0))
@@ -81,6 +153,12 @@ def _window_means(planes: Tensor) -> Tensor:
 
     mass = blur(torch.ones(1, 1, h, w, dtype=planes.dtype, device=planes.device))
     return (blur(planes.reshape(n * c, 1, h, w)) / mass).view(n, c, h, w)
+
+
+def _gaussian_window(like: Tensor) -> Tensor:
+    x = torch.arange(-5, 6, dtype=like.dtype, device=like.device)
+    window = torch.exp(-(x**2) / (2 * 1.5**2))
+    return window / window.sum()
 
 
 def compare(frames: Tensor, target: Tensor, known: Tensor | None = None) -> dict[str, float]:
