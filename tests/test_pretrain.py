@@ -113,7 +113,7 @@ def test_folder_of_videos(tmp_path: Path) -> None:
     with pytest.raises(RecamError, match="no video"):
         pretrain(config)
     frames = torch.randint(0, 255, (6, 3, 32, 48), dtype=torch.uint8)
-    write_video(tmp_path / "film" / "a.mp4", video_from_frames(frames))
+    write_video(video_from_frames(frames), tmp_path / "film" / "a.mp4")
     assert pretrain(replace(config, synthetic_share=0.0)).exists()
 
 
