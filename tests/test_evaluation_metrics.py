@@ -57,7 +57,7 @@ def test_masked_psnr_by_hand() -> None:
 
 def slow_masked_ssim(x: np.ndarray, y: np.ndarray, known: np.ndarray) -> float:
     """One plane [h, w], window by window, as DyCheck defines it."""
-    g = np.exp(-np.arange(-5, 6) ** 2 / (2 * 1.5**2))
+    g = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
     g /= g.sum()
     h, w = x.shape
 

@@ -99,8 +99,9 @@ def dists(
     model = _dists_model(str(device))
     scores = []
     for a, b in _pairs(frames, target, None, device, "DISTS", progress):
-        # They come in [-1, 1] for LPIPS; DISTS takes [0, 1].
-        scores.append(float(model((a + 1) / 2, (b + 1) / 2)))
+        with torch.no_grad():  # torchmetrics keeps its parameters trainable
+            # They come in [-1, 1] for LPIPS; DISTS takes [0, 1].
+            scores.append(float(model((a + 1) / 2, (b + 1) / 2)))
     return sum(scores) / len(scores)
 
 
