@@ -173,7 +173,7 @@ def test_a_torchvision_that_does_not_fit_is_explained(monkeypatch: pytest.Monkey
         raise RuntimeError("operator torchvision::nms does not exist")
 
     monkeypatch.setattr(perceptual.importlib, "import_module", broken)
-    with pytest.raises(RecamError, match="torchvision::nms does not exist.*built for this torch"):
+    with pytest.raises(RecamError, match=r"torchvision::nms does not exist.*built for this torch"):
         lpips(some_frames(0), some_frames(0))
 
 
