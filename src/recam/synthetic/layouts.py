@@ -303,14 +303,8 @@ def _street(b: SceneBuilder, rng: np.random.Generator) -> tuple[Stage, Lighting,
     line = material(rng, "plaster", 1.0, (1.1, 1.3))
     if rng.random() < 0.7:
         for i in range(12):
-            b.part(
-                "box",
-                (0.06, 0.004, 0.9),
-                body,
-                (0, -0.002, -12 + 3.2 * i),
-                line,
-                casts_shadow=False,
-            )
+            dash = (0.0, -0.002, -12 + 3.2 * i)
+            b.part("box", (0.06, 0.004, 0.9), body, dash, line, casts_shadow=False)
     for side in (-1, 1):
         z = -22.0
         while z < 42:
@@ -326,35 +320,40 @@ def _street(b: SceneBuilder, rng: np.random.Generator) -> tuple[Stage, Lighting,
     ground = Ground(rng)
     arena = min(road - 0.3, 3.2)
     ground.taken.append((0.0, 4.0, arena))
-    for side in (-1, 1):
-        inner, outer = road + 0.3, road + walk - 0.5
-        for _ in range(12):
-            spot = ground.find((inner, -9), (outer, 22), 0.5)
-            if not spot:
-                continue
-            maker = (
-                props.tree,
-                props.street_lamp,
-                props.bench,
-                props.bin_or_bollard,
-                props.plant,
-                props.crate,
-            )[int(rng.integers(6))]
-            maker(b, rng, side * spot[0], spot[1], -side * math.pi / 2)
-        for _ in range(4 if road > 4.2 else 0):
-            x, z = side * (road - 0.95), rng.uniform(-8, 24)
-            if ground.take(x, z - 1.2, 1.0) and ground.take(x, z + 1.2, 1.0):
-                yaw = float(rng.choice([0.0, math.pi]))
-                figures.car(b, rng, Still(place(x, 0, z, yaw)))
+    _beside_road(b, ground, road, walk)
     ground.taken.remove((0.0, 4.0, arena))
     if rng.random() < 0.7:
         add_traffic(b, ground, min(0.5 * road, 1.45), 4.0)
-    bounds = (-road - walk + 0.4, -6.0, road + walk - 0.4, 16.0)
+    bounds = (-road, -6.0, road, 16.0)
     add_movers(b, ground, (0.0, 4.0, arena), bounds, indoor=False)
     stage = Stage(
         (0.0, -0.8, 4.0), arena, (-road - walk + 0.7, -3.0, -7.0), (road + walk - 0.7, -1.0, 13.0)
     )
     return stage, *_daylight(rng, along_z=True)
+
+
+_STREET_PROPS = (
+    props.tree, props.street_lamp, props.bench, props.bin_or_bollard, props.plant, props.crate,
+)  # fmt: skip
+
+
+def _beside_road(b: SceneBuilder, ground: Ground, road: float, walk: float) -> None:
+    """Things on both pavements, and parked cars where the road is wide enough."""
+    rng = ground.rng
+    for side in (-1, 1):
+        b.level = 0.12  # the pavement's
+        low, high = sorted((side * (road + 0.3), side * (road + walk - 0.5)))
+        for _ in range(12):
+            spot = ground.find((low, -9), (high, 22), 0.5)
+            if spot:
+                maker = _STREET_PROPS[int(rng.integers(len(_STREET_PROPS)))]
+                maker(b, rng, *spot, -side * math.pi / 2)
+        b.level = 0.0
+        for _ in range(4 if road > 4.2 else 0):
+            x, z = side * (road - 0.95), rng.uniform(-8, 24)
+            if ground.take(x, z - 1.2, 1.0) and ground.take(x, z + 1.2, 1.0):
+                yaw = float(rng.choice([0.0, math.pi]))
+                figures.car(b, rng, Still(place(x, 0, z, yaw)))
 
 
 def _park(b: SceneBuilder, rng: np.random.Generator) -> tuple[Stage, Lighting, Sky]:

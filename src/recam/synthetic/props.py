@@ -51,7 +51,7 @@ ON_SIDE = math.pi / 2  # turns a frustum's axis from y to x (about z) or to z (a
 
 
 def _still(b: SceneBuilder, name: str, x: float, z: float, yaw: float, height: float = 0.0) -> int:
-    return b.still(name, place(x, -height, z, yaw))
+    return b.still(name, place(x, -height - b.level, z, yaw))
 
 
 def table(b: SceneBuilder, rng: np.random.Generator, x: float, z: float, yaw: float) -> None:

@@ -169,6 +169,7 @@ class SceneBuilder:
         self.bodies: list[Body] = []
         self.materials: list[Material] = []
         self.object_names: list[str] = []
+        self.level = 0.0  # height of the floor that props stand on
 
     def object(self, name: str) -> int:
         """A new object's id."""
