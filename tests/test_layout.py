@@ -13,6 +13,7 @@ SRC = Path(__file__).resolve().parents[1] / "src" / "recam"
 MAY_IMPORT = {
     "types": set(),
     "configs": set(),
+    "cache": set(),
     "geometry": set(),
     "trajectories": {"geometry", "camera_files"},
     "path_picture": {"geometry", "trajectories"},
@@ -26,7 +27,7 @@ MAY_IMPORT = {
     "training": {"geometry", "covisibility", "completion", "synthetic", "media"},
     "tasks": {
         "geometry", "trajectories", "camera_files", "media", "reconstruct", "render",
-        "covisibility", "completion", "training",
+        "covisibility", "completion", "training", "cache",
     },
 }  # fmt: skip
 MAY_IMPORT["evaluation"] = MAY_IMPORT["tasks"] | {"tasks", "synthetic"}

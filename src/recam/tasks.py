@@ -1,0 +1,172 @@
+"""The tasks: each composes the stages and does nothing else.
+
+video ─ reconstruct ─► Scene ─ render ─► PartialVideo ─ complete ─► Video
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from recam.cache import cache_folder, content_hash
+from recam.completion import complete
+from recam.configs import InputConfig, ReconstructConfig, ReshootConfig
+from recam.media import read_video
+from recam.reconstruct import load_scene, reconstruct, save_scene
+from recam.render import render_windows
+from recam.trajectories import path_for_scene
+from recam.types import (
+    CameraPath,
+    PartialVideo,
+    Progress,
+    RecamError,
+    Rendering,
+    Result,
+    Scene,
+    Video,
+    no_progress,
+)
+
+SCENE_VERSION = 1
+"""Raised when reconstruct's results change, so that scenes kept from before are made anew."""
+
+
+@dataclass(frozen=True)
+class OpenedScene:
+    """A scene, the folder that keeps it, and whether it was there already."""
+
+    scene: Scene
+    folder: Path
+    reused: bool
+
+
+def open_scene(
+    source: Path,
+    input_config: InputConfig,
+    config: ReconstructConfig,
+    progress: Progress = no_progress,
+) -> OpenedScene:
+    """The scene of a video, or of a folder that save_scene wrote.
+
+    A video's scene is kept in the cache under the hash of the video's content, of the options and
+    of every file that they name; when only the path changes it is found again.
+    """
+    if (source / "scene.json").is_file():
+        return OpenedScene(load_scene(source), source, True)
+    if not source.exists():
+        raise RecamError(f"{source}: no such file or folder")
+    named = [Path(f) for f in (config.cameras, config.depth, config.masks) if f]
+    for path in named:
+        if not path.exists():
+            raise RecamError(f"{path}: no such file or folder")
+    key = content_hash(source, *named, input_config, config, SCENE_VERSION)
+    folder = cache_folder() / "scenes" / key[:24]
+    video = read_input(source, input_config, progress)
+    if (folder / "scene.json").is_file():
+        return OpenedScene(load_scene(folder, video), folder, True)
+    scene = reconstruct(video, config, progress)
+    save_scene(scene, folder)
+    return OpenedScene(scene, folder, False)
+
+
+def read_input(source: Path, config: InputConfig, progress: Progress = no_progress) -> Video:
+    """The part of a video that the options choose; what had to be done to it is a MediaWarning."""
+    return read_video(
+        source,
+        start=config.start,
+        num_frames=config.num_frames,
+        stride=config.stride,
+        max_side=config.max_side,
+        progress=progress,
+    )
+
+
+def complete_along(
+    scene: Scene,
+    path: CameraPath,
+    config: ReshootConfig,
+    timings_s: dict[str, float],
+    progress: Progress = no_progress,
+) -> Iterator[tuple[Rendering, torch.Tensor]]:
+    """Render and complete a path window by window, so that memory does not grow with its length.
+
+    Yields (rendering, frames uint8 [k, 3, h, w]) of consecutive pieces that together cover the
+    path. From the second piece on, the last finished frames before it enter as known. Seconds
+    spent are added to timings_s["render"] and ["complete"].
+    """
+    overlap = config.complete.overlap
+    lead: Rendering | None = None
+    done = 0
+    pieces = render_windows(scene, path, config.render, config.complete.window)
+    clock = time.perf_counter()
+    for rendering in pieces:
+        timings_s["render"] = timings_s.get("render", 0.0) + time.perf_counter() - clock
+        clock = time.perf_counter()
+        num_lead = 0 if lead is None else len(lead)
+        video = complete(rendering if lead is None else _joined(lead, rendering), config.complete)
+        frames = video.frames[num_lead:]
+        timings_s["complete"] = timings_s.get("complete", 0.0) + time.perf_counter() - clock
+        done += len(frames)
+        progress("render and complete", done, len(path))
+        yield rendering, frames
+        lead = _finished_tail(rendering, frames, overlap)
+        clock = time.perf_counter()
+
+
+def _finished_tail(rendering: Rendering, frames: torch.Tensor, num: int) -> Rendering | None:
+    """The last ``num`` frames of a finished piece, all of them known now."""
+    if num == 0:
+        return None
+    return Rendering(
+        frames[-num:],
+        torch.ones_like(rendering.known[-num:]),
+        rendering.depth[-num:],
+        rendering.cameras[slice(-num, None)],
+    )
+
+
+def _joined(a: Rendering, b: Rendering) -> Rendering:
+    cameras = replace(
+        a.cameras,
+        cam_from_world=torch.cat([a.cameras.cam_from_world, b.cameras.cam_from_world]),
+        intrinsics=torch.cat([a.cameras.intrinsics, b.cameras.intrinsics]),
+    )
+    parts = ((a.frames, b.frames), (a.known, b.known), (a.depth, b.depth))
+    frames, known, depth = (torch.cat(part) for part in parts)
+    return Rendering(frames, known, depth, cameras)
+
+
+def reshoot(scene: Scene, config: ReshootConfig, progress: Progress = no_progress) -> Result:
+    """The video that a camera on config.path would have seen, at the source's size."""
+    path = path_for_scene(scene, config.path)
+    timings_s: dict[str, float] = {}
+    pieces = list(complete_along(scene, path, config, timings_s, progress))
+    partial = PartialVideo(
+        torch.cat([r.frames for r, _ in pieces]), torch.cat([r.known for r, _ in pieces])
+    )
+    video = Video(torch.cat([f for _, f in pieces]), *path_times_s(scene, path))
+    return Result(video, partial, config, timings_s, versions())
+
+
+def path_times_s(scene: Scene, path: CameraPath) -> tuple[torch.Tensor, str | None]:
+    """Presentation times of a path's frames, and the sound that goes with them.
+
+    A path that sees the source's frames in their own order keeps their times and sound; any other
+    (frozen time, a path of its own length) plays at the source's mean rate, silent.
+    """
+    num_source = len(scene)
+    if len(path) == num_source and torch.equal(path.source_frames, torch.arange(num_source)):
+        return scene.video.times_s, scene.video.audio_path
+    return torch.arange(len(path), dtype=torch.float64) / scene.video.fps, None
+
+
+def versions() -> dict[str, str]:
+    """Versions of recam and of what its results depend on."""
+    from importlib.metadata import version
+
+    packages = ["recam", "torch", "numpy", "scipy", "numba", "av", "opencv-python-headless"]
+    return {name: version(name) for name in packages}

@@ -1,0 +1,258 @@
+"""The command line as a user runs it: small real runs, and every kind of bad input."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from recam.apps.cli import main
+from recam.apps.runs import choose_folder, write_json
+from recam.media import read_video, write_image, write_video
+from recam.types import RecamError, Video, video_from_frames
+
+HEIGHT, WIDTH, NUM_FRAMES = 96, 160, 8
+
+
+def _textured(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A smooth random picture uint8 [h, w, 3] with detail at several scales."""
+    rng = np.random.default_rng(seed)
+    picture = np.zeros((height, width, 3))
+    for sigma in (1.5, 4, 12):
+        noise = cv2.GaussianBlur(rng.standard_normal((height, width, 3)), (0, 0), sigma)
+        picture += noise / noise.std()
+    return np.clip(128 + 40 * picture, 0, 255).astype(np.uint8)
+
+
+def moving_clip(num_frames: int = NUM_FRAMES, height: int = HEIGHT, width: int = WIDTH) -> Video:
+    """Two textured layers that pass at different speeds: a camera that moves sideways."""
+    far = _textured(height, width + 8 * num_frames, 1)
+    near = _textured(height // 3, width + 8 * num_frames, 2)
+    frames = []
+    for i in range(num_frames):
+        frame = far[:, i : i + width].copy()
+        frame[-len(near) :] = near[:, 3 * i : 3 * i + width]
+        frames.append(torch.from_numpy(frame).permute(2, 0, 1))
+    return video_from_frames(torch.stack(frames), fps=12)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    write_video(moving_clip(), path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test runs in a folder of its own, with a cache of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RECAM_CACHE", str(tmp_path / "cache"))
+
+
+def fails(*argv: str) -> str:
+    """Run a command that must fail; its one line, checked to be one."""
+    with pytest.raises(SystemExit) as stop:
+        main([*argv, "--quiet"])
+    line = str(stop.value)
+    assert line.startswith("recam: ") and "\n" not in line and "internal error" not in line, line
+    return line
+
+
+def left_behind(folder: Path) -> list[str]:
+    """Files below a folder other than inputs and the cache."""
+    inputs = ("input", "cache")
+    files = (p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+    return [str(p) for p in files if not p.parts[0].startswith(inputs)]
+
+
+def test_reshoot_leaves_everything_and_reuses_the_scene(clip: Path, tmp_path: Path) -> None:
+    main(["reshoot", str(clip), "--path", "truck", "--distance", "0.05", "-o", "a", "--quiet"])
+    names = {p.name for p in Path("a").iterdir()}
+    assert names >= {
+        "result.mp4", "preview.mp4", "known.mp4", "contact_sheet.png", "path.png", "cameras.json",
+        "config.json", "timings.json",
+    }  # fmt: skip
+    assert not [n for n in names if n.startswith(".")]
+    result = read_video(Path("a/result.mp4"))
+    assert result.frames.shape == (NUM_FRAMES, 3, HEIGHT, WIDTH)
+    assert "reconstruct" in json.loads(Path("a/timings.json").read_text())["seconds"]
+    main(["reshoot", str(clip), "--path", "static", "--at-frame", "0", "-o", "b", "--quiet"])
+    assert "reuse scene" in json.loads(Path("b/timings.json").read_text())["seconds"]
+
+
+def test_the_same_command_gives_the_same_frames(clip: Path) -> None:
+    for out in ("a", "b"):
+        main(["reshoot", str(clip), "--path", "orbit", "--yaw", "5", "-o", out, "--quiet"])
+    a, b = (read_video(Path(out) / "result.mp4").frames for out in ("a", "b"))
+    assert torch.equal(a, b)
+
+
+def test_identity_path_reproduces_the_source(clip: Path) -> None:
+    main(["reshoot", str(clip), "--path", "orbit", "--yaw", "0", "-o", "a", "--quiet"])
+    source, result = read_video(clip).frames.float(), read_video(Path("a/result.mp4")).frames
+    mse = float((source - result.float()).square().mean())
+    assert 10 * np.log10(255**2 / mse) > 38
+
+
+def test_reconstruct_render_and_paths(clip: Path) -> None:
+    main(["reconstruct", str(clip), "-o", "scene", "--export", "ply", "--quiet"])
+    assert Path("scene/scene.json").exists() and Path("scene/points.ply").stat().st_size > 1000
+    main(["render", "scene", "--path", "dolly", "--distance", "0.1", "-o", "r", "--quiet"])
+    assert len(read_video(Path("r/render.mp4"))) == NUM_FRAMES
+    main(["paths", "scene", "--path", "spiral", "-o", "p.png", "--cameras-out", "c.json", "--quiet"])
+    assert cv2.imread("p.png") is not None
+    assert len(json.loads(Path("c.json").read_text())["frames"]) == NUM_FRAMES
+    main(["reshoot", "scene", "--path", "c.json", "-o", "again", "--quiet"])
+    assert Path("again/result.mp4").exists()
+
+
+@pytest.mark.parametrize("out", ["filled.mp4", "filled"])
+def test_complete_keeps_what_is_known(out: str) -> None:
+    video = moving_clip()
+    write_video(video, Path("input"))
+    known = torch.ones(NUM_FRAMES, HEIGHT, WIDTH)
+    for i in range(NUM_FRAMES):
+        known[i, 30:60, 40 + 4 * i : 60 + 4 * i] = 0
+    mask = (known * 255).to(torch.uint8)[:, None].expand(-1, 3, -1, -1)
+    write_video(video_from_frames(mask.contiguous()), Path("input-mask"))
+    main(["complete", "input", "--known", "input-mask", "-o", out, "--quiet"])
+    result = read_video(Path(out))
+    assert result.frames.shape == video.frames.shape
+    if out == "filled":  # PNG is exact
+        kept = known.bool()[:, None].expand(-1, 3, -1, -1)
+        assert torch.equal(result.frames[kept], video.frames[kept])
+
+
+def test_help_is_fast_and_needs_no_torch() -> None:
+    code = (
+        "import sys, time; start = time.perf_counter()\n"
+        "from recam.apps.cli import main\n"
+        "try: main(['reshoot', '--help'])\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules\n"
+        "print(time.perf_counter() - start, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--yaw" in done.stdout
+    assert float(done.stderr) < 1.5  # 0.2 s alone; CI may run much beside it
+
+
+def test_doctor_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["doctor"])
+    out = capsys.readouterr().out
+    assert f"torch {torch.__version__}" in out and "device" in out
+
+
+def _bad(name: str, folder: Path, clip: Path) -> Path:
+    """One input of each kind that people bring by mistake."""
+    path = folder / "input.mp4"
+    match name:
+        case "missing":
+            pass
+        case "text":
+            path.write_text("this is not a video\n" * 100)
+        case "zero-byte":
+            path.touch()
+        case "truncated-to-nothing":
+            path.write_bytes(clip.read_bytes()[:300])
+        case "one-frame":
+            write_video(moving_clip(1), path)
+        case "empty-folder":
+            path = folder / "input"
+            path.mkdir()
+        case "sizes-differ":
+            path = folder / "input"
+            path.mkdir()
+            for i, side in enumerate((64, 80)):
+                write_image(torch.zeros(3, side, side, dtype=torch.uint8), path / f"{i}.png")
+    return path
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["missing", "text", "zero-byte", "truncated-to-nothing", "empty-folder", "sizes-differ"],
+)
+def test_bad_video_ends_in_one_line(name: str, clip: Path, tmp_path: Path) -> None:
+    path = _bad(name, tmp_path, clip)
+    assert path.name in fails("reshoot", str(path), "-o", "out")
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize("num_frames", [2, 3])
+def test_very_short_videos_work(num_frames: int) -> None:
+    write_video(moving_clip(num_frames), Path("input.mp4"))
+    main(["reshoot", "input.mp4", "--path", "orbit", "--yaw", "5", "-o", "out", "--quiet"])
+    assert len(read_video(Path("out/result.mp4"))) == num_frames
+
+
+def test_black_video_is_refused_or_done_plainly(tmp_path: Path) -> None:
+    black = video_from_frames(torch.zeros(6, 3, 64, 96, dtype=torch.uint8))
+    write_video(black, Path("input.mp4"))
+    try:
+        main(["reshoot", "input.mp4", "-o", "out", "--quiet"])
+    except SystemExit as stop:
+        assert "internal error" not in str(stop.value)
+        assert left_behind(tmp_path) == []
+    else:
+        assert int(read_video(Path("out/result.mp4")).frames.max()) < 32
+
+
+def test_depth_of_nans_and_wrong_cameras(clip: Path, tmp_path: Path) -> None:
+    np.savez("input.npz", depth=np.full((NUM_FRAMES, HEIGHT, WIDTH), np.nan, np.float32))
+    assert "input.npz" in fails("reshoot", str(clip), "--depth", "input.npz", "-o", "out")
+    camera = {"K": [[100, 0, 80], [0, 100, 48], [0, 0, 1]], "w": WIDTH, "h": HEIGHT}
+    frames = [{**camera, "frame": i, "w2c": np.eye(4).tolist()} for i in range(NUM_FRAMES + 5)]
+    Path("input.json").write_text(json.dumps({"frames": frames}))
+    assert "input.json" in fails("reshoot", str(clip), "--cameras", "input.json", "-o", "out")
+    assert left_behind(tmp_path) == []
+
+
+def test_bad_path_options(clip: Path, tmp_path: Path) -> None:
+    assert "sideways" in fails("reshoot", str(clip), "--path", "sideways", "-o", "out")
+    assert "999" in fails("reshoot", str(clip), "--path", "static", "--at-frame", "999", "-o", "o")
+    assert left_behind(tmp_path) == []
+
+
+def test_bad_masks(clip: Path, tmp_path: Path) -> None:
+    write_image(torch.zeros(3, 10, 10, dtype=torch.uint8), Path("input.png"))
+    assert "10" in fails("complete", str(clip), "--known", "input.png", "-o", "out.mp4")
+    write_image(torch.zeros(3, HEIGHT, WIDTH, dtype=torch.uint8), Path("input.png"))
+    fails("complete", str(clip), "--known", "input.png", "-o", "out.mp4")  # nothing is known
+    assert "out.txt" in fails("complete", str(clip), "--known", "input.png", "-o", "out.txt")
+    assert left_behind(tmp_path) == []
+
+
+def test_output_folder_is_protected(tmp_path: Path, clip: Path) -> None:
+    (tmp_path / "input-things").mkdir()
+    (tmp_path / "input-things" / "thesis.txt").write_text("years of work")
+    with pytest.raises(RecamError, match="holds other files"):
+        choose_folder(tmp_path / "input-things", "x")
+    assert "thesis" not in fails("reshoot", str(clip), "-o", "input-things")
+    Path("taken").mkdir()
+    assert choose_folder(None, "taken") == Path("taken-2")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_space(self: Path, *args: object, **options: object) -> int:
+        raise OSError(28, os.strerror(28), str(self))
+
+    monkeypatch.setattr(Path, "write_text", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        write_json(tmp_path / "config.json", {})
+    assert list(tmp_path.glob("*.json*")) == [] and list(tmp_path.glob(".*.tmp")) == []
+
+
+def test_command_runs_as_a_program(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "recam.apps.cli", "reshoot", "nowhere.mp4"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.strip() == "recam: nowhere.mp4: no such file or folder"
