@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from recam.evaluation.metrics import masked_psnr, masked_ssim, psnr, ssim_uniform
+from recam.evaluation.metrics import compare, masked_psnr, masked_ssim, psnr, ssim_uniform
 
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
@@ -125,3 +125,54 @@ def test_too_small_pictures_are_named() -> None:
         ssim_uniform(small, small)
     with pytest.raises(ValueError, match="11 × 11"):
         masked_ssim(small, small, torch.ones(1, 6, 30))
+
+
+def test_known_wrong_videos_score_as_computed_by_hand() -> None:
+    # A ramp of 10 grey levels a pixel, that moves by 2 px a frame.
+    ramp = 10 * torch.arange(24).view(1, 1, 1, 24)
+    target = ((ramp + 20 * torch.arange(3).view(3, 1, 1, 1)) % 200).expand(3, 3, 16, 24)
+    target = target.to(torch.uint8)
+    perfect = compare(target, target)
+    assert perfect == {"psnr": math.inf, "ssim": pytest.approx(1.0)}
+
+    def decibel(mse: float) -> float:
+        return 10 * math.log10(255**2 / mse)
+
+    # Shifted by a pixel: off by 10 everywhere but in the repeated column, and by 190 at the wrap
+    # of the ramp from 190 to 0, of which frame 0 has one and the others have one each.
+    wrong = shifted(target)
+    error = (wrong.double() - target.double()).abs()
+    assert sorted(set(error.flatten().tolist())) == [0.0, 10.0, 190.0]
+    mse = (22 * 10**2 + 190**2) / 24
+    assert psnr(wrong, target) == pytest.approx(decibel(mse))
+    # Frozen: frame i is off by 20·i, or by 200 − 20·i where the ramp wraps (2·i of 20 levels).
+    frozen = target[:1].expand_as(target)
+    squares = [
+        ((levels - (levels + 20 * i) % 200) ** 2).mean()
+        for i in range(3)
+        for levels in [(10 * np.arange(24)) % 200]
+    ]
+    assert psnr(frozen, target) == pytest.approx(decibel(np.mean(squares)))
+    # A black hole over the left quarter: all of the error is there.
+    known = torch.ones(3, 16, 24)
+    known[..., :6] = 0
+    black = target * known[:, None].to(torch.uint8)
+    scores = compare(black, target, known)
+    inside = target[..., :6].double().square().mean()
+    assert scores["psnr_known"] == math.inf
+    assert scores["psnr_holes"] == pytest.approx(decibel(float(inside)))
+    assert scores["psnr"] == pytest.approx(decibel(float(inside) / 4))
+
+
+def test_compare_splits_what_moves() -> None:
+    target = torch.full((2, 3, 16, 16), 100, dtype=torch.uint8)
+    frames = target.clone()
+    frames[..., :4] += 20
+    dynamic = torch.zeros(2, 16, 16, dtype=torch.bool)
+    dynamic[..., :8] = True
+    scores = compare(frames, target, dynamic=dynamic)
+    assert scores["psnr_static"] == math.inf
+    assert scores["psnr_dynamic"] == pytest.approx(10 * math.log10(255**2 / 200))
+    assert scores["dynamic_fraction"] == 0.5
+    assert scores["ssim_dynamic"] < scores["ssim"] < scores["ssim_static"]
+    assert "psnr_known" not in scores

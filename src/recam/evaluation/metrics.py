@@ -161,20 +161,29 @@ def _gaussian_window(like: Tensor) -> Tensor:
     return window / window.sum()
 
 
-def compare(frames: Tensor, target: Tensor, known: Tensor | None = None) -> dict[str, float]:
-    """PSNR and SSIM over the whole frame and, given known [t, h, w], over known pixels and holes.
+def compare(
+    frames: Tensor,
+    target: Tensor,
+    known: Tensor | None = None,
+    dynamic: Tensor | None = None,
+) -> dict[str, float]:
+    """PSNR and SSIM over the whole frame and over parts of it.
 
-    Keys: psnr and ssim; with known also psnr_known, psnr_holes, ssim_known, ssim_holes and
-    hole_fraction.
+    known, dynamic: [t, h, w], how much of each pixel was observed, and what moves. Keys: psnr and
+    ssim; with known also psnr_known, psnr_holes, ssim_known, ssim_holes and hole_fraction; with
+    dynamic also psnr_dynamic, psnr_static, ssim_dynamic, ssim_static and dynamic_fraction.
     """
     scores = {"psnr": psnr(frames, target), "ssim": ssim(frames, target)}
-    if known is None:
-        return scores
-    known = known.double()
-    for name, weights in (("known", known), ("holes", 1 - known)):
+    parts: dict[str, Tensor] = {}
+    if known is not None:
+        parts |= {"known": known.double(), "holes": 1 - known.double()}
+        scores["hole_fraction"] = float(parts["holes"].mean())
+    if dynamic is not None:
+        parts |= {"dynamic": dynamic.double(), "static": 1 - dynamic.double()}
+        scores["dynamic_fraction"] = float(parts["dynamic"].mean())
+    for name, weights in parts.items():
         scores[f"psnr_{name}"] = psnr(frames, target, weights)
         scores[f"ssim_{name}"] = ssim(frames, target, weights)
-    scores["hole_fraction"] = float(1 - known.mean())
     return scores
 
 

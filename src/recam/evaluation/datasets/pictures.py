@@ -41,10 +41,10 @@ def _stored_colors(path: Path) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(picture[..., ::-1].transpose(2, 0, 1)))
 
 
-def read_marks(files: Sequence[Path], height: int, width: int) -> Tensor:
-    """Mask pictures as bool [t, h, w], True where any channel is above half (or any label is).
+def read_marks(files: Sequence[Path], height: int, width: int, labels: bool = False) -> Tensor:
+    """Mask pictures as bool [t, h, w], True where white; resized by nearest pixel.
 
-    Palette pictures (DAVIS) count as True wherever they are not black. Resized by nearest pixel.
+    labels: pictures of labels or of their colours (DAVIS's palette), True where they are not black.
     """
     marks = []
     for file in files:
@@ -52,8 +52,7 @@ def read_marks(files: Sequence[Path], height: int, width: int) -> Tensor:
         if picture is None:
             raise RecamError(f"there is no mask {file}, or it is broken")
         bright = picture if picture.ndim == 2 else picture[..., :3].max(-1)
-        low = 127 if bright.max() > 127 else 0
-        mark = (bright > low).astype(np.uint8)
+        mark = (bright > (0 if labels else 127)).astype(np.uint8)
         if mark.shape != (height, width):
             mark = cv2.resize(mark, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         marks.append(torch.from_numpy(mark > 0))

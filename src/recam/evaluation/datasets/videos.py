@@ -46,7 +46,9 @@ def davis_samples(
             name=name,
             read_video=partial(read_pictures, pictures, times_s),
             read_dynamic=(
-                partial(read_marks, marks, *picture_size(pictures[0])) if annotated else None
+                partial(read_marks, marks, *picture_size(pictures[0]), labels=True)
+                if annotated
+                else None
             ),
             notes=("no cameras and no other views; annotated objects count as what moves",),
         )
