@@ -67,9 +67,7 @@ def _cast(rectangles: list[Rectangle], origin: Tensor, rays: Tensor) -> tuple[Te
     return colour, nearest
 
 
-def see(
-    rectangles: list[Rectangle], camera: Cameras, samples: int = 4
-) -> tuple[Tensor, Tensor]:
+def see(rectangles: list[Rectangle], camera: Cameras, samples: int = 4) -> tuple[Tensor, Tensor]:
     """Frame uint8 [3, h, w] (samples² rays a pixel) and z-depth float32 [h, w] (through centres)."""
     h, w = camera.height, camera.width
     inverse_k = torch.linalg.inv(camera.intrinsics[0]).float()
@@ -90,8 +88,12 @@ def see(
 
 
 def camera(
-    height: int, width: int, position: tuple[float, float, float] = (0, 0, 0),
-    yaw_deg: float = 0.0, pitch_deg: float = 0.0, fov_deg: float = 60.0,
+    height: int,
+    width: int,
+    position: tuple[float, float, float] = (0, 0, 0),
+    yaw_deg: float = 0.0,
+    pitch_deg: float = 0.0,
+    fov_deg: float = 60.0,
 ) -> Cameras:
     """One camera at a place of the room; +yaw looks to the right, +pitch up."""
     turn = so3_exp(torch.tensor([math.radians(pitch_deg), math.radians(yaw_deg), 0.0]).double())

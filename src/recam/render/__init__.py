@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 
-import numpy as np
 import torch
 
 from recam.configs import RenderConfig
-from recam.render import fast_shade
+from recam.render.frame import check_device, render_frame
 from recam.render.source import Source, make_source
-from recam.render.splat import DEFAULTS, View, draw_fast, make_warp, shade_fast, splat
-from recam.render.static import StaticSet, build_static, fill_static
+from recam.render.splat import DEFAULTS, View, empty_view, splat
+from recam.render.static import StaticSet, build_static
 from recam.types import CameraPath, Cameras, Progress, Rendering, Scene, no_progress
 
 __all__ = [
@@ -34,8 +33,10 @@ def render(
     source frame saw comes first; with ``config.aggregate_static``, what other frames saw of the
     static scene fills the rest. Raises ValueError for a source frame that does not exist.
     """
-    frames = list(render_frames(scene, path, config, progress))
-    return _stack(frames, path.cameras)
+    whole = _empty_rendering(path.cameras)
+    for _ in _run(scene, path, config, progress, None, lambda i: _slot(whole, i)):
+        pass
+    return whole
 
 
 def render_windows(
@@ -48,13 +49,17 @@ def render_windows(
     """``render`` piece by piece, ``window`` frames at a time: memory does not grow with length."""
     if window < 1:
         raise ValueError(f"window is {window}; expected at least 1 frame")
-    views: list[View] = []
-    start = 0
-    for view in render_frames(scene, path, config, progress):
-        views.append(view)
-        if len(views) == window or start + len(views) == len(path):
-            yield _stack(views, path.cameras[start : start + len(views)])
-            start, views = start + len(views), []
+    open_windows: dict[int, Rendering] = {}
+
+    def slot(i: int) -> View:
+        start = i - i % window
+        if start not in open_windows:
+            open_windows[start] = _empty_rendering(path.cameras[start : start + window])
+        return _slot(open_windows[start], i - start)
+
+    for i, _ in enumerate(_run(scene, path, config, progress, None, slot)):
+        if (i + 1) % window == 0 or i + 1 == len(path):
+            yield open_windows.pop(i - i % window)
 
 
 def render_frames(
@@ -69,6 +74,22 @@ def render_frames(
     static: the merged static points, if already built for this scene; else they are built first
     when ``config.aggregate_static`` asks for them and there is more than one frame.
     """
+
+    def slot(i: int) -> View:
+        return empty_view(path.cameras.height, path.cameras.width)
+
+    return _run(scene, path, config, progress, static, slot)
+
+
+def _run(
+    scene: Scene,
+    path: CameraPath,
+    config: RenderConfig,
+    progress: Progress,
+    static: StaticSet | None,
+    slot: Callable[[int], View],
+) -> Iterator[View]:
+    """Render frame i into ``slot(i)`` (asked for in order); yields in order."""
     first, last = (int(f) for f in path.source_frames.aminmax()) if len(path) else (0, 0)
     if first < 0 or last >= len(scene):
         raise ValueError(
@@ -79,17 +100,20 @@ def render_frames(
         static = None
     elif static is None and len(scene) > 1:
         static = build_static(scene, config, progress)
+    device = check_device(config.device)
+    if static is not None and device.type != "cpu":
+        static = static.to(device)
     workers = torch.get_num_threads()
     sources = _Sources(scene, config, keep=workers + 1)
 
-    def work(i: int) -> View:
+    def work(i: int, out: View) -> View:
         source = sources.get(int(path.source_frames[i]))
-        return _render_one(source, path.cameras[i : i + 1], static, config)
+        return render_frame(source, path.cameras[i : i + 1], static, config, out)
 
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[View]] = deque()
         for i in range(len(path)):
-            waiting.append(pool.submit(work, i))
+            waiting.append(pool.submit(work, i, slot(i)))
             if len(waiting) > workers:
                 progress("render", i - workers, len(path))
                 yield waiting.popleft().result()
@@ -97,19 +121,6 @@ def render_frames(
             progress("render", len(path) - len(waiting), len(path))
             yield waiting.popleft().result()
     progress("render", len(path), len(path))
-
-
-def _render_one(
-    source: Source, target: Cameras, static: StaticSet | None, config: RenderConfig
-) -> View:
-    warp = make_warp(source.camera, target)
-    front, blocked = torch.zeros(2, target.height, target.width)
-    draw_fast(source.surface, warp, warp.scale**2 * config.max_stretch, front, blocked)
-    fast_shade.settle(front.numpy(), blocked.numpy(), np.float32(config.edge_threshold))
-    view = shade_fast(source.rgba, source.surface, warp, config.edge_threshold, front)
-    if static is not None:
-        fill_static(view, blocked, static, source, target, config)
-    return view
 
 
 class _Sources:
@@ -138,10 +149,15 @@ class _Sources:
         return future.result()
 
 
-def _stack(views: list[View], cameras: Cameras) -> Rendering:
-    if not views:
+def _empty_rendering(cameras: Cameras) -> Rendering:
+    if len(cameras) == 0:
         raise ValueError("the camera path is empty; give at least one camera")
-    return Rendering(
-        torch.stack([v.frame for v in views]), torch.stack([v.known for v in views]),
-        torch.stack([v.depth for v in views]), cameras,
-    )  # fmt: skip
+    size = (len(cameras), cameras.height, cameras.width)
+    frames = torch.empty(size[0], 3, *size[1:], dtype=torch.uint8)
+    return Rendering(frames, torch.empty(size), torch.empty(size), cameras)
+
+
+def _slot(rendering: Rendering, i: int) -> View:
+    """A View that writes into frame i of a rendering."""
+    origin = torch.empty(rendering.known.shape[1:], dtype=torch.int32)
+    return View(rendering.frames[i], rendering.known[i], rendering.depth[i], origin)

@@ -19,7 +19,7 @@ MOST_SAMPLES = 4
 
 @kernel
 def pack(frame, rgba):
-    """uint8 [3, h, w] to the flat [h·w·4] that the samplers read."""
+    """uint8 [3, h, w] to the flat [h·w·4] (of any type) that the samplers read."""
     _, h, w = frame.shape
     for y in range(h):
         for x in range(w):
@@ -63,44 +63,49 @@ def cubic(rgba, h, w, u, v):
     xs = _cubic_weights(u - f32(0.5) - f32(iu))
     ys = _cubic_weights(v - f32(0.5) - f32(iv))
     p = u64(4 * ((iv - 1) * w + iu - 1))
-    r, g, b, a = f32(0), f32(0), f32(0), f32(0)
+    r, g, b = f32(0), f32(0), f32(0)
     for j in range(4):
+        row_r, row_g, row_b, row_a = f32(0), f32(0), f32(0), f32(0)
         for i in range(4):
-            weight = ys[j] * xs[i]
             q = p + u64(4 * i)
-            r += weight * f32(rgba[q])
-            g += weight * f32(rgba[q + u64(1)])
-            b += weight * f32(rgba[q + u64(2)])
-            a += weight * f32(rgba[q + u64(3)])  # unused; four lanes make one vector
+            row_r += xs[i] * f32(rgba[q])
+            row_g += xs[i] * f32(rgba[q + u64(1)])
+            row_b += xs[i] * f32(rgba[q + u64(2)])
+            row_a += xs[i] * f32(rgba[q + u64(3)])  # unused; four lanes make one vector
+        r, g, b = r + ys[j] * row_r, g + ys[j] * row_g, b + ys[j] * row_b
         p += u64(4 * w)
     return r, g, b
 
 
 @kernel
-def _linear(rgba, disparity, u, v, d, tolerance, rgb):
-    """Add to ``rgb`` the colour at (u, v) px, from those neighbours that lie at disparity d."""
+def _linear(rgba, disparity, u, v, d, tolerance, share, rgb):
+    """Add to ``rgb`` a share of the colour at (u, v) px, from those neighbours that lie at
+    disparity d, or else from the one that is closest to it."""
     h, w = disparity.shape
     iu, iv = np.int32(np.floor(u - f32(0.5))), np.int32(np.floor(v - f32(0.5)))
     fu, fv = u - f32(0.5) - f32(iu), v - f32(0.5) - f32(iv)
-    r, g, b, total = f32(0), f32(0), f32(0), f32(1e-6)
+    r, g, b, a, total = f32(0), f32(0), f32(0), f32(0), f32(1e-6)
     closest, near_gap = 0, f32(np.inf)
     for j in range(2):
+        y = min(max(iv + j, 0), h - 1)
         for i in range(2):
-            y, x = min(max(iv + j, 0), h - 1), min(max(iu + i, 0), w - 1)
-            k = 4 * (y * w + x)
-            gap = abs(disparity[y, x] - d)
+            x = min(max(iu + i, 0), w - 1)
+            k, there = y * w + x, disparity[y, x]
+            gap = abs(there - d)
             weight = (fu if i else f32(1) - fu) * (fv if j else f32(1) - fv)
-            if gap < near_gap:
-                closest, near_gap = k, gap
-            if disparity[y, x] > 0 and gap <= tolerance * d:
-                r, g, b = r + weight * rgba[k], g + weight * rgba[k + 1], b + weight * rgba[k + 2]
-                total += weight
+            closest, near_gap = (k, gap) if gap < near_gap else (closest, near_gap)
+            weight = weight if there > 0 and gap <= tolerance * d else f32(0)
+            r += weight * f32(rgba[4 * k])
+            g += weight * f32(rgba[4 * k + 1])
+            b += weight * f32(rgba[4 * k + 2])
+            a += weight * f32(rgba[4 * k + 3])
+            total += weight
     if total > f32(1e-3):
-        rgb[0], rgb[1], rgb[2] = rgb[0] + r / total, rgb[1] + g / total, rgb[2] + b / total
+        scale = share / total
+        rgb[0], rgb[1], rgb[2] = rgb[0] + scale * r, rgb[1] + scale * g, rgb[2] + scale * b
     else:
-        rgb[0] += f32(rgba[closest])
-        rgb[1] += f32(rgba[closest + 1])
-        rgb[2] += f32(rgba[closest + 2])
+        for c in range(3):
+            rgb[c] += share * f32(rgba[4 * closest + c])
 
 
 @inlined
@@ -119,8 +124,8 @@ def _near_hole(front, x, y):
 
 
 @kernel
-def several(rgba, disparity, n, x, y, d, samples, tolerance, rgb):
-    """Mean over samples × samples points of the target pixel (x, y), edges respected."""
+def careful(rgba, disparity, n, x, y, d, samples, tolerance, rgb):
+    """Mean colour over samples × samples points of the target pixel (x, y), edges respected."""
     rgb[0], rgb[1], rgb[2] = f32(0), f32(0), f32(0)
     share = f32(1) / f32(samples)
     for j in range(samples):
@@ -128,9 +133,7 @@ def several(rgba, disparity, n, x, y, d, samples, tolerance, rgb):
             dx = (f32(i) + f32(0.5)) * share - f32(0.5)
             dy = (f32(j) + f32(0.5)) * share - f32(0.5)
             u, v, ds = locate(n, f32(x) + dx, f32(y) + dy, d)
-            _linear(rgba, disparity, u, v, ds, tolerance, rgb)
-    for k in range(3):
-        rgb[k] *= share * share
+            _linear(rgba, disparity, u, v, ds, tolerance, share * share, rgb)
 
 
 @inlined
@@ -186,6 +189,6 @@ def shade(rgba, disparity, flags, n, scale, tolerance, front, frame, known, dept
                     d = front[y, x]
                     _, _, ds = locate(n, f32(x), f32(y), d)
                     samples = num_samples(scale * d / ds)
-                    several(rgba, disparity, n, x, y, d, samples, tolerance, rgb)
+                    careful(rgba, disparity, n, x, y, d, samples, tolerance, rgb)
                     r, g, b = rgb[0], rgb[1], rgb[2]
             reds[x], greens[x], blues[x] = byte(r), byte(g), byte(b)

@@ -6,7 +6,7 @@ import numpy as np
 
 from recam.render.compiled import inlined, kernel
 from recam.render.fast_draw import draw, project
-from recam.render.fast_shade import FINEST, byte, cubic, locate, num_samples, several
+from recam.render.fast_shade import FINEST, byte, careful, cubic, locate, num_samples
 from recam.render.fast_surface import NEAR_EDGE
 
 f32 = np.float32
@@ -195,7 +195,7 @@ def shade_adopted(
             if inside and samples == 1 and not flags[iv, iu] & NEAR_EDGE:
                 rgb[0], rgb[1], rgb[2] = cubic(rgba, h, w, u, v)
             else:
-                several(rgba, disparity, n, x, y, d, samples, tolerance, rgb)
+                careful(rgba, disparity, n, x, y, d, samples, tolerance, rgb)
             for c in range(3):
                 frame[c, y, x] = byte(rgb[c] * gain[c])
             known[y, x], depth[y, x] = f32(1), f32(1) / d

@@ -12,6 +12,16 @@ RIGHT, DOWN = 1, 2
 f32 = np.float32
 
 
+@kernel
+def invert(depth, valid, disparity):
+    """1/depth, 0 where depth is not finite, not positive or not valid."""
+    for y in range(depth.shape[0]):
+        for x in range(depth.shape[1]):
+            z = depth[y, x]
+            good = valid[y, x] and z > 0 and z < np.inf
+            disparity[y, x] = f32(1) / z if good else f32(0)
+
+
 @inlined
 def _falls_evenly(a, b, c, d, e, f):
     """Do six disparities in a row fall evenly (a slanted plane) rather than step (an edge)?"""
@@ -25,8 +35,12 @@ def _falls_evenly(a, b, c, d, e, f):
 
 
 @kernel
-def find_links(disparity, threshold, links):
-    """Set the bits RIGHT and DOWN of ``links`` where a pixel is torn from that neighbour."""
+def find_links(disparity, threshold, links, words, torn):
+    """Set the bits RIGHT and DOWN of ``links`` where a pixel is torn from that neighbour.
+
+    words: the memory of ``links`` as uint64, to pass over eight untorn pixels at a time. ``torn``
+    int32 [h·w] lists the torn pixels' flat indices; returns how many there are.
+    """
     h, w = disparity.shape
     t = f32(threshold)
     for y in range(h):
@@ -37,27 +51,27 @@ def find_links(disparity, threshold, links):
             torn_right = abs(here - right) > t * max(here, right)
             torn_down = abs(here - under) > t * max(here, under)
             links[y, x] = (RIGHT if torn_right else 0) | (DOWN if torn_down else 0)
-    d = disparity
-    for y in range(h):
-        for x in range(w):
-            if links[y, x] == 0:
-                continue
-            if (
-                links[y, x] & RIGHT
-                and 2 <= x < w - 3
-                and _falls_evenly(
-                    d[y, x - 2], d[y, x - 1], d[y, x], d[y, x + 1], d[y, x + 2], d[y, x + 3]
-                )
-            ):
-                links[y, x] &= DOWN
-            if (
-                links[y, x] & DOWN
-                and 2 <= y < h - 3
-                and _falls_evenly(
-                    d[y - 2, x], d[y - 1, x], d[y, x], d[y + 1, x], d[y + 2, x], d[y + 3, x]
-                )
-            ):
-                links[y, x] &= RIGHT
+    count, d = 0, disparity
+    for word in range(words.shape[0]):
+        if words[word] == 0:
+            continue
+        for k in range(8 * word, 8 * word + 8):
+            y, x = k // w, k % w
+            link = links[y, x] if y < h else 0
+            if link & RIGHT and 2 <= x < w - 3 and _falls_evenly(
+                d[y, x - 2], d[y, x - 1], d[y, x], d[y, x + 1], d[y, x + 2], d[y, x + 3]
+            ):  # fmt: skip
+                link &= DOWN
+            if link & DOWN and 2 <= y < h - 3 and _falls_evenly(
+                d[y - 2, x], d[y - 1, x], d[y, x], d[y + 1, x], d[y + 2, x], d[y + 3, x]
+            ):  # fmt: skip
+                link &= RIGHT
+            if y < h:
+                links[y, x] = link
+            if link:
+                torn[count] = k
+                count += 1
+    return count
 
 
 @inlined
@@ -78,74 +92,70 @@ def _ramp_end(disparity, links, y, x, dy, dx, reach):
 
 
 @kernel
-def snap_flying(original, links, reach, disparity, snapped):
+def snap_flying(original, links, torn, reach, disparity, snapped):
     """Give pixels that hang between two surfaces the disparity of the nearer one.
 
     Such a pixel is torn from both of its neighbours in a row or column, in the same direction. A
     thin structure is not touched: it stands in front of both. ``disparity`` comes in as a copy of
-    ``original``; ``snapped`` marks what was changed. Returns how many were.
+    ``original``; ``snapped`` gets the flat indices of what was changed. Returns how many were.
     """
     h, w = original.shape
     num = 0
-    for y in range(h):
-        for x in range(w):
-            here = original[y, x]
-            if here <= 0 or links[y, x] == 0:
+    for index in torn:
+        y, x = index // w, index % w
+        here = original[y, x]
+        if here <= 0:
+            continue
+        best, best_gap = here, f32(np.inf)
+        for axis in range(2):
+            dy, dx = (0, 1) if axis == 0 else (1, 0)
+            bit = RIGHT if axis == 0 else DOWN
+            if not (dy <= y < h - dy and dx <= x < w - dx):
                 continue
-            best, best_gap = here, f32(np.inf)
-            for axis in range(2):
-                dy, dx = (0, 1) if axis == 0 else (1, 0)
-                bit = RIGHT if axis == 0 else DOWN
-                if not (dy <= y < h - dy and dx <= x < w - dx):
-                    continue
-                if not (links[y, x] & bit and links[y - dy, x - dx] & bit):
-                    continue
-                before, after = original[y - dy, x - dx], original[y + dy, x + dx]
-                if before <= 0 or after <= 0 or (here - before) * (after - here) <= 0:
-                    continue
-                for side in range(-1, 2, 2):
-                    end = _ramp_end(original, links, y, x, dy * side, dx * side, reach)
-                    if abs(end - here) < best_gap:
-                        best, best_gap = end, abs(end - here)
-            if best != here:
-                disparity[y, x] = best
-                snapped[y, x] = 1
-                num += 1
+            if not (links[y, x] & bit and links[y - dy, x - dx] & bit):
+                continue
+            before, after = original[y - dy, x - dx], original[y + dy, x + dx]
+            if before <= 0 or after <= 0 or (here - before) * (after - here) <= 0:
+                continue
+            for side in range(-1, 2, 2):
+                end = _ramp_end(original, links, y, x, dy * side, dx * side, reach)
+                if abs(end - here) < best_gap:
+                    best, best_gap = end, abs(end - here)
+        if best != here:
+            disparity[y, x] = best
+            snapped[num] = index
+            num += 1
     return num
 
 
 @kernel
-def mark_edges(disparity, links, snapped, margin, flags):
-    """Set the bits IRREGULAR, NEAR_EDGE and MARGIN of ``flags`` around torn links."""
+def mark_edges(disparity, links, torn, snapped, margin, flags):
+    """Set the bits IRREGULAR, NEAR_EDGE and MARGIN of ``flags`` around the torn links."""
     h, w = disparity.shape
-    for y in range(h):
-        for x in range(w):
-            if snapped[y, x]:
-                flags[y, x] |= MARGIN
-            link = links[y, x]
-            if link == 0:
+    for index in snapped:
+        flags[index // w, index % w] |= MARGIN
+    for index in torn:
+        y, x = index // w, index % w
+        for axis in range(2):
+            if not links[y, x] & (RIGHT if axis == 0 else DOWN):
                 continue
-            for axis in range(2):
-                if not link & (RIGHT if axis == 0 else DOWN):
-                    continue
-                dy, dx = (0, 1) if axis == 0 else (1, 0)
-                # The cubic footprint of a pixel reaches two pixels either way; the corners at
-                # either end of the link touch 2×3 or 3×2 pixels.
-                for j in range(max(y - 2 + dy, 0), min(y + 3, h)):
-                    for i in range(max(x - 2 + dx, 0), min(x + 3, w)):
-                        flags[j, i] |= NEAR_EDGE
-                for j in range(max(y - dx, 0), min(y + 2, h)):
-                    for i in range(max(x - dy, 0), min(x + 2, w)):
-                        flags[j, i] |= IRREGULAR
-                here, there = disparity[y, x], disparity[y + dy, x + dx]
-                if min(here, there) <= 0:
-                    continue
-                step = 1 if here > there else -1
-                first = 1 if here > there else 0
-                for k in range(margin):
-                    j, i = y + dy * (first + step * k), x + dx * (first + step * k)
-                    if 0 <= j < h and 0 <= i < w:
-                        flags[j, i] |= MARGIN
+            dy, dx = (0, 1) if axis == 0 else (1, 0)
+            # The cubic footprint of a pixel reaches two pixels either way; the corners at
+            # either end of the link touch 2×3 or 3×2 pixels.
+            for j in range(max(y - 2 + dy, 0), min(y + 3, h)):
+                for i in range(max(x - 2 + dx, 0), min(x + 3, w)):
+                    flags[j, i] |= NEAR_EDGE
+            for j in range(max(y - dx, 0), min(y + 2, h)):
+                for i in range(max(x - dy, 0), min(x + 2, w)):
+                    flags[j, i] |= IRREGULAR
+            here, there = disparity[y, x], disparity[y + dy, x + dx]
+            if min(here, there) <= 0:
+                continue
+            first, step = (1, 1) if here > there else (0, -1)
+            for k in range(margin):
+                j, i = y + dy * (first + step * k), x + dx * (first + step * k)
+                if 0 <= j < h and 0 <= i < w:
+                    flags[j, i] |= MARGIN
 
 
 @kernel
@@ -160,26 +170,6 @@ def average_corners(disparity, corners):
         for x in range(1, w):
             left = disparity[above, x - 1] + disparity[below, x - 1]
             corners[y, x] = quarter * (left + disparity[above, x] + disparity[below, x])
-
-
-@kernel
-def own_corner(disparity, links, y, x, sy, sx):
-    """Mean disparity of the pixels joined to (y, x) among the four at its corner (sy, sx)."""
-    h, w = disparity.shape
-    in_row, in_column = 0 <= x + sx < w, 0 <= y + sy < h
-    left, top = x + min(sx, 0), y + min(sy, 0)
-    side = in_row and not links[y, left] & RIGHT
-    end = in_column and not links[top, x] & DOWN
-    beyond_side = in_row and in_column and not links[top, x + sx] & DOWN
-    beyond_end = in_row and in_column and not links[y + sy, left] & RIGHT
-    total, count = disparity[y, x], f32(1)
-    if side or (end and beyond_end and beyond_side):
-        total, count = total + disparity[y, x + sx], count + f32(1)
-    if end or (side and beyond_side and beyond_end):
-        total, count = total + disparity[y + sy, x], count + f32(1)
-    if (side and beyond_side) or (end and beyond_end):
-        total, count = total + disparity[y + sy, x + sx], count + f32(1)
-    return total / count
 
 
 @kernel

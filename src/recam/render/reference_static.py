@@ -8,7 +8,6 @@ from torch import Tensor
 
 from recam.configs import RenderConfig
 from recam.render import reference
-from recam.render.exposure import frame_gain
 from recam.render.source import Source
 from recam.render.splat import View, make_warp
 from recam.render.static import StaticSet
@@ -35,7 +34,7 @@ def _seen_through(
 
 def fill_static(
     view: View, blocked: Tensor, static: StaticSet, source: Source, target: Cameras,
-    config: RenderConfig,
+    gains: Tensor, config: RenderConfig,
 ) -> View:  # fmt: skip
     """The same as ``static.fill_static``; everything lies on one device."""
     size, device = tuple(view.known.shape), view.known.device
@@ -61,7 +60,6 @@ def fill_static(
         take &= ~_seen_through(seen, to_source, d, x, y, tolerance)
         y, x = y[take], x[take]
         best[y, x], fineness[y, x], owner[y, x] = d[take], fine[take], k
-    gain = frame_gain(static.samples, static.log_gains, source, tolerance)
     for k, keyframe in enumerate(static.keyframes):
         y, x = (owner == k).nonzero(as_tuple=True)
         warp, s = make_warp(keyframe.source.camera, target), keyframe.source
@@ -69,7 +67,6 @@ def fill_static(
         rgb, _ = reference.colours(
             s.frame, s.surface, backward, warp.scale, tolerance, x, y, best[y, x]
         )
-        rgb = rgb * (gain - static.log_gains[k]).exp().to(device)
-        view.frame[:, y, x] = reference.to_bytes(rgb).T
+        view.frame[:, y, x] = reference.to_bytes(rgb * gains[k].to(device)).T
         view.known[y, x], view.depth[y, x] = 1.0, 1 / best[y, x]
     return view

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,7 +16,8 @@ from recam.types import Cameras, Scene
 class Source:
     """Frame number ``index`` at the video's full size.
 
-    frame: uint8 [3, h, w]. rgba: the same, packed for the compiled samplers. camera: of length 1.
+    frame: uint8 [3, h, w]. rgba: the same, packed for the compiled samplers (uint8 or float32).
+    camera: of length 1.
     """
 
     index: int
@@ -25,16 +26,28 @@ class Source:
     surface: Surface
     camera: Cameras
 
+    def to(self, device: torch.device) -> Source:
+        """A copy whose pixels lie on a device (the camera stays on the CPU)."""
+        return replace(
+            self, frame=self.frame.to(device), rgba=self.rgba.to(device),
+            surface=self.surface.to(device),
+        )  # fmt: skip
 
-def make_source(scene: Scene, index: int, config: RenderConfig) -> Source:
-    """Frame ``index`` with its depth enlarged to the picture's size and its edges found."""
+
+def make_source(
+    scene: Scene, index: int, config: RenderConfig, dtype: torch.dtype = torch.float32
+) -> Source:
+    """Frame ``index`` with its depth enlarged to the picture's size and its edges found.
+
+    dtype: of the packed picture.
+    """
     height, width = scene.video.height, scene.video.width
     frame = scene.video.frames[index].contiguous()
     disparity = disparity_from_depth(scene.depth[index], scene.valid[index])
     disparity = enlarge(disparity, frame, config.edge_threshold)
     surface = make_surface(disparity, config.edge_threshold, config.edge_margin)
     camera = scene.cameras[index : index + 1].resized(height, width)
-    return Source(index, frame, pack(frame), surface, camera)
+    return Source(index, frame, pack(frame, dtype), surface, camera)
 
 
 def enlarge_mask(mask: Tensor, height: int, width: int) -> Tensor:

@@ -59,6 +59,12 @@ class View:
     depth: Tensor
     origin: Tensor
 
+    def to(self, device: torch.device) -> View:
+        return View(
+            self.frame.to(device), self.known.to(device), self.depth.to(device),
+            self.origin.to(device),
+        )  # fmt: skip
+
 
 def make_warp(source: Cameras, target: Cameras) -> Warp:
     """The warp from one camera (of length-1 ``source``) to another (of length-1 ``target``)."""
@@ -83,13 +89,19 @@ def draw_fast(surface: Surface, warp: Warp, limit: float, front: Tensor, blocked
     )  # fmt: skip
 
 
-def shade_fast(rgba: Tensor, surface: Surface, warp: Warp, tolerance: float, front: Tensor) -> View:
-    """Colour a z-buffer from the packed frame that it was drawn from (compiled, one core)."""
-    h, w = front.shape
-    view = View(
-        torch.empty(3, h, w, dtype=torch.uint8), torch.empty(h, w), torch.empty(h, w),
-        torch.empty(h, w, dtype=torch.int32),
+def empty_view(height: int, width: int) -> View:
+    """A View to be written into."""
+    return View(
+        torch.empty(3, height, width, dtype=torch.uint8), torch.empty(height, width),
+        torch.empty(height, width), torch.empty(height, width, dtype=torch.int32),
     )  # fmt: skip
+
+
+def shade_fast(
+    rgba: Tensor, surface: Surface, warp: Warp, tolerance: float, front: Tensor, view: View
+) -> View:
+    """Colour a z-buffer from the packed frame that it was drawn from, into ``view`` (compiled, one
+    core)."""
     fast_shade.shade(
         rgba.numpy(), surface.disparity.numpy(), surface.flags.numpy(), warp.backward().numpy(),
         np.float32(warp.scale), np.float32(tolerance), front.numpy(), view.frame.numpy(),
@@ -114,7 +126,9 @@ def splat_surface(
         front, blocked = torch.zeros(2, *size)
         draw_fast(surface, warp, limit, front, blocked)
         fast_shade.settle(front.numpy(), blocked.numpy(), np.float32(tolerance))
-        return shade_fast(pack(frame), surface, warp, tolerance, front)
+        return shade_fast(
+            pack(frame, torch.float32), surface, warp, tolerance, front, empty_view(*size)
+        )
     draw = reference.draw_scatter if implementation == "scatter" else reference.draw_dense
     device = surface.disparity.device
     front, blocked = draw(surface, warp.forward().to(device), limit, *size)

@@ -48,6 +48,11 @@ class StaticSet:
     log_gains: Tensor
     samples: Samples
 
+    def to(self, device: torch.device) -> StaticSet:
+        """A copy whose pixels lie on a device (what exposure needs stays on the CPU)."""
+        moved = (replace(k, source=k.source.to(device)) for k in self.keyframes)
+        return replace(self, keyframes=tuple(moved))
+
 
 def choose_keyframes(scene: Scene, count: int) -> list[int]:
     """Indices of at most ``count`` frames that are far apart in pose and time, the most central
@@ -123,7 +128,7 @@ def _static_disparity(scene: Scene, index: int) -> Tensor:
 def _make_keyframe(
     scene: Scene, index: int, keep: Tensor, confirmed: Tensor, config: RenderConfig
 ) -> Keyframe:
-    source = make_source(scene, index, config)
+    source = make_source(scene, index, config, dtype=torch.uint8)
     size = (source.surface.height, source.surface.width)
     # Neighbouring keyframes' parts overlap a little so that no crack opens between them, but
     # never onto points that were refused.
@@ -147,20 +152,26 @@ def _find_tiles(source: Source) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(tiles[:count].copy()), torch.from_numpy(ranges[:count].copy())
 
 
+def static_gains(static: StaticSet, source: Source, config: RenderConfig) -> Tensor:
+    """Factors [n, 3] that bring the keyframes' colours to a frame's exposure."""
+    gain = frame_gain(static.samples, static.log_gains, source, config.edge_threshold)
+    return (gain - static.log_gains).exp()
+
+
 def fill_static(
     view: View, blocked: Tensor, static: StaticSet, source: Source, target: Cameras,
-    config: RenderConfig,
+    gains: Tensor, config: RenderConfig,
 ) -> View:  # fmt: skip
     """Fill the unknown pixels of a view with what the keyframes know, in place.
 
     blocked: float32 [h, w], disparity of the frame's surfaces that are seen from their back.
+    gains: float32 [n, 3], factors on the keyframes' colours (``static_gains``).
     Work goes only into the tiles of the keyframes that may cover a hole.
     """
     height, width = view.known.shape
     cells = (-(-height // TILE_PX) + 1, -(-width // TILE_PX) + 1)
     sums = np.zeros(cells, np.int64)
-    if fast.count_holes(view.known.numpy(), TILE_PX, sums) == 0:
-        return view
+    fast.count_holes(view.known.numpy(), TILE_PX, sums)
     tolerance = np.float32(config.edge_threshold)
     best, fineness, front, back = torch.zeros(4, height, width)
     owner = torch.full((height, width), -1, dtype=torch.int32)
@@ -185,10 +196,6 @@ def fill_static(
             warps[k] = warp
             front.zero_()
             back.zero_()
-    if not warps:
-        return view
-    gain = frame_gain(static.samples, static.log_gains, source, config.edge_threshold)
-    gains = (gain - static.log_gains).exp()
     for k, warp in warps.items():
         keyframe = static.keyframes[k]
         fast.shade_adopted(

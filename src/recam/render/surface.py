@@ -9,6 +9,7 @@ one pixel wide stays one pixel wide.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -58,6 +59,12 @@ class Surface:
     flags: Tensor
     corners: Tensor
 
+    def to(self, device: torch.device) -> Surface:
+        return Surface(
+            self.disparity.to(device), self.links.to(device), self.flags.to(device),
+            self.corners.to(device),
+        )  # fmt: skip
+
     @property
     def height(self) -> int:
         return self.disparity.shape[0]
@@ -68,11 +75,15 @@ class Surface:
 
 
 def disparity_from_depth(depth: Tensor, valid: Tensor | None = None) -> Tensor:
-    """float32 1/depth; 0 where depth is not finite, not positive or not valid."""
-    good = torch.isfinite(depth) & (depth > 0)
-    if valid is not None:
-        good &= valid
-    return torch.where(good, 1 / depth.float(), torch.zeros((), device=depth.device))
+    """float32 1/depth [h, w]; 0 where depth is not finite, not positive or not valid."""
+    if valid is None:
+        valid = torch.ones_like(depth, dtype=torch.bool)
+    if depth.device.type != "cpu":
+        good = torch.isfinite(depth) & (depth > 0) & valid
+        return torch.where(good, 1 / depth.float(), 0.0)
+    out = torch.empty(depth.shape)
+    fast.invert(depth.float().numpy(), valid.numpy(), out.numpy())
+    return out
 
 
 def make_surface(
@@ -86,32 +97,47 @@ def make_surface(
     snap: give pixels that hang between two surfaces the disparity of the nearer one, rather than
         let them fly.
     """
-    sharp, links, snapped = _sharpen(disparity, edge_threshold, snap)
-    flags = np.zeros(links.shape, np.uint8)
-    fast.mark_edges(sharp, links, snapped, margin, flags)
-    corners = np.empty((links.shape[0] + 1, links.shape[1] + 1), np.float32)
-    fast.average_corners(sharp, corners)
-    return Surface(*(torch.from_numpy(a) for a in (sharp, links, flags, corners)))
+    edges = _find_edges(disparity, edge_threshold, snap)
+    flags = np.zeros(edges.links.shape, np.uint8)
+    fast.mark_edges(edges.disparity, edges.links, edges.torn, edges.snapped, margin, flags)
+    corners = np.empty((flags.shape[0] + 1, flags.shape[1] + 1), np.float32)
+    fast.average_corners(edges.disparity, corners)
+    return Surface(
+        torch.from_numpy(edges.disparity), torch.from_numpy(edges.links), torch.from_numpy(flags),
+        torch.from_numpy(corners),
+    )  # fmt: skip
 
 
-def _sharpen(
-    disparity: Tensor, edge_threshold: float, snap: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Disparity without flying pixels, its links, and where it was changed."""
+class _Edges(NamedTuple):
+    """Disparity without flying pixels and its links; flat indices of torn and changed pixels."""
+
+    disparity: np.ndarray
+    links: np.ndarray
+    torn: np.ndarray
+    snapped: np.ndarray
+
+
+def _find_edges(disparity: Tensor, edge_threshold: float, snap: bool) -> _Edges:
     original = np.ascontiguousarray(disparity.numpy())
-    links, snapped = np.zeros(original.shape, np.uint8), np.zeros(original.shape, np.uint8)
-    fast.find_links(original, edge_threshold, links)
-    if not snap:
-        return original, links, snapped
+    words = np.zeros(-(-original.size // 8), np.uint64)
+    links = words.view(np.uint8)[: original.size].reshape(original.shape)
+    torn, snapped = np.empty(original.size, np.int32), np.empty(original.size, np.int32)
+    count = fast.find_links(original, edge_threshold, links, words, torn)
+    if not snap or count == 0:
+        return _Edges(original, links, torn[:count], snapped[:0])
     sharp = original.copy()
-    if fast.snap_flying(original, links, RAMP_PX, sharp, snapped):
-        fast.find_links(sharp, edge_threshold, links)
-    return sharp, links, snapped
+    changed = fast.snap_flying(original, links, torn[:count], RAMP_PX, sharp, snapped)
+    if changed:
+        count = fast.find_links(sharp, edge_threshold, links, words, torn)
+    return _Edges(sharp, links, torn[:count], snapped[:changed])
 
 
-def pack(frame: Tensor) -> Tensor:
-    """uint8 [3, h, w] to the flat layout that the compiled samplers read."""
-    rgba = torch.zeros(4 * frame.shape[1] * frame.shape[2], dtype=torch.uint8)
+def pack(frame: Tensor, dtype: torch.dtype = torch.uint8) -> Tensor:
+    """uint8 [3, h, w] to the flat layout that the compiled samplers read.
+
+    float32 is sampled faster, uint8 takes a quarter of the memory.
+    """
+    rgba = torch.zeros(4 * frame.shape[1] * frame.shape[2], dtype=dtype)
     fast_shade.pack(frame.numpy(), rgba.numpy())
     return rgba
 
@@ -123,16 +149,15 @@ def enlarge(disparity: Tensor, frame: Tensor, edge_threshold: float = 0.05) -> T
     are closer to its own (joint bilateral upsampling, Kopf et al. 2007, with a hard choice), so an
     edge follows the picture and nothing hangs in between.
     """
-    size = tuple(frame.shape[1:])
+    size = (frame.shape[1], frame.shape[2])
     if tuple(disparity.shape) == size:
         return disparity
     if min(disparity.shape) < 2:
         raise ValueError(f"depth is {list(disparity.shape)}; at least 2×2 is needed to enlarge it")
-    sharp, links, _ = _sharpen(disparity, edge_threshold, snap=True)
+    edges = _find_edges(disparity, edge_threshold, snap=True)
     small = F.interpolate(frame[None].float(), tuple(disparity.shape), mode="area")[0]
-    out = torch.empty(size)
+    guide, fine, out = pack(small.round().to(torch.uint8)), pack(frame), torch.empty(size)
     fast.upsample(
-        sharp, links, pack(small.round().to(torch.uint8)).numpy(), pack(frame).numpy(),
-        COLOUR_SIGMA, out.numpy(),
-    )  # fmt: skip
+        edges.disparity, edges.links, guide.numpy(), fine.numpy(), COLOUR_SIGMA, out.numpy()
+    )
     return out

@@ -1,0 +1,78 @@
+"""One target frame: what its source frame shows, then what the static points add."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from recam.configs import RenderConfig
+from recam.render import fast_shade, reference, reference_static
+from recam.render.source import Source
+from recam.render.splat import View, draw_fast, make_warp, shade_fast
+from recam.render.static import StaticSet, fill_static, static_gains
+from recam.types import Cameras, RecamError
+
+
+def render_frame(
+    source: Source, target: Cameras, static: StaticSet | None, config: RenderConfig, out: View
+) -> View:
+    """What a source frame and the static points show to one target camera (of length 1).
+
+    ``source`` lies on the CPU, ``static`` on ``config.device``; the result is written to ``out``,
+    on the CPU.
+    """
+    device = check_device(config.device)
+    if device.type == "cpu":
+        return render_frame_fast(source, target, static, config, out)
+    view = render_frame_torch(source, target, static, config, device)
+    for name in ("frame", "known", "depth", "origin"):
+        getattr(out, name).copy_(getattr(view, name))
+    return out
+
+
+def check_device(name: str) -> torch.device:
+    """The torch device of a config, or an error that the user can act on."""
+    if name.split(":")[0] not in ("cpu", "cuda"):
+        raise ValueError(f"render device is {name!r}; expected cpu, cuda or cuda:<number>")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise RecamError(f"render device is {name}, but torch finds no GPU; use cpu")
+    return device
+
+
+def render_frame_fast(
+    source: Source, target: Cameras, static: StaticSet | None, config: RenderConfig, out: View
+) -> View:
+    """``render_frame`` on one core, compiled."""
+    warp = make_warp(source.camera, target)
+    front, blocked = torch.zeros(2, target.height, target.width)
+    draw_fast(source.surface, warp, warp.scale**2 * config.max_stretch, front, blocked)
+    fast_shade.settle(front.numpy(), blocked.numpy(), np.float32(config.edge_threshold))
+    view = shade_fast(source.rgba, source.surface, warp, config.edge_threshold, front, out)
+    if static is not None and float(view.known.min()) <= 0:
+        gains = static_gains(static, source, config)
+        fill_static(view, blocked, static, source, target, gains, config)
+    return view
+
+
+def render_frame_torch(
+    source: Source,
+    target: Cameras,
+    static: StaticSet | None,
+    config: RenderConfig,
+    device: torch.device,
+) -> View:
+    """``render_frame`` in plain torch on any device."""
+    there, warp = source.to(device), make_warp(source.camera, target)
+    size, tolerance = (target.height, target.width), config.edge_threshold
+    limit = warp.scale**2 * config.max_stretch
+    forward, backward = warp.forward().to(device), warp.backward().to(device)
+    front, blocked = reference.draw_scatter(there.surface, forward, limit, *size)
+    front = reference.settle(front, blocked, tolerance)
+    view = View(
+        *reference.shade(there.frame, there.surface, backward, warp.scale, tolerance, front)
+    )
+    if static is not None and float(view.known.min()) <= 0:
+        gains = static_gains(static, source, config)
+        reference_static.fill_static(view, blocked, static, there, target, gains, config)
+    return view
