@@ -124,8 +124,8 @@ def _kubric_depth(frames: Path, cameras: Cameras) -> tuple[Tensor, Tensor]:
 def z_from_ray_distance(distance: Tensor, cameras: Cameras) -> Tensor:
     """z-depth float32 [n, h, w] from distances along the rays [n, h, w] of cameras of that size.
 
-    Exact per pixel centre. (GCD's own conversion spaces its rays evenly in angle over the field of
-    view, which is off by up to some per cent between the picture's middle and its border.)
+    Exact per pixel centre. (GCD's own conversion spaces rays evenly in angle over the field of
+    view, which is off by up to 0.3 % of the depth at Kubric-4D's 49°.)
     """
     n, h, w = distance.shape
     uv1 = torch.cat([pixel_centers(h, w, torch.float64), torch.ones(h, w, 1).double()], -1)
