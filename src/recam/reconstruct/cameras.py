@@ -1,0 +1,500 @@
+"""The cameras of a video: what they did, their poses and focal length, and points that stand still.
+
+Rotation first: a camera that only turns is fitted to point tracks from several focal lengths; from
+there rotations, translations, inverse depths and the focal length are optimised together, with
+things that move kept out by the robust cost (see ``motion`` and ``bundle``). Few, spread out frames
+are solved first, then all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recam.configs import ReconstructConfig
+from recam.geometry import se3, so3_log
+from recam.reconstruct.bundle import (
+    F64,
+    Bundle,
+    Freedom,
+    adjust,
+    inverse_depth_sigmas,
+    inverse_depths,
+    refocused,
+    residuals_px,
+    rotation_exp,
+    scaled,
+    shifts_px,
+    triangulated,
+)
+from recam.reconstruct.flow import FlowSet
+from recam.reconstruct.motion import (
+    USUAL_FOV_DEG,
+    Decision,
+    Fit,
+    Motion,
+    chained_rotations,
+    decide,
+    fit_moving,
+    fit_rotating,
+    fit_static,
+    focal_from_fov,
+    focal_prior,
+    start_bundle,
+    start_focals,
+    unit_depth,
+)
+from recam.reconstruct.tracks import Tracks, compute_tracks, select_observations, select_tracks
+from recam.types import Cameras, Progress, Video, no_progress
+
+DEFAULTS = ReconstructConfig()
+TRACKS_PER_FRAME = 40
+"""Tracks that take part in a fit, per frame of it: 300 to 600 are then seen in each frame."""
+MIN_TRACKS = 30
+"""With fewer there is nothing to tell a motion by."""
+MIN_SEEN = 8
+"""Standing points that a frame must see for its camera to be measured."""
+WEAK_FOCAL = 0.01
+"""A focal length is weakly known if one 25 % off raises the cost by less than this part."""
+
+
+@dataclass(frozen=True)
+class CameraSolution:
+    """What ``solve_cameras`` found.
+
+    cameras: t cameras at the size of the flows; the first is the world. A moving camera's scale is
+        such that the median depth of the points is 1, unless the cameras were given.
+    motion: "static", "rotating" or "moving".
+    tracks: all point tracks, uv_px at the size of the flows.
+    inverse_depth: float64 [m], per observation, 1 / z-depth in that camera; 0 = at infinity. All 1
+        if the camera does not move, since nothing is known then.
+    inverse_depth_sigma: float64 [m], its standard deviation; inf if the camera does not move.
+    still: float64 [n] in [0, 1] per track, how well it fits a point that stands still.
+    residual_px: median distance of standing points from where they should be.
+    parallax_px: median over standing points of the angle between the rays to them, times focal.
+    fov_deg: horizontal field of view. fov_known: whether it was given or the motion tells it.
+    notes: sentences for the user. decision: the numbers behind ``motion``, None if it was forced.
+    """
+
+    cameras: Cameras
+    motion: Motion
+    tracks: Tracks
+    inverse_depth: F64
+    inverse_depth_sigma: F64
+    still: F64
+    residual_px: float
+    parallax_px: float
+    fov_deg: float
+    fov_known: bool
+    notes: tuple[str, ...] = ()
+    decision: Decision | None = None
+
+    def report(self) -> dict[str, Any]:
+        """The figures, JSON-able."""
+        out: dict[str, Any] = {
+            "motion": self.motion,
+            "fov_deg": round(self.fov_deg, 2),
+            "fov_known": self.fov_known,
+            "residual_px": round(self.residual_px, 3),
+            "parallax_px": round(self.parallax_px, 2),
+            "tracks": len(self.tracks),
+            "still": round(float(self.still.mean()), 3) if len(self.still) else 0.0,
+        }
+        if self.decision is not None:
+            out["decision"] = {
+                "still_share": round(self.decision.still_share, 3),
+                "turning_share": round(self.decision.turning_share, 3),
+                "moving_share": round(self.decision.moving_share, 3),
+                "noise_px": round(self.decision.noise_px, 3),
+            }
+        return out
+
+
+@dataclass(frozen=True)
+class _Lens:
+    """How pixels of the flows become square ones measured from the principal point, and back.
+
+    intrinsics: [t, 3, 3] for a focal length of ``reference`` px, which scales them.
+    """
+
+    intrinsics: F64
+    reference: float
+    known: bool
+
+    def centred(self, tracks: Tracks) -> Tracks:
+        k = self.intrinsics[tracks.frame]
+        focal = np.stack([k[:, 0, 0], k[:, 1, 1]], 1)
+        return replace(tracks, uv_px=(tracks.uv_px - k[:, :2, 2]) * self.reference / focal)
+
+    def with_focal(self, focal: float) -> F64:
+        scale = np.array([focal / self.reference, focal / self.reference, 1.0])
+        out = self.intrinsics.copy()
+        out[:, [0, 1], [0, 1]] *= scale[:2]
+        return out
+
+
+def solve_cameras(
+    video: Video,
+    flows: FlowSet,
+    config: ReconstructConfig = DEFAULTS,
+    progress: Progress = no_progress,
+    *,
+    known_cameras: Cameras | None = None,
+    known_intrinsics: Tensor | None = None,
+) -> CameraSolution:
+    """Poses and focal length of the camera that filmed ``video``, from its ``flows``.
+
+    The motion is found out unless ``config.motion`` names it, the focal length (one for all frames)
+    unless ``config.fov`` or ``known_intrinsics`` ([3, 3] or [t, 3, 3], px of the flows) gives it.
+    With ``known_cameras`` nothing but the points is worked out. The result does not depend on
+    chance. Raises ValueError where the sizes do not fit together.
+    """
+    lens = _lens(video, flows, config, known_cameras, known_intrinsics)
+    tracks = compute_tracks(flows, progress=progress)
+    centred = lens.centred(tracks)
+    notes: list[str] = []
+    decision, fov_known = None, lens.known
+    if known_cameras is not None:
+        motion, bundle = _given(known_cameras, centred, lens, config)
+    elif len(tracks) < MIN_TRACKS:
+        motion, bundle = "static", fit_static(centred, len(flows), lens.reference).bundle
+        notes.append(
+            "the picture has too little texture to follow; the camera is taken to stand still"
+        )
+    else:
+        motion, bundle, decision, fov_known = _solve(centred, flows, config, lens, progress)
+    given = known_cameras is not None
+    return _solution(
+        bundle, motion, decision, fov_known, tracks, centred, lens, flows, notes, given
+    )
+
+
+def _lens(
+    video: Video,
+    flows: FlowSet,
+    config: ReconstructConfig,
+    known_cameras: Cameras | None,
+    known_intrinsics: Tensor | None,
+) -> _Lens:
+    num, h, w = len(flows), flows.height, flows.width
+    if len(video) != num:
+        raise ValueError(f"{num} frames of flow for {len(video)} frames of video")
+    if known_cameras is not None:
+        if len(known_cameras) != num:
+            raise ValueError(f"{len(known_cameras)} known cameras for {num} frames")
+        known_intrinsics = known_cameras.resized(h, w).intrinsics
+    if known_intrinsics is not None:
+        if known_intrinsics.shape not in ((3, 3), (num, 3, 3)):
+            raise ValueError(
+                f"known_intrinsics has shape {list(known_intrinsics.shape)}, "
+                f"expected [3, 3] or [{num}, 3, 3]"
+            )
+        k = known_intrinsics.to(torch.float64).expand(num, 3, 3).numpy().copy()
+        return _Lens(k, float(k[0, 0, 0]), True)
+    if config.fov is not None:
+        reference = focal_from_fov(config.fov, w)
+    else:
+        reference = focal_from_fov(USUAL_FOV_DEG, max(h, w))
+    # Pixels of the video are square; those of the flows are only nearly so, after rounding.
+    aspect = (h / video.height) / (w / video.width)
+    k = np.array([[reference, 0, w / 2], [0, reference * aspect, h / 2], [0, 0, 1]])
+    return _Lens(np.tile(k, (num, 1, 1)), reference, config.fov is not None)
+
+
+def _given(
+    cameras: Cameras, centred: Tracks, lens: _Lens, config: ReconstructConfig
+) -> tuple[Motion, Bundle]:
+    """Points seen by known cameras; what those did is told by how much parallax they have."""
+    pose = cameras.cam_from_world.numpy()
+    bundle = start_bundle(centred, np.ascontiguousarray(pose[:, :3, :3]), lens.reference)
+    bundle = replace(bundle, center=cameras.centers.numpy().copy())
+    bundle = triangulated(bundle, centred)
+    if config.motion != "auto":
+        return config.motion, bundle
+    if _parallax_px(bundle, centred, np.ones(len(centred))) > 1.0:
+        return "moving", bundle
+    turned = float(_turned_deg(bundle.rotation).max())
+    return ("rotating" if turned > 0.02 else "static"), bundle
+
+
+def _solve(
+    centred: Tracks, flows: FlowSet, config: ReconstructConfig, lens: _Lens, progress: Progress
+) -> tuple[Motion, Bundle, Decision | None, bool]:
+    """Motion, cameras of all frames, the numbers behind, and whether the focal length is known."""
+    num = len(flows)
+    keys = _key_frames(centred, num)
+    few = _sampled(_on_frames(centred, keys, num), len(keys))
+    focals = [lens.reference] if lens.known else start_focals(max(flows.height, flows.width))
+    usual = None if lens.known else lens.reference
+    asked = config.motion
+    auto = asked == "auto"
+    fits: dict[str, Fit] = {}
+    if auto or asked == "static":
+        fits["static"] = fit_static(few, len(keys), lens.reference)
+    progress("cameras", 1, 4)
+    if auto or asked == "rotating":
+        fits["rotating"] = fit_rotating(few, len(keys), focals, usual)
+    progress("cameras", 2, 4)
+    if auto or asked == "moving":
+        fits["moving"] = fit_moving(few, len(keys), focals, usual)
+    progress("cameras", 3, 4)
+    decision, motion = None, asked
+    if motion == "auto":
+        decision = decide(few, fits["static"], fits["rotating"], fits["moving"])
+        motion = decision.motion
+    fit = fits[motion]
+    if motion == "static":
+        bundle = start_bundle(centred, np.tile(np.eye(3), (num, 1, 1)), lens.reference)
+        fov_known = lens.known
+    else:
+        fov_known = lens.known or _focal_shows(fit, few, motion)
+        bundle = _all_frames(fit, keys, centred, num, motion, usual)
+    progress("cameras", 4, 4)
+    return motion, bundle, decision, fov_known
+
+
+def _key_frames(tracks: Tracks, num_frames: int) -> NDArray[np.int64]:
+    """About every eighth of a usual track's length, at least 20 of the clip; first and last too."""
+    length = np.diff(tracks.start)
+    usual = float(np.median(np.repeat(length, length)))
+    stride = int(np.clip(round(usual / 8), 1, max(1, num_frames // 20)))
+    keys = np.arange(0, num_frames, stride)
+    return keys if keys[-1] == num_frames - 1 else np.append(keys, num_frames - 1)
+
+
+def _on_frames(tracks: Tracks, keys: NDArray[np.int64], num_frames: int) -> Tracks:
+    """Tracks as seen by the key frames only, renumbered."""
+    number = np.full(num_frames, -1)
+    number[keys] = np.arange(len(keys))
+    seen, _ = select_observations(tracks, number[tracks.frame] >= 0, min(3, len(keys)))
+    return replace(seen, frame=number[seen.frame])
+
+
+def _sampled(tracks: Tracks, num_frames: int) -> Tracks:
+    """TRACKS_PER_FRAME of the tracks, long ones more likely (Efraimidis and Spirakis 2006)."""
+    num = min(max(TRACKS_PER_FRAME * num_frames, 600), 8000)
+    if len(tracks) <= num:
+        return tracks
+    chance = np.random.default_rng(0).random(len(tracks)) ** (1 / np.diff(tracks.start))
+    keep = np.zeros(len(tracks), bool)
+    keep[np.argsort(-chance, kind="stable")[:num]] = True
+    return select_tracks(tracks, keep)
+
+
+def _focal_shows(fit: Fit, few: Tracks, motion: Motion) -> bool:
+    """Whether the tracks tell the focal length: 25 % more or less makes them fit worse."""
+    moves = motion == "moving"
+    freedom = Freedom(center=moves, depth=moves, focal=False)
+    base = adjust(fit.bundle, few, freedom, 10)[1]
+    for factor in (0.8, 1.25):
+        cost = adjust(refocused(fit.bundle, few, factor), few, freedom, 25)[1]
+        if cost < base * (1 + WEAK_FOCAL):
+            return False
+    return True
+
+
+def _all_frames(
+    fit: Fit, keys: NDArray, centred: Tracks, num: int, motion: Motion, usual: float | None
+) -> Bundle:
+    """From the key frames' cameras to those of all frames, optimised together."""
+    many = _sampled(centred, num)
+    moves = motion == "moving"
+    rotation, center = _between_keys(fit.bundle, keys, many, num)
+    bundle = replace(start_bundle(many, rotation, fit.bundle.focal), center=center)
+    if moves:
+        bundle = unit_depth(triangulated(bundle, many))
+    noise = float(np.median(fit.rms_px))
+    cost = 0.0
+    last = float(np.clip(5 * noise, 0.5, 1.0))
+    for sigma_px, redescending, iterations in ((4.0, False, 8), (2.0, True, 10), (last, True, 40)):
+        freedom = Freedom(
+            center=moves, depth=moves, focal=redescending and usual is not None,
+            sigma_px=sigma_px, redescending=redescending,
+            focal_prior=focal_prior(usual, cost / 2 if sigma_px == last else 0.0),
+        )  # fmt: skip
+        bundle, cost = adjust(bundle, many, freedom, iterations)
+        if moves:
+            bundle = unit_depth(bundle)
+    return bundle
+
+
+def _between_keys(bundle: Bundle, keys: NDArray, tracks: Tracks, num: int) -> tuple[F64, F64]:
+    """Rotations [t, 3, 3] and centres [t, 3] of all frames.
+
+    Rotations chained from frame to frame know the shakes between two keys; how far they are off at
+    the keys is taken out evenly in between.
+    """
+    chain = chained_rotations(tracks, num, bundle.focal)
+    off = np.einsum("kij,klj->kil", bundle.rotation, chain[keys])
+    rotation = np.empty((num, 3, 3))
+    for a, b, first, second in zip(keys[:-1], keys[1:], off[:-1], off[1:]):
+        turn = so3_log(torch.from_numpy(second @ first.T)).numpy()
+        part = np.linspace(0, 1, b - a + 1)[:, None]
+        rotation[a : b + 1] = rotation_exp(part * turn) @ first @ chain[a : b + 1]
+    if len(keys) == 1:
+        rotation[:] = chain
+    every = np.arange(num)
+    center = np.stack([np.interp(every, keys, bundle.center[:, i]) for i in range(3)], 1)
+    return rotation, center
+
+
+def _solution(
+    bundle: Bundle,
+    motion: Motion,
+    decision: Decision | None,
+    fov_known: bool,
+    tracks: Tracks,
+    centred: Tracks,
+    lens: _Lens,
+    flows: FlowSet,
+    notes: list[str],
+    given: bool,
+) -> CameraSolution:
+    """All tracks fitted to the cameras, the scale set, and what it means for the user."""
+    bundle, frame_notes = _bridged(bundle, centred, len(flows))
+    points = _with_points(bundle, centred, motion)
+    residual = residuals_px(points, centred)
+    still = _stillness(residual, centred)
+    inverse_depth = np.ones(len(centred.frame))
+    sigma = np.full(len(centred.frame), np.inf)
+    standing = still[centred.track] > 0.5
+    residual_px = float(np.median(residual[standing])) if standing.any() else 0.0
+    if motion == "moving":
+        if not given:
+            points = _unit_scale(points, centred, standing)
+        inverse_depth = inverse_depths(points, centred)
+        sigma = inverse_depth_sigmas(points, centred, max(residual_px / 1.18, 0.05))
+    intrinsics = lens.with_focal(points.focal)
+    pose = se3(torch.from_numpy(points.rotation), torch.zeros(len(flows), 3, dtype=torch.float64))
+    pose[:, :3, 3] = -(pose[:, :3, :3] @ torch.from_numpy(points.center)[..., None])[..., 0]
+    cameras = Cameras(pose, torch.from_numpy(intrinsics), flows.height, flows.width)
+    fov_deg = math.degrees(2 * math.atan(0.5 * flows.width / intrinsics[0, 0, 0]))
+    about = _told(motion, points, fov_deg, fov_known, float(still.mean()) if len(still) else 0.0)
+    return CameraSolution(
+        cameras, motion, tracks, inverse_depth, sigma, still, residual_px,
+        _parallax_px(points, centred, still), fov_deg, fov_known,
+        () if given else (*notes, *about, *frame_notes), decision,
+    )  # fmt: skip
+
+
+def _with_points(bundle: Bundle, centred: Tracks, motion: Motion) -> Bundle:
+    """The cameras with a point for every track."""
+    if motion == "moving":
+        return triangulated(bundle, centred)
+    points = start_bundle(centred, bundle.rotation, bundle.focal)
+    points = replace(points, center=bundle.center)
+    only_bearings = Freedom(False, False, False, False, redescending=False)
+    return adjust(points, centred, only_bearings, 6)[0]
+
+
+def _stillness(residual: F64, tracks: Tracks) -> F64:
+    """[n] in [0, 1]: mean weight that the robust cost gives a track's observations."""
+    if not len(tracks):
+        return np.zeros(0)
+    scale = float(np.clip(4 * np.median(residual), 0.5, 2.0))
+    weight = 1 / (1 + (residual / scale) ** 2)
+    return np.bincount(tracks.track, weight, len(tracks)) / np.diff(tracks.start)
+
+
+def _unit_scale(points: Bundle, tracks: Tracks, standing: NDArray[np.bool_]) -> Bundle:
+    """Scaled so that the median depth of what stands still is 1 (its mean inverse, if far away)."""
+    rho = inverse_depths(points, tracks)[standing]
+    if not len(rho):
+        return points
+    middle = float(np.median(rho))
+    if middle < 1e-3 * float(rho.mean()):
+        middle = float(rho.mean())
+    return scaled(points, middle) if middle > 1e-12 else points
+
+
+def _parallax_px(points: Bundle, tracks: Tracks, still: F64) -> float:
+    """Median over standing tracks of the largest displacement that translation gives them."""
+    if not (still > 0.5).any():
+        return 0.0
+    largest = np.maximum.reduceat(shifts_px(points, tracks), tracks.start[:-1])
+    return float(np.median(largest[still > 0.5]))
+
+
+def _bridged(bundle: Bundle, centred: Tracks, num_frames: int) -> tuple[Bundle, list[str]]:
+    """Frames that see nothing to measure by get the cameras between their neighbours'.
+
+    Also says where the picture cuts: from one frame to the next, no track survives.
+    """
+    seen = np.bincount(centred.frame, minlength=num_frames)
+    blind = seen < MIN_SEEN
+    if blind.all() or num_frames < 2:
+        return bundle, []
+    notes = []
+    if blind.any():
+        keys = np.flatnonzero(~blind)
+        every = np.arange(num_frames)
+        center = np.stack([np.interp(every, keys, bundle.center[:, i]) for i in range(3)], 1)
+        rotation = bundle.rotation.copy()
+        for i in np.flatnonzero(blind):
+            before, after = keys[keys < i], keys[keys > i]
+            a = before[-1] if len(before) else after[0]
+            b = after[0] if len(after) else before[-1]
+            turn = so3_log(torch.from_numpy(bundle.rotation[b] @ bundle.rotation[a].T)).numpy()
+            part = (i - a) / (b - a) if b > a else 0.0
+            rotation[i] = rotation_exp(part * turn[None])[0] @ bundle.rotation[a]
+        # The first camera is the world, also where it is one of these.
+        bundle = _from_first(replace(bundle, rotation=rotation, center=center))
+        notes.append(
+            f"{int(blind.sum())} of {num_frames} frames show nothing to follow; their cameras are "
+            "put between their neighbours'"
+        )
+    last = centred.frame[centred.start[1:] - 1]
+    first = centred.frame[centred.start[:-1]]
+    across = [int(((first <= i) & (last > i)).sum()) for i in range(num_frames - 1)]
+    cuts = [i for i, n in enumerate(across) if n < MIN_SEEN and not blind[i] and not blind[i + 1]]
+    if cuts:
+        where = ", ".join(f"{i}/{i + 1}" for i in cuts[:5])
+        notes.append(
+            f"the picture seems to cut at frame {where}: how the cameras on both sides stand to "
+            "each other is not known; reshoot each shot on its own"
+        )
+    return bundle, notes
+
+
+def _from_first(bundle: Bundle) -> Bundle:
+    """The same cameras in the world of the first one. Points are to be fitted anew."""
+    rotation, center = bundle.rotation[0], bundle.center[0]
+    return replace(
+        bundle,
+        rotation=bundle.rotation @ rotation.T,
+        center=(bundle.center - center) @ rotation.T,
+    )
+
+
+def _turned_deg(rotation: F64) -> F64:
+    """Angle [t] in degrees from the first camera to each."""
+    return np.degrees(np.linalg.norm(so3_log(torch.from_numpy(rotation @ rotation[0].T)), axis=-1))
+
+
+def _told(
+    motion: Motion, bundle: Bundle, fov_deg: float, fov_known: bool, still: float
+) -> list[str]:
+    """What was found, in plain words."""
+    turned = float(_turned_deg(bundle.rotation).max())
+    if motion == "static":
+        did = f"the camera stands still ({still:.0%} of the points followed do not move)"
+    elif motion == "rotating":
+        did = f"the camera turns in place, by up to {turned:.1f}°"
+    else:
+        path = float(np.linalg.norm(np.diff(bundle.center, axis=0), axis=1).sum())
+        did = (
+            f"the camera moves by {path:.2f} of the scene's usual depth and turns by {turned:.1f}°"
+        )
+    notes = [did]
+    if not fov_known:
+        notes.append(
+            f"the motion does not tell the field of view: about {fov_deg:.0f}° across is assumed; "
+            "give it as --fov if you know it"
+        )
+    return notes

@@ -1,0 +1,160 @@
+"""Point tracks through a video, from chained dense flow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from recam.reconstruct.flow import FlowSet, sample_bilinear
+from recam.types import Progress, no_progress
+
+CELL_PX = 13
+"""One track is kept alive per cell of this size, about 850 at 512×288."""
+MIN_CONFIDENCE = 0.5
+MAX_DISAGREEMENT_PX = 1.0
+"""Between what flows of different offsets say about the same point."""
+MIN_CORNER = 2e-5
+"""Smaller eigenvalue of the structure tensor (gray in [0, 1], 7×7 window, Sobel 3) for a seed."""
+BORDER_PX = 4
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """Observations of points, sorted by track, then by frame.
+
+    uv_px: float64 [m, 2], where the point is seen.
+    frame: int64 [m], in which frame.
+    start: int64 [n + 1]; track k owns the observations start[k] to start[k + 1].
+    """
+
+    uv_px: NDArray[np.float64]
+    frame: NDArray[np.int64]
+    start: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.start) - 1
+
+    @property
+    def track(self) -> NDArray[np.int64]:
+        """int64 [m], the track that each observation belongs to."""
+        return np.repeat(np.arange(len(self)), np.diff(self.start))
+
+
+def select_tracks(tracks: Tracks, keep: NDArray[np.bool_]) -> Tracks:
+    """The tracks where ``keep`` [n] is True."""
+    return select_observations(tracks, keep[tracks.track])[0]
+
+
+def select_observations(
+    tracks: Tracks, keep: NDArray[np.bool_], min_length: int = 1
+) -> tuple[Tracks, NDArray[np.int64]]:
+    """The observations where ``keep`` [m] is True, and which tracks still have min_length."""
+    owner = tracks.track
+    length = np.bincount(owner[keep], minlength=len(tracks))
+    ids = np.flatnonzero(length >= min_length)
+    keep = keep & (length >= min_length)[owner]
+    start = np.concatenate([[0], np.cumsum(length[ids])])
+    return Tracks(tracks.uv_px[keep], tracks.frame[keep], start), ids
+
+
+def compute_tracks(flows: FlowSet, min_length: int = 3, progress: Progress = no_progress) -> Tracks:
+    """Follow corners from frame to frame; a cell that has lost its track gets a new one.
+
+    A point's place in a new frame is the mean of what the flows of all stored offsets say from
+    where it was 1, 2, 4, … frames ago, weighted by how few steps each has behind it: long flows
+    keep the chain from drifting. A track ends where the flow has no confidence, where the offsets
+    disagree by more than a pixel, or at the border.
+    """
+    num_frames, h, w = len(flows), flows.height, flows.width
+    following = _Following(num_frames)
+    for frame in range(num_frames):
+        if frame:
+            following.step(flows, frame)
+        progress("tracks", frame + 1, num_frames)
+        taken = following.current(frame)
+        seeds = _corners(flows.gray[frame].numpy(), taken)
+        following.add(seeds, frame)
+    return following.result(min(min_length, num_frames), (h, w))
+
+
+class _Following:
+    """The tracks being followed: uv_px and number of steps of every track in every frame."""
+
+    def __init__(self, num_frames: int) -> None:
+        self.uv = np.zeros((0, num_frames, 2), np.float32)
+        self.steps = np.zeros((0, num_frames), np.float32)  # 0 = not seen, else steps + 1
+        self.alive = np.zeros(0, bool)
+
+    def current(self, frame: int) -> NDArray:
+        return self.uv[self.alive, frame]
+
+    def add(self, seeds: NDArray, frame: int) -> None:
+        uv = np.zeros((len(seeds), *self.uv.shape[1:]), np.float32)
+        steps = np.zeros((len(seeds), self.uv.shape[1]), np.float32)
+        uv[:, frame], steps[:, frame] = seeds, 1
+        self.uv = np.concatenate([self.uv, uv])
+        self.steps = np.concatenate([self.steps, steps])
+        self.alive = np.concatenate([self.alive, np.ones(len(seeds), bool)])
+
+    def step(self, flows: FlowSet, frame: int) -> None:
+        ids = np.flatnonzero(self.alive)
+        total = np.zeros((len(ids), 2))
+        total_weight = np.zeros(len(ids))
+        total_steps = np.zeros(len(ids))
+        low, high = np.full((len(ids), 2), np.inf), np.full((len(ids), 2), -np.inf)
+        for k in flows.offsets:
+            if k > frame:
+                break
+            here = np.flatnonzero(self.steps[ids, frame - k] > 0)
+            flow, confidence = (a.numpy() for a in flows.get(frame - k, frame))
+            uv = self.uv[ids[here], frame - k]
+            there = uv + sample_bilinear(flow, uv)
+            sure = sample_bilinear(confidence, uv)
+            here, there = here[sure > MIN_CONFIDENCE], there[sure > MIN_CONFIDENCE]
+            steps = self.steps[ids[here], frame - k] + 1
+            weight = steps**-2.0
+            total[here] += weight[:, None] * there
+            total_weight[here] += weight
+            total_steps[here] += weight * steps
+            low[here] = np.minimum(low[here], there)
+            high[here] = np.maximum(high[here], there)
+        found = total_weight > 0
+        agree = (high - low).max(1, initial=0) < MAX_DISAGREEMENT_PX
+        uv = total / np.maximum(total_weight, 1e-12)[:, None]
+        size = np.array([flows.width, flows.height])
+        inside = ((uv > BORDER_PX) & (uv < size - BORDER_PX)).all(1)
+        keep = found & agree & inside
+        self.alive[ids[~keep]] = False
+        self.uv[ids[keep], frame] = uv[keep]
+        self.steps[ids[keep], frame] = (total_steps / np.maximum(total_weight, 1e-12))[keep]
+
+    def result(self, min_length: int, size: tuple[int, int]) -> Tracks:
+        seen = self.steps > 0
+        long = seen.sum(1) >= min_length
+        track, frame = np.nonzero(seen[long])
+        start = np.concatenate([[0], np.cumsum(seen[long].sum(1))])
+        return Tracks(self.uv[long][track, frame].astype(np.float64), frame, start)
+
+
+def _corners(gray: NDArray[np.uint8], taken: NDArray) -> NDArray[np.float32]:
+    """uv_px [k, 2] of the best corner of every cell that has no point of ``taken`` [j, 2]."""
+    h, w = gray.shape
+    strength = cv2.cornerMinEigenVal(gray.astype(np.float32) / 255, 7, ksize=3)
+    b = BORDER_PX
+    strength[:b], strength[-b:], strength[:, :b], strength[:, -b:] = 0, 0, 0, 0
+    rows, cols = -(-h // CELL_PX), -(-w // CELL_PX)
+    padded = np.zeros((rows * CELL_PX, cols * CELL_PX), np.float32)
+    padded[:h, :w] = strength
+    blocks = padded.reshape(rows, CELL_PX, cols, CELL_PX).swapaxes(1, 2)
+    cells = blocks.reshape(rows * cols, CELL_PX * CELL_PX)
+    best = cells.argmax(1)
+    cell = np.arange(rows * cols)
+    free = cells[cell, best] > MIN_CORNER
+    at = (taken // CELL_PX).astype(np.int64)
+    free[at[:, 1] * cols + at[:, 0]] = False
+    y = (cell // cols) * CELL_PX + best // CELL_PX
+    x = (cell % cols) * CELL_PX + best % CELL_PX
+    return np.stack([x, y], -1)[free].astype(np.float32) + 0.5
