@@ -91,3 +91,17 @@ def bent_by_lens(frame: Tensor, k: np.ndarray, lens: np.ndarray) -> Tensor:
     x, y = (straight[..., i].astype(np.float32) - np.float32(0.5) for i in (0, 1))
     bent = cv2.remap(planar, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return torch.from_numpy(bent).permute(2, 0, 1)
+
+
+def check_straight(
+    straight: Tensor, truth: Tensor, counted: Tensor, k: Tensor, lens: np.ndarray
+) -> None:
+    """Near the picture's border, where a lens bends most, the straightened frames [t, 3, h, w] must
+    be far closer to the pinhole's own than what the lens showed."""
+    outer = counted.clone()
+    outer[:, 8:-8, 12:-12] = False
+    bent = torch.stack([bent_by_lens(frame, k.numpy(), lens) for frame in truth])
+    errors = [
+        (frames.float() - truth.float()).abs().mean(1)[outer].mean() for frames in (straight, bent)
+    ]
+    assert float(errors[0]) < 0.6 * float(errors[1]), errors

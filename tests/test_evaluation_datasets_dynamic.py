@@ -17,6 +17,7 @@ from evaluation_views import (
     WIDTH,
     View,
     bent_by_lens,
+    check_straight,
     mismatch,
     rendered,
     write_png,
@@ -389,7 +390,7 @@ def write_caliscope(root: Path) -> tuple[tuple[View, ...], np.ndarray]:
 
 
 def test_caliscope(tmp_path: Path) -> None:
-    truth, _ = write_caliscope(tmp_path)
+    truth, lens = write_caliscope(tmp_path)
     samples = list(load_samples("caliscope", tmp_path))
     assert [s.name for s in samples] == ["camera 3 to 0", "camera 0 to 2", "camera 2 to 3"]
     sample = samples[1]
@@ -397,9 +398,10 @@ def test_caliscope(tmp_path: Path) -> None:
     assert sample.cameras is not None and view.read_counted is not None
     video, target, counted = sample.read_video(), view.read_video(), view.read_counted()
     assert len(video) == len(target) == len(sample.cameras) == NUM_FRAMES
-    inner = np.s_[:, :, 8:-8, 8:-8]
-    straight = (target.frames.float() - truth[2].frames.float())[inner].abs()
-    assert float(straight.median()) < 6  # chroma is stored at half size
+    check_straight(target.frames, truth[2].frames, counted, truth[2].cameras.intrinsics[0], lens)
+    everywhere = torch.ones_like(counted)
+    assert sample.cameras is not None
+    check_straight(video.frames, truth[0].frames, everywhere, sample.cameras.intrinsics[0], lens)
     assert counted.dtype == torch.bool and bool(counted[:, 12:-12, 12:-12].all())
     fits = mismatch(video, sample.cameras, truth[0].depth, target, view.path.cameras)
     assert fits < 10 < mismatch(video, sample.cameras, truth[0].depth, target, sample.cameras)
