@@ -1,6 +1,6 @@
 """Can the model hold one clip? Train on a single clip with fixed holes and print the hole PSNR.
 
-    python benchmarks/overfit_clip.py [--video FILE] [--steps 400]
+    python benchmarks/overfit_clip.py [--video FILE] [--steps 700]
 
 The clip is a synthetic one, or the first frames of a video. A model that cannot reach 35 dB in the
 holes here has a broken objective or too narrow a path to the output.
@@ -27,15 +27,18 @@ from recam.training.layered import layered_clips
 from recam.training.loss import Batch, masked_loss
 from recam.training.steps import bf16, learning_rate, new_optimizer, update
 
-SIZE = (1, 8, 128, 192)
+SIZE = (1, 8, 96, 128)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--video", type=Path)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--lr", type=float, default=5e-4)
+    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--patch", type=int, default=16)
+    parser.add_argument("--hidden", type=int, default=384)
+    parser.add_argument("--blocks", type=int, default=12)
+    parser.add_argument("--stem", type=int, default=48)
     parser.add_argument("--threads", type=int, default=0)
     args = parser.parse_args()
     if args.threads:
@@ -47,7 +50,11 @@ def main() -> None:
         frames = read_video(args.video, num_frames=SIZE[1]).frames
         target = F.interpolate(to_signal(frames), size=SIZE[2:], mode="area")[None]
     torch.manual_seed(0)
-    model = VideoTransformer(ModelConfig(patch=args.patch))
+    config = ModelConfig(
+        patch=args.patch, hidden=args.hidden, heads=args.hidden // 64, blocks=args.blocks,
+        stem=args.stem,
+    )  # fmt: skip
+    model = VideoTransformer(config)
     condition = make_condition(target, known, model.config.fills)
     batch = Batch(target, condition, torch.zeros(1, dtype=torch.bool), torch.ones_like(known))
     objective = ObjectiveConfig(degrade=0, drop_condition=0, pure_noise=0.9, own_levels=0)
