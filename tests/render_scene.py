@@ -68,7 +68,7 @@ def _cast(rectangles: list[Rectangle], origin: Tensor, rays: Tensor) -> tuple[Te
 
 
 def see(rectangles: list[Rectangle], camera: Cameras, samples: int = 4) -> tuple[Tensor, Tensor]:
-    """Frame uint8 [3, h, w] (samples² rays a pixel) and z-depth float32 [h, w] (through centres)."""
+    """Frame uint8 [3, h, w] (samples² rays a pixel), z-depth float32 [h, w] of the centres."""
     h, w = camera.height, camera.width
     inverse_k = torch.linalg.inv(camera.intrinsics[0]).float()
     world_from_cam = camera.world_from_cam[0].float()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -68,9 +69,20 @@ def _colours_at(blurred: Tensor, u: Tensor, v: Tensor) -> Tensor:
     return blurred[:, j, i].T
 
 
-def _log_ratios(samples: Samples, source: Source, tolerance: float) -> tuple[Tensor, Tensor]:
-    """log of a frame's colours over the samples' [k, 3] where both show the same surface, and
-    which keyframe each is from [k]."""
+class _Ratios(NamedTuple):
+    """Where a frame and a keyframe show the same surface.
+
+    log_ratio: float32 [k, 3], log of the frame's colour over the keyframe's.
+    weight: float32 [k, 3], how bright that is: dark channels say little.
+    keyframe: int64 [k].
+    """
+
+    log_ratio: Tensor
+    weight: Tensor
+    keyframe: Tensor
+
+
+def _compare(samples: Samples, source: Source, tolerance: float) -> _Ratios:
     uv, depth = project(samples.points_world[None], source.camera)
     (u, v), d = uv[0].unbind(1), 1 / depth[0]
     inside = (d > 0) & (u >= 0) & (v >= 0)
@@ -81,8 +93,18 @@ def _log_ratios(samples: Samples, source: Source, tolerance: float) -> tuple[Ten
     index = index[same]
     here = _colours_at(_blurred(source), u[same], v[same])
     there = samples.colours[index]
-    fair = (torch.minimum(here, there) > 16).all(1) & (torch.maximum(here, there) < 240).all(1)
-    return torch.log(here[fair] / there[fair]), samples.keyframe[index[fair]]
+    darker = torch.minimum(here, there)
+    fair = (darker > 8).all(1) & (torch.maximum(here, there) < 240).all(1)
+    log_ratio = torch.log(here[fair] / there[fair])
+    return _Ratios(log_ratio, darker[fair], samples.keyframe[index[fair]])
+
+
+def _weighted_median(values: Tensor, weights: Tensor) -> Tensor:
+    """Along the first dimension of [k, 3], for each column."""
+    order = values.argsort(0)
+    total = weights.gather(0, order).cumsum(0)
+    middle = (total < total[-1:] / 2).sum(0, keepdim=True)
+    return values.gather(0, order.gather(0, middle))[0]
 
 
 def balance_gains(samples: Samples, sources: Sequence[Source], tolerance: float) -> Tensor:
@@ -94,12 +116,14 @@ def balance_gains(samples: Samples, sources: Sequence[Source], tolerance: float)
     n = len(sources)
     normal, right = 1e-3 * torch.eye(n), torch.zeros(n, 3)
     for j, source in enumerate(sources):
-        ratios, keyframe = _log_ratios(samples, source, tolerance)
+        found = _compare(samples, source, tolerance)
         for k in range(n):
-            pair = ratios[keyframe == k]
-            if k == j or len(pair) == 0:
+            mine = found.keyframe == k
+            count = int(mine.sum())
+            if k == j or count == 0:
                 continue
-            weight, ratio = len(pair) / (len(pair) + TRUST), pair.median(0).values
+            weight = count / (count + TRUST)
+            ratio = _weighted_median(found.log_ratio[mine], found.weight[mine])
             edge = torch.zeros(n)
             edge[j], edge[k] = 1.0, -1.0  # ratio = gain j − gain k
             normal += weight * edge[:, None] * edge
@@ -112,8 +136,9 @@ def frame_gain(
     samples: Samples, keyframe_gains: Tensor, source: Source, tolerance: float
 ) -> Tensor:
     """log gain [3] of any frame relative to the keyframes' mean; 0 where it shares nothing."""
-    ratios, keyframe = _log_ratios(samples, source, tolerance)
-    if len(ratios) == 0:
+    found = _compare(samples, source, tolerance)
+    count = len(found.keyframe)
+    if count == 0:
         return torch.zeros(3)
-    trust = len(ratios) / (len(ratios) + TRUST)
-    return (trust * (ratios + keyframe_gains[keyframe]).median(0).values).clamp(-LIMIT, LIMIT)
+    gain = _weighted_median(found.log_ratio + keyframe_gains[found.keyframe], found.weight)
+    return (gain * (count / (count + TRUST))).clamp(-LIMIT, LIMIT)

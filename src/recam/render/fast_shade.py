@@ -114,10 +114,10 @@ def byte(value):
 
 
 @kernel
-def _near_hole(front, x, y):
+def _near_hole(front, x, y, reach):
     height, width = front.shape
-    for j in range(max(y - 2, 0), min(y + 3, height)):
-        for i in range(max(x - 2, 0), min(x + 3, width)):
+    for j in range(max(y - reach, 0), min(y + reach + 1, height)):
+        for i in range(max(x - reach, 0), min(x + reach + 1, width)):
             if front[j, i] <= 0:
                 return True
     return False
@@ -164,10 +164,11 @@ def _locate_row(n, scale, front, y, w, h, us, vs, plain, known, depth, origin):
 
 
 @kernel
-def shade(rgba, disparity, flags, n, scale, tolerance, front, frame, known, depth, origin):
+def shade(rgba, disparity, flags, n, scale, tolerance, reach, front, frame, known, depth, origin):
     """Fill frame, known, depth and origin (flat source index, −1 = none) from a z-buffer.
 
-    n: float32 [12], rows of A⁻¹ and then A⁻¹·b. scale: target over source focal length.
+    n: float32 [12], rows of A⁻¹ and then A⁻¹·b. scale: target over source focal length. reach: how
+    near to a hole, in pixels, a MARGIN pixel is left out.
     """
     h, w = disparity.shape
     width = front.shape[1]
@@ -183,7 +184,7 @@ def shade(rgba, disparity, flags, n, scale, tolerance, front, frame, known, dept
                 mark = marks[source]
                 if plain[x] and not mark & (NEAR_EDGE | MARGIN):
                     r, g, b = cubic(rgba, h, w, us[x], vs[x])
-                elif mark & MARGIN and _near_hole(front, x, y):
+                elif mark & MARGIN and _near_hole(front, x, y, reach):
                     known[y, x], depth[y, x], origin[y, x] = f32(0), f32(0), -1
                 else:
                     d = front[y, x]

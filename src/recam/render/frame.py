@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from recam.configs import RenderConfig
-from recam.render import fast_shade, reference, reference_static
+from recam.render import reference_static
 from recam.render.source import Source
-from recam.render.splat import View, draw_fast, make_warp, shade_fast
+from recam.render.splat import View, make_warp, see_fast, see_torch
 from recam.render.static import StaticSet, fill_static, static_gains
 from recam.types import Cameras, RecamError
 
@@ -45,14 +44,11 @@ def render_frame_fast(
 ) -> View:
     """``render_frame`` on one core, compiled."""
     warp = make_warp(source.camera, target)
-    front, blocked = torch.zeros(2, target.height, target.width)
-    draw_fast(source.surface, warp, warp.scale**2 * config.max_stretch, front, blocked)
-    fast_shade.settle(front.numpy(), blocked.numpy(), np.float32(config.edge_threshold))
-    view = shade_fast(source.rgba, source.surface, warp, config.edge_threshold, front, out)
-    if static is not None and float(view.known.min()) <= 0:
+    blocked = see_fast(source.rgba, source.surface, warp, config, out)
+    if static is not None and float(out.known.min()) <= 0:
         gains = static_gains(static, source, config)
-        fill_static(view, blocked, static, source, target, gains, config)
-    return view
+        fill_static(out, blocked, static, source, target, gains, config)
+    return out
 
 
 def render_frame_torch(
@@ -64,14 +60,7 @@ def render_frame_torch(
 ) -> View:
     """``render_frame`` in plain torch on any device."""
     there, warp = source.to(device), make_warp(source.camera, target)
-    size, tolerance = (target.height, target.width), config.edge_threshold
-    limit = warp.scale**2 * config.max_stretch
-    forward, backward = warp.forward().to(device), warp.backward().to(device)
-    front, blocked = reference.draw_scatter(there.surface, forward, limit, *size)
-    front = reference.settle(front, blocked, tolerance)
-    view = View(
-        *reference.shade(there.frame, there.surface, backward, warp.scale, tolerance, front)
-    )
+    view, blocked = see_torch(there.frame, there.surface, warp, config, target.height, target.width)
     if static is not None and float(view.known.min()) <= 0:
         gains = static_gains(static, source, config)
         reference_static.fill_static(view, blocked, static, there, target, gains, config)

@@ -314,13 +314,19 @@ def to_bytes(colours: Tensor) -> Tensor:
 
 
 def shade(
-    frame: Tensor, surface: Surface, n: Tensor, scale: float, tolerance: float, front: Tensor
+    frame: Tensor,
+    surface: Surface,
+    n: Tensor,
+    scale: float,
+    tolerance: float,
+    reach: int,
+    front: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Frame uint8 [3, H, W], known, depth float32 and origin int32 [H, W] from a z-buffer."""
     y, x = torch.nonzero(front > 0, as_tuple=True)
     rgb, source = colours(frame, surface, n, scale, tolerance, x, y, front[y, x])
     margin = (surface.flags.reshape(-1)[source] & MARGIN) > 0
-    keep = ~(margin & _spread(front <= 0, 2, 2, 2, 2)[y, x])
+    keep = ~(margin & _spread(front <= 0, reach, reach, reach, reach)[y, x])
     y, x, rgb, source = y[keep], x[keep], rgb[keep], source[keep]
     out = torch.zeros(3, *front.shape, dtype=torch.uint8, device=front.device)
     out[:, y, x] = to_bytes(rgb).T

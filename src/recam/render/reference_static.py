@@ -47,9 +47,10 @@ def fill_static(
         if keyframe.source.index == source.index:
             continue
         warp = make_warp(keyframe.source.camera, target)
-        limit = warp.scale**2 * config.max_stretch
         forward, backward = warp.forward().to(device), warp.backward().to(device)
-        front, back = reference.draw_scatter(keyframe.source.surface, forward, limit, *size)
+        front, back = reference.draw_scatter(
+            keyframe.source.surface, forward, warp.largest(config), *size
+        )
         hidden = torch.maximum(back, blocked) * margin > front
         candidate = (front > 0) & (view.known <= 0) & ~hidden & (front >= best * margin)
         y, x = candidate.nonzero(as_tuple=True)

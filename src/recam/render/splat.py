@@ -39,6 +39,10 @@ class Warp:
         """float32 [12], as the drawing functions take it."""
         return torch.cat([self.a.reshape(9), self.b]).float()
 
+    def largest(self, config: RenderConfig) -> float:
+        """How large a pixel whose depth does not change may become, in px², seen face on."""
+        return self.scale**2 * config.max_stretch
+
     def backward(self) -> Tensor:
         """float32 [12], as the colouring functions take it."""
         inverse = torch.linalg.inv(self.a)
@@ -79,16 +83,6 @@ def make_warp(source: Cameras, target: Cameras) -> Warp:
     return Warp(a, k_target @ target_from_source[:3, 3], float((areas[1] / areas[0]).sqrt()))
 
 
-def draw_fast(surface: Surface, warp: Warp, limit: float, front: Tensor, blocked: Tensor) -> None:
-    """Draw a surface into z-buffers of disparity (compiled, one core, in place)."""
-    region = np.array([0, surface.height, 0, surface.width])
-    fast_draw.draw(
-        surface.disparity.numpy(), surface.corners.numpy(), surface.links.numpy(),
-        surface.flags.numpy(), warp.forward().numpy(), np.float32(limit), region,
-        front.numpy(), blocked.numpy(),
-    )  # fmt: skip
-
-
 def empty_view(height: int, width: int) -> View:
     """A View to be written into."""
     return View(
@@ -97,44 +91,45 @@ def empty_view(height: int, width: int) -> View:
     )  # fmt: skip
 
 
-def shade_fast(
-    rgba: Tensor, surface: Surface, warp: Warp, tolerance: float, front: Tensor, view: View
-) -> View:
-    """Colour a z-buffer from the packed frame that it was drawn from, into ``view`` (compiled, one
-    core)."""
+def hole_reach(config: RenderConfig) -> int:
+    """How near to a hole, in pixels, the doubtful pixels behind a depth edge are left out."""
+    return config.edge_margin + 1
+
+
+def see_fast(rgba: Tensor, surface: Surface, warp: Warp, config: RenderConfig, out: View) -> Tensor:
+    """Write to ``out`` what a packed frame with its surface shows (compiled, one core).
+
+    Returns the disparities [h, w] of surfaces that are seen from their back, 0 elsewhere.
+    """
+    tolerance = np.float32(config.edge_threshold)
+    front, blocked = torch.zeros(2, *out.known.shape)
+    fast_draw.draw(
+        surface.disparity.numpy(), surface.corners.numpy(), surface.links.numpy(),
+        surface.flags.numpy(), warp.forward().numpy(), np.float32(warp.largest(config)),
+        np.array([0, surface.height, 0, surface.width]), front.numpy(), blocked.numpy(),
+    )  # fmt: skip
+    fast_shade.settle(front.numpy(), blocked.numpy(), tolerance)
     fast_shade.shade(
         rgba.numpy(), surface.disparity.numpy(), surface.flags.numpy(), warp.backward().numpy(),
-        np.float32(warp.scale), np.float32(tolerance), front.numpy(), view.frame.numpy(),
-        view.known.numpy(), view.depth.numpy(), view.origin.numpy(),
+        np.float32(warp.scale), tolerance, hole_reach(config), front.numpy(), out.frame.numpy(),
+        out.known.numpy(), out.depth.numpy(), out.origin.numpy(),
     )  # fmt: skip
-    return view
+    return blocked
 
 
-def splat_surface(
-    frame: Tensor,
-    surface: Surface,
-    source: Cameras,
-    target: Cameras,
-    config: RenderConfig,
-    implementation: Implementation = "fast",
-) -> View:
-    """``splat`` for a surface that is already made."""
-    warp = make_warp(source, target)
-    limit = warp.scale**2 * config.max_stretch
-    size, tolerance = (target.height, target.width), config.edge_threshold
-    if implementation == "fast":
-        front, blocked = torch.zeros(2, *size)
-        draw_fast(surface, warp, limit, front, blocked)
-        fast_shade.settle(front.numpy(), blocked.numpy(), np.float32(tolerance))
-        return shade_fast(
-            pack(frame, torch.float32), surface, warp, tolerance, front, empty_view(*size)
-        )
-    draw = reference.draw_scatter if implementation == "scatter" else reference.draw_dense
-    device = surface.disparity.device
-    front, blocked = draw(surface, warp.forward().to(device), limit, *size)
+def see_torch(
+    frame: Tensor, surface: Surface, warp: Warp, config: RenderConfig, height: int, width: int,
+    dense: bool = False,
+) -> tuple[View, Tensor]:  # fmt: skip
+    """The same in plain torch on the tensors' device; dense: the slow reference."""
+    device, tolerance = frame.device, config.edge_threshold
+    draw = reference.draw_dense if dense else reference.draw_scatter
+    forward, backward = warp.forward().to(device), warp.backward().to(device)
+    front, blocked = draw(surface, forward, warp.largest(config), height, width)
     front = reference.settle(front, blocked, tolerance)
-    backward = warp.backward().to(device)
-    return View(*reference.shade(frame, surface, backward, warp.scale, tolerance, front))
+    reach = hole_reach(config)
+    view = reference.shade(frame, surface, backward, warp.scale, tolerance, reach, front)
+    return View(*view), blocked
 
 
 def splat(
@@ -155,18 +150,24 @@ def splat(
     (needs no compiler on CUDA); dense = the slow reference, for small pictures.
     """
     _check_frame(frame, depth, source)
-    disparity = disparity_from_depth(depth, valid)
-    threshold, margin = config.edge_threshold, config.edge_margin
+    disparity, warp = disparity_from_depth(depth, valid), make_warp(source, target)
+    threshold, margin, size = (
+        config.edge_threshold,
+        config.edge_margin,
+        (target.height, target.width),
+    )
     if implementation == "fast":
         if frame.device.type != "cpu":
             raise ValueError(
                 f"the fast implementation runs on the CPU but the frame is on {frame.device}; "
                 'move it there or use implementation="scatter"'
             )
-        surface = make_surface(disparity, threshold, margin)
-    else:
-        surface = reference.make_surface(disparity, threshold, margin)
-    return splat_surface(frame.contiguous(), surface, source, target, config, implementation)
+        surface, view = make_surface(disparity, threshold, margin), empty_view(*size)
+        see_fast(pack(frame.contiguous(), torch.float32), surface, warp, config, view)
+        return view
+    surface = reference.make_surface(disparity, threshold, margin)
+    view, _ = see_torch(frame, surface, warp, config, *size, dense=implementation == "dense")
+    return view
 
 
 def _check_frame(frame: Tensor, depth: Tensor, source: Cameras) -> None:

@@ -15,7 +15,7 @@ from recam.render import fast_static as fast
 from recam.render.exposure import Samples, balance_gains, frame_gain, join_samples, take_samples
 from recam.render.source import Source, make_source
 from recam.render.splat import View, Warp, make_warp
-from recam.render.surface import HIDDEN, MARGIN, disparity_from_depth
+from recam.render.surface import HIDDEN, MARGIN, disparity_from_depth, make_surface
 from recam.types import Cameras, Progress, Scene, no_progress
 
 TILE_PX = 16
@@ -85,7 +85,7 @@ def build_static(scene: Scene, config: RenderConfig, progress: Progress = no_pro
     more than they confirm it, and if no earlier keyframe shows the same surface as finely.
     """
     indices = choose_keyframes(scene, config.num_static_frames)
-    coarse = [_static_disparity(scene, i) for i in indices]
+    coarse = [_static_disparity(scene, i, config) for i in indices]
     cameras = [scene.cameras[i : i + 1] for i in indices]
     tolerance = np.float32(config.edge_threshold)
     kept: list[Tensor] = []
@@ -118,11 +118,17 @@ def build_static(scene: Scene, config: RenderConfig, progress: Progress = no_pro
     return StaticSet(tuple(keyframes), gains, joined)
 
 
-def _static_disparity(scene: Scene, index: int) -> Tensor:
-    """Disparity at the depth's size where the scene is static, away from what moves."""
+def _static_disparity(scene: Scene, index: int, config: RenderConfig) -> Tensor:
+    """Disparity at the depth's size where the scene is static, away from what moves and from what
+    stands in front."""
     reach = 2 * max(scene.cameras.width // 256, 1) + 1
     moving = F.max_pool2d(scene.dynamic[index][None].float(), reach, 1, reach // 2)[0] > 0
-    return disparity_from_depth(scene.depth[index], scene.valid[index] & ~moving)
+    disparity = disparity_from_depth(scene.depth[index], scene.valid[index])
+    # Where depth and picture disagree at an edge, the background would bring along an outline of
+    # what stood before it. Other keyframes show that background.
+    margin = config.edge_margin + scene.cameras.width // 200
+    surface = make_surface(disparity, config.edge_threshold, margin)
+    return torch.where(moving | ((surface.flags & MARGIN) > 0), 0, surface.disparity)
 
 
 def _make_keyframe(
@@ -183,7 +189,7 @@ def fill_static(
         s, warp = keyframe.source.surface, make_warp(keyframe.source.camera, target)
         drawn = fast.draw_tiles(
             s.disparity.numpy(), s.corners.numpy(), s.links.numpy(), s.flags.numpy(),
-            warp.forward().numpy(), np.float32(warp.scale**2 * config.max_stretch),
+            warp.forward().numpy(), np.float32(warp.largest(config)),
             keyframe.tiles.numpy(), keyframe.ranges.numpy(), sums, np.int64(TILE_PX),
             front.numpy(), back.numpy(),
         )  # fmt: skip

@@ -98,9 +98,10 @@ def make_surface(
         let them fly.
     """
     edges = _find_edges(disparity, edge_threshold, snap)
-    flags = np.zeros(edges.links.shape, np.uint8)
+    h, w = disparity.shape
+    flags = np.zeros((h, w), np.uint8)
     fast.mark_edges(edges.disparity, edges.links, edges.torn, edges.snapped, margin, flags)
-    corners = np.empty((flags.shape[0] + 1, flags.shape[1] + 1), np.float32)
+    corners = np.empty((h + 1, w + 1), np.float32)
     fast.average_corners(edges.disparity, corners)
     return Surface(
         torch.from_numpy(edges.disparity), torch.from_numpy(edges.links), torch.from_numpy(flags),
