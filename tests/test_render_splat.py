@@ -10,6 +10,7 @@ from recam.geometry import project, unproject
 from recam.render import reference, splat
 from recam.render.splat import make_warp
 from recam.render.surface import (
+    COLOUR_SIGMA,
     IRREGULAR,
     MARGIN,
     disparity_from_depth,
@@ -96,7 +97,7 @@ def test_same_camera_returns_the_frame() -> None:
     assert torch.equal(seen.frame, frame) and torch.equal(seen.origin, own)
     holed = splat(frame, depth, source, source, valid=valid)
     known = holed.known > 0
-    assert not bool((known & ~good).any()) and float(known.float().mean()) > 0.8
+    assert not bool((known & ~good).any()) and float(known.float().mean()) > 0.7
     assert torch.equal(holed.frame[:, known], frame[:, known])
 
 
@@ -226,8 +227,8 @@ def test_flying_pixels_are_snapped_and_slopes_are_not_torn() -> None:
     rows = torch.arange(H).float()
     ground = torch.where(rows > 50, (rows - 50) * 0.01, 0.0)[:, None].expand(H, W).contiguous()
     links = make_surface(ground).links
-    assert int(links[56:, 3:-4].max()) == 0
-    assert float((ground[57] - ground[56])[0] / ground[57, 0]) > 0.05
+    assert int(links[51:].max()) == 0
+    assert float((ground[55] - ground[54])[0] / ground[55, 0]) > 0.05
     assert source.height == H
 
 
@@ -250,6 +251,15 @@ def test_enlarged_edges_follow_the_picture(ratio: float) -> None:
     assert int(((found - true).abs() > 0.01).sum()) < 0.5 * int((nearest != true).sum())
     between = (found > 0.101) & (found < 0.499)
     assert int(between.sum()) == 0
+
+
+def test_enlarge_agrees_with_reference() -> None:
+    _, depth, valid, _ = noisy_room()
+    frame, _ = see(room(), camera(2 * h + 7, 2 * w + 3), 1)
+    disparity = disparity_from_depth(depth, valid)
+    fast, slow = enlarge(disparity, frame), reference.enlarge(disparity, frame, 0.05, COLOUR_SIGMA)
+    assert torch.equal(fast > 0, slow > 0)
+    assert float(torch.isclose(fast, slow, rtol=1e-3).float().mean()) > 0.999
 
 
 def test_enlarge_keeps_planes_exact() -> None:

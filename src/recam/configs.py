@@ -87,7 +87,7 @@ class RenderConfig:
     """How many source frames are merged into the static points at most."""
     edge_threshold: float = 0.05
     """Relative depth step between neighbours beyond which a surface is torn there."""
-    edge_margin: int = 1
+    edge_margin: int = 2
     """Pixels behind a depth edge, of mixed colour, that are left out where a hole opens beside
     them."""
     max_stretch: float = 4.0

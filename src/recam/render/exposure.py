@@ -14,7 +14,7 @@ from recam.geometry import project
 from recam.render.source import Source
 
 STRIDE = 8
-TRUST = 200
+TRUST = 20
 """Number of shared samples at which a gain is believed half."""
 LIMIT = 0.5
 """Largest gain, as a natural logarithm of sRGB values."""

@@ -124,16 +124,17 @@ def _near_hole(front, x, y, reach):
 
 
 @kernel
-def careful(rgba, disparity, n, x, y, d, samples, tolerance, rgb):
-    """Mean colour over samples × samples points of the target pixel (x, y), edges respected."""
+def careful(rgba, disparity, n, x, y, d, own, samples, tolerance, rgb):
+    """Mean colour over samples × samples points of the target pixel (x, y), from source pixels
+    whose disparity is close to ``own``, that of the one in the middle."""
     rgb[0], rgb[1], rgb[2] = f32(0), f32(0), f32(0)
     share = f32(1) / f32(samples)
     for j in range(samples):
         for i in range(samples):
             dx = (f32(i) + f32(0.5)) * share - f32(0.5)
             dy = (f32(j) + f32(0.5)) * share - f32(0.5)
-            u, v, ds = locate(n, f32(x) + dx, f32(y) + dy, d)
-            _linear(rgba, disparity, u, v, ds, tolerance, share * share, rgb)
+            u, v, _ = locate(n, f32(x) + dx, f32(y) + dy, d)
+            _linear(rgba, disparity, u, v, own, tolerance, share * share, rgb)
 
 
 @inlined
@@ -187,9 +188,9 @@ def shade(rgba, disparity, flags, n, scale, tolerance, reach, front, frame, know
                 elif mark & MARGIN and _near_hole(front, x, y, reach):
                     known[y, x], depth[y, x], origin[y, x] = f32(0), f32(0), -1
                 else:
-                    d = front[y, x]
+                    d, own = front[y, x], disparity[source // w, source % w]
                     _, _, ds = locate(n, f32(x), f32(y), d)
                     samples = num_samples(scale * d / ds)
-                    careful(rgba, disparity, n, x, y, d, samples, tolerance, rgb)
+                    careful(rgba, disparity, n, x, y, d, own, samples, tolerance, rgb)
                     r, g, b = rgb[0], rgb[1], rgb[2]
             reds[x], greens[x], blues[x] = byte(r), byte(g), byte(b)

@@ -195,7 +195,7 @@ def shade_adopted(
             if inside and samples == 1 and not flags[iv, iu] & NEAR_EDGE:
                 rgb[0], rgb[1], rgb[2] = cubic(rgba, h, w, u, v)
             else:
-                careful(rgba, disparity, n, x, y, d, samples, tolerance, rgb)
+                careful(rgba, disparity, n, x, y, d, disparity[iv, iu], samples, tolerance, rgb)
             for c in range(3):
                 frame[c, y, x] = byte(rgb[c] * gain[c])
             known[y, x], depth[y, x] = f32(1), f32(1) / d

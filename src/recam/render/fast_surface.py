@@ -23,15 +23,30 @@ def invert(depth, valid, disparity):
 
 
 @inlined
-def _falls_evenly(a, b, c, d, e, f):
-    """Do six disparities in a row fall evenly (a slanted plane) rather than step (an edge)?"""
-    step = d - c
-    low, high = f32(0.5) * abs(step), f32(2.0) * abs(step)
-    sign = f32(1.0) if step > 0 else f32(-1.0)
-    s0, s1, s3, s4 = sign * (b - a), sign * (c - b), sign * (e - d), sign * (f - e)
-    least, most = min(min(s0, s1), min(s3, s4)), max(max(s0, s1), max(s3, s4))
-    all_seen = min(min(a, b), min(min(c, d), min(e, f))) > 0
-    return all_seen and least >= low and most <= high
+def _even_run(d, y, x, dy, dx, step, side):
+    """How many of the next three steps, going ``side`` (±1) from a link, are about as large."""
+    h, w = d.shape
+    run = 0
+    y, x = (y + dy, x + dx) if side > 0 else (y, x)
+    for _ in range(3):
+        ny, nx = y + side * dy, x + side * dx
+        if ny < 0 or nx < 0 or ny >= h or nx >= w or d[ny, nx] <= 0:
+            break
+        next_step = (d[ny, nx] - d[y, x]) * f32(side)
+        if next_step / step < f32(0.5) or next_step / step > f32(2):
+            break
+        run, y, x = run + 1, ny, nx
+    return run
+
+
+@inlined
+def _is_slope(d, y, x, dy, dx):
+    """Is the step from (y, x) to its neighbour one of at least four even ones in a row (a slanted
+    plane), rather than an edge?"""
+    if d[y, x] <= 0 or d[y + dy, x + dx] <= 0:
+        return False
+    step = d[y + dy, x + dx] - d[y, x]
+    return _even_run(d, y, x, dy, dx, step, 1) + _even_run(d, y, x, dy, dx, step, -1) >= 3
 
 
 @kernel
@@ -58,13 +73,9 @@ def find_links(disparity, threshold, links, words, torn):
         for k in range(8 * word, 8 * word + 8):
             y, x = k // w, k % w
             link = links[y, x] if y < h else 0
-            if link & RIGHT and 2 <= x < w - 3 and _falls_evenly(
-                d[y, x - 2], d[y, x - 1], d[y, x], d[y, x + 1], d[y, x + 2], d[y, x + 3]
-            ):  # fmt: skip
+            if link & RIGHT and _is_slope(d, y, x, 0, 1):
                 link &= DOWN
-            if link & DOWN and 2 <= y < h - 3 and _falls_evenly(
-                d[y - 2, x], d[y - 1, x], d[y, x], d[y + 1, x], d[y + 2, x], d[y + 3, x]
-            ):  # fmt: skip
+            if link & DOWN and _is_slope(d, y, x, 1, 0):
                 link &= RIGHT
             if y < h:
                 links[y, x] = link

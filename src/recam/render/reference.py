@@ -39,15 +39,20 @@ def _shift(x: Tensor, dy: int, dx: int, fill: float | bool = 0) -> Tensor:
 
 
 def _torn(d: Tensor, threshold: float, dy: int, dx: int) -> Tensor:
-    """Is (y, x) torn from (y + dy, x + dx)?"""
-    near = [_shift(d, k * dy, k * dx) for k in range(-2, 4)]
-    step = near[3] - near[2]
+    """Is (y, x) torn from (y + dy, x + dx)? A large step is none of four or more even ones."""
+    near = [_shift(d, k * dy, k * dx) for k in range(-3, 5)]
+    step = near[4] - near[3]
     exists = _shift(torch.ones_like(d), dy, dx) > 0
-    big = (step.abs() > threshold * torch.maximum(near[2], near[3])) & exists
-    sign = torch.where(step > 0, 1.0, -1.0)
-    around = torch.stack([sign * (near[k + 1] - near[k]) for k in (0, 1, 3, 4)])
-    even = (around.amin(0) >= 0.5 * step.abs()) & (around.amax(0) <= 2.0 * step.abs())
-    return big & ~(even & (torch.stack(near).amin(0) > 0))
+    big = (step.abs() > threshold * torch.maximum(near[3], near[4])) & exists
+
+    def even(k: int) -> Tensor:
+        ratio = (near[k + 1] - near[k]) / step
+        return (ratio >= 0.5) & (ratio <= 2) & (near[k] > 0) & (near[k + 1] > 0)
+
+    before = [even(2), even(2) & even(1), even(2) & even(1) & even(0)]
+    after = [even(4), even(4) & even(5), even(4) & even(5) & even(6)]
+    run = torch.stack(before + after).sum(0)
+    return big & ~((run >= 3) & (near[3] > 0) & (near[4] > 0))
 
 
 def _ramp_end(d: Tensor, torn: Tensor, dy: int, dx: int) -> Tensor:
@@ -111,6 +116,38 @@ def make_surface(
         flags |= bit * where.to(torch.uint8)
     padded = F.pad(d[None, None], (1, 1, 1, 1), mode="replicate")
     return Surface(d, links, flags, F.avg_pool2d(padded, 2, 1)[0, 0])
+
+
+def enlarge(disparity: Tensor, frame: Tensor, edge_threshold: float, sigma: float) -> Tensor:
+    """The same as ``surface.enlarge``, on the tensor's device."""
+    sharp = make_surface(disparity, edge_threshold)
+    d, links, (h, w), size = sharp.disparity, sharp.links, disparity.shape, frame.shape[1:]
+    v = ((torch.arange(size[0], device=d.device) + 0.5) * h / size[0])[:, None].expand(size)
+    u = ((torch.arange(size[1], device=d.device) + 0.5) * w / size[1]).expand(size)
+    iv, iu = (v - 0.5).floor().long().clamp(0, h - 2), (u - 0.5).floor().long().clamp(0, w - 2)
+    fv, fu = (v - 0.5 - iv).clamp(0, 1), (u - 0.5 - iu).clamp(0, 1)
+    four = torch.stack([d[iv + j, iu + i] for j in (0, 1) for i in (0, 1)])
+    top, bottom = torch.lerp(four[0], four[1], fu), torch.lerp(four[2], four[3], fu)
+    torn = links[iv, iu] | (links[iv, iu + 1] & DOWN) | (links[iv + 1, iu] & RIGHT)
+    near, far = four.amax(0), torch.where(four > 0, four, torch.inf).amin(0)
+    guide = F.interpolate(frame[None].float(), (h, w), mode="area")[0].round()
+    sums = torch.zeros(2, 2, *size, device=d.device)  # far and near side; weight and weighted sum
+    for j in range(-1, 3):
+        for i in range(-1, 3):
+            y, x = iv + j, iu + i
+            exists = (y >= 0) & (y < h) & (x >= 0) & (x < w)
+            y, x = y.clamp(0, h - 1), x.clamp(0, w - 1)
+            colour = (guide[:, y, x] - frame).square().sum(0) / sigma**2
+            apart = (x + 0.5 - u).square() + (y + 0.5 - v).square()
+            weight = torch.exp(-0.5 * (apart + colour)) + 1e-12
+            weight = torch.where(exists & (d[y, x] > 0), weight, 0)
+            is_near = (d[y, x] > 0.5 * (near + far)) | (near == far)
+            for side, where in ((0, ~is_near), (1, is_near)):
+                sums[side, 0] += torch.where(where, weight, 0)
+                sums[side, 1] += torch.where(where, weight * d[y, x], 0)
+    chosen = torch.where(sums[1, 0] >= sums[0, 0], sums[1, 1] / sums[1, 0], sums[0, 1] / sums[0, 0])
+    chosen = torch.where(d[v.long().clamp(max=h - 1), u.long().clamp(max=w - 1)] > 0, chosen, 0)
+    return torch.where(torn == 0, torch.lerp(top, bottom, fv), chosen)
 
 
 def pixel_corners(surface: Surface) -> Tensor:
@@ -304,8 +341,9 @@ def colours(
         some = ~plain & (samples == count)
         offsets = [(k + 0.5) / count for k in range(count)]
         for dy, dx in ((dy, dx) for dy in offsets for dx in offsets):
-            where = locate(n, x[some] + dx, y[some] + dy, d[some])
-            out[some] += _linear(image, surface.disparity, *where, tolerance) / count**2
+            us, vs, _ = locate(n, x[some] + dx, y[some] + dy, d[some])
+            own = surface.disparity.reshape(-1)[source[some]]
+            out[some] += _linear(image, surface.disparity, us, vs, own, tolerance) / count**2
     return out, source
 
 
