@@ -36,12 +36,12 @@ def room(with_front: bool = True) -> list[Rectangle]:
     return far + near if with_front else far
 
 
-def _texture(points: Tensor, seed: int) -> Tensor:
+def _texture(points: Tensor, seed: int, waves: int) -> Tensor:
     """Colours [k, 3] in [0, 1]: waves of several lengths."""
     generator = torch.Generator().manual_seed(seed)
     base = 0.3 + 0.4 * torch.rand(3, generator=generator)
     colour = base.expand(len(points), 3).clone()
-    for k in range(12):
+    for k in range(waves):
         length = 1.2 * 0.75**k
         direction = torch.nn.functional.normalize(torch.randn(3, generator=generator), dim=0)
         tint = torch.rand(3, generator=generator) - 0.5
@@ -50,7 +50,9 @@ def _texture(points: Tensor, seed: int) -> Tensor:
     return colour.clamp(0, 1)
 
 
-def _cast(rectangles: list[Rectangle], origin: Tensor, rays: Tensor) -> tuple[Tensor, Tensor]:
+def _cast(
+    rectangles: list[Rectangle], origin: Tensor, rays: Tensor, waves: int
+) -> tuple[Tensor, Tensor]:
     """Colours [k, 3] and distances [k] (in multiples of the rays) of the first hits."""
     nearest = torch.full((len(rays),), 1e3)
     colour = torch.zeros(len(rays), 3)
@@ -63,12 +65,17 @@ def _cast(rectangles: list[Rectangle], origin: Tensor, rays: Tensor) -> tuple[Te
         s, t = offset @ along / along.dot(along), offset @ across / across.dot(across)
         hit = (distance > 0) & (distance < nearest) & (s >= 0) & (s < 1) & (t >= 0) & (t < 1)
         nearest = torch.where(hit, distance, nearest)
-        colour[hit] = _texture(offset[hit], r.seed)
+        colour[hit] = _texture(offset[hit], r.seed, waves)
     return colour, nearest
 
 
-def see(rectangles: list[Rectangle], camera: Cameras, samples: int = 4) -> tuple[Tensor, Tensor]:
-    """Frame uint8 [3, h, w] (samples² rays a pixel), z-depth float32 [h, w] of the centres."""
+def see(
+    rectangles: list[Rectangle], camera: Cameras, samples: int = 4, waves: int = 12
+) -> tuple[Tensor, Tensor]:
+    """Frame uint8 [3, h, w] (samples² rays a pixel), z-depth float32 [h, w] of the centres.
+
+    waves: how many octaves-of-¾ of texture; few for small pictures.
+    """
     h, w = camera.height, camera.width
     inverse_k = torch.linalg.inv(camera.intrinsics[0]).float()
     world_from_cam = camera.world_from_cam[0].float()
@@ -77,7 +84,7 @@ def see(rectangles: list[Rectangle], camera: Cameras, samples: int = 4) -> tuple
     for dx, dy in [(0.0, 0.0)] + [(dx, dy) for dx in offsets for dy in offsets]:
         uv = pixel_centers(h, w).reshape(-1, 2) + torch.tensor([dx, dy])
         rays = torch.cat([uv, torch.ones(len(uv), 1)], 1) @ inverse_k.T @ world_from_cam[:3, :3].T
-        colour, distance = _cast(rectangles, world_from_cam[:3, 3], rays)
+        colour, distance = _cast(rectangles, world_from_cam[:3, 3], rays, waves)
         if (dx, dy) == (0.0, 0.0):
             depth = distance
             if samples > 1:

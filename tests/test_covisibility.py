@@ -14,7 +14,6 @@ from recam.covisibility import (
     random_2d_known,
     resize_scene,
     sample_path,
-    take_frames,
 )
 from recam.geometry import project, unproject
 from recam.types import Cameras, Scene, video_from_frames
@@ -27,7 +26,7 @@ ALONE = RenderConfig(aggregate_static=False)
 def shot(step: float = 0.0) -> Scene:
     """The room from a camera that moves ``step`` a frame to the right; nothing in it moves."""
     cameras = [camera(H, W, (step * i, 0, 0)) for i in range(T)]
-    pairs = [see(room(), c, 1) for c in cameras]
+    pairs = [see(room(), c, 1, waves=4) for c in cameras]
     own = Cameras(
         torch.cat([c.cam_from_world for c in cameras]),
         torch.cat([c.intrinsics for c in cameras]), H, W,
@@ -52,19 +51,26 @@ def test_the_same_cameras_see_everything() -> None:
 
 def test_visible_is_what_both_cameras_see() -> None:
     """Against rays: a source point is visible if the novel camera hits it first."""
-    scene = take_frames(shot(), torch.tensor([0]))
+    height, width = 2 * H, 2 * W
+    own = camera(height, width)
+    frame, depth = see(room(), own, 1)
+    everything = torch.ones(1, height, width, dtype=torch.bool)
+    scene = Scene(
+        video_from_frames(frame[None]), own, depth[None], everything, ~everything,
+        everything.float(),
+    )  # fmt: skip
     novel = turned(scene, 12, 5)
     seen = double_reproject(scene, novel, ALONE)
     _, novel_depth = see(room(), novel, 1)
     points = unproject(scene.depth, scene.cameras).reshape(1, -1, 3)
     uv, z = project(points, novel)
     x, y = uv[0, :, 0], uv[0, :, 1]
-    inside = (z[0] > 0) & (x >= 0) & (y >= 0) & (x < W) & (y < H)
-    first = novel_depth[y.long().clamp(0, H - 1), x.long().clamp(0, W - 1)]
-    true = (inside & ((first - z[0]).abs() < 0.05 * z[0])).reshape(H, W)
+    inside = (z[0] > 0) & (x >= 0) & (y >= 0) & (x < width) & (y < height)
+    first = novel_depth[y.long().clamp(0, height - 1), x.long().clamp(0, width - 1)]
+    true = (inside & ((first - z[0]).abs() < 0.05 * z[0])).reshape(height, width)
     visible = seen.visible[0]
     # Edges are treated with care both ways, so what is claimed is right and a little is left out.
-    edge = torch.nn.functional.max_pool2d((~true)[None].float(), 5, 1, 2)[0] > 0
+    edge = torch.nn.functional.max_pool2d((~true)[None].float(), 9, 1, 4)[0] > 0
     assert float((visible & ~true).float().mean()) < 0.02
     assert float((true & ~edge & ~visible).float().mean()) < 0.02
     assert 0.4 < float(visible.float().mean()) < 0.95
@@ -102,7 +108,7 @@ def test_pairs_hold_the_truth_behind_their_holes() -> None:
         assert int(pair.partial.frames.mul(known[:, None] == 0).max()) == 0
         error = (pair.partial.frames.float() - pair.target.frames).abs().mean(1)[known > 0]
         exact += float(error.max()) == 0
-        assert float(error.mean()) < 18, "known pixels must be the target's, if resampled"
+        assert float(error.mean()) < 12, "known pixels must be like the target's"
     assert 0 < exact < 6  # some keep the source's colours, some went there and back
     assert len(set(shares)) == 6 and 0.3 < np.mean(shares) < 0.99
 
