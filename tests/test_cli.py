@@ -105,7 +105,9 @@ def test_reconstruct_render_and_paths(clip: Path) -> None:
     assert Path("scene/scene.json").exists() and Path("scene/points.ply").stat().st_size > 1000
     main(["render", "scene", "--path", "dolly", "--distance", "0.1", "-o", "r", "--quiet"])
     assert len(read_video(Path("r/render.mp4"))) == NUM_FRAMES
-    main(["paths", "scene", "--path", "spiral", "-o", "p.png", "--cameras-out", "c.json", "--quiet"])
+    main(
+        ["paths", "scene", "--path", "spiral", "-o", "p.png", "--cameras-out", "c.json", "--quiet"]
+    )
     assert cv2.imread("p.png") is not None
     assert len(json.loads(Path("c.json").read_text())["frames"]) == NUM_FRAMES
     main(["reshoot", "scene", "--path", "c.json", "-o", "again", "--quiet"])
@@ -207,7 +209,7 @@ def test_depth_of_nans_and_wrong_cameras(clip: Path, tmp_path: Path) -> None:
     np.savez("input.npz", depth=np.full((NUM_FRAMES, HEIGHT, WIDTH), np.nan, np.float32))
     assert "input.npz" in fails("reshoot", str(clip), "--depth", "input.npz", "-o", "out")
     camera = {"K": [[100, 0, 80], [0, 100, 48], [0, 0, 1]], "w": WIDTH, "h": HEIGHT}
-    frames = [{**camera, "frame": i, "w2c": np.eye(4).tolist()} for i in range(NUM_FRAMES + 5)]
+    frames = [{**camera, "w2c": np.eye(4).tolist()} for _ in range(NUM_FRAMES + 5)]
     Path("input.json").write_text(json.dumps({"frames": frames}))
     assert "input.json" in fails("reshoot", str(clip), "--cameras", "input.json", "-o", "out")
     assert left_behind(tmp_path) == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +145,7 @@ def write_record(
         {
             "command": sys.argv[1:],
             "source": str(source.resolve()),
-            "config": asdict(config),
+            "config": config,
             "versions": tasks.versions(),
             "machine": machine(),
             "weights_sha256": None,
@@ -233,6 +232,7 @@ def complete(
     quiet: bool = False,
 ) -> Path:
     """Fill a video where its mask is black; returns what was written."""
+    VideoWriter(out)  # refuses what it cannot write
     check_writable(out)
     for path in (source, known_path):
         if not path.exists():

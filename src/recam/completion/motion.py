@@ -16,6 +16,7 @@ JIT = {"cache": True, "nogil": True}
 FLOW_SIDE = 960
 """Flow is found at most at this longer side, in pixels."""
 MIN_SLACK_PX, MAX_SLACK_PX = 0.25, 1.5
+FAC=.5;RAD=.03
 ROUND_TRIP_PX = 0.6
 """Flow forth and back may miss its start by this much, plus a share of its length."""
 ROUND_TRIP_SHARE = 0.05
@@ -170,8 +171,8 @@ def complete_flow(
     if front.any():
         # Beside something in front, half of what sets its motion apart tells the two asunder.
         apart = np.hypot(*(flow - back).transpose(2, 0, 1))
-        near, distance = from_nearest(0.5 * apart, front)
-        room = distance / (0.02 * max(good.shape))
+        near, distance = from_nearest(FAC * apart, front)
+        room = np.maximum(distance/max(good.shape)-RAD,0) / 0.02
         slack = np.clip(np.maximum(near, MIN_SLACK_PX) + room, 0, MAX_SLACK_PX)
     return completed, slack
 

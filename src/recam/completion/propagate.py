@@ -24,12 +24,11 @@ MARGIN_PX = 3
 def propagate(partial: PartialVideo, progress: Progress = no_progress) -> Tensor:
     """Fill holes along time, then over space and time together. uint8 [t, 3, h, w].
 
-    Optical flow between neighbouring frames is carried into the holes, with the motion of what lies
-    behind and, beside things in front, with theirs; from every unseen pixel it is followed into the
-    past and the future to the nearest moments that show its surface, whose colours are blended by
-    nearness in time and by how well the flow returns. What no frame shows is filled by pull-push
-    over space and time. Known pixels stay bit
-    for bit. Raises RecamError when nothing at all is known.
+    Optical flow between neighbouring frames is carried into the holes with the motion of what lies
+    behind; from every unseen pixel it is followed into the past and the future to the nearest
+    moments that show its surface, whose colours are blended by nearness in time and by how well
+    the flow returns. What no frame shows is filled by pull-push over space and time. Known pixels
+    stay bit for bit. Raises RecamError when nothing at all is known.
     """
     require_something_known(partial)
     known = (partial.known > 0.5).numpy()
@@ -42,12 +41,10 @@ def propagate(partial: PartialVideo, progress: Progress = no_progress) -> Tensor
     for number in range(PASSES):
         motion = estimate_motion(_luma(result), known, source)
         progress("completing", 2 * number + 1, 2 * PASSES)
-        colors, found = _blended(*(trace(frames, ~source, motion.back, p) for p in (True, False)))
-        in_front, is_front = _blended(
-            *(trace(frames, ~known, motion.front, p) for p in (True, False))
-        )
-        colors = np.where(is_front[..., None], in_front, colors).round().astype(np.uint8)
-        result = _joined(partial, colors, torch.from_numpy((found | is_front) & ~known))
+        past = trace(frames, ~source, source, motion, past=True)
+        future = trace(frames, ~source, source, motion, past=False)
+        colors, found = _blended(past, future)
+        result = _joined(partial, colors, torch.from_numpy(found & ~known))
         progress("completing", 2 * number + 2, 2 * PASSES)
     return result
 
@@ -68,7 +65,7 @@ def _luma(frames: Tensor) -> np.ndarray:
 
 
 def _blended(*parts: Traced) -> tuple[np.ndarray, np.ndarray]:
-    """Colours float32 [t, h, w, 3] of what past and future show, and bool [t, h, w] where any does.
+    """Colours uint8 [t, h, w, 3] of what past and future show, and bool [t, h, w] where any does.
 
     The nearer moment and the surer way count more.
     """
@@ -82,7 +79,8 @@ def _blended(*parts: Traced) -> tuple[np.ndarray, np.ndarray]:
         ).astype(np.float32)
         total += share[..., None] * part.color
         weight += share
-    return total / np.maximum(weight, 1e-9)[..., None], weight > 0
+    colors = (total / np.maximum(weight, 1e-9)[..., None]).round().astype(np.uint8)
+    return colors, weight > 0
 
 
 def _joined(partial: PartialVideo, traced: np.ndarray, found: Tensor) -> Tensor:
