@@ -22,13 +22,14 @@ import torch
 
 from recam.completion.dit import VideoTransformer
 from recam.completion.masked import complete_masked
+from recam.completion.propagate import propagate
 from recam.completion.pull_push import pull_push
 from recam.completion.weights import load_model
 from recam.configs import FinetuneConfig, ModelConfig, ReconstructConfig, SamplingConfig
 from recam.media import read_video
 from recam.training.examples import encode_hidden
 from recam.training.finetune import adapt
-from recam.training.heldout import hole_psnr, layered_pairs, propagated
+from recam.training.heldout import hole_psnr, layered_pairs
 from recam.types import PartialVideo, Video
 
 
@@ -66,7 +67,7 @@ def run(path: Path, model: VideoTransformer, args: argparse.Namespace) -> dict[s
     seconds: dict[str, tuple[float, float]] = {}
     results: dict[str, torch.Tensor] = {"pull-push": pull_push(partial)}
     with timed("propagate", seconds):
-        results["propagate"] = propagated(partial)
+        results["propagate"] = propagate(partial)
     sampling = SamplingConfig(max_side=args.max_side)
     with timed("sampling", seconds):
         results["model"] = complete_masked(model, partial, sampling).frames

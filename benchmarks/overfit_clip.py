@@ -52,7 +52,7 @@ def main() -> None:
     torch.manual_seed(0)
     config = ModelConfig(
         patch=args.patch, hidden=args.hidden, heads=args.hidden // 64, blocks=args.blocks,
-        stem=args.stem,
+        stem=args.stem, fills=("pull-push", "past", "future"),
     )  # fmt: skip
     model = VideoTransformer(config)
     condition = make_condition(target, known, model.config.fills)

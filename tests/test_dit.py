@@ -14,7 +14,15 @@ from recam.completion.dit import (
 )
 from recam.configs import ModelConfig
 
-TINY = ModelConfig(patch=8, hidden=32, heads=2, blocks=3, stem=8, num_anchors=2)
+TINY = ModelConfig(
+    patch=8,
+    hidden=32,
+    heads=2,
+    blocks=3,
+    stem=8,
+    num_anchors=2,
+    fills=("pull-push", "past", "future"),
+)
 MODES = ("clean-tokens", "concat", "both")
 
 

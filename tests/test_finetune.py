@@ -22,7 +22,9 @@ from recam.training.lora import add_low_rank, merge_low_rank
 from recam.training.masks import draw_known
 from recam.types import Pair, PartialVideo, RecamError, video_from_frames
 
-MODEL = ModelConfig(patch=8, hidden=48, heads=2, blocks=3, stem=16)
+MODEL = ModelConfig(
+    patch=8, hidden=48, heads=2, blocks=3, stem=16, fills=("pull-push", "past", "future")
+)
 CONFIG = FinetuneConfig(steps=30, crop=48, num_frames=4, evaluate_every=10, lr=2e-3, minutes=5)
 
 

@@ -8,13 +8,22 @@ import torch
 from recam.completion.codec import pad, padding_to, unpad
 from recam.completion.dit import VideoTransformer
 from recam.completion.masked import complete_masked, fit_to_known, shrink_known
+from recam.completion.propagate import propagate
 from recam.completion.pull_push import pull_push
 from recam.completion.weights import load_model, read_metadata, save_model, weights_sha256
 from recam.configs import ModelConfig, SamplingConfig
 from recam.training.heldout import hole_psnr, layered_pairs
 from recam.types import PartialVideo, RecamError
 
-TINY = ModelConfig(patch=8, hidden=32, heads=2, blocks=3, stem=8, num_anchors=2)
+TINY = ModelConfig(
+    patch=8,
+    hidden=32,
+    heads=2,
+    blocks=3,
+    stem=8,
+    num_anchors=2,
+    fills=("pull-push", "past", "future"),
+)
 
 
 def shaken(config: ModelConfig = TINY) -> VideoTransformer:
@@ -82,9 +91,22 @@ def test_nothing_known_and_all_known() -> None:
     everything = PartialVideo(frames, torch.ones(2, 16, 24))
     assert torch.equal(complete_masked(shaken(), everything, SamplingConfig()).frames, frames)
     nothing = PartialVideo(frames, torch.zeros(2, 16, 24))
+    with pytest.raises(RecamError, match="nothing in the video is known"):
+        complete_masked(shaken(), nothing, SamplingConfig())
+    # A window of a longer video may well know nothing.
+    late = PartialVideo(frames.repeat(3, 1, 1, 1), torch.zeros(6, 16, 24))
+    late.known[5] = 1
     for max_side in (512, 16):
-        video = complete_masked(shaken(), nothing, SamplingConfig(steps=2, max_side=max_side))
-        assert video.frames.shape == frames.shape
+        config = SamplingConfig(steps=2, max_side=max_side, window=2, overlap=0)
+        assert complete_masked(shaken(), late, config).frames.shape == (6, 3, 16, 24)
+
+
+def test_a_model_that_starts_from_propagate_is_propagate_before_training() -> None:
+    partial = example(h=40, w=56)
+    model = VideoTransformer(replace(TINY, fills=("propagate", "pull-push"))).eval()
+    video = complete_masked(model, partial, SamplingConfig())
+    difference = video.frames.int() - propagate(partial).int()
+    assert int(difference.abs().max()) <= 1
 
 
 def test_windows_carry_finished_frames_over() -> None:

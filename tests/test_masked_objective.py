@@ -16,7 +16,15 @@ from recam.training.masks import draw_known
 from recam.training.steps import new_optimizer, update
 from recam.types import Pair, PartialVideo, video_from_frames
 
-TINY = ModelConfig(patch=8, hidden=32, heads=2, blocks=3, stem=8, num_anchors=2)
+TINY = ModelConfig(
+    patch=8,
+    hidden=32,
+    heads=2,
+    blocks=3,
+    stem=8,
+    num_anchors=2,
+    fills=("pull-push", "past", "future"),
+)
 SIZE = (2, 4, 24, 32)
 CPU = torch.device("cpu")
 SOURCES = (
@@ -43,6 +51,8 @@ def test_every_mask_source_is_trained_and_sampled_in_every_mode(source, mode) ->
         loss.backward()
         assert loss.item() > 0
         assert update(optimizer, list(model.parameters()), 1e-3) > 0
+    if source == "everything":
+        return  # nothing known: there is no video to complete
     partial = PartialVideo(
         from_signal(batch.condition.evidence[0]), batch.condition.known[0, :, 0].contiguous()
     )

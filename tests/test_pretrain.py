@@ -19,7 +19,9 @@ from recam.training.pretrain import pretrain
 from recam.types import RecamError
 
 TINY = PretrainConfig(
-    model=ModelConfig(patch=8, hidden=32, heads=2, blocks=3, stem=8),
+    model=ModelConfig(
+        patch=8, hidden=32, heads=2, blocks=3, stem=8, fills=("pull-push", "past", "future")
+    ),
     steps=6,
     batch=2,
     num_frames=3,

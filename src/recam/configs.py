@@ -157,7 +157,7 @@ class ModelConfig:
     """Frames that every token may attend to in full; the cost is linear in the video's length."""
     conditioning: Conditioning = "both"
     """How evidence enters: as clean tokens, as channels beside the noisy ones, or both."""
-    fills: tuple[Fill, ...] = ("pull-push", "past", "future")
+    fills: tuple[Fill, ...] = ("propagate", "pull-push")
     """Full-resolution fills to start from; the first is the untrained model's output."""
     residual_std: float = 0.25
     """Expected distance of the truth from the first fill, in units where frames span [-1, 1]."""

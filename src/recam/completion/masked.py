@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
 from dataclasses import replace
 
 import torch
@@ -12,11 +12,13 @@ from torch import Tensor
 from recam.completion.backbone import Backbone, Condition
 from recam.completion.baselines import keep_known
 from recam.completion.codec import from_signal, pad, padding_to, to_signal, unpad
-from recam.completion.fills import make_condition, pull_push_signal
+from recam.completion.fills import make_condition
+from recam.completion.propagate import propagate
 from recam.completion.pull_push import pull_push
 from recam.completion.samplers import sample_anchored, sample_single_step, sample_stochastic
 from recam.completion.schedule import sampling_levels
-from recam.configs import SamplingConfig
+from recam.completion.windows import complete_windows
+from recam.configs import Fill, SamplingConfig
 from recam.types import PartialVideo, Progress, Video, no_progress, video_from_frames
 
 SEAM_PX = 6
@@ -29,7 +31,6 @@ def complete_masked(
     model: Backbone,
     partial: PartialVideo,
     config: SamplingConfig,
-    propagated: Tensor | None = None,
     progress: Progress = no_progress,
 ) -> Video:
     """Fill what is not known, by the model.
@@ -39,78 +40,42 @@ def complete_masked(
     correction of the classical fill is enlarged and added to the fill at full size.
 
     With the anchored sampler known pixels come back bit for bit, partly known ones blended by
-    ``partial.known``; the stochastic one corrects all. propagated: uint8 like partial.frames, what
-    propagate() made of it, for models that start from it. Returns a Video at 24 frames/s (a
-    PartialVideo has no times). Raises ValueError for a window that does not exceed the overlap.
+    ``partial.known``; the stochastic one corrects all. Returns a Video at 24 frames/s (a
+    PartialVideo has no times). Raises ValueError for a window that does not exceed the overlap,
+    RecamError when nothing at all is known.
     """
-    if not 0 <= config.overlap < config.window:
-        raise ValueError(f"overlap {config.overlap} must be smaller than window {config.window}")
-    pieces = []
-    for piece in _windows(model, partial, config, propagated, progress):
-        pieces.append(piece)
-    return video_from_frames(torch.cat(pieces))
+    windows = itertools.count()
 
+    def fill(window: PartialVideo, progress: Progress) -> Tensor:
+        # Every window has noise of its own.
+        seed = config.seed * 1_000_003 + next(windows)
+        return _complete_window(model, window, replace(config, seed=seed), progress)
 
-def _windows(
-    model: Backbone,
-    partial: PartialVideo,
-    config: SamplingConfig,
-    propagated: Tensor | None,
-    progress: Progress,
-) -> Iterator[Tensor]:
-    """The new frames of each window, uint8."""
-    total = len(partial)
-    done = 0
-    tail: Tensor | None = None
-    index = 0
-    while done < total:
-        carried = min(config.overlap, done)
-        part = slice(done - carried, min(done - carried + config.window, total))
-        window = PartialVideo(partial.frames[part], partial.known[part])
-        if tail is not None and carried:
-            known = window.known.clone()
-            known[:carried] = 1
-            window = PartialVideo(torch.cat([tail[-carried:], window.frames[carried:]]), known)
-        given = None if propagated is None else propagated[part]
-        seed = config.seed * 1_000_003 + index
-        tail = _complete_window(model, window, replace(config, seed=seed), given, carried)
-        yield tail[carried:]
-        done, index = part.stop, index + 1
-        progress("completing", done, total)
+    frames = complete_windows(fill, partial, config.window, config.overlap, progress)
+    return video_from_frames(frames)
 
 
 def _complete_window(
-    model: Backbone,
-    partial: PartialVideo,
-    config: SamplingConfig,
-    propagated: Tensor | None,
-    carried: int,
+    model: Backbone, partial: PartialVideo, config: SamplingConfig, progress: Progress
 ) -> Tensor:
-    """uint8 [t, 3, h, w]. The first ``carried`` frames are finished and are not touched again."""
+    """uint8 [t, 3, h, w]."""
     height, width = partial.frames.shape[-2:]
     scale = min(1.0, config.max_side / max(height, width))
     size = (max(round(height * scale), 1), max(round(width * scale), 1))
+    full_start = _full_size_start(model.fills, partial, progress)
     frames, known = shrink_known(to_signal(partial.frames), partial.known[:, None], size)
-    small = (
-        None if propagated is None else resize(to_signal(propagated), size)[None].to(model.device)
-    )
-    padding = padding_to(*size, model.pixel_multiple)
+    start = resize(to_signal(full_start), size)
+    given = start[None].to(model.device)
     frames, known = frames[None].to(model.device), known[None].to(model.device)
-    condition = make_condition(frames, known, model.fills, small)
-    start = _start(condition)
+    condition = make_condition(frames, known, model.fills, given)
+    padding = padding_to(*size, model.pixel_multiple)
     x0 = unpad(_sample(model, _padded(condition, padding), config), padding)
     anchored = config.sampler == "anchored"
     if anchored:
         x0 = fit_to_known(x0, frames, known)
-    x0, start = x0[0].float().cpu(), start[0].float().cpu()
-    if scale == 1.0:
-        filled = from_signal(x0)
-    else:
-        filled = _enlarge(x0 - start, partial, propagated)
-    if anchored:
-        return keep_known(partial, filled)
-    filled[:carried] = partial.frames[:carried]
-    return filled
+    x0 = x0[0].float().cpu()
+    filled = from_signal(x0) if scale == 1.0 else _enlarge(x0 - start, full_start)
+    return keep_known(partial, filled) if anchored else filled
 
 
 def _sample(model: Backbone, condition: Condition, config: SamplingConfig) -> Tensor:
@@ -132,13 +97,6 @@ def _sample(model: Backbone, condition: Condition, config: SamplingConfig) -> Te
                 model, evidence, clean, condition, [config.seed], levels, config.eta
             )
         return model.decode(z)
-
-
-def _start(condition: Condition) -> Tensor:
-    """The fill that the model corrects; pull-push for a model that has none of its own."""
-    if condition.fills.shape[1]:
-        return condition.fills[:, 0]
-    return pull_push_signal(condition.evidence, condition.known)
 
 
 def _padded(condition: Condition, padding: tuple[int, int, int, int]) -> Condition:
@@ -184,18 +142,17 @@ def resize(frames: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(frames, size=size, mode="bicubic", align_corners=False)
 
 
-def _enlarge(correction: Tensor, partial: PartialVideo, propagated: Tensor | None) -> Tensor:
-    """The fill at full size plus the enlarged correction: uint8 [t, 3, h, w]."""
-    filled = _full_size_start(partial) if propagated is None else propagated.clone()
-    size = (filled.shape[-2], filled.shape[-1])
-    for t in range(len(filled)):  # one frame at a time: full size in float is large
-        larger = resize(correction[t : t + 1], size)[0]
-        filled[t] = from_signal(to_signal(filled[t]) + larger)
+def _enlarge(correction: Tensor, start: Tensor) -> Tensor:
+    """A fill at full size, uint8 [t, 3, h, w], plus the enlarged correction of it."""
+    filled = torch.empty_like(start)
+    for t in range(len(start)):  # one frame at a time: full size in float is large
+        larger = resize(correction[t : t + 1], (start.shape[-2], start.shape[-1]))[0]
+        filled[t] = from_signal(to_signal(start[t]) + larger)
     return filled
 
 
-def _full_size_start(partial: PartialVideo) -> Tensor:
-    """What the small fill is at full size; grey where a video is to be made from nothing."""
-    if bool((partial.known > 0).any()):
-        return pull_push(partial)
-    return torch.full_like(partial.frames, 128)
+def _full_size_start(fills: tuple[Fill, ...], partial: PartialVideo, progress: Progress) -> Tensor:
+    """The fill that carries detail beyond the working size: uint8 [t, 3, h, w]."""
+    if not bool((partial.known > 0).any()):
+        return torch.full_like(partial.frames, 128)  # a window of a video known elsewhere
+    return propagate(partial, progress) if "propagate" in fills else pull_push(partial)

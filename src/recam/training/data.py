@@ -13,9 +13,9 @@ from torch import Tensor
 
 from recam.completion.codec import from_signal, to_signal
 from recam.completion.fills import make_condition
+from recam.completion.propagate import propagate
 from recam.configs import Fill, MaskSource, ObjectiveConfig
 from recam.training.degrade import degrade
-from recam.training.heldout import propagated
 from recam.training.layered import LayeredClips, layered_clips, traced_fill
 from recam.training.loss import Batch
 from recam.training.masks import Size, draw_known
@@ -86,7 +86,7 @@ def _propagated(
     for i in real.nonzero()[:, 0].tolist():
         if bool((known[i] > 0).any()):
             shown = PartialVideo(from_signal(frames[i]).cpu(), known[i, :, 0].cpu().contiguous())
-            filled[i] = to_signal(propagated(shown)).to(filled)
+            filled[i] = to_signal(propagate(shown)).to(filled)
     return filled
 
 

@@ -13,8 +13,8 @@ from recam.completion.backbone import Condition
 from recam.completion.codec import from_signal, to_signal
 from recam.completion.fills import make_condition
 from recam.completion.masked import resize, shrink_known
+from recam.completion.propagate import propagate
 from recam.configs import Fill, MaskSource
-from recam.training.heldout import propagated
 from recam.training.loss import Batch
 from recam.training.masks import draw_known
 from recam.types import Pair, PartialVideo, Progress, RecamError, no_progress
@@ -118,7 +118,7 @@ def _encode(
     frames, known = shrink_known(to_signal(partial.frames), partial.known[:, None], size)
     given = None
     if "propagate" in fills:
-        given = resize(to_signal(propagated(partial)), size)[None]
+        given = resize(to_signal(propagate(partial)), size)[None]
     condition = make_condition(frames[None], known[None], fills, given)
     scored_small = F.interpolate(scored[:, None], size=size, mode="area")
     return Example(

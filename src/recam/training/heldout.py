@@ -12,6 +12,7 @@ from recam.completion.baselines import fill_hold_nearest, fill_navier_stokes, fi
 from recam.completion.codec import from_signal, to_signal
 from recam.completion.dit import VideoTransformer
 from recam.completion.fills import make_condition
+from recam.completion.propagate import propagate
 from recam.completion.pull_push import pull_push
 from recam.completion.samplers import sample_single_step
 from recam.training.layered import layered_clips
@@ -49,19 +50,12 @@ def classical_psnr(pairs: Sequence[Pair]) -> dict[str, float]:
         "Telea": fill_telea,
         "Navier-Stokes": fill_navier_stokes,
         "pull-push": pull_push,
+        "propagate": propagate,
     }
-    methods["propagate"] = propagated
     return {
         name: _mean([hole_psnr(fill(p.partial), p.target.frames, p.partial.known) for p in pairs])
         for name, fill in methods.items()
     }
-
-
-def propagated(partial: PartialVideo) -> Tensor:
-    """What the classical propagate makes of a partial video: uint8 [t, 3, h, w]."""
-    from recam.completion.propagate import propagate
-
-    return propagate(partial)
 
 
 def model_psnr(model: VideoTransformer, pairs: Sequence[Pair]) -> float:
@@ -75,7 +69,7 @@ def _psnr_of(model: VideoTransformer, pair: Pair) -> float:
     known = pair.partial.known[None, :, None].to(device)
     given = None
     if "propagate" in model.config.fills:
-        given = to_signal(propagated(pair.partial))[None].to(device)
+        given = to_signal(propagate(pair.partial))[None].to(device)
     condition = make_condition(frames, known, model.config.fills, given)
     clean = model.token_levels(known) >= 1
     with torch.no_grad(), bf16(device):
