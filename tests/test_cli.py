@@ -23,8 +23,10 @@ def _textured(height: int, width: int, seed: int = 0) -> np.ndarray:
     """A smooth random picture uint8 [h, w, 3] with detail at several scales."""
     rng = np.random.default_rng(seed)
     picture = np.zeros((height, width, 3))
-    for sigma in (1.5, 4, 12):
-        noise = cv2.GaussianBlur(rng.standard_normal((height, width, 3)), (0, 0), sigma)
+    for sigma in (1.5, 4, 12):  # fine detail is grey, as in nature; codecs keep little other
+        num_colors = 3 if sigma > 10 else 1
+        noise = rng.standard_normal((height, width, num_colors))
+        noise = cv2.GaussianBlur(noise, (0, 0), sigma).reshape(height, width, num_colors)
         picture += noise / noise.std()
     return np.clip(128 + 40 * picture, 0, 255).astype(np.uint8)
 

@@ -64,7 +64,12 @@ def read_cameras(
     result = _read(path, format, height, width, choice)
     if height is not None and width is not None and result.height is not None:
         result = result.resized(height, width)
-    return result if num_frames is None else result.for_video(num_frames)
+    if num_frames is None:
+        return result
+    try:
+        return result.for_video(num_frames)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _read(

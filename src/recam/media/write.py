@@ -66,7 +66,7 @@ class VideoWriter:
         self._suffix = self.path.suffix.lower()
         if self._suffix not in (*FILM_SUFFIXES, ".gif", ".webp", ""):
             raise ValueError(
-                f"cannot write video as '{self._suffix}'; expected {', '.join(FILM_SUFFIXES)}, "
+                f"cannot write {self.path} as '{self._suffix}'; expected {', '.join(FILM_SUFFIXES)}, "
                 ".gif, .webp, or no suffix for a folder of PNG files"
             )
         if fps is not None and not 0.01 <= fps <= 1000:
