@@ -115,15 +115,14 @@ def residuals_px(bundle: Bundle, tracks: Tracks) -> F64:
     )  # fmt: skip
 
 
-def refocused(bundle: Bundle, tracks: Tracks, factor: float) -> Bundle:
-    """Nearly the same pictures with ``factor`` times the focal length, as a start for ``adjust``.
+def refocused(bundle: Bundle, factor: float) -> Bundle:
+    """Cameras that take nearly the same pictures with ``factor`` times the focal length.
 
-    Turning left, right, up and down then takes less angle, rolling the same; points are to be
+    Turning left, right, up and down then takes less angle, rolling the same. The points are to be
     fitted anew.
     """
     rotvec = so3_log(torch.from_numpy(bundle.rotation)).numpy() / [factor, factor, 1.0]
-    turned = replace(bundle, rotation=rotation_exp(rotvec), focal=bundle.focal * factor)
-    return triangulated(turned, tracks)
+    return replace(bundle, rotation=rotation_exp(rotvec), focal=bundle.focal * factor)
 
 
 def scaled(bundle: Bundle, factor: float) -> Bundle:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,6 @@ from recam.reconstruct.bundle import (
     adjust,
     inverse_depth_sigmas,
     inverse_depths,
-    refocused,
     residuals_px,
     rotation_exp,
     scaled,
@@ -35,6 +35,9 @@ from recam.reconstruct.bundle import (
 )
 from recam.reconstruct.flow import FlowSet
 from recam.reconstruct.motion import (
+    FIRM_PRIOR,
+    LIGHT_PRIOR,
+    STANDS,
     USUAL_FOV_DEG,
     Decision,
     Fit,
@@ -45,10 +48,13 @@ from recam.reconstruct.motion import (
     fit_rotating,
     fit_static,
     focal_from_fov,
-    focal_prior,
+    refined,
     start_bundle,
     start_focals,
+    stillness,
     unit_depth,
+    with_focal_settled,
+    with_points,
 )
 from recam.reconstruct.tracks import Tracks, compute_tracks, select_observations, select_tracks
 from recam.types import Cameras, Progress, Video, no_progress
@@ -59,9 +65,9 @@ TRACKS_PER_FRAME = 40
 MIN_TRACKS = 30
 """With fewer there is nothing to tell a motion by."""
 MIN_SEEN = 8
-"""Standing points that a frame must see for its camera to be measured."""
-WEAK_FOCAL = 0.01
-"""A focal length is weakly known if one 25 % off raises the cost by less than this part."""
+"""Points that a frame must see for its camera to be measured."""
+CUT_SHARE = 0.1
+"""The picture cuts where less than this part of a frame's tracks goes on to the next."""
 
 
 @dataclass(frozen=True)
@@ -158,21 +164,15 @@ def solve_cameras(
     lens = _lens(video, flows, config, known_cameras, known_intrinsics)
     tracks = compute_tracks(flows, progress=progress)
     centred = lens.centred(tracks)
-    notes: list[str] = []
     decision, fov_known = None, lens.known
     if known_cameras is not None:
         motion, bundle = _given(known_cameras, centred, lens, config)
-    elif len(tracks) < MIN_TRACKS:
+    elif len(tracks) < MIN_TRACKS or len(flows) < 2:
         motion, bundle = "static", fit_static(centred, len(flows), lens.reference).bundle
-        notes.append(
-            "the picture has too little texture to follow; the camera is taken to stand still"
-        )
     else:
         motion, bundle, decision, fov_known = _solve(centred, flows, config, lens, progress)
     given = known_cameras is not None
-    return _solution(
-        bundle, motion, decision, fov_known, tracks, centred, lens, flows, notes, given
-    )
+    return _solution(bundle, motion, decision, fov_known, tracks, centred, lens, flows, given)
 
 
 def _lens(
@@ -253,8 +253,10 @@ def _solve(
         bundle = start_bundle(centred, np.tile(np.eye(3), (num, 1, 1)), lens.reference)
         fov_known = lens.known
     else:
-        fov_known = lens.known or _focal_shows(fit, few, motion)
-        bundle = _all_frames(fit, keys, centred, num, motion, usual)
+        fov_known = lens.known
+        if usual is not None:
+            fit, fov_known = with_focal_settled(fit, few, motion, usual)
+        bundle = _all_frames(fit, keys, centred, num, motion, usual, fov_known)
     progress("cameras", 4, 4)
     return motion, bundle, decision, fov_known
 
@@ -287,20 +289,14 @@ def _sampled(tracks: Tracks, num_frames: int) -> Tracks:
     return select_tracks(tracks, keep)
 
 
-def _focal_shows(fit: Fit, few: Tracks, motion: Motion) -> bool:
-    """Whether the tracks tell the focal length: 25 % more or less makes them fit worse."""
-    moves = motion == "moving"
-    freedom = Freedom(center=moves, depth=moves, focal=False)
-    base = adjust(fit.bundle, few, freedom, 10)[1]
-    for factor in (0.8, 1.25):
-        cost = adjust(refocused(fit.bundle, few, factor), few, freedom, 25)[1]
-        if cost < base * (1 + WEAK_FOCAL):
-            return False
-    return True
-
-
 def _all_frames(
-    fit: Fit, keys: NDArray, centred: Tracks, num: int, motion: Motion, usual: float | None
+    fit: Fit,
+    keys: NDArray[np.int64],
+    centred: Tracks,
+    num: int,
+    motion: Motion,
+    usual: float | None,
+    fov_known: bool,
 ) -> Bundle:
     """From the key frames' cameras to those of all frames, optimised together."""
     many = _sampled(centred, num)
@@ -309,19 +305,15 @@ def _all_frames(
     bundle = replace(start_bundle(many, rotation, fit.bundle.focal), center=center)
     if moves:
         bundle = unit_depth(triangulated(bundle, many))
-    noise = float(np.median(fit.rms_px))
-    cost = 0.0
-    last = float(np.clip(5 * noise, 0.5, 1.0))
-    for sigma_px, redescending, iterations in ((4.0, False, 8), (2.0, True, 10), (last, True, 40)):
-        freedom = Freedom(
-            center=moves, depth=moves, focal=redescending and usual is not None,
-            sigma_px=sigma_px, redescending=redescending,
-            focal_prior=focal_prior(usual, cost / 2 if sigma_px == last else 0.0),
-        )  # fmt: skip
-        bundle, cost = adjust(bundle, many, freedom, iterations)
-        if moves:
-            bundle = unit_depth(bundle)
-    return bundle
+    freedom = Freedom(center=moves, depth=moves, focal=False, sigma_px=4.0, redescending=False)
+    bundle = adjust(bundle, many, freedom, 8)[0]
+    begun = refined(bundle, many, motion, usual, 0.0, sigma_px=2.0, iterations=10).bundle
+    bundle = refined(begun, many, motion, usual, 0.0, iterations=20).bundle
+    good = select_tracks(many, stillness(residuals_px(bundle, many), many) > STANDS)
+    bundle = with_points(bundle, good, motion)
+    begun_cost = refined(bundle, good, motion, None, 0.0, 0.5, False, iterations=3).cost
+    prior = (LIGHT_PRIOR if fov_known else FIRM_PRIOR) * begun_cost
+    return refined(bundle, good, motion, usual, prior, 0.5, False).bundle
 
 
 def _between_keys(bundle: Bundle, keys: NDArray, tracks: Tracks, num: int) -> tuple[F64, F64]:
@@ -353,17 +345,19 @@ def _solution(
     centred: Tracks,
     lens: _Lens,
     flows: FlowSet,
-    notes: list[str],
     given: bool,
 ) -> CameraSolution:
     """All tracks fitted to the cameras, the scale set, and what it means for the user."""
-    bundle, frame_notes = _bridged(bundle, centred, len(flows))
-    points = _with_points(bundle, centred, motion)
+    seen = np.bincount(centred.frame, minlength=len(flows))
+    blind = (seen < MIN_SEEN) & (len(flows) > 1)
+    if not given:
+        bundle = _bridged(bundle, blind)
+    points = with_points(bundle, centred, motion)
     residual = residuals_px(points, centred)
-    still = _stillness(residual, centred)
+    still = stillness(residual, centred)
     inverse_depth = np.ones(len(centred.frame))
     sigma = np.full(len(centred.frame), np.inf)
-    standing = still[centred.track] > 0.5
+    standing = still[centred.track] > STANDS
     residual_px = float(np.median(residual[standing])) if standing.any() else 0.0
     if motion == "moving":
         if not given:
@@ -375,31 +369,12 @@ def _solution(
     pose[:, :3, 3] = -(pose[:, :3, :3] @ torch.from_numpy(points.center)[..., None])[..., 0]
     cameras = Cameras(pose, torch.from_numpy(intrinsics), flows.height, flows.width)
     fov_deg = math.degrees(2 * math.atan(0.5 * flows.width / intrinsics[0, 0, 0]))
-    about = _told(motion, points, fov_deg, fov_known, float(still.mean()) if len(still) else 0.0)
+    about = _told(motion, points, fov_deg, fov_known, still)
     return CameraSolution(
         cameras, motion, tracks, inverse_depth, sigma, still, residual_px,
         _parallax_px(points, centred, still), fov_deg, fov_known,
-        () if given else (*notes, *about, *frame_notes), decision,
+        () if given else (*about, *_frame_notes(centred, seen, blind)), decision,
     )  # fmt: skip
-
-
-def _with_points(bundle: Bundle, centred: Tracks, motion: Motion) -> Bundle:
-    """The cameras with a point for every track."""
-    if motion == "moving":
-        return triangulated(bundle, centred)
-    points = start_bundle(centred, bundle.rotation, bundle.focal)
-    points = replace(points, center=bundle.center)
-    only_bearings = Freedom(False, False, False, False, redescending=False)
-    return adjust(points, centred, only_bearings, 6)[0]
-
-
-def _stillness(residual: F64, tracks: Tracks) -> F64:
-    """[n] in [0, 1]: mean weight that the robust cost gives a track's observations."""
-    if not len(tracks):
-        return np.zeros(0)
-    scale = float(np.clip(4 * np.median(residual), 0.5, 2.0))
-    weight = 1 / (1 + (residual / scale) ** 2)
-    return np.bincount(tracks.track, weight, len(tracks)) / np.diff(tracks.start)
 
 
 def _unit_scale(points: Bundle, tracks: Tracks, standing: NDArray[np.bool_]) -> Bundle:
@@ -415,61 +390,59 @@ def _unit_scale(points: Bundle, tracks: Tracks, standing: NDArray[np.bool_]) -> 
 
 def _parallax_px(points: Bundle, tracks: Tracks, still: F64) -> float:
     """Median over standing tracks of the largest displacement that translation gives them."""
-    if not (still > 0.5).any():
+    if not (still > STANDS).any():
         return 0.0
     largest = np.maximum.reduceat(shifts_px(points, tracks), tracks.start[:-1])
-    return float(np.median(largest[still > 0.5]))
+    return float(np.median(largest[still > STANDS]))
 
 
-def _bridged(bundle: Bundle, centred: Tracks, num_frames: int) -> tuple[Bundle, list[str]]:
-    """Frames that see nothing to measure by get the cameras between their neighbours'.
-
-    Also says where the picture cuts: from one frame to the next, no track survives.
-    """
-    seen = np.bincount(centred.frame, minlength=num_frames)
-    blind = seen < MIN_SEEN
-    if blind.all() or num_frames < 2:
-        return bundle, []
-    notes = []
-    if blind.any():
-        keys = np.flatnonzero(~blind)
-        every = np.arange(num_frames)
-        center = np.stack([np.interp(every, keys, bundle.center[:, i]) for i in range(3)], 1)
-        rotation = bundle.rotation.copy()
-        for i in np.flatnonzero(blind):
-            before, after = keys[keys < i], keys[keys > i]
-            a = before[-1] if len(before) else after[0]
-            b = after[0] if len(after) else before[-1]
-            turn = so3_log(torch.from_numpy(bundle.rotation[b] @ bundle.rotation[a].T)).numpy()
-            part = (i - a) / (b - a) if b > a else 0.0
-            rotation[i] = rotation_exp(part * turn[None])[0] @ bundle.rotation[a]
-        # The first camera is the world, also where it is one of these.
-        bundle = _from_first(replace(bundle, rotation=rotation, center=center))
-        notes.append(
-            f"{int(blind.sum())} of {num_frames} frames show nothing to follow; their cameras are "
-            "put between their neighbours'"
-        )
-    last = centred.frame[centred.start[1:] - 1]
-    first = centred.frame[centred.start[:-1]]
-    across = [int(((first <= i) & (last > i)).sum()) for i in range(num_frames - 1)]
-    cuts = [i for i, n in enumerate(across) if n < MIN_SEEN and not blind[i] and not blind[i + 1]]
-    if cuts:
-        where = ", ".join(f"{i}/{i + 1}" for i in cuts[:5])
-        notes.append(
-            f"the picture seems to cut at frame {where}: how the cameras on both sides stand to "
-            "each other is not known; reshoot each shot on its own"
-        )
-    return bundle, notes
-
-
-def _from_first(bundle: Bundle) -> Bundle:
-    """The same cameras in the world of the first one. Points are to be fitted anew."""
-    rotation, center = bundle.rotation[0], bundle.center[0]
+def _bridged(bundle: Bundle, blind: NDArray[np.bool_]) -> Bundle:
+    """Frames that are ``blind`` [t] get the cameras between their neighbours'."""
+    if not blind.any() or blind.all():
+        return bundle
+    keys, every = np.flatnonzero(~blind), np.arange(len(blind))
+    center = np.stack([np.interp(every, keys, bundle.center[keys, i]) for i in range(3)], 1)
+    rotation = bundle.rotation.copy()
+    for i in np.flatnonzero(blind):
+        before, after = keys[keys < i], keys[keys > i]
+        a = before[-1] if len(before) else after[0]
+        b = after[0] if len(after) else before[-1]
+        turn = so3_log(torch.from_numpy(bundle.rotation[b] @ bundle.rotation[a].T)).numpy()
+        part = (i - a) / (b - a) if b > a else 0.0
+        rotation[i] = rotation_exp(part * turn[None])[0] @ bundle.rotation[a]
+    # The first camera is the world, also where it is one of these. Points are fitted anew later.
     return replace(
         bundle,
-        rotation=bundle.rotation @ rotation.T,
-        center=(bundle.center - center) @ rotation.T,
+        rotation=rotation @ rotation[0].T,
+        center=(center - center[0]) @ rotation[0].T,
     )
+
+
+def _frame_notes(tracks: Tracks, seen: NDArray[np.int64], blind: NDArray[np.bool_]) -> list[str]:
+    """What the user should know about single frames: blind ones, and cuts.
+
+    A cut is where hardly a track connects two neighbours though both see enough.
+    """
+    if blind.all():
+        return []
+    notes = []
+    if blind.any():
+        notes.append(
+            f"{int(blind.sum())} of {len(blind)} frames show nothing to follow; their cameras are "
+            "put between their neighbours'"
+        )
+    first, last = tracks.frame[tracks.start[:-1]], tracks.frame[tracks.start[1:] - 1]
+    cuts = []
+    for a, b in pairwise(np.flatnonzero(~blind)):
+        across = int(((first <= a) & (last >= b)).sum())
+        if across < max(MIN_SEEN, CUT_SHARE * min(seen[a], seen[b])):
+            cuts.append(f"{a}/{b}")
+    if cuts:
+        notes.append(
+            f"the picture seems to cut at frame {', '.join(cuts[:5])}: how the cameras on both "
+            "sides stand to each other is not known; reshoot each shot on its own"
+        )
+    return notes
 
 
 def _turned_deg(rotation: F64) -> F64:
@@ -477,13 +450,15 @@ def _turned_deg(rotation: F64) -> F64:
     return np.degrees(np.linalg.norm(so3_log(torch.from_numpy(rotation @ rotation[0].T)), axis=-1))
 
 
-def _told(
-    motion: Motion, bundle: Bundle, fov_deg: float, fov_known: bool, still: float
-) -> list[str]:
+def _told(motion: Motion, bundle: Bundle, fov_deg: float, fov_known: bool, still: F64) -> list[str]:
     """What was found, in plain words."""
     turned = float(_turned_deg(bundle.rotation).max())
-    if motion == "static":
-        did = f"the camera stands still ({still:.0%} of the points followed do not move)"
+    if len(bundle.rotation) == 1:
+        did = "there is one frame only"
+    elif len(still) < MIN_TRACKS:
+        did = "the picture has too little texture to follow: the camera is taken to stand still"
+    elif motion == "static":
+        did = f"the camera stands still ({still.mean():.0%} of the points followed do not move)"
     elif motion == "rotating":
         did = f"the camera turns in place, by up to {turned:.1f}°"
     else:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,11 +22,13 @@ from recam.reconstruct.bundle import (
     Bundle,
     Freedom,
     adjust,
+    refocused,
     residuals_px,
     rotation_exp,
     scaled,
+    triangulated,
 )
-from recam.reconstruct.tracks import Tracks
+from recam.reconstruct.tracks import Tracks, select_tracks
 
 Motion = Literal["static", "rotating", "moving"]
 
@@ -34,9 +36,14 @@ USUAL_FOV_DEG = 57.0
 """Of the longer side: what is believed when the motion does not tell (a phone, a 33 mm lens)."""
 FOCAL_SPREAD = 0.4
 """Standard deviation of log focal about the usual."""
-PRIOR_SHARE = 0.003
-"""The cost of a focal length one spread off, as a part of what the tracks cost: less than that is
-not to be told from rolling shutters and lens distortion."""
+LIGHT_PRIOR, FIRM_PRIOR = 0.002, 0.05
+"""What a focal length one spread off the usual costs, as a part of what the tracks cost. The first
+only keeps it from running away. The second is for when the motion does not tell it: differences of
+a few hundredths of the cost are as well made by rolling shutters and lens distortion."""
+WEAK_FOCAL = 0.04
+"""A focal length is known if one 25 % off, either way, raises the cost by more than this part."""
+STANDS = 0.5
+"""Tracks with more stillness than this count as standing still."""
 TURNING_SHARE, MOVING_SHARE = 0.12, 0.2
 """Part of the tracks that must need a freer model for it to be chosen."""
 START_FOVS_DEG = (22.0, 35.0, 50.0, 66.0, 85.0)
@@ -105,20 +112,13 @@ def fit_rotating(
     tracks: Tracks, num_frames: int, focals: Sequence[float], usual_focal: float | None
 ) -> Fit:
     """Rotations and a focal length, no translation. usual_focal None = the (one) focal is known."""
-    best: Fit | None = None
+    starts = []
     for focal in focals:
         bundle = start_bundle(tracks, chained_rotations(tracks, num_frames, focal), focal)
-        cost = 0.0
-        for sigma_px in (4.0, 1.0):
-            freedom = Freedom(
-                center=False, depth=False, focal=usual_focal is not None, sigma_px=sigma_px,
-                focal_prior=focal_prior(usual_focal, cost),
-            )  # fmt: skip
-            bundle, cost = adjust(bundle, tracks, freedom, 20)
-        if best is None or cost < best.cost:
-            best = Fit(bundle, cost, rms_px(bundle, tracks, 2))
-    assert best is not None
-    return best
+        freedom = Freedom(center=False, depth=False, focal=False, sigma_px=4.0)
+        bundle, cost = adjust(bundle, tracks, freedom, 8)
+        starts.append((cost, bundle))
+    return _best_of_two(starts, tracks, "rotating", usual_focal)
 
 
 def fit_moving(
@@ -128,40 +128,106 @@ def fit_moving(
 
     The robust scale comes down in steps. All starts get the first ones, the two best the last.
     """
-    begun = []
+    starts = []
     for focal in focals:
         bundle = start_bundle(tracks, chained_rotations(tracks, num_frames, focal), focal)
-        for sigma_px, redescending, iterations in (
-            (16.0, False, 8),
-            (6.0, False, 12),
-            (2.0, True, 12),
-        ):
+        cost = 0.0
+        for sigma_px, redescends in ((16.0, False), (6.0, False), (2.0, True)):
             freedom = Freedom(
-                focal=redescending and usual_focal is not None,
-                sigma_px=sigma_px, redescending=redescending,
+                focal=redescends and usual_focal is not None,
+                sigma_px=sigma_px, redescending=redescends,
             )  # fmt: skip
-            bundle, cost = adjust(bundle, tracks, freedom, iterations)
+            bundle, cost = adjust(bundle, tracks, freedom, 12)
             bundle = unit_depth(bundle)
-        begun.append((cost, bundle))
-    begun.sort(key=lambda pair: pair[0])
-    best: Fit | None = None
-    for cost, bundle in begun[:2]:
-        freedom = Freedom(
-            focal=usual_focal is not None, focal_prior=focal_prior(usual_focal, cost / 2)
-        )
-        bundle, cost = adjust(bundle, tracks, freedom, 40)
-        if best is None or cost < best.cost:
-            bundle = unit_depth(bundle)
-            best = Fit(bundle, cost, rms_px(bundle, tracks, 3))
-    assert best is not None
-    return best
+        starts.append((cost, bundle))
+    return _best_of_two(starts, tracks, "moving", usual_focal)
 
 
-def focal_prior(usual_focal: float | None, cost: float) -> tuple[float, float] | None:
-    """Mean and standard deviation of log focal, such that being one spread off costs its share."""
-    if usual_focal is None or cost <= 0:
-        return None
-    return math.log(usual_focal), FOCAL_SPREAD / math.sqrt(PRIOR_SHARE * cost)
+def _best_of_two(
+    starts: list[tuple[float, Bundle]], tracks: Tracks, motion: Motion, usual_focal: float | None
+) -> Fit:
+    """The better of the two best starts, both carried on until nothing changes any more."""
+    starts.sort(key=lambda start: start[0])
+    fits = [
+        refined(bundle, tracks, motion, usual_focal, LIGHT_PRIOR * cost / 2)
+        for cost, bundle in starts[:2]
+    ]
+    return min(fits, key=lambda fit: fit.cost)
+
+
+def refined(
+    bundle: Bundle,
+    tracks: Tracks,
+    motion: Motion,
+    usual_focal: float | None,
+    prior_cost: float,
+    sigma_px: float = 1.0,
+    redescending: bool = True,
+    iterations: int = 40,
+) -> Fit:
+    """All that ``motion`` leaves free, optimised.
+
+    usual_focal: None keeps the focal length; prior_cost: px² for being one spread off it.
+    """
+    moves = motion == "moving"
+    prior = None
+    if usual_focal is not None and prior_cost > 0:
+        prior = math.log(usual_focal), FOCAL_SPREAD / math.sqrt(prior_cost)
+    freedom = Freedom(
+        rotation=motion != "static", center=moves, depth=moves, focal=usual_focal is not None,
+        sigma_px=sigma_px, redescending=redescending, focal_prior=prior,
+    )  # fmt: skip
+    bundle, cost = adjust(bundle, tracks, freedom, iterations, tolerance=1e-5)
+    if moves:
+        bundle = unit_depth(bundle)
+    return Fit(bundle, cost, rms_px(bundle, tracks, 3 if moves else 2))
+
+
+def with_focal_settled(
+    fit: Fit, tracks: Tracks, motion: Motion, usual_focal: float
+) -> tuple[Fit, bool]:
+    """The fit, and True, if the tracks tell the focal length; else one drawn to the usual focal.
+
+    Judged by the tracks that stand still, with a cost that does not give up on any of them: things
+    that move would drown the differences.
+    """
+    still = stillness(residuals_px(fit.bundle, tracks), tracks)
+    good = select_tracks(tracks, still > STANDS)
+
+    def at(bundle: Bundle, focal: float | None, prior_cost: float) -> Fit:
+        return refined(bundle, good, motion, focal, prior_cost, 0.5, False)
+
+    start = with_points(fit.bundle, good, motion)
+    free = at(start, usual_focal, LIGHT_PRIOR * fit.cost)
+    base = at(free.bundle, None, 0.0)
+    for factor in (0.8, 1.25):
+        other = with_points(refocused(base.bundle, factor), good, motion)
+        if at(other, None, 0.0).cost < base.cost * (1 + WEAK_FOCAL):
+            break
+    else:
+        return base, True
+    usual = with_points(refocused(base.bundle, usual_focal / base.bundle.focal), good, motion)
+    fits = [at(b, usual_focal, FIRM_PRIOR * base.cost) for b in (base.bundle, usual)]
+    return min(fits, key=lambda fit: fit.cost), False
+
+
+def with_points(bundle: Bundle, tracks: Tracks, motion: Motion) -> Bundle:
+    """The cameras with a point fitted to every track."""
+    if motion == "moving":
+        return triangulated(bundle, tracks)
+    points = start_bundle(tracks, bundle.rotation, bundle.focal)
+    points = replace(points, center=bundle.center)
+    only_bearings = Freedom(False, False, False, False, redescending=False)
+    return adjust(points, tracks, only_bearings, 6)[0]
+
+
+def stillness(residual_px: F64, tracks: Tracks) -> F64:
+    """[n] in [0, 1]: mean weight that a robust cost gives a track's observations."""
+    if not len(tracks):
+        return np.zeros(0)
+    scale = float(np.clip(4 * np.median(residual_px), 0.5, 2.0))
+    weight = 1 / (1 + (residual_px / scale) ** 2)
+    return np.bincount(tracks.track, weight, len(tracks)) / np.diff(tracks.start)
 
 
 def unit_depth(bundle: Bundle) -> Bundle:

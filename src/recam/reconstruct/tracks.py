@@ -19,6 +19,8 @@ MAX_DISAGREEMENT_PX = 1.0
 MIN_CORNER = 2e-5
 """Smaller eigenvalue of the structure tensor (gray in [0, 1], 7×7 window, Sobel 3) for a seed."""
 BORDER_PX = 4
+MIN_LIKENESS = 0.6
+"""Correlation of the 7×7 px around a point with those around it in the frame before."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,9 @@ class _Following:
         size = np.array([flows.width, flows.height])
         inside = ((uv > BORDER_PX) & (uv < size - BORDER_PX)).all(1)
         keep = found & agree & inside
+        pictures = flows.gray[frame - 1].numpy(), flows.gray[frame].numpy()
+        before = self.uv[ids[keep], frame - 1]
+        keep[keep] = _likeness(*pictures, before, uv[keep]) > MIN_LIKENESS
         self.alive[ids[~keep]] = False
         self.uv[ids[keep], frame] = uv[keep]
         self.steps[ids[keep], frame] = (total_steps / np.maximum(total_weight, 1e-12))[keep]
@@ -137,6 +142,21 @@ class _Following:
         track, frame = np.nonzero(seen[long])
         start = np.concatenate([[0], np.cumsum(seen[long].sum(1))])
         return Tracks(self.uv[long][track, frame].astype(np.float64), frame, start)
+
+
+def _likeness(a: NDArray[np.uint8], b: NDArray[np.uint8], at: NDArray, there: NDArray) -> NDArray:
+    """Normalised correlation [k] of the patches of ``a`` at ``at`` and of ``b`` at ``there``."""
+    reach = np.arange(-3, 4)
+    grid = np.stack(np.meshgrid(reach, reach), -1).reshape(1, -1, 2)
+    patches = []
+    for picture, uv in ((a, at), (b, there)):
+        values = sample_bilinear(picture.astype(np.float32), (uv[:, None] + grid).reshape(-1, 2))
+        values = values.reshape(-1, grid.shape[1])
+        patches.append(values - values.mean(1, keepdims=True))
+    first, second = patches
+    # Half a gray level of noise in quadrature: a patch without texture is like nothing.
+    powers = [(p * p).mean(1) + 0.25 for p in patches]
+    return (first * second).mean(1) / np.sqrt(powers[0] * powers[1])
 
 
 def _corners(gray: NDArray[np.uint8], taken: NDArray) -> NDArray[np.float32]:
