@@ -22,7 +22,7 @@ from torch import Tensor
 from recam.configs import PairConfig, RenderConfig
 from recam.render import View, render
 from recam.render.frame import render_frame
-from recam.render.source import enlarge_mask, make_source
+from recam.render.source import carry_mask, make_source
 from recam.trajectories import focus_depth, relative_path
 from recam.types import CameraPath, Cameras, Pair, PartialVideo, Rendering, Scene, Video
 
@@ -96,14 +96,12 @@ def _film(scene: Scene, novel: Cameras, config: RenderConfig) -> tuple[Scene, Te
 
     def film(i: int) -> None:
         source = make_source(scene, i, config)
-        disparity[i] = source.surface.disparity
+        disparity[i].numpy()[:] = source.surface.disparity.numpy()
         origin = torch.empty(size[1:], dtype=torch.int32)
         view = View(frames[i], known[i], depth[i], origin)
         render_frame(source, novel[i : i + 1], None, config, view)
-        at = origin.clamp(min=0).long()
         for mask, out in ((scene.dynamic[i], dynamic[i]), (scene.confidence[i], confidence[i])):
-            out.copy_(enlarge_mask(mask, height, width).reshape(-1)[at])
-        dynamic[i] &= origin >= 0
+            carry_mask(mask, origin, height, width, out)
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         list(pool.map(film, range(t)))

@@ -199,3 +199,35 @@ def shade_adopted(
             for c in range(3):
                 frame[c, y, x] = byte(rgb[c] * gain[c])
             known[y, x], depth[y, x] = f32(1), f32(1) / d
+
+
+@kernel
+def find_shared(points, projection, disparity, tolerance, us, vs, same):
+    """Which world points [m, 3] a frame shows (projection float64 [3, 4]): ``same``, and where."""
+    h, w = disparity.shape
+    p = projection
+    for i in range(points.shape[0]):
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
+        depth = p[2, 0] * x + p[2, 1] * y + p[2, 2] * z + p[2, 3]
+        if depth <= 0:
+            continue
+        u = (p[0, 0] * x + p[0, 1] * y + p[0, 2] * z + p[0, 3]) / depth
+        v = (p[1, 0] * x + p[1, 1] * y + p[1, 2] * z + p[1, 3]) / depth
+        if not (u >= 0 and v >= 0 and u < w and v < h):
+            continue
+        us[i], vs[i] = u, v
+        same[i] = abs(disparity[int(v), int(u)] * depth - 1) <= tolerance
+
+
+@kernel
+def mean_colours(rgba, h, w, us, vs, out):
+    """Means [m, 3] of every other pixel of the 8×8 px around points of a packed h×w picture."""
+    for i in range(us.shape[0]):
+        x_first, y_first = int(us[i]) - 4, int(vs[i]) - 4
+        r, g, b, count = f32(0), f32(0), f32(0), f32(0)
+        for y in range(max(y_first, 0), min(y_first + 8, h), 2):
+            for x in range(max(x_first, 0), min(x_first + 8, w), 2):
+                k = 4 * (y * w + x)
+                r, g, b = r + f32(rgba[k]), g + f32(rgba[k + 1]), b + f32(rgba[k + 2])
+                count += f32(1)
+        out[i, 0], out[i, 1], out[i, 2] = r / count, g / count, b / count

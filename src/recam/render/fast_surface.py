@@ -184,6 +184,24 @@ def average_corners(disparity, corners):
 
 
 @kernel
+def shrink(frame, h, w, rgba):
+    """A uint8 [3, H, W] frame to the packed uint8 picture of h×w: means over the pixels that each
+    small pixel touches."""
+    _, height, width = frame.shape
+    for y in range(h):
+        y0, y1 = y * height // h, -(-(y + 1) * height // h)
+        for x in range(w):
+            x0, x1 = x * width // w, -(-(x + 1) * width // w)
+            area = f32((y1 - y0) * (x1 - x0))
+            for c in range(3):
+                total = f32(0)
+                for j in range(y0, y1):
+                    for i in range(x0, x1):
+                        total += f32(frame[c, j, i])
+                rgba[4 * (y * w + x) + c] = np.uint8(total / area + f32(0.5))
+
+
+@kernel
 def _by_colour(disparity, guide, fine, k, u, v, iu, iv, spread):
     """Disparity at (u, v) coarse px beside an edge: of the side whose colours are closer to
     those of pixel k of the fine picture."""

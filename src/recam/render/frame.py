@@ -6,9 +6,10 @@ import torch
 
 from recam.configs import RenderConfig
 from recam.render import reference_static
+from recam.render.exposure import frame_gains
 from recam.render.source import Source
 from recam.render.splat import View, make_warp, see_fast, see_torch
-from recam.render.static import StaticSet, fill_static, static_gains
+from recam.render.static import StaticSet, fill_static
 from recam.types import Cameras, RecamError
 
 
@@ -45,9 +46,8 @@ def render_frame_fast(
     """``render_frame`` on one core, compiled."""
     warp = make_warp(source.camera, target)
     blocked = see_fast(source.rgba, source.surface, warp, config, out)
-    if static is not None and float(out.known.min()) <= 0:
-        gains = static_gains(static, source, config)
-        fill_static(out, blocked, static, source, target, gains, config)
+    if static is not None:
+        fill_static(out, blocked, static, source, target, config)
     return out
 
 
@@ -62,6 +62,6 @@ def render_frame_torch(
     there, warp = source.to(device), make_warp(source.camera, target)
     view, blocked = see_torch(there.frame, there.surface, warp, config, target.height, target.width)
     if static is not None and float(view.known.min()) <= 0:
-        gains = static_gains(static, source, config)
+        gains = frame_gains(static.samples, static.log_gains, source, config.edge_threshold)
         reference_static.fill_static(view, blocked, static, there, target, gains, config)
     return view

@@ -36,7 +36,10 @@ def fill_static(
     view: View, blocked: Tensor, static: StaticSet, source: Source, target: Cameras,
     gains: Tensor, config: RenderConfig,
 ) -> View:  # fmt: skip
-    """The same as ``static.fill_static``; everything lies on one device."""
+    """The same as ``static.fill_static``; everything lies on one device.
+
+    gains: float32 [n, 3], factors on the keyframes' colours.
+    """
     size, device = tuple(view.known.shape), view.known.device
     tolerance, margin = config.edge_threshold, 1 - config.edge_threshold
     best, fineness = torch.zeros(2, *size, device=device)

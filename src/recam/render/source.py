@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,9 +51,12 @@ def make_source(
     return Source(index, frame, pack(frame, dtype), surface, camera)
 
 
-def enlarge_mask(mask: Tensor, height: int, width: int) -> Tensor:
-    """A mask [h, w] on another pixel grid, nearest neighbour."""
-    h, w = mask.shape
-    y = ((torch.arange(height) + 0.5) * (h / height)).long()
-    x = ((torch.arange(width) + 0.5) * (w / width)).long()
-    return mask[y[:, None], x]
+def carry_mask(mask: Tensor, origin: Tensor, height: int, width: int, out: Tensor) -> None:
+    """A mask [h, w] of a source frame of height×width, seen through a View's ``origin``: into
+    ``out``, of ``origin``'s shape; 0 where nothing is seen."""
+    (h, w), at = mask.shape, origin.numpy()
+    seen = at >= 0
+    row, column = np.divmod(at[seen], width)
+    found = mask.numpy()[row * h // height, column * w // width]
+    out.numpy()[:] = 0
+    out.numpy()[seen] = found

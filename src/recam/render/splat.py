@@ -102,19 +102,19 @@ def see_fast(rgba: Tensor, surface: Surface, warp: Warp, config: RenderConfig, o
     Returns the disparities [h, w] of surfaces that are seen from their back, 0 elsewhere.
     """
     tolerance = np.float32(config.edge_threshold)
-    front, blocked = torch.zeros(2, *out.known.shape)
+    front, blocked = np.zeros((2, *out.known.shape), np.float32)
     fast_draw.draw(
         surface.disparity.numpy(), surface.corners.numpy(), surface.links.numpy(),
         surface.flags.numpy(), warp.forward().numpy(), np.float32(warp.largest(config)),
-        np.array([0, surface.height, 0, surface.width]), front.numpy(), blocked.numpy(),
+        np.array([0, surface.height, 0, surface.width]), front, blocked,
     )  # fmt: skip
-    fast_shade.settle(front.numpy(), blocked.numpy(), tolerance)
+    fast_shade.settle(front, blocked, tolerance)
     fast_shade.shade(
         rgba.numpy(), surface.disparity.numpy(), surface.flags.numpy(), warp.backward().numpy(),
-        np.float32(warp.scale), tolerance, hole_reach(config), front.numpy(), out.frame.numpy(),
+        np.float32(warp.scale), tolerance, hole_reach(config), front, out.frame.numpy(),
         out.known.numpy(), out.depth.numpy(), out.origin.numpy(),
     )  # fmt: skip
-    return blocked
+    return torch.from_numpy(blocked)
 
 
 def see_torch(

@@ -12,7 +12,14 @@ from torch import Tensor
 from recam.configs import RenderConfig
 from recam.geometry import rotation_angle_deg
 from recam.render import fast_static as fast
-from recam.render.exposure import Samples, balance_gains, frame_gain, join_samples, take_samples
+from recam.render.exposure import (
+    Floats,
+    Samples,
+    balance_gains,
+    frame_gains,
+    join_samples,
+    take_samples,
+)
 from recam.render.source import Source, make_source
 from recam.render.splat import View, Warp, make_warp
 from recam.render.surface import HIDDEN, MARGIN, disparity_from_depth, make_surface
@@ -45,7 +52,7 @@ class StaticSet:
     """
 
     keyframes: tuple[Keyframe, ...]
-    log_gains: Tensor
+    log_gains: Floats
     samples: Samples
 
     def to(self, device: torch.device) -> StaticSet:
@@ -158,29 +165,23 @@ def _find_tiles(source: Source) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(tiles[:count].copy()), torch.from_numpy(ranges[:count].copy())
 
 
-def static_gains(static: StaticSet, source: Source, config: RenderConfig) -> Tensor:
-    """Factors [n, 3] that bring the keyframes' colours to a frame's exposure."""
-    gain = frame_gain(static.samples, static.log_gains, source, config.edge_threshold)
-    return (gain - static.log_gains).exp()
-
-
 def fill_static(
     view: View, blocked: Tensor, static: StaticSet, source: Source, target: Cameras,
-    gains: Tensor, config: RenderConfig,
+    config: RenderConfig,
 ) -> View:  # fmt: skip
     """Fill the unknown pixels of a view with what the keyframes know, in place.
 
     blocked: float32 [h, w], disparity of the frame's surfaces that are seen from their back.
-    gains: float32 [n, 3], factors on the keyframes' colours (``static_gains``).
     Work goes only into the tiles of the keyframes that may cover a hole.
     """
     height, width = view.known.shape
     cells = (-(-height // TILE_PX) + 1, -(-width // TILE_PX) + 1)
     sums = np.zeros(cells, np.int64)
-    fast.count_holes(view.known.numpy(), TILE_PX, sums)
+    if fast.count_holes(view.known.numpy(), TILE_PX, sums) == 0:
+        return view
     tolerance = np.float32(config.edge_threshold)
-    best, fineness, front, back = torch.zeros(4, height, width)
-    owner = torch.full((height, width), -1, dtype=torch.int32)
+    best, fineness, front, back = np.zeros((4, height, width), np.float32)
+    owner = np.full((height, width), -1, np.int32)
     to_source = make_warp(source.camera, target).backward().numpy()
     warps: dict[int, Warp] = {}
     for k, keyframe in enumerate(static.keyframes):
@@ -191,24 +192,24 @@ def fill_static(
             s.disparity.numpy(), s.corners.numpy(), s.links.numpy(), s.flags.numpy(),
             warp.forward().numpy(), np.float32(warp.largest(config)),
             keyframe.tiles.numpy(), keyframe.ranges.numpy(), sums, np.int64(TILE_PX),
-            front.numpy(), back.numpy(),
+            front, back,
         )  # fmt: skip
         if drawn:
             fast.adopt(
-                np.int32(k), front.numpy(), back.numpy(), view.known.numpy(), to_source,
+                np.int32(k), front, back, view.known.numpy(), to_source,
                 source.surface.disparity.numpy(), blocked.numpy(), warp.backward().numpy(),
-                np.float32(warp.scale), tolerance, best.numpy(), fineness.numpy(), owner.numpy(),
+                np.float32(warp.scale), tolerance, best, fineness, owner,
             )  # fmt: skip
             warps[k] = warp
-            front.zero_()
-            back.zero_()
+            front[:], back[:] = 0, 0
+    gains = frame_gains(static.samples, static.log_gains, source, config.edge_threshold)
     for k, warp in warps.items():
         keyframe = static.keyframes[k]
         fast.shade_adopted(
             np.int32(k), keyframe.source.rgba.numpy(), keyframe.source.surface.disparity.numpy(),
             keyframe.source.surface.flags.numpy(), warp.backward().numpy(),
             np.float32(warp.scale), gains[k].numpy(), tolerance,
-            best.numpy(), owner.numpy(), view.frame.numpy(), view.known.numpy(),
+            best, owner, view.frame.numpy(), view.known.numpy(),
             view.depth.numpy(),
         )  # fmt: skip
     return view

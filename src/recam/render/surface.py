@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from recam.render import fast_shade
@@ -138,9 +137,10 @@ def pack(frame: Tensor, dtype: torch.dtype = torch.uint8) -> Tensor:
 
     float32 is sampled faster, uint8 takes a quarter of the memory.
     """
-    rgba = torch.zeros(4 * frame.shape[1] * frame.shape[2], dtype=dtype)
-    fast_shade.pack(frame.numpy(), rgba.numpy())
-    return rgba
+    size = 4 * frame.shape[1] * frame.shape[2]
+    rgba = np.zeros(size, np.uint8 if dtype == torch.uint8 else np.float32)
+    fast_shade.pack(frame.numpy(), rgba)
+    return torch.from_numpy(rgba)
 
 
 def enlarge(disparity: Tensor, frame: Tensor, edge_threshold: float = 0.05) -> Tensor:
@@ -156,9 +156,10 @@ def enlarge(disparity: Tensor, frame: Tensor, edge_threshold: float = 0.05) -> T
     if min(disparity.shape) < 2:
         raise ValueError(f"depth is {list(disparity.shape)}; at least 2×2 is needed to enlarge it")
     edges = _find_edges(disparity, edge_threshold, snap=True)
-    small = F.interpolate(frame[None].float(), tuple(disparity.shape), mode="area")[0]
-    guide, fine, out = pack(small.round().to(torch.uint8)), pack(frame), torch.empty(size)
+    guide = np.zeros(4 * disparity.numel(), np.uint8)
+    fast.shrink(frame.numpy(), *disparity.shape, guide)
+    out = torch.empty(size)
     fast.upsample(
-        edges.disparity, edges.links, guide.numpy(), fine.numpy(), COLOUR_SIGMA, out.numpy()
+        edges.disparity, edges.links, guide, pack(frame).numpy(), COLOUR_SIGMA, out.numpy()
     )
     return out
