@@ -10,12 +10,13 @@ import torch
 
 from recam import tasks
 from recam.apps import commands
+from recam.apps.progress import show_progress
 from recam.apps.runs import choose_folder, write_json
 from recam.configs import InputConfig, PathConfig, ReconstructConfig, ReshootConfig
 from recam.evaluation.metrics import psnr
 from recam.geometry import se3
 from recam.media import contact_sheet, read_video, write_image, write_video
-from recam.synthetic import demo_clip, render_synthetic
+from recam.synthetic import demo_clip, true_view
 from recam.types import CameraPath, Cameras, Scene
 
 
@@ -24,16 +25,18 @@ def run(video: Path | None, path_config: PathConfig, out: Path, quiet: bool = Fa
     config = ReshootConfig(path=path_config)
     if video is not None:
         return commands.reshoot(video, config, out, quiet)
-    folder = choose_folder(out, str(out))
-    folder.mkdir(parents=True, exist_ok=True)
-    clip = folder / "source.mp4"
-    truth, world = demo_clip()
+    folder = choose_folder(out, out.name)
+    clip = folder.with_name(f"{folder.name}-source.mp4")
+    with show_progress(quiet) as progress:
+        truth, world = demo_clip(progress=progress)
     write_video(truth.video, clip)
     commands.reshoot(clip, config, folder, quiet)
     estimated = tasks.open_scene(clip, InputConfig(), ReconstructConfig()).scene
     path = tasks.path_for_scene(estimated, path_config)
     cameras = true_cameras(path, estimated, truth)
-    true_frames = render_synthetic(world, cameras, truth.video.times_s[path.source_frames]).frames
+    with show_progress(quiet) as progress:
+        true_path = CameraPath(cameras, path.source_frames)
+        true_frames = true_view(world, true_path, truth.video.times_s, progress).frames
     write_video(replace(truth.video, frames=true_frames), folder / "truth.mp4")
     _compare(folder, true_frames)
     return folder

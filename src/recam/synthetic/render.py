@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -74,13 +76,26 @@ def render_synthetic(
     look = prepare_look(scene, where)
     poses = world_from_parts(scene, times_s)
     parts = []
-    for chunk in chunks:
-        progress("render", chunk.start, len(cameras))
-        views = camera_views(scene, cameras[chunk], poses[chunk], where)
-        keys = cast(views)
-        parts.append((_colors(look, views, keys), *_geometry(scene, keys)))
+    with _one_thread():
+        for chunk in chunks:
+            progress("render", chunk.start, len(cameras))
+            views = camera_views(scene, cameras[chunk], poses[chunk], where)
+            keys = cast(views)
+            parts.append((_colors(look, views, keys), *_geometry(scene, keys)))
     progress("render", len(cameras), len(cameras))
     return SyntheticFrames(*(torch.cat(column) for column in zip(*parts)))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch on one CPU thread: the work is many small steps, at each of which threads would wait
+    for each other (on a busy machine, 20 times as long)."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def cast_synthetic(
@@ -95,9 +110,10 @@ def cast_synthetic(
     chunks = _chunks(cameras, times_s, max_pixels, where)
     poses = world_from_parts(scene, times_s)
     parts = []
-    for chunk in chunks:
-        views = camera_views(scene, cameras[chunk], poses[chunk], where)
-        parts.append(_geometry(scene, cast(views)))
+    with _one_thread():
+        for chunk in chunks:
+            views = camera_views(scene, cameras[chunk], poses[chunk], where)
+            parts.append(_geometry(scene, cast(views)))
     depth, object_ids, part_ids, dynamic = (torch.cat(column) for column in zip(*parts))
     return depth, object_ids, part_ids, dynamic
 
