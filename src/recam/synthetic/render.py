@@ -73,10 +73,10 @@ def render_synthetic(
     """
     where = torch.device(device)
     chunks = _chunks(cameras, times_s, max_pixels, where)
-    look = prepare_look(scene, where)
-    poses = world_from_parts(scene, times_s)
     parts = []
     with _one_thread():
+        look = prepare_look(scene, where)
+        poses = world_from_parts(scene, times_s)
         for chunk in chunks:
             progress("render", chunk.start, len(cameras))
             views = camera_views(scene, cameras[chunk], poses[chunk], where)
