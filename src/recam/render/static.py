@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from recam.configs import RenderConfig
@@ -20,6 +20,7 @@ from recam.render.exposure import (
     join_samples,
     take_samples,
 )
+from recam.render.scratch import scratch, zeros
 from recam.render.source import Source, make_source
 from recam.render.splat import View, Warp, make_warp
 from recam.render.surface import HIDDEN, MARGIN, disparity_from_depth, make_surface
@@ -66,8 +67,8 @@ def choose_keyframes(scene: Scene, count: int) -> list[int]:
     first (farthest-point sampling)."""
     num = len(scene)
     centres = scene.cameras.centers
-    good = scene.valid & torch.isfinite(scene.depth) & (scene.depth > 0)
-    sample = scene.depth[:: max(num // 16, 1)][good[:: max(num // 16, 1)]]
+    sample = scene.depth[:: max(num // 16, 1), ::4, ::4]
+    sample = sample[torch.isfinite(sample) & (sample > 0)]
     size = float(sample.median()) if sample.numel() else 1.0
     rotation = scene.cameras.cam_from_world[:, :3, :3]
     times = torch.arange(num, dtype=torch.float64) / max(num - 1, 1)
@@ -95,26 +96,26 @@ def build_static(scene: Scene, config: RenderConfig, progress: Progress = no_pro
     coarse = [_static_disparity(scene, i, config) for i in indices]
     cameras = [scene.cameras[i : i + 1] for i in indices]
     tolerance = np.float32(config.edge_threshold)
-    kept: list[Tensor] = []
+    kept: list[NDArray[np.bool_]] = []
     keyframes: list[Keyframe] = []
     samples: list[Samples] = []
     for k, index in enumerate(indices):
         progress("static points", k, len(indices))
-        balance = scene.confidence[index].clone().contiguous()
+        balance = scene.confidence[index].numpy().copy()
         for j, other in enumerate(indices):
             if j != k:
                 fast.vote(
-                    coarse[k].numpy(), make_warp(cameras[k], cameras[j]).forward().numpy(),
+                    coarse[k], make_warp(cameras[k], cameras[j]).forward().numpy(),
                     disparity_from_depth(scene.depth[other], scene.valid[other]).numpy(),
-                    scene.confidence[other].contiguous().numpy(), tolerance, balance.numpy(),
+                    np.ascontiguousarray(scene.confidence[other].numpy()), tolerance, balance,
                 )  # fmt: skip
-        keep = (coarse[k] > 0) & (balance > 0)
-        confirmed = keep.clone()
+        confirmed = (coarse[k] > 0) & (balance > 0)
+        keep = confirmed.copy()
         for j in range(k):
             warp = make_warp(cameras[k], cameras[j])
             fast.drop_known(
-                coarse[k].numpy(), warp.forward().numpy(), np.float32(warp.scale),
-                coarse[j].numpy(), kept[j].numpy(), tolerance, keep.numpy(),
+                coarse[k], warp.forward().numpy(), np.float32(warp.scale), coarse[j], kept[j],
+                tolerance, keep,
             )  # fmt: skip
         kept.append(keep)
         keyframes.append(_make_keyframe(scene, index, keep, confirmed, config))
@@ -125,32 +126,42 @@ def build_static(scene: Scene, config: RenderConfig, progress: Progress = no_pro
     return StaticSet(tuple(keyframes), gains, joined)
 
 
-def _static_disparity(scene: Scene, index: int, config: RenderConfig) -> Tensor:
+def _static_disparity(scene: Scene, index: int, config: RenderConfig) -> Floats:
     """Disparity at the depth's size where the scene is static, away from what moves and from what
     stands in front."""
-    reach = 2 * max(scene.cameras.width // 256, 1) + 1
-    moving = F.max_pool2d(scene.dynamic[index][None].float(), reach, 1, reach // 2)[0] > 0
+    moving = _widened(scene.dynamic[index].numpy(), max(scene.cameras.width // 256, 1))
     disparity = disparity_from_depth(scene.depth[index], scene.valid[index])
     # Where depth and picture disagree at an edge, the background would bring along an outline of
     # what stood before it. Other keyframes show that background.
     margin = config.edge_margin + scene.cameras.width // 200
     surface = make_surface(disparity, config.edge_threshold, margin)
-    return torch.where(moving | ((surface.flags & MARGIN) > 0), 0, surface.disparity)
+    left_out = moving | ((surface.flags.numpy() & MARGIN) > 0)
+    return np.where(left_out, np.float32(0), surface.disparity.numpy())
+
+
+def _widened(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """True within ``reach`` pixels of a True pixel."""
+    out = np.empty(mask.shape, np.bool_)
+    fast.widen(np.ascontiguousarray(mask), reach, scratch("widen", mask.shape, np.bool_), out)
+    return out
 
 
 def _make_keyframe(
-    scene: Scene, index: int, keep: Tensor, confirmed: Tensor, config: RenderConfig
+    scene: Scene,
+    index: int,
+    keep: NDArray[np.bool_],
+    confirmed: NDArray[np.bool_],
+    config: RenderConfig,
 ) -> Keyframe:
     source = make_source(scene, index, config, dtype=torch.uint8)
-    size = (source.surface.height, source.surface.width)
     # Neighbouring keyframes' parts overlap a little so that no crack opens between them, but
     # never onto points that were refused.
-    wide = F.max_pool2d(keep[None].float(), 2 * OVERLAP_PX + 1, 1, OVERLAP_PX)[0] > 0
-    shown = F.interpolate((wide & confirmed)[None, None].float(), size, mode="nearest")[0, 0] > 0
-    flags = source.surface.flags
+    shown = _widened(keep, OVERLAP_PX) & confirmed
+    flags = source.surface.flags.numpy()
+    (h, w), (height, width) = keep.shape, flags.shape
+    shown = shown[np.arange(height)[:, None] * h // height, np.arange(width) * w // width]
     shown &= (flags & MARGIN) == 0
-    flags = flags | torch.where(shown, 0, HIDDEN).to(torch.uint8)
-    source = replace(source, surface=replace(source.surface, flags=flags))
+    flags |= np.where(shown, np.uint8(0), np.uint8(HIDDEN))
     tiles, ranges = _find_tiles(source)
     return Keyframe(source, tiles, ranges)
 
@@ -180,8 +191,9 @@ def fill_static(
     if fast.count_holes(view.known.numpy(), TILE_PX, sums) == 0:
         return view
     tolerance = np.float32(config.edge_threshold)
-    best, fineness, front, back = np.zeros((4, height, width), np.float32)
-    owner = np.full((height, width), -1, np.int32)
+    best, fineness, front, back = zeros("static", (4, height, width))
+    owner = scratch("owner", (height, width), np.int32)
+    owner.fill(-1)
     to_source = make_warp(source.camera, target).backward().numpy()
     warps: dict[int, Warp] = {}
     for k, keyframe in enumerate(static.keyframes):

@@ -18,6 +18,7 @@ from torch import Tensor
 from recam.render import fast_shade
 from recam.render import fast_surface as fast
 from recam.render.fast_surface import DOWN, HIDDEN, IRREGULAR, MARGIN, NEAR_EDGE, RIGHT
+from recam.render.scratch import scratch
 
 __all__ = [
     "DOWN",
@@ -109,7 +110,8 @@ def make_surface(
 
 
 class _Edges(NamedTuple):
-    """Disparity without flying pixels and its links; flat indices of torn and changed pixels."""
+    """Disparity without flying pixels and its links; flat indices of torn and changed pixels, in
+    memory that this thread's next call uses again."""
 
     disparity: np.ndarray
     links: np.ndarray
@@ -121,7 +123,7 @@ def _find_edges(disparity: Tensor, edge_threshold: float, snap: bool) -> _Edges:
     original = np.ascontiguousarray(disparity.numpy())
     words = np.zeros(-(-original.size // 8), np.uint64)
     links = words.view(np.uint8)[: original.size].reshape(original.shape)
-    torn, snapped = np.empty(original.size, np.int32), np.empty(original.size, np.int32)
+    torn, snapped = scratch("torn", (2, original.size), np.int32)
     count = fast.find_links(original, edge_threshold, links, words, torn)
     if not snap or count == 0:
         return _Edges(original, links, torn[:count], snapped[:0])
@@ -156,7 +158,7 @@ def enlarge(disparity: Tensor, frame: Tensor, edge_threshold: float = 0.05) -> T
     if min(disparity.shape) < 2:
         raise ValueError(f"depth is {list(disparity.shape)}; at least 2×2 is needed to enlarge it")
     edges = _find_edges(disparity, edge_threshold, snap=True)
-    guide = np.zeros(4 * disparity.numel(), np.uint8)
+    guide = scratch("guide", (4 * disparity.numel(),), np.uint8)
     fast.shrink(frame.numpy(), *disparity.shape, guide)
     out = torch.empty(size)
     fast.upsample(
