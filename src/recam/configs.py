@@ -19,6 +19,7 @@ CameraFormat = Literal[
     "colmap", "re10k", "recammaster", "gen3c", "megasam", "vipe", "vista4d", "tum", "llff",
     "7scenes", "keyframes",
 ]  # fmt: skip
+SceneFormat = Literal["ply", "colmap", "nerfstudio", "megasam"]
 CameraMotion = Literal["auto", "static", "rotating", "moving"]
 CompletionModel = Literal["propagate", "none"]
 
@@ -93,7 +94,7 @@ class RenderConfig:
     max_stretch: float = 4.0
     """How many times its size a slanted pixel may grow before it no longer counts as observed."""
     device: str = "cpu"
-    """cpu: compiled, a frame per core. cuda (or cuda:1 …): plain torch there, no compiler needed."""
+    """cpu: compiled, a frame per core. cuda (or cuda:1 …): plain torch, no compiler needed."""
 
 
 @dataclass(frozen=True)

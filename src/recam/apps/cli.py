@@ -11,7 +11,7 @@ import sys
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
@@ -24,9 +24,9 @@ from recam.configs import (
     ReconstructConfig,
     RenderConfig,
     ReshootConfig,
+    SceneFormat,
 )
 
-SceneFormat = Literal["ply", "colmap", "nerfstudio", "megasam"]
 Out = Annotated[Path | None, arg(aliases=["-o"], metavar="PATH")]
 Source = Annotated[Positional[Path], arg(metavar="VIDEO")]
 
@@ -191,11 +191,11 @@ COMMANDS = {
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command; what the user can fix ends in one line and exit status 1."""
-    commands = {name: OmitArgPrefixes[command] for name, command in COMMANDS.items()}
+    commands = {name: OmitArgPrefixes[command] for name, command in COMMANDS.items()}  # type: ignore[misc, valid-type]
     command = tyro.extras.subcommand_cli_from_dict(
         commands, prog="recam", description="Move the camera after the shot.", args=argv
     )
-    warnings.showwarning = _show_note
+    warnings.showwarning = _show_note  # type: ignore[assignment]
     try:
         command.run()
     except KeyboardInterrupt:

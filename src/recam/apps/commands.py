@@ -16,7 +16,15 @@ from recam.apps.progress import show_progress
 from recam.apps.runs import check_writable, choose_folder, machine, peak_memory_gb, write_json
 from recam.camera_files import write_cameras
 from recam.completion import complete as complete_video
-from recam.configs import CompleteConfig, InputConfig, PathConfig, ReconstructConfig, ReshootConfig
+from recam.configs import (
+    CameraFormat,
+    CompleteConfig,
+    InputConfig,
+    PathConfig,
+    ReconstructConfig,
+    ReshootConfig,
+    SceneFormat,
+)
 from recam.media import (
     VideoWriter,
     contact_sheet,
@@ -166,7 +174,7 @@ def reconstruct(
     input_config: InputConfig,
     config: ReconstructConfig,
     out: Path | None,
-    export: str | None,
+    export: SceneFormat | None,
     quiet: bool = False,
 ) -> Path:
     """Video to scene folder; returns it."""
@@ -253,7 +261,7 @@ def paths(
     path_config: PathConfig,
     out: Path | None,
     cameras_out: Path | None,
-    cameras_out_format: str,
+    cameras_out_format: CameraFormat,
     quiet: bool = False,
 ) -> Path:
     """Draw a path over the scene; returns the picture's file."""

@@ -32,10 +32,11 @@ def fill_hold_nearest(partial: PartialVideo, progress: Progress = no_progress) -
     filled = np.empty_like(frames)
     y, x = np.indices(seen.shape[1:])
     never = source[0] < 0  # known in no frame: the same pixels for every frame
-    _, label = cv2.distanceTransformWithLabels(
+    _, labels = cv2.distanceTransformWithLabels(
         never.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    at = np.zeros((label.max() + 1, 2), np.int64)
+    label: np.ndarray = np.asarray(labels)
+    at = np.zeros((int(label.max()) + 1, 2), np.int64)
     at[label[~never]] = np.stack([y[~never], x[~never]], -1)
     near_y, near_x = at[label][..., 0], at[label][..., 1]
     for t in range(len(frames)):
@@ -110,4 +111,3 @@ def keep_known(partial: PartialVideo, filled: Tensor) -> Tensor:
             mixed = frame[:, soft].float() * alpha + filled[t][:, soft].float() * (1 - alpha)
             filled[t][:, soft] = mixed.round().to(torch.uint8)
     return filled
-

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -82,7 +83,8 @@ def model_config(fields: dict) -> ModelConfig:
     known = {field.name for field in dataclasses.fields(ModelConfig)}
     if extra := set(fields) - known:
         raise RecamError(f"weights of a newer recam: unknown model fields {sorted(extra)}")
-    return ModelConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    return ModelConfig(**values)
 
 
 def weights_sha256(path: Path) -> str:

@@ -66,8 +66,8 @@ class VideoWriter:
         self._suffix = self.path.suffix.lower()
         if self._suffix not in (*FILM_SUFFIXES, ".gif", ".webp", ""):
             raise ValueError(
-                f"cannot write {self.path} as '{self._suffix}'; expected {', '.join(FILM_SUFFIXES)}, "
-                ".gif, .webp, or no suffix for a folder of PNG files"
+                f"cannot write {self.path} as '{self._suffix}'; expected "
+                f"{', '.join(FILM_SUFFIXES)}, .gif, .webp, or no suffix for a folder of PNG files"
             )
         if fps is not None and not 0.01 <= fps <= 1000:
             raise ValueError(f"fps is {fps}, expected 0.01 to 1000")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +18,11 @@ from torch import Tensor
 
 from recam.camera_files import write_cameras
 from recam.camera_files.arrays import write_megasam
+from recam.configs import SceneFormat
 from recam.geometry import unproject
 from recam.media import write_image, written_whole
 from recam.types import Cameras, RecamError, Scene, Video
 
-SceneFormat = Literal["ply", "colmap", "nerfstudio", "megasam"]
 FILE_VERSION = 1
 MAX_POINTS = 1_000_000
 """Points of an exported cloud, at most."""
