@@ -262,14 +262,14 @@ def _sample(field, x, y, nearest_x, nearest_y, tolerance):
 def sharpen(rho: Array, rgb: NDArray[np.uint8], step: float) -> Array:
     """Give pixels that hang between two surfaces the value of the one that looks like them.
 
-    Only where ρ [h, w] varies by more than ``step`` within two pixels: there, the weighted median
+    Only where ρ [h, w] varies by more than ``step`` within four pixels: there, the weighted median
     over the 11×11 pixels around, those of like colour and on flat ground counting most.
     """
-    kernel = np.ones((5, 5), np.uint8)
-    spread = cv2.dilate(rho, kernel) - cv2.erode(rho, kernel)
+    near, nearest = np.ones((9, 9), np.uint8), np.ones((3, 3), np.uint8)
+    spread = cv2.dilate(rho, near) - cv2.erode(rho, near)
     if float(spread.max()) <= step:
         return rho
-    slope = cv2.dilate(rho, kernel[:3, :3]) - cv2.erode(rho, kernel[:3, :3])
+    slope = cv2.dilate(rho, nearest) - cv2.erode(rho, nearest)
     flat = 1 / (1 + (2 * slope / step) ** 2)
     out = rho.copy()
     image = cv2.GaussianBlur(rgb, (0, 0), 0.6).astype(np.float32)

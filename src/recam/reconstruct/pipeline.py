@@ -18,8 +18,9 @@ from recam.camera_files import read_cameras, undistort_video
 from recam.configs import ReconstructConfig
 from recam.geometry import intrinsics_from_fov
 from recam.media import read_mask
+from recam.reconstruct.cameras import solve_cameras
 from recam.reconstruct.depth import Array, triangulate
-from recam.reconstruct.dynamic import Mask, find_dynamic, misfit, stand
+from recam.reconstruct.dynamic import Mask, find_dynamic, residuals, stand
 from recam.reconstruct.flow import FlowSet, compute_flows
 from recam.reconstruct.importers import DepthSource, read_depth
 from recam.reconstruct.prior import USUAL_FOV_DEG, depth_prior
@@ -170,19 +171,12 @@ def _solve(run: _Run, cameras: Cameras | None, flows: FlowSet | None) -> tuple[C
         if run.config.fov is None:
             run.notes.append(f"a single picture: a horizontal view of {fov:.0f}° is assumed")
     elif cameras is None:
-        from recam.reconstruct.cameras import solve_cameras
-
         assert flows is not None
         with run.timed("cameras"):
             solution = solve_cameras(run.video, flows, run.config, run.progress)
         cameras = solution.cameras
         run.notes += list(solution.notes)
-        about = {
-            "source": "estimated",
-            "motion": solution.motion,
-            "residual_px": float(solution.residual_px),
-            "parallax": float(solution.parallax),
-        }
+        about = {"source": "estimated", **solution.report()}
     spread = (cameras.centers - cameras.centers.mean(0)).norm(dim=-1).max()
     motion = about.get("motion", "moving" if float(spread) > 1e-9 else "rotating")
     if about["source"] == "given" and run.config.motion != "auto":
@@ -231,8 +225,8 @@ def _with_own_depth(
         if flows is not None:
             with run.timed("motion"):
                 turning = _without_translation(cameras)
-                residuals = misfit(flows, turning, None, None, progress=run.progress)
-                dynamic = find_dynamic(*residuals, flows, rgb, run.progress)
+                found = residuals(flows, turning, progress=run.progress)
+                dynamic = find_dynamic(found, flows, rgb, run.progress)
     if flows is not None:
         rho = stand(rho, dynamic, flows, run.progress)
     return _Geometry(rho, dynamic, doubt.numpy())
@@ -265,8 +259,8 @@ def _with_given_depth(
         if flows is not None:
             with run.timed("motion"):
                 slack = np.where(valid, GIVEN_DEPTH_ERROR * rho, 1e9).astype(np.float32)
-                residuals = misfit(flows, cameras, rho, slack, progress=run.progress)
-                dynamic = find_dynamic(*residuals, flows, run.rgb(), run.progress)
+                found = residuals(flows, cameras, rho, slack, run.progress)
+                dynamic = find_dynamic(found, flows, run.rgb(), run.progress)
     return cameras, _Geometry(rho, dynamic, valid.astype(np.float32))
 
 

@@ -9,8 +9,9 @@ from torch import Tensor
 from recam.geometry import intrinsics_from_fov, pixel_centers
 from recam.types import Cameras
 
-HORIZON = 0.40
-"""Height of the assumed horizon in the middle frame, as a part of the picture from the top."""
+GROUND_ENDS = 0.55
+"""Height in the middle frame, as a part of the picture from the top, at which the assumed ground
+meets the assumed backdrop."""
 USUAL_FOV_DEG = 55.0
 """Horizontal field of view where nothing says better: a phone's or a 35 mm lens's."""
 
@@ -19,10 +20,11 @@ def depth_prior(frames: Tensor, cameras: Cameras | None = None) -> tuple[Tensor,
     """Inverse depth of each frame up to one scale and shift for the whole clip, and its confidence.
 
     **The function to extend**: a monocular depth network goes here. What is here now looks at
-    nothing but the cameras' directions. It sets up a stage: a level ground that starts at the
-    bottom of the middle frame and a round backdrop that stands where the ground has receded by as
-    much as the picture is wide. The stage stays where it is while the camera turns, so that still
-    things keep their depth.
+    nothing but the cameras' directions and the colours at the bottom. It sets up a stage: a plane
+    ground that rises in the picture from its bottom to GROUND_ENDS, and there a round backdrop, so
+    far off that between the two lies as much depth as the picture is wide. Without ground (the sky
+    reaches the bottom) there is the backdrop alone. The stage stays where it is while the camera
+    turns, so that still things keep their depth.
 
     frames: uint8 [t, 3, h, w]. cameras: t cameras of that size; None = one that stands still, with
     a usual lens. Only their rotations and intrinsics are used. Returns inverse depth and confidence
@@ -39,39 +41,47 @@ def depth_prior(frames: Tensor, cameras: Cameras | None = None) -> tuple[Tensor,
             f"{len(cameras)} cameras of {cameras.width}×{cameras.height} px for {t} frames of "
             f"{w}×{h} px; use cameras.resized(...)"
         )
-    down, drop_at_bottom = _level(cameras)
-    width_at_one = w / float(cameras.intrinsics[t // 2, 0, 0])
+    middle = t // 2
+    width_at_one = w / float(cameras.intrinsics[middle, 0, 0])
     backdrop = 1.0 / (1.0 + min(max(width_at_one, 0.4), 1.5))
+    down, ground_normal = _stage_axes(cameras, backdrop)
+    has_ground = not _sky_at_bottom(frames)
     pixels = torch.cat([pixel_centers(h, w, torch.float64), torch.ones(h, w, 1).double()], -1)
     inverse_depth = torch.empty(t, h, w)
     for i in range(t):
         ray = pixels @ torch.linalg.inv(cameras.intrinsics[i]).T @ cameras.cam_from_world[i, :3, :3]
-        sunk = ray @ down
-        level = (ray - sunk[..., None] * down).norm(dim=-1)
-        ground, wall = sunk / drop_at_bottom, level * backdrop
-        # A rounded corner between the two: no crease that a view from the side would show.
-        inverse_depth[i] = 0.5 * (ground + wall + ((ground - wall) ** 2 + 0.01).sqrt())
+        level = (ray - (ray @ down)[..., None] * down).norm(dim=-1)
+        wall = level * backdrop
+        if has_ground:
+            ground = ray @ ground_normal
+            # A rounded corner between the two: no crease that a view from the side would show.
+            wall = 0.5 * (ground + wall + ((ground - wall) ** 2 + 0.004).sqrt())
+        inverse_depth[i] = wall
     return inverse_depth, torch.full((t, h, w), 0.1)
 
 
-def _level(cameras: Cameras) -> tuple[Tensor, float]:
-    """The world's down [3], and how far the middle frame's bottom ray sinks along it.
-
-    Down is the mean image y axis, without the part along the mean viewing direction, tipped so
-    that the horizon lies at HORIZON in the middle frame.
-    """
+def _stage_axes(cameras: Cameras, backdrop: float) -> tuple[Tensor, Tensor]:
+    """The backdrop's axis [3] (the mean image y axis), and n [3] with inverse depth n · ray on the
+    ground, which is 1 at the bottom of the middle frame and ``backdrop`` at GROUND_ENDS."""
     rotation = cameras.cam_from_world[:, :3, :3]
+    down = rotation[:, 1].mean(0)
     middle = len(cameras) // 2
     k = cameras.intrinsics[middle]
-    at = torch.tensor([cameras.width / 2, HORIZON * cameras.height, 1.0], dtype=torch.float64)
-    horizon = torch.linalg.inv(k) @ at @ rotation[middle]
-    horizon = horizon / horizon.norm()
-    mean_down = rotation[:, 1].mean(0)
-    down = mean_down - (mean_down @ horizon) * horizon
-    down = down / down.norm()
-    at[1] = cameras.height
-    bottom = torch.linalg.inv(k) @ at @ rotation[middle]
-    return down, float(bottom @ down)
+    rows = torch.tensor([cameras.height, GROUND_ENDS * cameras.height], dtype=torch.float64)
+    y = (rows - k[1, 2]) / k[1, 1]
+    slope = (1 - backdrop) / float(y[0] - y[1])
+    normal = torch.tensor([0, slope, 1 - slope * float(y[0])], dtype=torch.float64)
+    return down / down.norm(), normal @ rotation[middle]
+
+
+def _sky_at_bottom(frames: Tensor) -> bool:
+    """Whether the lowest tenth of the pictures is mostly smooth and clearly blue."""
+    bottom = frames[:: max(1, len(frames) // 8), :, -max(2, frames.shape[2] // 10) :].float()
+    red, green, blue = bottom.unbind(1)
+    smooth = torch.zeros_like(red, dtype=torch.bool)
+    smooth[..., 1:] = (green[..., 1:] - green[..., :-1]).abs() < 6
+    sky = smooth & (blue > red + 25) & (blue > green + 5) & (blue > 90)
+    return bool(sky.float().mean() > 0.4)
 
 
 def fit_prior(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from recam.reconstruct.densify import Smoothness, complete, fuse, sharpen
 from recam.reconstruct.depth import Array, each_frame, triangulate
-from recam.reconstruct.dynamic import Mask, find_dynamic, misfit
+from recam.reconstruct.dynamic import Mask, find_dynamic, residuals
 from recam.reconstruct.flow import FlowSet
 from recam.reconstruct.prior import fit_prior
 from recam.reconstruct.sweep import sweep
@@ -52,7 +52,7 @@ def still_depth(
     evidence = triangulate(flows, cameras, progress)
     moving = dynamic
     if moving is None:
-        moving = find_dynamic(*misfit(flows, cameras, None, None, progress=progress), flows, rgb)
+        moving = find_dynamic(residuals(flows, cameras, progress=progress), flows, rgb)
     rho, margin, sigma = sweep(flows.gray.numpy(), cameras, evidence, moving, progress)
     measured = ~moving & (margin > 1)
     reference = float(np.quantile(rho[measured], 0.9)) if measured.any() else float(rho.max())
@@ -65,7 +65,7 @@ def still_depth(
     if dynamic is None:
         slack = np.maximum(0.05 * reference, 3 * sigma)[:, None, None] + 0.1 * first
         slack = np.where(weight > 1, slack, 10 * reference).astype(np.float32)
-        moving = find_dynamic(*misfit(flows, cameras, first, slack, progress=progress), flows, rgb)
+        moving = find_dynamic(residuals(flows, cameras, first, slack, progress), flows, rgb)
         weight = np.where(moving, 0, weight)
     # What was measured stays the anchor; what was filled in agrees over time as well, weakly.
     belief = np.where(weight > 1, mean, first)
@@ -84,8 +84,8 @@ def still_depth(
         final, 0.2 + weight / LARGEST_WEIGHT, ~moving, cameras, tolerance, progress
     )
     confidence = np.clip(0.15 + 0.85 * weight / LARGEST_WEIGHT, 0, 1).astype(np.float32)
-    measured = float((weight > 1).mean())
-    return StillDepth(np.maximum(settled, far), moving, confidence, reference, measured)
+    part = float((weight > 1).mean())
+    return StillDepth(np.maximum(settled, far), moving, confidence, reference, part)
 
 
 def _weights(support: Array, through: Array, moving: Mask, sigma: Array, reference: float) -> Array:

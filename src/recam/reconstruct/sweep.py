@@ -49,8 +49,8 @@ def sweep(
     standard deviation [t] of a good match, from how far a point moves in the frames compared.
 
     gray: uint8 [t, h, w] at the cameras' size. evidence: triangulated flows. moving: bool
-    [t, h, w], where nothing that stands still is to be expected; it is matched all the same but
-    its flow has no vote.
+    [t, h, w], where nothing that stands still is to be expected: such pixels are not matched with,
+    and their flow has no vote.
     """
     features = np.stack([_features(frame) for frame in gray])
     rho = np.empty(gray.shape, np.float32)
@@ -65,7 +65,7 @@ def sweep(
         a, b = pair_maps(cameras, i, span.others)
         cost = np.empty((*gray.shape[1:], len(planes)), np.float32)
         later = np.array([j > i for j in span.others])
-        _match(features, i, np.array(span.others, np.int64), later, a, b, planes, cost)
+        _match(features, moving, i, np.array(span.others, np.int64), later, a, b, planes, cost)
         doubt = np.where(moving[i], np.float32(NOTHING), np.minimum(evidence.sigma[i], NOTHING))
         _add_flow_vote(cost, evidence.inverse_depth[i], doubt, planes)
         smooth_gray = cv2.GaussianBlur(gray[i].astype(np.float32), (0, 0), 0.8)
@@ -145,7 +145,7 @@ def _features(gray: NDArray[np.uint8]) -> Array:
 
 
 @kernel
-def _match(features, i, others, later, a, b, planes, cost):
+def _match(features, moving, i, others, later, a, b, planes, cost):
     """Mean capped difference to the frames of the better side (before or after), shared half and
     half with the mean over all: what is hidden on one side may show on the other."""
     _, h, w, _ = features.shape
@@ -176,6 +176,8 @@ def _match(features, i, others, later, a, b, planes, cost):
                     if u < 0 or v < 0 or u >= w - 1 or v >= h - 1:
                         continue
                     iu, iv = int(u), int(v)
+                    if moving[others[k], iv, iu]:
+                        continue
                     fu, fv = u - np.float32(iu), v - np.float32(iv)
                     w11 = fu * fv
                     w10, w01 = fv - w11, fu - w11
