@@ -37,7 +37,7 @@ def fill_hold_nearest(partial: PartialVideo, progress: Progress = no_progress) -
     )
     label: np.ndarray = np.asarray(labels)
     at = np.zeros((int(label.max()) + 1, 2), np.int64)
-    at[label[~never]] = np.stack([y[~never], x[~never]], -1)
+    at[label[~never]] = np.stack([y[~never], x[~never]], -1)  # type: ignore[index]
     near_y, near_x = at[label][..., 0], at[label][..., 1]
     for t in range(len(frames)):
         copied = frames[source[t].clip(0), :, y, x]

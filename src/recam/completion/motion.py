@@ -16,7 +16,7 @@ JIT = {"cache": True, "nogil": True}
 FLOW_SIDE = 960
 """Flow is found at most at this longer side, in pixels."""
 MIN_SLACK_PX, MAX_SLACK_PX = 0.25, 1.5
-FAC=.5;RAD=.03
+SHARE_APART = 0.4
 ROUND_TRIP_PX = 0.6
 """Flow forth and back may miss its start by this much, plus a share of its length."""
 ROUND_TRIP_SHARE = 0.05
@@ -37,10 +37,14 @@ class Steps:
 
 @dataclass(frozen=True)
 class Motion:
-    """Motion of every pixel into the past and into the future."""
+    """Motion of every pixel into the past and into the future, and what stands before what.
+
+    nearness: float16 [t, h, w]; what exceeds its surroundings by more than 1 stands in front.
+    """
 
     past: Steps
     future: Steps
+    nearness: np.ndarray
 
 
 def estimate_motion(
@@ -60,22 +64,25 @@ def estimate_motion(
         Steps(np.zeros((*luma.shape, 2), np.float16), np.full(luma.shape, -1, np.float16))
         for _ in range(2)
     ]
+    nearness = np.zeros(luma.shape, np.float16)
     flow_of = _flow_finder(height, width)
     for i in range(num - 1):
         back, forth = flow_of(luma[i + 1], luma[i]), flow_of(luma[i], luma[i + 1])
         good = agreeing(back, forth, trusted[i + 1], trusted[i])
-        past.flow[i + 1], past.slack[i + 1] = complete_flow(back, good, seen[i + 1])
+        past.flow[i + 1], past.slack[i + 1], nearness[i + 1] = complete_flow(
+            back, good, seen[i + 1]
+        )
         good = agreeing(forth, back, trusted[i], trusted[i + 1])
-        future.flow[i], future.slack[i] = complete_flow(forth, good, seen[i])
+        future.flow[i], future.slack[i], nearness[i] = complete_flow(forth, good, seen[i])
         progress("finding motion", i + 1, num - 1)
-    return Motion(past, future)
+    return Motion(past, future, nearness)
 
 
 def _flow_finder(height: int, width: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A function of two uint8 images [h, w] that gives the flow float32 [h, w, 2] in their px."""
     import cv2
 
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
     scale = min(1.0, FLOW_SIDE / max(height, width))
     # DIS needs some room for its pyramid; tiny pictures are enlarged.
     scale = max(scale, 48 / min(height, width))
@@ -151,8 +158,9 @@ def _plane_terms(
 
 def complete_flow(
     flow: np.ndarray, good: np.ndarray, seen: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The flow where good, elsewhere carried on: float32 [h, w, 2]; and its slack [h, w] in px.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The flow where good, elsewhere carried on: float32 [h, w, 2]; its slack [h, w] in px; and
+    the nearness [h, w] that its departure from the dominant motion suggests.
 
     Unseen pixels move with what lies behind the gap. A seen pixel without good flow (near a hole,
     or hidden in the other frame) moves with the nearest pixel that has it.
@@ -160,21 +168,22 @@ def complete_flow(
     plane = dominant_motion(flow, good)
     slack = np.full(good.shape, MAX_SLACK_PX, np.float32)
     if not good.any():
-        return plane, slack
+        return plane, slack, np.zeros(good.shape, np.float32)
     rest = flow - plane
     size = np.hypot(rest[..., 0], rest[..., 1])
     usual = max(0.2, float(np.median(size[good])))
-    behind, front = split_border(size, good, 1.5, usual)
+    behind, front = split_border(np.log2(1 + size / usual), good)
     back = plane + _spread(rest, behind * (1 / np.square(1 + np.square(size / usual)) + 1e-9))
     nearest, _ = from_nearest(flow, good)
     completed = np.where(good[..., None], flow, np.where(seen[..., None], nearest, back))
     if front.any():
         # Beside something in front, half of what sets its motion apart tells the two asunder.
         apart = np.hypot(*(flow - back).transpose(2, 0, 1))
-        near, distance = from_nearest(FAC * apart, front)
-        room = np.maximum(distance/max(good.shape)-RAD,0) / 0.02
+        near, distance = from_nearest(SHARE_APART * apart, front)
+        room = np.maximum(distance / max(good.shape) - 0.04, 0) / 0.02
         slack = np.clip(np.maximum(near, MIN_SLACK_PX) + room, 0, MAX_SLACK_PX)
-    return completed, slack
+    size = np.hypot(*(completed - plane).transpose(2, 0, 1))
+    return completed, slack, np.log2(1 + size / usual)
 
 
 def _spread(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -197,14 +206,11 @@ def from_nearest(values: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.
     return values.reshape(where.size, *values.shape[2:])[at[label]], distance
 
 
-def split_border(
-    nearness: np.ndarray, good: np.ndarray, ratio: float, tolerance: float
-) -> tuple[np.ndarray, np.ndarray]:
+def split_border(nearness: np.ndarray, good: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Good pixels along the border of what is not good: those behind, those in front. bool [h, w].
 
-    nearness: float32 [h, w], larger = in front. From every border pixel a ray goes straight across
-    the gap (and two go aslant); where one comes out on something farther, that is nearness below
-    (own − tolerance) / ratio, the pixel stands in front of the gap.
+    nearness: float32 [h, w]. From every border pixel rays go across the gap; where one comes out on
+    something that is farther by more than 1, the pixel stands in front of the gap.
     """
     import cv2
 
@@ -219,12 +225,12 @@ def split_border(
     soft = cv2.GaussianBlur(gap.astype(np.float32), (0, 0), reach)
     inward_x = cv2.Sobel(soft, cv2.CV_32F, 1, 0)
     inward_y = cv2.Sobel(soft, cv2.CV_32F, 0, 1)
-    behind = _behind_across(border, good, smooth, inward_x, inward_y, reach, ratio, tolerance)
+    behind = _behind_across(border, good, smooth, inward_x, inward_y, reach)
     return behind, border & ~behind
 
 
 @numba.njit(**JIT)
-def _behind_across(border, good, nearness, inward_x, inward_y, reach, ratio, tolerance):
+def _behind_across(border, good, nearness, inward_x, inward_y, reach):
     """split_border's rays: bool [h, w], border pixels with nothing farther across the gap."""
     height, width = good.shape
     behind = border.copy()
@@ -233,7 +239,7 @@ def _behind_across(border, good, nearness, inward_x, inward_y, reach, ratio, tol
             length = np.hypot(inward_x[y, x], inward_y[y, x])
             if not border[y, x] or length < 1e-6:
                 continue
-            limit = (nearness[y, x] - tolerance) / ratio
+            limit = nearness[y, x] - 1
             for turn in (-1.2, -0.9, -0.6, -0.3, 0.0, 0.3, 0.6, 0.9, 1.2):
                 dx = (inward_x[y, x] * np.cos(turn) - inward_y[y, x] * np.sin(turn)) / length
                 dy = (inward_x[y, x] * np.sin(turn) + inward_y[y, x] * np.cos(turn)) / length
