@@ -65,7 +65,8 @@ def save_scene(scene: Scene, folder: str | Path) -> None:
         "dynamic": _packed(scene.dynamic),
         "confidence": scene.confidence.to(torch.float32),
     }
-    (folder / "scene.json").unlink(missing_ok=True)
+    if (folder / "scene.json").exists():
+        (folder / "scene.json").unlink()  # until all is written, this is no scene
     _save_tensors(tensors, folder / "scene.safetensors")
     _save_tensors({"frames": scene.video.frames}, folder / "video.safetensors")
     with written_whole(folder / "scene.json") as temporary:
