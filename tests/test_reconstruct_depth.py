@@ -63,7 +63,7 @@ def test_motion_across_epipolar_lines_shows_as_misfit() -> None:
 
 
 def test_triangulate_wants_cameras_of_the_flows_size(still: Truth) -> None:
-    with pytest.raises(ValueError, match="use cameras.resized"):
+    with pytest.raises(ValueError, match=r"use cameras\.resized"):
         triangulate(exact_flows(still), still.cameras.resized(36, 56))
 
 

@@ -223,7 +223,7 @@ def test_bad_values_are_masked_or_refused(tmp_path: Path, depth: np.ndarray) -> 
     assert bool(torch.isfinite(source.depth).all())
     assert any("not valid" in note for note in source.notes)
     np.save(tmp_path / "d.npy", np.full_like(depth, np.nan))
-    with pytest.raises(ValueError, match="100.0 % of the depth is NaN"):
+    with pytest.raises(ValueError, match=r"100.0 % of the depth is NaN"):
         read_depth(tmp_path / "d.npy", T, H, W)
 
 

@@ -119,7 +119,7 @@ def test_black_frames_give_a_scene_that_says_so() -> None:
 
 
 def test_what_does_not_fit_is_refused(truth: Truth, camera_file: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="9 cameras but the video has 5|cameras for"):
+    with pytest.raises(ValueError, match=r"9 cameras but the video has 5|cameras for"):
         np.savez(
             tmp_path / "m.npz", cam_c2w=truth.cameras.world_from_cam.numpy(),
             intrinsic=truth.cameras.intrinsics[0].numpy(), depths=truth.depth,

@@ -51,7 +51,7 @@ def test_no_ground_where_the_sky_reaches_the_bottom() -> None:
 
 
 def test_prior_wants_cameras_of_its_size() -> None:
-    with pytest.raises(ValueError, match="use cameras.resized"):
+    with pytest.raises(ValueError, match=r"use cameras\.resized"):
         depth_prior(torch.zeros(5, 3, 10, 10, dtype=torch.uint8), _turning(5))
 
 
