@@ -1,6 +1,6 @@
 """Speed, fidelity and memory of the renderer, beside a stand-in for the reference warper.
 
-    python benchmarks/render_speed.py [--threads 2] [--repeats 5] [--frames 8]
+    python benchmarks/render_speed.py [--threads 2] [--only speed|fidelity|memory]
 
 Times are per frame, at 480×720, for one reprojection and for there-and-back, both with colours;
 ours without merging static points (the reference does not), then with. CPU is the processor time of
@@ -182,6 +182,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[3, 11, 12])
+    parser.add_argument("--only", choices=["speed", "fidelity", "memory"])
     parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -189,10 +190,13 @@ def main() -> None:
         measure_memory(args.memory)
         return
     print(f"{Path(__file__).name}: torch {torch.__version__}, {args.threads} threads")
-    scene, _ = synthetic_clip(3, args.frames, HEIGHT, WIDTH, "orbit")
-    report_speed(scene, args.repeats)
-    report_fidelity(args.seeds)
-    report_memory(args.threads)
+    if args.only in (None, "speed"):
+        scene, _ = synthetic_clip(3, args.frames, HEIGHT, WIDTH, "orbit")
+        report_speed(scene, args.repeats)
+    if args.only in (None, "fidelity"):
+        report_fidelity(args.seeds)
+    if args.only in (None, "memory"):
+        report_memory(args.threads)
 
 
 if __name__ == "__main__":

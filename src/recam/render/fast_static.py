@@ -134,12 +134,21 @@ def count_holes(known, cell, sums):
 def draw_tiles(
     disparity, corners, links, flags, m, limit, tiles, ranges, sums, cell, front, blocked
 ):
-    """``draw`` for the tiles that may cover a hole. Returns how many did."""
-    count = 0
+    """``draw`` for the tiles that may cover a hole, neighbours in a row at once. Returns how many
+    may."""
+    count, run = 0, np.zeros(4, np.int64)
     for k in range(tiles.shape[0]):
-        if _reaches(m, tiles[k], ranges[k], sums, cell):
-            draw(disparity, corners, links, flags, m, limit, tiles[k], front, blocked)
-            count += 1
+        if not _reaches(m, tiles[k], ranges[k], sums, cell):
+            continue
+        count += 1
+        if tiles[k, 0] == run[0] and tiles[k, 2] == run[3] and run[3] > 0:
+            run[3] = tiles[k, 3]
+            continue
+        if run[3] > 0:
+            draw(disparity, corners, links, flags, m, limit, run, front, blocked)
+        run[:] = tiles[k]
+    if run[3] > 0:
+        draw(disparity, corners, links, flags, m, limit, run, front, blocked)
     return count
 
 

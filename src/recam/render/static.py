@@ -27,6 +27,9 @@ from recam.render.surface import HIDDEN, MARGIN, disparity_from_depth, make_surf
 from recam.types import Cameras, Progress, Scene, no_progress
 
 TILE_PX = 16
+"""Side of the tiles that a keyframe's points are drawn by."""
+CELL_PX = 8
+"""Side of the cells that holes are counted by."""
 OVERLAP_PX = 2
 
 
@@ -186,9 +189,9 @@ def fill_static(
     Work goes only into the tiles of the keyframes that may cover a hole.
     """
     height, width = view.known.shape
-    cells = (-(-height // TILE_PX) + 1, -(-width // TILE_PX) + 1)
+    cells = (-(-height // CELL_PX) + 1, -(-width // CELL_PX) + 1)
     sums = np.zeros(cells, np.int64)
-    if fast.count_holes(view.known.numpy(), TILE_PX, sums) == 0:
+    if fast.count_holes(view.known.numpy(), CELL_PX, sums) == 0:
         return view
     tolerance = np.float32(config.edge_threshold)
     best, fineness, front, back = zeros("static", (4, height, width))
@@ -203,7 +206,7 @@ def fill_static(
         drawn = fast.draw_tiles(
             s.disparity.numpy(), s.corners.numpy(), s.links.numpy(), s.flags.numpy(),
             warp.forward().numpy(), np.float32(warp.largest(config)),
-            keyframe.tiles.numpy(), keyframe.ranges.numpy(), sums, np.int64(TILE_PX),
+            keyframe.tiles.numpy(), keyframe.ranges.numpy(), sums, np.int64(CELL_PX),
             front, back,
         )  # fmt: skip
         if drawn:
