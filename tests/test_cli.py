@@ -88,14 +88,6 @@ def test_reshoot_leaves_everything_and_reuses_the_scene(clip: Path, tmp_path: Pa
     assert "reuse scene" in json.loads(Path("b/timings.json").read_text())["seconds"]
 
 
-def test_the_same_command_gives_the_same_frames(clip: Path) -> None:
-    for out in ("a", "b"):
-        main(["reshoot", str(clip), "--path", "orbit", "--yaw", "5", "-o", out, "--quiet"])
-    a, b = (read_video(Path(out) / "result.mp4").frames.float() for out in ("a", "b"))
-    # The last bit of a depth depends on how memory happens to be aligned for vector instructions.
-    assert float((a - b).square().mean()) < 0.1
-
-
 def test_identity_path_reproduces_the_source(clip: Path) -> None:
     main(["reshoot", str(clip), "--path", "orbit", "--yaw", "0", "-o", "a", "--quiet"])
     source, result = read_video(clip).frames.float(), read_video(Path("a/result.mp4")).frames
