@@ -23,8 +23,8 @@ MAY_IMPORT = {
     "reconstruct": {"geometry", "camera_files", "media"},
     "render": {"geometry"},
     "covisibility": {"geometry", "trajectories", "render"},
-    "completion": {"geometry"},
-    "training": {"geometry", "covisibility", "completion", "synthetic", "media"},
+    "completion": {"geometry", "cache"},
+    "training": {"geometry", "covisibility", "completion", "synthetic", "media", "cache"},
     "tasks": {
         "geometry", "trajectories", "camera_files", "media", "reconstruct", "render",
         "covisibility", "completion", "training", "cache",

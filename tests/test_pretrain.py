@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from recam.completion.weights import load_model, read_metadata
+from recam.completion.weights import join_parts, load_model, read_metadata, split_file
 from recam.configs import ModelConfig, PretrainConfig
 from recam.training import steps
 from recam.training.curves import Curve, draw_curves
-from recam.training.heldout import classical_psnr, layered_pairs, model_psnr
+from recam.training.heldout import hold_out, layered_pairs, model_psnr
 from recam.training.pretrain import pretrain
+from recam.training.self_check import self_check
 from recam.types import RecamError
 
 TINY = PretrainConfig(
@@ -33,6 +34,11 @@ TINY = PretrainConfig(
     evaluate_every=3,
     num_heldout=1,
 )
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECAM_CACHE", str(tmp_path / "cache"))
 
 
 def test_it_writes_weights_curves_and_figures(tmp_path: Path) -> None:
@@ -98,6 +104,46 @@ def test_a_killed_process_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     assert results[0] == results[1]
 
 
+def test_a_run_may_begin_from_the_parts_of_another_s_weights(tmp_path: Path) -> None:
+    config = replace(TINY, out=str(tmp_path / "a"), steps=2, num_heldout=0)
+    whole = pretrain(config)
+    size = whole.stat().st_size
+    assert len(split_file(whole, size // 3 + 1)) == 3
+    for part in split_file(whole, size // 2 + 1):  # takes the place of the three
+        (tmp_path / "parts").mkdir(exist_ok=True)
+        part.rename(tmp_path / "parts" / part.name)
+    said: list[str] = []
+    further = replace(config, out=str(tmp_path / "b"), start=str(tmp_path / "parts"), steps=5)
+    assert read_metadata(pretrain(further, say=said.append))["steps"] == "5"
+    assert any("from step 2" in line for line in said)
+    assert "already" in (pretrain(further, say=said.append), said[-1])[1]
+    with pytest.raises(RecamError, match="other options"):
+        pretrain(replace(further, out=str(tmp_path / "c"), model=replace(TINY.model, blocks=1)))
+    part = next((tmp_path / "parts").glob("*.2of2"))
+    part.write_bytes(part.read_bytes()[:-1])
+    with pytest.raises(RecamError, match="damaged"):
+        join_parts(tmp_path / "parts")
+    part.unlink()
+    with pytest.raises(RecamError, match="missing"):
+        join_parts(tmp_path / "parts")
+
+
+def test_a_time_budget_ends_a_run_with_everything_written(tmp_path: Path) -> None:
+    config = replace(TINY, out=str(tmp_path), minutes=0.0, part_mb=1, steps=100)
+    said: list[str] = []
+    path = pretrain(config, say=said.append)
+    assert read_metadata(path)["steps"] == "1"
+    assert "hole_psnr" in steps.load_checkpoint(tmp_path / "checkpoint.pt")["rows"][-1]
+    assert len(list(tmp_path.glob("weights.safetensors.*.1of1"))) == 1
+    summary = (tmp_path / "summary.txt").read_text()
+    assert "1 of 100" in summary and "share of peak" in summary
+    assert read_metadata(pretrain(replace(config, steps=2)))["steps"] == "2"
+
+
+def test_the_device_checks_itself() -> None:
+    assert "0 from the CPU" in self_check(torch.device("cpu"))
+
+
 def test_other_options_are_another_run(tmp_path: Path) -> None:
     config = replace(TINY, out=str(tmp_path), steps=2, num_heldout=0)
     pretrain(config)
@@ -136,7 +182,7 @@ def test_the_untrained_model_equals_its_fill_on_held_out_clips() -> None:
     from recam.completion.dit import VideoTransformer
 
     pairs = layered_pairs((2, 4, 24, 32))
-    classical = classical_psnr(pairs)
+    classical = hold_out(pairs).classical
     assert set(classical) == {
         "hold nearest", "Telea", "Navier-Stokes", "pull-push", "propagate",
     }  # fmt: skip

@@ -213,12 +213,21 @@ class PretrainConfig:
 
     out: str = "pretrain"
     """Folder of checkpoints, curves and weights; run again to resume."""
+    start: str | None = None
+    """Weights to begin from instead of from scratch: a file, or a folder with its parts."""
+    minutes: float | None = None
+    """Stop after so much time, with everything written; run again to go on."""
+    part_mb: int = 0
+    """Also write the weights in parts of so many megabytes at most; 0 = no parts."""
     model: ModelConfig = field(default_factory=ModelConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     videos: str | None = None
     """Folder of videos to learn from beside the scenes made on the fly."""
     synthetic_share: float = 0.5
     """With videos: share of samples that are synthetic."""
+    pairs_per_video: int = 0
+    """Reconstruct each video (kept in the cache) and learn from so many pairs of it with holes as
+    a reshoot leaves them, too; 0 = drawn masks only."""
     steps: int = 2000
     batch: int = 4
     """Clips a step and device."""

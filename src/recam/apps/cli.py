@@ -21,6 +21,7 @@ from recam.configs import (
     CompleteConfig,
     InputConfig,
     PathConfig,
+    PretrainConfig,
     ReconstructConfig,
     RenderConfig,
     ReshootConfig,
@@ -153,6 +154,18 @@ class Paths(Common):
 
 
 @dataclass(frozen=True)
+class Pretrain(Common):
+    """Train the masked completion model, on scenes made on the fly and on videos."""
+
+    config: PretrainConfig = field(default_factory=PretrainConfig)
+
+    def run(self) -> None:
+        from recam.apps import learning
+
+        learning.pretrain(self.config, self.quiet)
+
+
+@dataclass(frozen=True)
 class Demo(Common):
     """Reshoot a sample clip that recam makes itself, and say how close to the truth it is."""
 
@@ -184,6 +197,7 @@ COMMANDS = {
     "render": Render,
     "complete": Complete,
     "paths": Paths,
+    "pretrain": Pretrain,
     "demo": Demo,
     "doctor": Doctor,
 }

@@ -12,11 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recam.cache import cache_folder
 from recam.completion.dit import VideoTransformer
 from recam.configs import ModelConfig
 from recam.types import RecamError
 
 FORMAT = "recam video transformer 1"
+SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "masked.safetensors"
+"""Where the package keeps the weights that come with it, when any do."""
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -85,6 +88,72 @@ def model_config(fields: dict) -> ModelConfig:
         raise RecamError(f"weights of a newer recam: unknown model fields {sorted(extra)}")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
     return ModelConfig(**values)
+
+
+def find_weights(given: str | None) -> Path:
+    """The weight file to use: the given one (or the parts of one in a folder), else the package's.
+
+    Raises RecamError when there is none.
+    """
+    if given is not None:
+        return join_parts(Path(given))
+    if SHIPPED.is_file():
+        return SHIPPED
+    raise RecamError(
+        "the masked model has no weights here: this version ships none; give --weights FILE "
+        "(`recam pretrain` makes one), or complete with --model propagate"
+    )
+
+
+def split_file(path: Path, part_bytes: int) -> list[Path]:
+    """Copy a file into parts of at most part_bytes beside it, replacing parts of an earlier one.
+
+    Parts are named NAME.<8 digits of the sha256>.<i>of<n>, so that those of different files are
+    never joined.
+    """
+    content = path.read_bytes()
+    name = f"{path.name}.{hashlib.sha256(content).hexdigest()[:8]}"
+    for old in path.parent.glob(f"{path.name}.????????.*of*"):
+        old.unlink()
+    starts = range(0, max(len(content), 1), part_bytes)
+    parts = []
+    for i, start in enumerate(starts):
+        parts.append(path.with_name(f"{name}.{i + 1}of{len(starts)}"))
+        parts[-1].write_bytes(content[start : start + part_bytes])
+    return parts
+
+
+def join_parts(source: Path) -> Path:
+    """A weight file from the folder that holds it or its parts; a file is returned as it is.
+
+    Joined parts are written to the cache. Raises RecamError when parts are missing or damaged.
+    """
+    if not source.is_dir():
+        return source
+    whole = sorted(source.glob("*.safetensors"))
+    if len(whole) == 1:
+        return whole[0]
+    firsts = sorted(source.glob("*.safetensors.????????.1of*"))
+    if len(whole) + len(firsts) != 1:
+        raise RecamError(
+            f"{source}: expected one .safetensors file or the parts of one, "
+            f"found {len(whole)} and the parts of {len(firsts)}"
+        )
+    stem, _, count = firsts[0].name.rpartition(".1of")
+    parts = [source / f"{stem}.{i + 1}of{count}" for i in range(int(count))]
+    if missing := [part.name for part in parts if not part.is_file()]:
+        raise RecamError(f"{source}: the part {missing[0]} is missing")
+    content = b"".join(part.read_bytes() for part in parts)
+    digest = hashlib.sha256(content).hexdigest()
+    if digest[:8] != stem.rpartition(".")[2]:
+        raise RecamError(f"{source}: the parts of {stem} are damaged (their sum is {digest[:8]})")
+    joined = cache_folder() / "weights" / f"{digest[:24]}.safetensors"
+    if not joined.is_file():
+        joined.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = joined.with_name(f".{joined.name}.{os.getpid()}")
+        unfinished.write_bytes(content)
+        unfinished.replace(joined)
+    return joined
 
 
 def weights_sha256(path: Path) -> str:

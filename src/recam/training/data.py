@@ -148,6 +148,14 @@ def _real_clip(
     return (true_cut if shown is true else cut(shown)), true_cut, known_cut
 
 
+def find_videos(folder: Path) -> list[Path]:
+    """Every video in a folder and below. Raises RecamError when there is none."""
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
+    if not paths:
+        raise RecamError(f"{folder}: no video ({', '.join(sorted(VIDEO_SUFFIXES))}) in it")
+    return paths
+
+
 def read_videos(
     folder: Path, max_frames: int = 120, max_side: int = 512, progress: Progress = no_progress
 ) -> list[Tensor]:
@@ -157,9 +165,7 @@ def read_videos(
     """
     from recam.media import read_video
 
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
-    if not paths:
-        raise RecamError(f"{folder}: no video ({', '.join(sorted(VIDEO_SUFFIXES))}) in it")
+    paths = find_videos(folder)
     videos = []
     for i, path in enumerate(paths):
         videos.append(read_video(path, num_frames=max_frames, max_side=max_side).frames)

@@ -43,33 +43,59 @@ def layered_pairs(size: Size, seed: int = HELDOUT_SEED) -> list[Pair]:
     return pairs
 
 
-def classical_psnr(pairs: Sequence[Pair]) -> dict[str, float]:
-    """Mean hole PSNR of each classical method that needs no model."""
-    methods: dict[str, Callable[[PartialVideo], Tensor]] = {
-        "hold nearest": fill_hold_nearest,
-        "Telea": fill_telea,
-        "Navier-Stokes": fill_navier_stokes,
-        "pull-push": pull_push,
-        "propagate": propagate,
+CLASSICAL: dict[str, Callable[[PartialVideo], Tensor]] = {
+    "hold nearest": fill_hold_nearest,
+    "Telea": fill_telea,
+    "Navier-Stokes": fill_navier_stokes,
+    "pull-push": pull_push,
+    "propagate": propagate,
+}
+"""The methods that need no model."""
+
+
+@dataclass(frozen=True)
+class Heldout:
+    """Clips, what ``propagate`` makes of each, and the mean hole PSNR of each classical method."""
+
+    pairs: Sequence[Pair]
+    filled: Sequence[Tensor]
+    classical: dict[str, float]
+
+    @property
+    def best(self) -> tuple[str, float]:
+        """The best classical method and its hole PSNR."""
+        name = max(self.classical, key=lambda n: self.classical[n])
+        return name, self.classical[name]
+
+
+def hold_out(pairs: Sequence[Pair]) -> Heldout:
+    """Fill every pair by every classical method, once."""
+    results = {name: [fill(p.partial) for p in pairs] for name, fill in CLASSICAL.items()}
+    scores = {
+        name: _mean([hole_psnr(f, p.target.frames, p.partial.known) for f, p in zip(filled, pairs)])
+        for name, filled in results.items()
     }
-    return {
-        name: _mean([hole_psnr(fill(p.partial), p.target.frames, p.partial.known) for p in pairs])
-        for name, fill in methods.items()
-    }
+    return Heldout(pairs, results["propagate"], scores)
 
 
-def model_psnr(model: VideoTransformer, pairs: Sequence[Pair]) -> float:
-    """Mean hole PSNR of the model's single-step answer, at the pairs' own size."""
-    return _mean([_psnr_of(model, pair) for pair in pairs])
+def model_psnr(
+    model: VideoTransformer, pairs: Sequence[Pair], filled: Sequence[Tensor] | None = None
+) -> float:
+    """Mean hole PSNR of the model's single-step answer, at the pairs' own size.
+
+    filled: what ``propagate`` makes of each, when it is known already.
+    """
+    if filled is None:
+        needed = "propagate" in model.config.fills
+        filled = [propagate(p.partial) if needed else p.partial.frames for p in pairs]
+    return _mean([_psnr_of(model, pair, start) for pair, start in zip(pairs, filled)])
 
 
-def _psnr_of(model: VideoTransformer, pair: Pair) -> float:
+def _psnr_of(model: VideoTransformer, pair: Pair, filled: Tensor) -> float:
     device = model.device
     frames = to_signal(pair.partial.frames)[None].to(device)
     known = pair.partial.known[None, :, None].to(device)
-    given = None
-    if "propagate" in model.config.fills:
-        given = to_signal(propagate(pair.partial))[None].to(device)
+    given = to_signal(filled)[None].to(device)
     condition = make_condition(frames, known, model.config.fills, given)
     clean = model.token_levels(known) >= 1
     with torch.no_grad(), bf16(device):
@@ -80,17 +106,3 @@ def _psnr_of(model: VideoTransformer, pair: Pair) -> float:
 def _mean(values: Sequence[float]) -> float:
     kept = [v for v in values if v == v]
     return sum(kept) / len(kept) if kept else float("nan")
-
-
-@dataclass(frozen=True)
-class Heldout:
-    """Clips and what the classical methods reach on them."""
-
-    pairs: Sequence[Pair]
-    classical: dict[str, float]
-
-    @property
-    def best(self) -> tuple[str, float]:
-        """The best classical method and its hole PSNR."""
-        name = max(self.classical, key=lambda n: self.classical[n])
-        return name, self.classical[name]

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import importlib.util
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,11 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from recam.completion.dit import VideoTransformer
-from recam.completion.weights import save_model
+from recam.completion.weights import join_parts, load_model, read_metadata, save_model, split_file
 from recam.configs import PretrainConfig
-from recam.training.curves import Curve, draw_curves, tensorboard_writer, write_csv
+from recam.training.board import Board
 from recam.training.data import Material, draw_batch, read_videos, step_generator
-from recam.training.heldout import Heldout, classical_psnr, layered_pairs, model_psnr
 from recam.training.loss import masked_loss
 from recam.training.steps import (
     average_of,
@@ -29,29 +29,29 @@ from recam.training.steps import (
     learning_rate,
     load_checkpoint,
     new_optimizer,
-    peak_flops,
     pick_device,
     save_checkpoint,
-    step_flops,
     update,
 )
 from recam.types import Pair, Progress, RecamError, no_progress
 
 MAY_CHANGE = {
     "out", "steps", "device", "devices", "checkpoint_every", "evaluate_every", "grad_checkpoint",
-    "compile",
+    "compile", "minutes", "start", "part_mb",
 }  # fmt: skip
 """Options that may differ when a run is resumed; any other would make it another run."""
 
 
 @dataclass
 class Run:
-    """A training run in memory. step counts finished steps."""
+    """A training run in memory. step counts finished steps; begun is the one that it began at,
+    more than 0 when it began from the weights of another run."""
 
     model: VideoTransformer
     average: VideoTransformer
     optimizer: torch.optim.AdamW
     step: int
+    begun: int
     rows: list[dict[str, float]]
 
 
@@ -64,38 +64,44 @@ def pretrain(
     """Train and return the weight file (averaged weights, bf16 safetensors).
 
     Learns from layered clips made on the training device, from the videos in config.videos, and
-    from pairs (of ``make_pairs``). Writes to config.out: checkpoint.pt, weights.safetensors,
-    curves.csv, curves.png, TensorBoard files if that package is there, config.json. On a CPU a run
-    that was killed and resumed ends in the same bytes as one that was not. With config.devices > 1
-    it must be started by accelerate's launcher, once per device.
+    from pairs (of ``make_pairs``). Writes to config.out: checkpoint.pt, weights.safetensors (and
+    its parts), curves.csv, curves.png, summary.txt, TensorBoard files if that package is there,
+    config.json. On a CPU a run that was killed and resumed ends in the same bytes as one that was
+    not. With config.devices > 1 it must be started by accelerate's launcher, once per device.
 
     Raises RecamError when the folder holds a run of other options, or videos are missing.
     """
-    device, worker, wrap = _devices(config)
+    until = time.monotonic() + 60 * (math.inf if config.minutes is None else config.minutes)
+    devices = _devices(config)
+    device, first = devices.device, devices.worker == 0
     out = Path(config.out)
-    first = worker == 0
     if first:
         out.mkdir(parents=True, exist_ok=True)
     run = _start_or_resume(config, out, device)
     if run.step >= config.steps:
         say(f"{out}: already at step {run.step}")
-        return _export(run, out)
+        return _export(run, config, out)
     say(f"training on {device}, bf16, from step {run.step}")
     videos = read_videos(Path(config.videos), progress=progress) if config.videos else []
     material = Material(videos, pairs)
     run.model.grad_checkpoint = config.grad_checkpoint
     # Before wrapping: its trial pass must not wait for other processes.
-    board = _Board(config, out, run, device, say) if first else None
-    network, run.optimizer, backward = wrap(run.model, run.optimizer)
+    board = Board(config, out, run.model, run.average, run.rows, device, say) if first else None
+    network, run.optimizer, backward = devices.wrap(run.model, run.optimizer)
     if config.compile:
         network = torch.compile(network)
-    while run.step < config.steps:
+    last = False
+    while not last:
         started = time.perf_counter()
-        row = _train_step(run, config, material, network, backward, device, worker)
+        row = _train_step(run, config, material, network, backward, devices)
+        last = run.step >= config.steps or devices.agree(time.monotonic() > until)
         if board is not None:
-            board.after_step(row, time.perf_counter() - started)
+            board.after_step(row, time.perf_counter() - started, last)
+            if last or run.step % config.checkpoint_every == 0:
+                _save(run, config, out)
+                board.draw()
         progress("training", run.step, config.steps)
-    return _export(run, out) if first else out / "weights.safetensors"
+    return _export(run, config, out) if first else out / "weights.safetensors"
 
 
 def _train_step(
@@ -104,10 +110,10 @@ def _train_step(
     material: Material,
     network: nn.Module | Callable[..., Any],
     backward: Callable[[Tensor], None],
-    device: torch.device,
-    worker: int,
+    devices: _Devices,
 ) -> dict[str, float]:
-    generator = step_generator(config.seed, run.step, worker, device)
+    device = devices.device
+    generator = step_generator(config.seed, run.step, devices.worker, device)
     size = (config.batch, config.num_frames, config.height, config.width)
     batch = draw_batch(
         size, config.objective, config.model.fills, generator, material, config.synthetic_share
@@ -121,79 +127,12 @@ def _train_step(
         ) from error
     backward(loss)
     lr = learning_rate(run.step, config.steps, config.lr, config.warmup)
+    if run.begun:  # the optimizer knows nothing yet
+        lr *= min(1.0, (run.step - run.begun + 1) / max(config.warmup, 1))
     norm = update(run.optimizer, list(run.model.parameters()), lr)
     follow(run.average, run.model, run.step, config.ema)
     run.step += 1
     return {"step": run.step, "loss": loss.item(), "gradient": norm, "lr": lr}
-
-
-class _Board:
-    """What happens beside the steps: curves, held-out figures, checkpoints."""
-
-    def __init__(
-        self,
-        config: PretrainConfig,
-        out: Path,
-        run: Run,
-        device: torch.device,
-        say: Callable[[str], None],
-    ) -> None:
-        self.config, self.out, self.run, self.say = config, out, run, say
-        size = (config.num_heldout, config.num_frames, config.height, config.width)
-        pairs = layered_pairs(size) if config.num_heldout else []
-        self.heldout = Heldout(pairs, classical_psnr(pairs) if pairs else {})
-        if pairs:
-            name, value = self.heldout.best
-            say(f"{len(pairs)} held-out clips; best classical: {name}, {value:.2f} dB in holes")
-        self.writer = tensorboard_writer(out, run.step)
-        if self.writer is None:
-            say("TensorBoard files are not written: pip install 'recam[train]'")
-        self.flops = _measure_flops(run, config, device)
-        self.peak = peak_flops(device)
-        self.since = 0.0
-
-    def after_step(self, row: dict[str, float], seconds: float) -> None:
-        config, run = self.config, self.run
-        row["samples_per_s"] = config.batch * config.devices / seconds
-        row["share_of_peak"] = self.flops / seconds / self.peak
-        last = run.step == config.steps
-        if self.heldout.pairs and (run.step % config.evaluate_every == 0 or last):
-            row["hole_psnr"] = model_psnr(run.average, self.heldout.pairs)
-            self.say(
-                f"step {run.step}: held-out holes {row['hole_psnr']:.2f} dB, best classical "
-                f"{self.heldout.best[1]:.2f} dB; {row['samples_per_s']:.1f} samples/s, "
-                f"{self.flops / seconds / 1e12:.2f} TFLOP/s, {row['share_of_peak']:.0%} of peak"
-            )
-        run.rows.append(row)
-        if self.writer is not None:
-            for name, value in row.items():
-                if name != "step":
-                    self.writer.add_scalar(name, value, run.step)
-        if run.step % config.checkpoint_every == 0 or last:
-            _save(run, config, self.out)
-            self._draw()
-
-    def _draw(self) -> None:
-        rows = self.run.rows
-        write_csv(self.out / "curves.csv", rows)
-
-        def curve(column: str, name: str) -> Curve:
-            kept = [r for r in rows if column in r]
-            return Curve(name, [r["step"] for r in kept], [r[column] for r in kept])
-
-        panels = {"loss": [_smooth(curve("loss", "loss"))]}
-        if self.heldout.pairs:
-            lines = [Curve(name, [0], [value]) for name, value in self.heldout.classical.items()]
-            panels["held-out hole PSNR, dB"] = [curve("hole_psnr", "model"), *lines]
-        draw_curves(self.out / "curves.png", panels)
-
-
-def _smooth(curve: Curve, memory: float = 0.97) -> Curve:
-    values, mean = [], None
-    for value in curve.values:
-        mean = value if mean is None else memory * mean + (1 - memory) * value
-        values.append(mean)
-    return Curve(curve.name, curve.steps, values)
 
 
 def _start_or_resume(config: PretrainConfig, out: Path, device: torch.device) -> Run:
@@ -201,10 +140,12 @@ def _start_or_resume(config: PretrainConfig, out: Path, device: torch.device) ->
     model = VideoTransformer(config.model).to(device)
     average = average_of(model)
     optimizer = new_optimizer(list(model.parameters()), config.lr, config.weight_decay)
-    run = Run(model, average, optimizer, 0, [])
+    run = Run(model, average, optimizer, 0, 0, [])
     path = out / "checkpoint.pt"
     described = json.loads(json.dumps(dataclasses.asdict(config)))
     if not path.exists():
+        if config.start is not None:
+            _begin_from(run, join_parts(Path(config.start)), config)
         (out / "config.json").write_text(json.dumps(described, indent=1))
         return run
     state = load_checkpoint(path)
@@ -218,8 +159,18 @@ def _start_or_resume(config: PretrainConfig, out: Path, device: torch.device) ->
     model.load_state_dict(state["model"])
     average.load_state_dict(state["average"])
     optimizer.load_state_dict(state["optimizer"])
-    run.step, run.rows = state["step"], state["rows"]
+    run.step, run.begun, run.rows = state["step"], state["begun"], state["rows"]
     return run
+
+
+def _begin_from(run: Run, weights: Path, config: PretrainConfig) -> None:
+    """Take up another run's averaged weights, and count steps on from there."""
+    given = load_model(weights)
+    if given.config != config.model:
+        raise RecamError(f"{weights}: weights of a model of other options ({given.config})")
+    for model in (run.model, run.average):
+        model.load_state_dict(given.float().state_dict())
+    run.step = run.begun = int(read_metadata(weights).get("steps", 0))
 
 
 def _save(run: Run, config: PretrainConfig, out: Path) -> None:
@@ -229,36 +180,43 @@ def _save(run: Run, config: PretrainConfig, out: Path) -> None:
         "average": run.average.state_dict(),
         "optimizer": run.optimizer.state_dict(),
         "step": run.step,
+        "begun": run.begun,
         "rows": run.rows,
     }
     save_checkpoint(out / "checkpoint.pt", state)
 
 
-def _export(run: Run, out: Path) -> Path:
+def _export(run: Run, config: PretrainConfig, out: Path) -> Path:
     path = out / "weights.safetensors"
-    save_model(run.average, path, steps=str(run.step))
+    scored = [row["hole_psnr"] for row in run.rows if "hole_psnr" in row]
+    notes = {"heldout_db": f"{scored[-1]:.3f}"} if scored else {}
+    save_model(run.average, path, torch.bfloat16, steps=str(run.step), **notes)
+    if config.part_mb:
+        split_file(path, config.part_mb * 1_000_000)
     return path
 
 
-def _measure_flops(run: Run, config: PretrainConfig, device: torch.device) -> int:
-    """Of one training step; the run's state is left as it was."""
-    generator = step_generator(config.seed, 0, 0, device)
-    size = (config.batch, config.num_frames, config.height, config.width)
-    batch = draw_batch(size, config.objective, config.model.fills, generator)
+@dataclass(frozen=True)
+class _Devices:
+    """This process's device and number, and what several of them need to work together.
 
-    def loss() -> Tensor:
-        with bf16(device):
-            return masked_loss(run.model, batch, generator, config.objective)
+    wrap(model, optimizer) -> (network, optimizer, backward); agree(flag): whether any says so.
+    """
 
-    flops = step_flops(loss)
-    run.optimizer.zero_grad(set_to_none=True)
-    return flops
+    device: torch.device
+    worker: int
+    wrap: Callable[..., Any]
+    agree: Callable[[bool], bool]
 
 
-def _devices(config: PretrainConfig) -> tuple[torch.device, int, Callable[..., Any]]:
-    """(device, index of this process, wrap(model, optimizer) -> (network, optimizer, backward))."""
+def _devices(config: PretrainConfig) -> _Devices:
     if config.devices <= 1:
-        return pick_device(config.device), 0, lambda m, o: (m, o, lambda loss: loss.backward())
+        return _Devices(
+            pick_device(config.device),
+            0,
+            lambda model, optimizer: (model, optimizer, lambda loss: loss.backward()),
+            bool,
+        )
     if importlib.util.find_spec("accelerate") is None:
         raise RecamError("several devices need accelerate: pip install 'recam[train]'")
     accelerate = importlib.import_module("accelerate")
@@ -273,4 +231,7 @@ def _devices(config: PretrainConfig) -> tuple[torch.device, int, Callable[..., A
         network, optimizer = accelerator.prepare(model, optimizer)
         return network, optimizer, accelerator.backward
 
-    return accelerator.device, accelerator.process_index, wrap
+    def agree(flag: bool) -> bool:
+        return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device)) > 0)
+
+    return _Devices(accelerator.device, accelerator.process_index, wrap, agree)

@@ -88,6 +88,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
+def wait_for(device: torch.device) -> None:
+    """Let a GPU finish what it was given; a CPU has, already."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def step_flops(run: Callable[[], Tensor]) -> int:
     """Floating-point operations of matrix products, attention and convolutions in ``run`` and its
     backward pass."""
@@ -103,10 +109,10 @@ def peak_flops(device: torch.device) -> float:
     size = 8192 if device.type == "cuda" else 2048
     a = torch.randn(size, size, device=device, dtype=torch.bfloat16)
     best = float("inf")
-    for _ in range(4):
+    for _ in range(8):
+        wait_for(device)
         start = time.perf_counter()
         a @ a
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        wait_for(device)
         best = min(best, time.perf_counter() - start)
     return 2 * size**3 / best
