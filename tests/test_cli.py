@@ -88,6 +88,19 @@ def test_reshoot_leaves_everything_and_reuses_the_scene(clip: Path, tmp_path: Pa
     assert "reuse scene" in json.loads(Path("b/timings.json").read_text())["seconds"]
 
 
+def test_the_same_command_gives_the_same_frames(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for out in ("a", "from the cache", "anew"):
+        if out == "anew":
+            monkeypatch.setenv("RECAM_CACHE", str(tmp_path / "cache2"))
+        main(["reshoot", str(clip), "--path", "orbit", "--yaw", "5", "-o", out, "--quiet"])
+    a, b, c = (
+        read_video(tmp_path / out / "result.mp4").frames for out in ("a", "from the cache", "anew")
+    )
+    assert torch.equal(a, b) and torch.equal(a, c)
+
+
 def test_identity_path_reproduces_the_source(clip: Path) -> None:
     main(["reshoot", str(clip), "--path", "orbit", "--yaw", "0", "-o", "a", "--quiet"])
     source, result = read_video(clip).frames.float(), read_video(Path("a/result.mp4")).frames

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numba
 import numpy as np
 import scipy.linalg
 import torch
 from numpy.typing import NDArray
 
+from recam.compiled import kernel
 from recam.geometry import so3_log
 from recam.reconstruct.tracks import Tracks
 
@@ -317,7 +317,7 @@ def _solve(
     return step, -np.einsum("nij,nj->ni", inverse, point_gradient + towards)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _squared_residuals(
     rotation, center, focal, bearing, inverse_depth, axes, origin, start, frame, xy
 ):
@@ -345,7 +345,7 @@ def _squared_residuals(
     return out
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _accumulate(
     rotation, center, focal, bearing, inverse_depth, axes, origin, start, frame, xy, weight,
     sigma, redescending, with_depth, depth_prior,
@@ -423,7 +423,7 @@ def _accumulate(
     hessian[last, :last] = hessian[:last, last]
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _eliminate(start, frame, cross, cross_focal, inverse, point_gradient, reduced, right):
     """Take the points out: reduced -= W V⁻¹ Wᵀ (upper triangle), right += W V⁻¹ g."""
     last = len(right) - 1
@@ -456,7 +456,7 @@ def _eliminate(start, frame, cross, cross_focal, inverse, point_gradient, reduce
                     reduced[m, j] -= y0 * rows[0, j] + y1 * rows[1, j] + y2 * rows[2, j]
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _back_substitute(start, frame, cross, cross_focal, per_camera, focal_step):
     """Wᵀ times the camera step, [n, 3]."""
     out = np.zeros((len(start) - 1, 3))

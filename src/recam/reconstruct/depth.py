@@ -14,16 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from recam.compiled import kernel
 from recam.reconstruct.flow import FlowSet
 from recam.types import Cameras, Progress, no_progress
 
 Array = NDArray[np.float32]
-
-kernel = njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-"""Compiled loops over pixels. Fast arithmetic knows no inf or NaN: none may enter them."""
 
 FLOW_SIGMA_PX = 0.3
 FLOW_SIGMA_PER_PX = 0.02

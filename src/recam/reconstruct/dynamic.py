@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from recam.compiled import kernel
 from recam.reconstruct.densify import Smoothness, complete
 from recam.reconstruct.depth import (
     FLOW_SIGMA_PER_PX,
     FLOW_SIGMA_PX,
     Array,
     each_frame,
-    kernel,
     pair_maps,
 )
 from recam.reconstruct.flow import FlowSet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recam.render.compiled import inlined, kernel
+from recam.compiled import inlined, kernel
 from recam.render.fast_surface import DOWN, HIDDEN, IRREGULAR, RIGHT
 
 f32 = np.float32

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recam.render.compiled import inlined, kernel
+from recam.compiled import inlined, kernel
 from recam.render.fast_draw import draw, project
 from recam.render.fast_shade import FINEST, byte, careful, cubic, locate, num_samples
 from recam.render.fast_surface import NEAR_EDGE

@@ -1,4 +1,4 @@
-"""How kernels are compiled: one place for numba's options."""
+"""How loops over pixels are compiled: one place for numba's options."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 from numba import njit
 
-# Reassociation and contraction only: NaN and infinity keep their meaning.
+# Contraction only. Nothing that may add up in another order: a loop's vector and scalar versions
+# would then differ in the last bit, and which of them runs depends on where in memory arrays lie.
 _OPTIONS: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",
-    "fastmath": {"contract", "reassoc", "nsz", "arcp"},
+    "fastmath": {"contract", "nsz"},
 }
 
 
