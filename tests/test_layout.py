@@ -9,10 +9,11 @@ import pytest
 
 SRC = Path(__file__).resolve().parents[1] / "src" / "recam"
 
-# Each part may import those to its right and itself. configs and types are open to all.
+# Each part may import those to its right and itself. types, configs and compiled are open to all.
 MAY_IMPORT = {
     "types": set(),
     "configs": set(),
+    "compiled": set(),
     "cache": set(),
     "geometry": set(),
     "trajectories": {"geometry", "camera_files"},
@@ -32,7 +33,7 @@ MAY_IMPORT = {
 }  # fmt: skip
 MAY_IMPORT["evaluation"] = MAY_IMPORT["tasks"] | {"tasks", "synthetic"}
 MAY_IMPORT["apps"] = MAY_IMPORT["evaluation"] | {"evaluation", "path_picture"}
-OPEN_TO_ALL = {"types", "configs"}
+OPEN_TO_ALL = {"types", "configs", "compiled"}
 
 
 def _imports(path: Path) -> set[str]:

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from recam import compiled
 from recam.configs import RenderConfig
-from recam.render import compiled, render, render_frames, render_windows
+from recam.render import render, render_frames, render_windows
 from recam.types import CameraPath, Cameras, RecamError, Scene, video_from_frames
 from render_scene import camera, room, see
 

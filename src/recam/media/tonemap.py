@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numba import njit
+
+from recam.compiled import kernel
 
 Transfer = Literal["pq", "hlg", "sdr"]
 
@@ -142,7 +143,7 @@ class ToneMapper:
         return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _map_pixels(red, green, blue, decode, ootf, gain, top, matrix, encode, out):
     steps = np.float32(gain.shape[0] - 1)
     for y in range(red.shape[0]):
