@@ -23,6 +23,7 @@ from recam.reconstruct.depth import (
     pair_maps,
 )
 from recam.reconstruct.flow import FlowSet
+from recam.reconstruct.paused import contradicted
 from recam.types import Cameras, Progress, no_progress
 
 Mask = NDArray[np.bool_]
@@ -212,6 +213,27 @@ def find_dynamic(
         out[i] = outline(_regions(smooth), rgb[i], evidence[i] * seen[i] > 0.6)
 
     each_frame(job, range(len(out)), progress, "outlining what moves")
+    return out
+
+
+def with_paused(
+    dynamic: Mask,
+    flows: FlowSet,
+    rho: Array,
+    cameras: Cameras,
+    rgb: NDArray[np.uint8],
+    progress: Progress = no_progress,
+) -> Mask:
+    """``dynamic`` and what stands still in some frames only (see :mod:`paused`)."""
+    paused = contradicted(flows.gray.numpy(), dynamic, rho, cameras, progress)
+    out = dynamic.copy()
+
+    def job(i: int) -> None:
+        new = _without_specks(paused[i])
+        if new.any():
+            out[i] |= outline(new, rgb[i], paused[i])
+
+    each_frame(job, range(len(out)), no_progress, "")
     return out
 
 

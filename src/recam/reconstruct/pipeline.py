@@ -20,7 +20,7 @@ from recam.geometry import intrinsics_from_fov
 from recam.media import read_mask
 from recam.reconstruct.cameras import solve_cameras
 from recam.reconstruct.depth import Array, triangulate
-from recam.reconstruct.dynamic import Mask, find_dynamic, residuals, stand
+from recam.reconstruct.dynamic import Mask, find_dynamic, residuals, stand, with_paused
 from recam.reconstruct.flow import FlowSet, compute_flows
 from recam.reconstruct.importers import DepthSource, read_depth
 from recam.reconstruct.prior import USUAL_FOV_DEG, depth_prior
@@ -227,6 +227,7 @@ def _with_own_depth(
                 turning = _without_translation(cameras)
                 found = residuals(flows, turning, progress=run.progress)
                 dynamic = find_dynamic(found, flows, rgb, run.progress)
+                dynamic = with_paused(dynamic, flows, rho, turning, rgb, run.progress)
     if flows is not None:
         rho = stand(rho, dynamic, flows, run.progress)
     return _Geometry(rho, dynamic, doubt.numpy())

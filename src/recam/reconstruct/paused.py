@@ -1,0 +1,92 @@
+"""Things that stand still for a while only: what a still world would have to show, and does not.
+
+Flow sees nothing wrong with a child that sits for a second. But where it sat, other frames show the
+bed; what is truly still looks the same whenever it is in view.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from recam.reconstruct.depth import Array, each_frame, kernel, pair_maps
+from recam.types import Cameras, Progress, no_progress
+
+NUM_WITNESSES = 14
+CONTRADICTED = 0.35
+"""Part of the witnesses, of those that see the place free, that must see something else there."""
+DIFFERENCE = 22.0
+"""Grey levels by which it must differ from all pixels within REACH_PX."""
+REACH_PX = 1
+OCCLUDED = 1.1
+"""Inverse depth over what was expected from which on something nearer is in the way."""
+
+
+def contradicted(
+    gray: NDArray[np.uint8],
+    dynamic: NDArray[np.bool_],
+    rho: Array,
+    cameras: Cameras,
+    progress: Progress = no_progress,
+) -> NDArray[np.bool_]:
+    """Pixels, not ``dynamic``, whose surface other frames do not show where it would have to be.
+
+    gray: uint8 [t, h, w]; dynamic: bool [t, h, w], what is known to move, which is no witness;
+    rho: inverse depth [t, h, w]. Each pixel is looked up in up to NUM_WITNESSES frames all over the
+    clip. Returns bool [t, h, w], without specks. Brightness is compared after each frame's median
+    is taken off.
+    """
+    level = gray.astype(np.float32)
+    level -= np.median(level[:, ::4, ::4], axis=(1, 2))[:, None, None]
+    t = len(gray)
+    witnesses = np.unique(np.linspace(0, t - 1, min(NUM_WITNESSES, t)).round().astype(np.int64))
+    blocked = np.stack([cv2.dilate(d.astype(np.uint8), np.ones((5, 5), np.uint8)) for d in dynamic])
+    out = np.zeros(gray.shape, bool)
+
+    def job(i: int) -> None:
+        others = witnesses[np.abs(witnesses - i) > 1]
+        if len(others) < 3:
+            return
+        share = np.zeros(gray.shape[1:], np.float32)
+        a, b = pair_maps(cameras, i, others.tolist())
+        _contradict(level, blocked, rho, i, others, a, b, share)
+        found = (share > CONTRADICTED).astype(np.uint8)
+        found = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
+        out[i] = found.astype(bool)
+
+    each_frame(job, range(t), progress, "looking for things that pause")
+    return out
+
+
+@kernel
+def _contradict(level, blocked, rho, i, others, a, b, share):
+    _, h, w = level.shape
+    for y in range(h):
+        for x in range(w):
+            if blocked[i, y, x]:
+                continue
+            own, seen, unlike = rho[i, y, x], 0, 0
+            px, py = x + 0.5, y + 0.5
+            for k in range(len(others)):
+                j = others[k]
+                z = a[k, 2, 0] * px + a[k, 2, 1] * py + a[k, 2, 2] + own * b[k, 2]
+                if z < 0.05:
+                    continue
+                u = (a[k, 0, 0] * px + a[k, 0, 1] * py + a[k, 0, 2] + own * b[k, 0]) / z
+                v = (a[k, 1, 0] * px + a[k, 1, 1] * py + a[k, 1, 2] + own * b[k, 1]) / z
+                if u < 1 or v < 1 or u > w - 1 or v > h - 1:
+                    continue
+                iu, iv = int(u), int(v)
+                if blocked[j, iv, iu] or rho[j, iv, iu] * z > OCCLUDED * own:
+                    continue
+                seen += 1
+                least = 255.0
+                for row in range(max(iv - REACH_PX, 0), min(iv + REACH_PX + 1, h)):
+                    for column in range(max(iu - REACH_PX, 0), min(iu + REACH_PX + 1, w)):
+                        least = min(least, abs(level[j, row, column] - level[i, y, x]))
+                if least > DIFFERENCE:
+                    unlike += 1
+            if seen >= 3:
+                share[y, x] = unlike / seen
