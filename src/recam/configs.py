@@ -222,9 +222,11 @@ class PretrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     videos: str | None = None
-    """Folder of videos to learn from beside the scenes made on the fly."""
+    """Folder of videos to learn from beside the layered clips made on the fly."""
     synthetic_share: float = 0.5
-    """With videos: share of samples that are synthetic."""
+    """With videos or scenes: share of samples that are layered clips all the same."""
+    num_scenes: int = 0
+    """Also learn from so many random 3D scenes, rendered once, with holes as a reshoot leaves."""
     pairs_per_video: int = 0
     """Reconstruct each video (kept in the cache) and learn from so many pairs of it with holes as
     a reshoot leaves them, too; 0 = drawn masks only."""

@@ -19,6 +19,11 @@ from recam.types import Pair, Progress, RecamError
 PAIR_FRAMES = 24
 MAX_FRAMES, MAX_SIDE = 120, 512
 """Of every video, as much as this is reconstructed."""
+PAIRS = PairConfig(num_frames=PAIR_FRAMES, max_stride=2, resampled_fraction=1.0)
+PAIRS_PER_SCENE = 3
+SCENE_SIZE = (192, 288)
+SCENE_SEEDS = 10_000_000
+"""Far from the seeds of scenes that anything is measured on."""
 
 
 def say(text: str) -> None:
@@ -29,10 +34,32 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Path:
     """Check the device, gather the pairs, train; returns the weight file and prints it."""
     say(self_check(pick_device(config.device)))
     with show_progress(quiet) as progress:
-        pairs = video_pairs(config, progress) if config.videos and config.pairs_per_video else []
+        pairs = scene_pairs(config, progress)
+        if config.videos and config.pairs_per_video:
+            pairs += video_pairs(config, progress)
         path = train(config, pairs, progress, say)
     print(path)
     return path
+
+
+def scene_pairs(config: PretrainConfig, progress: Progress) -> list[Pair]:
+    """PAIRS_PER_SCENE pairs of each of config.num_scenes random scenes with true geometry."""
+    from recam.covisibility import make_pairs
+    from recam.synthetic import CAMERA_KINDS, synthetic_clip
+
+    pairs: list[Pair] = []
+    for i in range(config.num_scenes):
+        seed = SCENE_SEEDS + config.seed * 100_003 + i
+        kind = CAMERA_KINDS[i % len(CAMERA_KINDS)]
+        try:
+            scene, _ = synthetic_clip(seed, PAIR_FRAMES, *SCENE_SIZE, kind)
+        except ValueError as error:  # now and then a scene leaves a camera no room
+            say(f"scene {seed} left out: {error}")
+            continue
+        made = make_pairs(scene, np.random.default_rng(seed), PAIRS)
+        pairs += itertools.islice(made, PAIRS_PER_SCENE)
+        progress("making scenes", i + 1, config.num_scenes)
+    return pairs
 
 
 def video_pairs(config: PretrainConfig, progress: Progress) -> list[Pair]:
@@ -45,7 +72,6 @@ def video_pairs(config: PretrainConfig, progress: Progress) -> list[Pair]:
     from recam.training.data import find_videos
 
     paths = find_videos(Path(config.videos or "."))
-    options = PairConfig(num_frames=PAIR_FRAMES, max_stride=2, resampled_fraction=1.0)
     pairs: list[Pair] = []
     for i, path in enumerate(paths):
         part = InputConfig(num_frames=MAX_FRAMES, max_side=MAX_SIDE)
@@ -54,7 +80,7 @@ def video_pairs(config: PretrainConfig, progress: Progress) -> list[Pair]:
         except RecamError as error:
             say(f"no pairs of {path.name}: {error}")
             continue
-        short = replace(options, num_frames=min(PAIR_FRAMES, len(scene)))
+        short = replace(PAIRS, num_frames=min(PAIR_FRAMES, len(scene)))
         made = make_pairs(scene, np.random.default_rng([config.seed, i]), short)
         pairs += itertools.islice(made, config.pairs_per_video)
         progress("making pairs", i + 1, len(paths))
