@@ -21,7 +21,7 @@ CameraFormat = Literal[
 ]  # fmt: skip
 SceneFormat = Literal["ply", "colmap", "nerfstudio", "megasam"]
 CameraMotion = Literal["auto", "static", "rotating", "moving"]
-CompletionModel = Literal["propagate", "none"]
+CompletionModel = Literal["propagate", "masked", "none"]
 
 
 @dataclass(frozen=True)
@@ -121,18 +121,6 @@ class PairConfig:
     """Share of pairs in which other frames' static points do not fill in."""
 
 
-@dataclass(frozen=True)
-class CompleteConfig:
-    """Partial video to video."""
-
-    model: CompletionModel = "propagate"
-    """propagate: classical fill along time, then space. none: leave holes black."""
-    window: int = 48
-    """Frames completed together; longer videos go by overlapping windows."""
-    overlap: int = 8
-    seed: int = 0
-
-
 Conditioning = Literal["clean-tokens", "concat", "both"]
 Fill = Literal["pull-push", "propagate", "past", "future"]
 MaskSource = Literal[
@@ -140,6 +128,30 @@ MaskSource = Literal[
     "identity",
 ]  # fmt: skip
 Sampler = Literal["anchored", "stochastic"]
+
+
+@dataclass(frozen=True)
+class CompleteConfig:
+    """Partial video to video."""
+
+    model: CompletionModel = "propagate"
+    """propagate: classical fill along time, then space. masked: the masked video model, from
+    there on. none: leave holes black."""
+    weights: str | None = None
+    """masked: weight file, or folder with its parts; default: those of the package."""
+    adapt_minutes: float = 3.0
+    """masked: time for adapting the model to this video first, kept for the next run; 0 = off."""
+    sampler: Sampler = "anchored"
+    """masked: anchored keeps evidence clean throughout; stochastic re-noises it early and denoises
+    it with the rest, which corrects broken warps but touches known pixels."""
+    sampling_steps: int = 1
+    """masked: network passes; 1 gives the mean of what could be there, more give detail."""
+    model_side: int = 512
+    """masked: longer side that the network works at; its correction is enlarged to the video's."""
+    window: int = 48
+    """Frames completed together; longer videos go by overlapping windows."""
+    overlap: int = 8
+    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,37 @@ video ─ reconstruct ─► Scene ─ render ─► PartialVideo ─ complete �
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from recam.cache import cache_folder, content_hash
 from recam.completion import complete
-from recam.configs import InputConfig, ReconstructConfig, ReshootConfig
+from recam.completion.dit import VideoTransformer
+from recam.completion.weights import find_weights, load_model, weights_sha256
+from recam.configs import (
+    CompleteConfig,
+    FinetuneConfig,
+    InputConfig,
+    ReconstructConfig,
+    ReshootConfig,
+)
+from recam.covisibility import make_pairs, resize_scene, take_frames
 from recam.media import read_video
 from recam.reconstruct import load_scene, reconstruct, save_scene
 from recam.render import render_windows
+from recam.training.examples import encode_hidden, frames_to_learn
+from recam.training.finetune import (
+    EXAMPLES_SHARE,
+    Adaptation,
+    adapt,
+    finetune,
+    read_adaptation,
+)
 from recam.trajectories import path_for_scene
 from recam.types import (
     CameraPath,
@@ -85,20 +104,126 @@ def read_input(source: Path, config: InputConfig, progress: Progress = no_progre
     )
 
 
+ADAPTER_VERSION = 1
+"""Raised when what adapting gives changes, so that adapters kept from before are made anew."""
+LEAST_FRAMES = 4
+"""Shorter videos have too little to learn from and to check on."""
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """The masked model ready for one video, its weights' sha256, and what adapting it did."""
+
+    model: VideoTransformer
+    sha256: str
+    note: str
+    adapter: Path | None
+
+
+def model_for_scene(
+    opened: OpenedScene, config: CompleteConfig, progress: Progress = no_progress
+) -> OpenedModel | None:
+    """The model that completes paths through a scene: None when config.model needs none.
+
+    With config.adapt_minutes it is adapted to the scene's video, by pairs made of it; the adapter
+    is kept in the cache under the hash of scene, weights and options, for the next path.
+    """
+    if config.model != "masked":
+        return None
+    frames = len(opened.scene)
+
+    def learn(model: VideoTransformer, options: FinetuneConfig, folder: Path) -> Adaptation:
+        shown = take_frames(opened.scene, frames_to_learn(frames))
+        video = shown.video
+        scale = min(1.0, config.model_side / max(video.height, video.width))
+        shown = resize_scene(shown, round(video.height * scale), round(video.width * scale))
+        pairs = make_pairs(shown, np.random.default_rng(options.seed))
+        return finetune(model, pairs, options, config.model_side, folder, progress)
+
+    in_cache = opened.folder.parent == cache_folder() / "scenes"  # named by its content's hash
+    identity = opened.folder.name if in_cache else opened.folder
+    return _opened_model(frames, (identity,), config, learn)
+
+
+def model_for_partial(
+    partial: PartialVideo,
+    identity: Sequence[Any],
+    config: CompleteConfig,
+    progress: Progress = no_progress,
+) -> OpenedModel | None:
+    """The model that completes a partial video: None when config.model needs none.
+
+    With config.adapt_minutes it is adapted to what is known of the video. ``identity`` says what
+    the video is, for the cache (see content_hash).
+    """
+    if config.model != "masked":
+        return None
+
+    def learn(model: VideoTransformer, options: FinetuneConfig, folder: Path) -> Adaptation:
+        started = time.perf_counter()
+        index = frames_to_learn(len(partial))
+        shown = PartialVideo(partial.frames[index], partial.known[index])
+        examples = encode_hidden(
+            shown, options.num_pairs, model.config.fills, config.model_side, options.seed,
+            EXAMPLES_SHARE * 60 * options.minutes, progress,
+        )  # fmt: skip
+        return adapt(model, examples, options, folder, progress, time.perf_counter() - started)
+
+    return _opened_model(len(partial), identity, config, learn)
+
+
+def open_model(config: CompleteConfig) -> OpenedModel:
+    """The masked model as its weights are. Raises RecamError when there are none."""
+    weights = find_weights(config.weights)
+    note = "not adapted to this video (--adapt-minutes 0)"
+    return OpenedModel(load_model(weights), weights_sha256(weights), note, None)
+
+
+def _opened_model(
+    num_frames: int,
+    identity: Sequence[Any],
+    config: CompleteConfig,
+    learn: Callable[[VideoTransformer, FinetuneConfig, Path], Adaptation],
+) -> OpenedModel:
+    opened = open_model(config)
+    model, sha256 = opened.model, opened.sha256
+    if config.adapt_minutes <= 0:
+        return opened
+    if num_frames < LEAST_FRAMES:
+        note = f"not adapted: {num_frames} frames are too few (at least {LEAST_FRAMES})"
+        return OpenedModel(model, sha256, note, None)
+    options = FinetuneConfig(minutes=config.adapt_minutes, seed=config.seed)
+    key = content_hash(*identity, sha256, options, config.model_side, ADAPTER_VERSION)
+    folder = cache_folder() / "adapters" / key[:24]
+    adapter = folder / "adapter.safetensors"
+    if adapter.is_file():
+        adapted, found = read_adaptation(adapter, model), f" (found in {folder})"
+    else:
+        adapted, found = learn(model, options, folder), ""
+    kept = adapter if adapter.is_file() else None
+    return OpenedModel(adapted.model, sha256, adapted.describe() + found, kept)
+
+
 def complete_along(
     scene: Scene,
     path: CameraPath,
     config: ReshootConfig,
     timings_s: dict[str, float],
     progress: Progress = no_progress,
+    opened: OpenedModel | None = None,
 ) -> Iterator[tuple[Rendering, torch.Tensor]]:
     """Render and complete a path window by window, so that memory does not grow with its length.
 
     Yields (rendering, frames uint8 [k, 3, h, w]) of consecutive pieces that together cover the
     path. From the second piece on, the last finished frames before it enter as known. Seconds
-    spent are added to timings_s["render"] and ["complete"].
+    spent are added to timings_s["render"] and ["complete"]. opened: see ``reshoot``.
     """
     overlap = config.complete.overlap
+    # The frames carried over come on top: a piece and they are one window.
+    completing = replace(config.complete, window=config.complete.window + overlap)
+    if opened is None and config.complete.model == "masked":
+        opened = open_model(config.complete)
+    model = opened.model if opened else None
     lead: Rendering | None = None
     done = 0
     pieces = render_windows(scene, path, config.render, config.complete.window)
@@ -107,7 +232,9 @@ def complete_along(
         timings_s["render"] = timings_s.get("render", 0.0) + time.perf_counter() - clock
         clock = time.perf_counter()
         num_lead = 0 if lead is None else len(lead)
-        video = complete(rendering if lead is None else _joined(lead, rendering), config.complete)
+        partial = rendering if lead is None else _joined(lead, rendering)
+        seeded = replace(completing, seed=config.complete.seed + done)  # noise of its own
+        video = complete(partial, seeded, model=model)
         frames = video.frames[num_lead:]
         timings_s["complete"] = timings_s.get("complete", 0.0) + time.perf_counter() - clock
         done += len(frames)
@@ -140,16 +267,25 @@ def _joined(a: Rendering, b: Rendering) -> Rendering:
     return Rendering(frames, known, depth, cameras)
 
 
-def reshoot(scene: Scene, config: ReshootConfig, progress: Progress = no_progress) -> Result:
-    """The video that a camera on config.path would have seen, at the source's size."""
+def reshoot(
+    scene: Scene,
+    config: ReshootConfig,
+    progress: Progress = no_progress,
+    opened: OpenedModel | None = None,
+) -> Result:
+    """The video that a camera on config.path would have seen, at the source's size.
+
+    opened: the masked model from ``model_for_scene``; by default the weights as they are.
+    """
     path = path_for_scene(scene, config.path)
     timings_s: dict[str, float] = {}
-    pieces = list(complete_along(scene, path, config, timings_s, progress))
+    pieces = list(complete_along(scene, path, config, timings_s, progress, opened))
     partial = PartialVideo(
         torch.cat([r.frames for r, _ in pieces]), torch.cat([r.known for r, _ in pieces])
     )
     video = Video(torch.cat([f for _, f in pieces]), *path_times_s(scene, path))
-    return Result(video, partial, config, timings_s, versions())
+    sha256 = opened.sha256 if opened else None
+    return Result(video, partial, config, timings_s, versions(), sha256)
 
 
 def path_times_s(scene: Scene, path: CameraPath) -> tuple[torch.Tensor, str | None]:

@@ -16,6 +16,7 @@ from recam.apps.progress import show_progress
 from recam.apps.runs import check_writable, choose_folder, machine, peak_memory_gb, write_json
 from recam.camera_files import write_cameras
 from recam.completion import complete as complete_video
+from recam.completion.weights import find_weights
 from recam.configs import (
     CameraFormat,
     CompleteConfig,
@@ -50,13 +51,25 @@ def say(text: str) -> None:
 def reshoot(source: Path, config: ReshootConfig, out: Path | None, quiet: bool = False) -> Path:
     """Reconstruct, render, complete; returns the folder written."""
     folder = choose_folder(out, f"{source.stem}-{Path(config.path.path).stem}")
+    check_weights(config.complete)
     timings_s: dict[str, float] = {}
     with show_progress(quiet) as progress:
         opened = open_scene(source, config.input, config.reconstruct, timings_s, progress)
         path = tasks.path_for_scene(opened.scene, config.path)
-        write_run(folder, source, opened, path, config, timings_s, progress)
+        clock = time.perf_counter()
+        model = tasks.model_for_scene(opened, config.complete, progress)
+        if model is not None:
+            timings_s["adapt"] = time.perf_counter() - clock
+            say(f"model: {model.note}")
+        write_run(folder, source, opened, path, config, timings_s, progress, model)
     print(folder / "result.mp4")
     return folder
+
+
+def check_weights(config: CompleteConfig) -> None:
+    """Raise RecamError now rather than after minutes of work when the model has no weights."""
+    if config.model == "masked":
+        find_weights(config.weights)
 
 
 def open_scene(
@@ -85,6 +98,7 @@ def write_run(
     config: ReshootConfig,
     timings_s: dict[str, float],
     progress: Progress,
+    model: tasks.OpenedModel | None = None,
 ) -> None:
     """Render and complete along the path, and write the run's folder."""
     scene = opened.scene
@@ -104,7 +118,8 @@ def write_run(
                 ("known.mp4", 0, None),
             ]
         ]
-        for rendering, frames in tasks.complete_along(scene, path, config, timings_s, progress):
+        pieces = tasks.complete_along(scene, path, config, timings_s, progress, model)
+        for rendering, frames in pieces:
             clock = time.perf_counter()
             piece = slice(first, first + len(frames))
             source_frames = scene.video.frames[path.source_frames[piece]]
@@ -131,6 +146,8 @@ def write_run(
         scene=str(opened.folder),
         scene_report=scene.report,
         known_fraction=num_known / len(path),
+        weights_sha256=model.sha256 if model else None,
+        adaptation=model.note if model else None,
     )
 
 
@@ -242,13 +259,21 @@ def complete(
     """Fill a video where its mask is black; returns what was written."""
     VideoWriter(out)  # refuses what it cannot write
     check_writable(out)
+    check_weights(config)
     for path in (source, known_path):
         if not path.exists():
             raise RecamError(f"{path}: no such file or folder")
     with show_progress(quiet) as progress:
         video = tasks.read_input(source, input_config, progress)
         known = read_mask(known_path, len(video), video.height, video.width)
-        completed = complete_video(PartialVideo(video.frames, known), config, progress)
+        partial = PartialVideo(video.frames, known)
+        opened = tasks.model_for_partial(
+            partial, (source, known_path, input_config), config, progress
+        )
+        if opened is not None:
+            say(f"model: {opened.note}")
+        model = opened.model if opened else None
+        completed = complete_video(partial, config, progress, model)
     write_video(tasks.replace(video, frames=completed.frames), out)
     print(out)
     return out

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 from recam.apps.runs import device_name, machine
 from recam.cache import cache_folder, folder_bytes
+from recam.types import RecamError
 
 BASE = [
     "torch", "numpy", "scipy", "numba", "av", "opencv-python-headless", "pycolmap", "safetensors",
@@ -39,9 +40,22 @@ def report() -> dict[str, list[str]]:
         ],
         "packages": [_package_line(name) for name in BASE],
         "optional": [_optional_line(name, use) for name, use in EXTRAS.items()] + _torchvision(),
-        "weights": ["none: this version completes by `propagate`, which needs no weights"],
+        "weights": _weights(),
         "cache": [f"{folder}: {folder_bytes(folder) / 1e9:.2f} GB (delete it at will)"],
     }
+
+
+def _weights() -> list[str]:
+    """The masked model's weights: where they are, or what goes without them."""
+    from recam.completion.weights import find_weights, read_metadata, weights_sha256
+
+    try:
+        path = find_weights(None)
+        about = read_metadata(path)
+    except RecamError as error:
+        return [f"masked model: {error}", "`propagate`, the default, needs none"]
+    size, steps = path.stat().st_size / 1e6, about.get("steps", "unknown")
+    return [f"masked model: {path} ({size:.0f} MB, {steps} steps, sha256 {weights_sha256(path)})"]
 
 
 def _package_line(name: str) -> str:

@@ -10,7 +10,10 @@ from recam.types import Progress
 
 @contextmanager
 def show_progress(quiet: bool = False) -> Iterator[Progress]:
-    """A Progress callback that draws one bar per task on stderr while the context lasts."""
+    """A Progress callback that draws one bar per task on stderr while the context lasts.
+
+    What a task says in brackets may change from call to call; it is shown beside the bar.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
@@ -26,9 +29,10 @@ def show_progress(quiet: bool = False) -> Iterator[Progress]:
     tasks: dict[str, int] = {}
 
     def progress(what: str, done: int, total: int) -> None:
-        if what not in tasks:
-            tasks[what] = bars.add_task(what, total=total, note="")
-        bars.update(tasks[what], completed=done, total=total)  # type: ignore[arg-type]
+        name, _, note = what.partition(" (")
+        if name not in tasks:
+            tasks[name] = bars.add_task(name, total=total, note="")
+        bars.update(tasks[name], completed=done, total=total, note=note.rstrip(")"))  # type: ignore[arg-type]
 
     with bars:
         yield progress

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from recam.completion.backbone import Backbone
 from recam.completion.windows import complete_windows
-from recam.configs import CompleteConfig
+from recam.configs import CompleteConfig, SamplingConfig
 from recam.types import PartialVideo, Progress, Video, no_progress, video_from_frames
 
-__all__ = ["complete"]
+__all__ = ["complete", "sampling_config"]
 
 DEFAULTS = CompleteConfig()
 
 
 def complete(
-    partial: PartialVideo, config: CompleteConfig = DEFAULTS, progress: Progress = no_progress
+    partial: PartialVideo,
+    config: CompleteConfig = DEFAULTS,
+    progress: Progress = no_progress,
+    model: Backbone | None = None,
 ) -> Video:
-    """Fill what is not known; what is (known == 1) stays bit for bit.
+    """Fill what is not known; what is (known == 1) stays bit for bit, unless the stochastic sampler
+    was asked for.
 
-    Videos longer than ``config.window`` are done by windows whose overlap enters as known. Raises
-    RecamError when nothing at all is known. The Video plays at 24 frames/s: a PartialVideo has no
-    times of its own.
+    Videos longer than ``config.window`` are done by windows whose overlap enters as known.
+    ``model`` is used where config.model is "masked"; by default the weights that the config names
+    are loaded, unadapted. Raises RecamError when nothing at all is known or there are no weights.
+    The Video plays at 24 frames/s: a PartialVideo has no times of its own.
     """
     match config.model:
         case "none":
@@ -27,6 +33,22 @@ def complete(
             from recam.completion.propagate import propagate
 
             frames = complete_windows(propagate, partial, config.window, config.overlap, progress)
+        case "masked":
+            from recam.completion.masked import complete_masked
+
+            if model is None:
+                from recam.completion.weights import find_weights, load_model
+
+                model = load_model(find_weights(config.weights))
+            return complete_masked(model, partial, sampling_config(config), progress)
         case _:
-            raise ValueError(f"unknown model {config.model!r}; expected propagate or none")
+            raise ValueError(f"unknown model {config.model!r}; expected propagate, masked or none")
     return video_from_frames(frames)
+
+
+def sampling_config(config: CompleteConfig) -> SamplingConfig:
+    """The part of a CompleteConfig that the masked model's sampler takes."""
+    return SamplingConfig(
+        sampler=config.sampler, steps=config.sampling_steps, max_side=config.model_side,
+        window=config.window, overlap=config.overlap, seed=config.seed,
+    )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from recam.training.loss import Batch
 from recam.training.masks import draw_known
 from recam.types import Pair, PartialVideo, Progress, RecamError, no_progress
 
+MOST_FRAMES = 32
 SOURCES: tuple[MaskSource, ...] = ("tracks", "border", "random-2d")
 
 
@@ -50,18 +52,37 @@ class Example:
         return Batch(to_signal(part(self.target)), condition, joint, part(self.scored))
 
 
+def frames_to_learn(num_frames: int) -> Tensor:
+    """Indices of the frames that all examples of a video show: at most MOST_FRAMES from its middle,
+    every second or third one of a long video.
+
+    All show the same ones, so that what is held back at their end is held back from all.
+    """
+    count = min(num_frames, MOST_FRAMES)
+    stride = min(max(num_frames // count, 1), 3)
+    start = (num_frames - 1 - stride * (count - 1)) // 2
+    return start + stride * torch.arange(count)
+
+
 def encode_pairs(
     pairs: Iterable[Pair],
     fills: tuple[Fill, ...],
     max_side: int,
+    seconds: float = float("inf"),
     progress: Progress = no_progress,
 ) -> list[Example]:
-    """Examples of pairs (of ``make_pairs``), scaled down to max_side and filled once."""
-    examples = []
+    """Examples of pairs (of ``make_pairs``), scaled down to max_side and filled once.
+
+    Stops early, with three or more, when so many seconds are over.
+    """
+    until = time.monotonic() + seconds
+    examples: list[Example] = []
     for pair in pairs:
         full = torch.ones_like(pair.partial.known)
         examples.append(_encode(pair.partial, pair.target.frames, full, fills, max_side))
-        progress("filling the examples", len(examples), 0)
+        progress("making examples", len(examples), len(examples) + 1)
+        if len(examples) >= 3 and time.monotonic() > until:
+            break
     return examples
 
 
@@ -74,16 +95,25 @@ def hide_more(
     another time, or drawn masks. Only what is known is ever scored, so nothing of what is to be
     completed leaks into training.
     """
-    t, h, w = partial.known.shape
     for i in range(num):
-        if i % 3 < 2 and bool((partial.known < 1).any()):
-            hidden = _moved_holes(partial.known, generator)
-        else:
-            source = SOURCES[int(torch.randint(len(SOURCES), (1,), generator=generator))]
-            hidden = 1 - draw_known(source, (1, t, h, w), generator)[0, :, 0]
+        yield _hide(partial, i, generator)
+
+
+def _hide(
+    partial: PartialVideo, number: int, generator: torch.Generator
+) -> tuple[PartialVideo, Tensor, Tensor]:
+    t, h, w = partial.known.shape
+    if number % 3 < 2 and bool((partial.known < 1).any()):
+        hidden = _moved_holes(partial.known, generator)
+    else:
+        source = SOURCES[int(torch.randint(len(SOURCES), (1,), generator=generator))]
+        hidden = 1 - draw_known(source, (1, t, h, w), generator)[0, :, 0]
+    known = partial.known * (1 - hidden)
+    if not bool((known > 0).any()):  # the moved holes hide all that is left
+        hidden = 1 - draw_known("tracks", (1, t, h, w), generator)[0, :, 0]
         known = partial.known * (1 - hidden)
-        shown = partial.frames * (known > 0)[:, None]
-        yield PartialVideo(shown, known), partial.frames, (partial.known > 0.999).float()
+    shown = partial.frames * (known > 0)[:, None]
+    return PartialVideo(shown, known), partial.frames, (partial.known > 0.999).float()
 
 
 def encode_hidden(
@@ -92,17 +122,44 @@ def encode_hidden(
     fills: tuple[Fill, ...],
     max_side: int,
     seed: int,
+    seconds: float = float("inf"),
     progress: Progress = no_progress,
 ) -> list[Example]:
-    """Examples from the known pixels of a partial video alone."""
+    """Examples from the known pixels of a partial video alone.
+
+    Stops early, with three or more, when so many seconds are over.
+    """
     if not bool((partial.known > 0.999).any()):
         raise RecamError("nothing in the video is known, so there is nothing to adapt to")
+    until = time.monotonic() + seconds
     generator = torch.Generator().manual_seed(seed)
-    examples = []
-    for shown, target, scored in hide_more(partial, num, generator):
-        examples.append(_encode(shown, target, scored, fills, max_side))
-        progress("filling the examples", len(examples), num)
+    small = _shrunk(partial, max_side)  # before filling: large videos take long to fill
+    examples: list[Example] = []
+    for shown, target, scored in hide_more(small, num, generator):
+        if bool((shown.known > 0).any()):
+            examples.append(_encode(shown, target, scored, fills, max_side))
+        progress("making examples", len(examples), num)
+        if len(examples) >= 3 and time.monotonic() > until:
+            break
     return examples
+
+
+def _shrunk(partial: PartialVideo, max_side: int) -> PartialVideo:
+    size = _working_size(partial.frames, max_side)
+    if size == partial.frames.shape[-2:]:
+        return partial
+    parts = [  # a frame at a time: floats are four times as large
+        shrink_known(to_signal(frame[None]), known[None, None], size)
+        for frame, known in zip(partial.frames, partial.known)
+    ]
+    frames = torch.cat([from_signal(frame) for frame, _ in parts])
+    return PartialVideo(frames, torch.cat([known[:, 0] for _, known in parts]))
+
+
+def _working_size(frames: Tensor, max_side: int) -> tuple[int, int]:
+    height, width = frames.shape[-2:]
+    scale = min(1.0, max_side / max(height, width))
+    return max(round(height * scale), 1), max(round(width * scale), 1)
 
 
 def _encode(
@@ -112,9 +169,7 @@ def _encode(
     fills: tuple[Fill, ...],
     max_side: int,
 ) -> Example:
-    height, width = target.shape[-2:]
-    scale = min(1.0, max_side / max(height, width))
-    size = (max(round(height * scale), 1), max(round(width * scale), 1))
+    size = _working_size(target, max_side)
     frames, known = shrink_known(to_signal(partial.frames), partial.known[:, None], size)
     given = None
     if "propagate" in fills:

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ OBJECTIVE = ObjectiveConfig(degrade=0, drop_condition=0, pure_noise=0.8, own_lev
 HELD_BACK = 0.25
 """Share of the frames, at the end, that training does not see and the check is made on."""
 EVALUATED_FRAMES = 8
+EXAMPLES_SHARE = 0.3
+"""Of the time, at most this is spent on making examples (but for the first three)."""
 NEAR_A_HOLE = 0.8
 WARMUP = 20
 DECAY = 0.98
@@ -64,6 +67,10 @@ class Adaptation:
     seconds: dict[str, float]
 
     def describe(self) -> str:
+        if math.isnan(self.before_db):
+            return "not adapted: no held-back frame has anything hidden to check on"
+        if self.steps == 0:
+            return "not adapted: the time was over before the first step"
         if self.best_step == 0:
             return (
                 f"adapting did not help on the held-back pair ({self.before_db:.2f} dB after "
@@ -89,7 +96,8 @@ def finetune(
     """
     started = time.perf_counter()
     pairs = itertools.islice(pairs, config.num_pairs)
-    examples = encode_pairs(pairs, model.config.fills, max_side, progress)
+    seconds = EXAMPLES_SHARE * 60 * config.minutes
+    examples = encode_pairs(pairs, model.config.fills, max_side, seconds, progress)
     return adapt(model, examples, config, folder, progress, time.perf_counter() - started)
 
 
@@ -122,6 +130,8 @@ def adapt(
         clock -= work.resume(folder / "adapting.pt", key)
     check, learn = _split(examples)
     work.judge(check)
+    if math.isnan(work.before_db):  # nothing to judge by
+        return work.finish(model, {"examples": seconds_spent, **work.seconds})
     while work.step < config.steps and time.perf_counter() - clock < 60 * config.minutes:
         work.train(learn)
         if work.step % config.evaluate_every == 0:
@@ -324,8 +334,12 @@ def _read_finished(folder: Path, key: str, model: VideoTransformer) -> Adaptatio
     path = folder / "adapter.safetensors"
     if not path.exists() or read_metadata(path).get("key") != key:
         return None
-    report = json.loads(read_metadata(path)["report"])
-    return Adaptation(load_adapter(model, path), **report)
+    return read_adaptation(path, model)
+
+
+def read_adaptation(path: Path, model: VideoTransformer) -> Adaptation:
+    """What a finished adaptation of this model left. Raises RecamError as ``load_adapter``."""
+    return Adaptation(load_adapter(model, path), **json.loads(read_metadata(path)["report"]))
 
 
 def load_adapter(model: VideoTransformer, path: Path) -> VideoTransformer:
