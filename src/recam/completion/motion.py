@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import local
 
 import numba
 import numpy as np
@@ -37,63 +40,90 @@ class Steps:
 
 @dataclass(frozen=True)
 class Motion:
-    """Motion of every pixel into the past and into the future, and what stands before what.
-
-    nearness: float16 [t, h, w]; what exceeds its surroundings by more than 1 stands in front.
-    """
+    """Motion of every pixel into the past and into the future."""
 
     past: Steps
     future: Steps
-    nearness: np.ndarray
 
 
 def estimate_motion(
-    luma: np.ndarray, seen: np.ndarray, trusted: np.ndarray, progress: Progress = no_progress
+    luma: np.ndarray,
+    seen: np.ndarray,
+    trusted: np.ndarray,
+    nearness: np.ndarray | None = None,
+    progress: Progress = no_progress,
 ) -> Motion:
     """Motion of a video from its known pixels, carried smoothly into the holes.
 
     luma: uint8 [t, h, w], holes already filled with something smooth.
     seen: bool [t, h, w]. trusted: bool [t, h, w], seen pixels that are not next to a hole.
+    nearness: float32 [t, h, w], of the trusted pixels; what exceeds another by more than 1 stands
+        before it. None = unknown: what departs least from the picture's dominant motion is taken to
+        lie behind.
 
     Between two frames the flow (DIS, Kroeger et al. 2016) is kept where both ends are trusted and
     forth and back agree. Holes get the motion of what lies behind: a moved camera uncovers that.
-    What departs least from the picture's dominant motion lies behind.
     """
     num, height, width = luma.shape
     past, future = [
         Steps(np.zeros((*luma.shape, 2), np.float16), np.full(luma.shape, -1, np.float16))
         for _ in range(2)
     ]
-    nearness = np.zeros(luma.shape, np.float16)
     flow_of = _flow_finder(height, width)
-    for i in range(num - 1):
+
+    def near(t: int) -> np.ndarray | None:
+        return None if nearness is None else nearness[t]
+
+    def find(i: int) -> None:
+        if trusted[i].all() and trusted[i + 1].all():
+            return  # no way through a hole leads over this pair
         back, forth = flow_of(luma[i + 1], luma[i]), flow_of(luma[i], luma[i + 1])
         good = agreeing(back, forth, trusted[i + 1], trusted[i])
-        past.flow[i + 1], past.slack[i + 1], nearness[i + 1] = complete_flow(
-            back, good, seen[i + 1]
-        )
+        past.flow[i + 1], past.slack[i + 1] = complete_flow(back, good, seen[i + 1], near(i + 1))
         good = agreeing(forth, back, trusted[i], trusted[i + 1])
-        future.flow[i], future.slack[i], nearness[i] = complete_flow(forth, good, seen[i])
-        progress("finding motion", i + 1, num - 1)
-    return Motion(past, future, nearness)
+        future.flow[i], future.slack[i] = complete_flow(forth, good, seen[i], near(i))
+
+    with _one_opencv_thread() as num_threads, ThreadPoolExecutor(num_threads) as pool:
+        for done, _ in enumerate(pool.map(find, range(num - 1))):
+            progress("finding motion", done + 1, num - 1)
+    return Motion(past, future)
+
+
+@contextmanager
+def _one_opencv_thread() -> Iterator[int]:
+    """Pairs of frames run side by side instead: faster, and the same on every machine."""
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield max(before, 1)
+    finally:
+        cv2.setNumThreads(before)
 
 
 def _flow_finder(height: int, width: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A function of two uint8 images [h, w] that gives the flow float32 [h, w, 2] in their px."""
     import cv2
 
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
+    own = local()  # DIS keeps buffers between calls, so each thread needs its own
+
+    def dis(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        if not hasattr(own, "dis"):
+            own.dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        return own.dis.calc(a, b, None)
+
     scale = min(1.0, FLOW_SIDE / max(height, width))
     # DIS needs some room for its pyramid; tiny pictures are enlarged.
     scale = max(scale, 48 / min(height, width))
     size = (max(round(width * scale), 48), max(round(height * scale), 48))
     if size == (width, height):
-        return lambda a, b: dis.calc(a, b, None)
+        return dis
     back = np.array([width / size[0], height / size[1]], np.float32)
 
     def flow_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         small = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (a, b)]
-        flow = dis.calc(small[0], small[1], None)
+        flow = dis(small[0], small[1])
         return cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) * back
 
     return flow_of
@@ -157,23 +187,27 @@ def _plane_terms(
 
 
 def complete_flow(
-    flow: np.ndarray, good: np.ndarray, seen: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The flow where good, elsewhere carried on: float32 [h, w, 2]; its slack [h, w] in px; and
-    the nearness [h, w] that its departure from the dominant motion suggests.
+    flow: np.ndarray, good: np.ndarray, seen: np.ndarray, nearness: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The flow where good, elsewhere carried on: float32 [h, w, 2]; and its slack [h, w] in px.
 
-    Unseen pixels move with what lies behind the gap. A seen pixel without good flow (near a hole,
-    or hidden in the other frame) moves with the nearest pixel that has it.
+    Unseen pixels move with what lies behind the gap, by ``nearness`` [h, w] as in estimate_motion.
+    A seen pixel without good flow (near a hole, or hidden in the other frame) moves with the
+    nearest pixel that has it.
     """
     plane = dominant_motion(flow, good)
     slack = np.full(good.shape, MAX_SLACK_PX, np.float32)
     if not good.any():
-        return plane, slack, np.zeros(good.shape, np.float32)
+        return plane, slack
     rest = flow - plane
-    size = np.hypot(rest[..., 0], rest[..., 1])
-    usual = max(0.2, float(np.median(size[good])))
-    behind, front = split_border(np.log2(1 + size / usual), good)
-    back = plane + _spread(rest, behind * (1 / np.square(1 + np.square(size / usual)) + 1e-9))
+    if nearness is None:
+        size = np.hypot(rest[..., 0], rest[..., 1])
+        usual = max(0.2, float(np.median(size[good])))
+        behind, front = split_border(np.log2(1 + size / usual), good)
+        back = plane + _spread(rest, behind * (1 / np.square(1 + np.square(size / usual)) + 1e-9))
+    else:
+        behind, front = split_border(nearness, good)
+        back = plane + _spread(rest, behind)
     nearest, _ = from_nearest(flow, good)
     completed = np.where(good[..., None], flow, np.where(seen[..., None], nearest, back))
     if front.any():
@@ -182,8 +216,7 @@ def complete_flow(
         near, distance = from_nearest(SHARE_APART * apart, front)
         room = np.maximum(distance / max(good.shape) - 0.04, 0) / 0.02
         slack = np.clip(np.maximum(near, MIN_SLACK_PX) + room, 0, MAX_SLACK_PX)
-    size = np.hypot(*(completed - plane).transpose(2, 0, 1))
-    return completed, slack, np.log2(1 + size / usual)
+    return completed, slack
 
 
 def _spread(values: np.ndarray, weight: np.ndarray) -> np.ndarray:

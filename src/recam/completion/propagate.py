@@ -5,20 +5,24 @@ No learning: it is the baseline that a model must beat, and the fallback a user 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from recam.completion.baselines import keep_known
-from recam.completion.motion import estimate_motion
-from recam.completion.pull_push import fill_from_pyramid, pull_push, require_something_known
+from recam.completion.motion import estimate_motion, from_nearest, split_border
+from recam.completion.pull_push import fill_from_pyramid, require_something_known
 from recam.completion.trace import Traced, trace
-from recam.types import PartialVideo, Progress, no_progress
+from recam.types import PartialVideo, Progress, Rendering, no_progress
 
 PASSES = 2
 """Motion inside holes is found again on the first pass's result."""
 MARGIN_PX = 3
 """Pixels this near to a hole are not copied from: renders and codecs mix colours there."""
+DEPTH_STEP = 0.1
+"""A surface nearer than what lies across a hole by more than this share stands in front of it."""
 
 
 def propagate(partial: PartialVideo, progress: Progress = no_progress) -> Tensor:
@@ -27,24 +31,30 @@ def propagate(partial: PartialVideo, progress: Progress = no_progress) -> Tensor
     Optical flow between neighbouring frames is carried into the holes with the motion of what lies
     behind; from every unseen pixel it is followed into the past and the future to the nearest
     moments that show its surface, whose colours are blended by nearness in time and by how well
-    the flow returns. What no frame shows is filled by pull-push over space and time. Known pixels
-    stay bit for bit. Raises RecamError when nothing at all is known.
+    the flow returns. What no frame shows is filled by pull-push over space and time. A Rendering's
+    depth says what lies behind a hole: what stands in front of it then lends it no colour, since a
+    moved camera uncovers the background. Known pixels stay bit for bit. Raises RecamError when
+    nothing at all is known.
     """
     require_something_known(partial)
     known = (partial.known > 0.5).numpy()
-    smooth = pull_push(partial)
+    around = _surroundings(partial, known)
+    result = _filled_around(partial, partial.frames, around.weight)
     if len(partial) == 1 or known.all():
-        return keep_known(partial, smooth)
+        return result
     frames = np.ascontiguousarray(partial.frames.permute(0, 2, 3, 1).numpy())
     source = _eroded(known, MARGIN_PX)
-    result = smooth
     for number in range(PASSES):
-        motion = estimate_motion(_luma(result), known, source)
+        motion = estimate_motion(_luma(result), known, source, around.nearness)
         progress("completing", 2 * number + 1, 2 * PASSES)
         past = trace(frames, ~source, source, motion, past=True)
         future = trace(frames, ~source, source, motion, past=False)
         colors, found = _blended(past, future)
-        result = _joined(partial, colors, torch.from_numpy(found & ~known))
+        traced = torch.from_numpy(found & ~known)
+        shown = torch.where(
+            traced[:, None], torch.from_numpy(colors).permute(0, 3, 1, 2), partial.frames
+        )
+        result = _filled_around(partial, shown, torch.maximum(around.weight, traced.float()))
         progress("completing", 2 * number + 2, 2 * PASSES)
     return result
 
@@ -83,12 +93,43 @@ def _blended(*parts: Traced) -> tuple[np.ndarray, np.ndarray]:
     return colors, weight > 0
 
 
-def _joined(partial: PartialVideo, traced: np.ndarray, found: Tensor) -> Tensor:
-    """Known pixels, over traced ones, over a pull-push of both."""
-    frames = partial.frames.clone()
-    traced_frames = torch.from_numpy(traced).permute(0, 3, 1, 2)
-    frames = torch.where(found[:, None], traced_frames, frames)
-    have = torch.maximum(partial.known, found.float())
-    values = frames.float().permute(1, 0, 2, 3)[None]
-    filled = fill_from_pyramid(values, have[None, None])[0].permute(1, 0, 2, 3)
-    return keep_known(partial, filled.round().clamp(0, 255).to(torch.uint8))
+@dataclass(frozen=True)
+class _Surroundings:
+    """What a hole's surroundings say about it.
+
+    weight: float32 [t, h, w] with which pixels lend their colour to holes around them.
+    nearness: float32 [t, h, w], as estimate_motion takes it, or None where no depth is given.
+    """
+
+    weight: Tensor
+    nearness: np.ndarray | None
+
+
+def _surroundings(partial: PartialVideo, known: np.ndarray) -> _Surroundings:
+    """Without depth, known pixels lend as much as they are known; with it, only those do that lie
+    behind along the border of a hole."""
+    if not isinstance(partial, Rendering):
+        return _Surroundings(partial.known, None)
+    depth = partial.depth.numpy()
+    measured = known & (depth > 0)
+    lends = known & ~measured  # finished before, so without depth: as good as traced
+    nearness = np.zeros(known.shape, np.float32)
+    for t in range(len(known)):
+        here = measured[t]
+        nearness[t][here] = -np.log(depth[t][here]) / DEPTH_STEP
+        if here.any() and not here.all():
+            behind, _ = split_border(nearness[t], here)
+            nearness[t] = np.where(here, nearness[t], from_nearest(nearness[t], behind)[0])
+            lends[t] |= behind
+    weight = partial.known * torch.from_numpy(lends) if lends.any() else partial.known
+    return _Surroundings(weight, nearness if measured.any() else None)
+
+
+def _filled_around(partial: PartialVideo, frames: Tensor, weight: Tensor) -> Tensor:
+    """uint8 [t, 3, h, w]: pull-push of frames by weight [t, h, w], under what is known."""
+    filled = torch.empty_like(frames)
+    for channel in range(3):  # one at a time: a long video in float is large
+        values = frames[None, None, :, channel].float()
+        smooth = fill_from_pyramid(values, weight[None, None])[0, 0]
+        filled[:, channel] = smooth.round_().clamp_(0, 255).to(torch.uint8)
+    return keep_known(partial, filled)

@@ -113,20 +113,12 @@ class Traced:
 
 
 def trace(
-    frames: np.ndarray,
-    wanted: np.ndarray,
-    sources: np.ndarray,
-    motion: Motion,
-    past: bool,
-    start: int | None = None,
-    min_slack_px: float = 0.0,
+    frames: np.ndarray, wanted: np.ndarray, sources: np.ndarray, motion: Motion, past: bool
 ) -> Traced:
     """Follow every wanted pixel into the past (or future) to the nearest source pixel.
 
     frames: uint8 [t, h, w, 3]. wanted, sources: bool [t, h, w]. The way ends without a find where
     it leaves the picture or where the surface is hidden: forth and back do not agree there.
-    start: the earliest (past) or latest (future) frame with sources; others are not looked at.
-    min_slack_px: tolerance to use where the motion's own is smaller.
     """
     num, height, width = wanted.shape
     found = Traced(
@@ -134,19 +126,16 @@ def trace(
         np.zeros((num, height, width, 3), np.uint8),
         np.zeros(wanted.shape, np.float16),
     )
-    if start is None:
-        start = 0 if past else num - 1
-    order = range(start + 1, num) if past else range(start - 1, -1, -1)
+    order = range(1, num) if past else range(num - 2, -1, -1)
     step, reverse = (motion.past, motion.future) if past else (motion.future, motion.past)
     before_xy = np.zeros((height, width, 2), np.float32)
     before_miss = np.zeros((height, width), np.float32)
     for now in order:
         before = now - 1 if past else now + 1
         here_xy, here_miss = np.zeros_like(before_xy), np.zeros_like(before_miss)
-        slack = step.slack[now].astype(np.float32)
-        slack = np.where(slack < 0, slack, np.maximum(slack, np.float32(min_slack_px)))
         _trace_step(
-            step.flow[now].astype(np.float32), slack, reverse.flow[before].astype(np.float32),
+            step.flow[now].astype(np.float32), step.slack[now].astype(np.float32),
+            reverse.flow[before].astype(np.float32),
             wanted[now], sources[before], sources, frames, before,
             found.frame[before], before_xy, before_miss,
             found.frame[now], here_xy, here_miss, found.color[now],

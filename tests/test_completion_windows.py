@@ -1,0 +1,91 @@
+"""Long videos by windows: every frame once, finished frames enter the next window as known."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from recam.completion.windows import complete_windows
+from recam.types import Cameras, PartialVideo, Progress, RecamError, Rendering, no_progress
+
+
+class _Recorder:
+    """A fill that writes its call's number into unknown pixels, and keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.pieces: list[PartialVideo] = []
+
+    def __call__(self, partial: PartialVideo, progress: Progress) -> Tensor:
+        self.pieces.append(partial)
+        number = torch.tensor(len(self.pieces), dtype=torch.uint8)
+        return torch.where(partial.known[:, None] > 0, partial.frames, number)
+
+
+def _numbered(num: int) -> PartialVideo:
+    """Frames that show 100 + their index, known in the upper half."""
+    frames = (100 + torch.arange(num, dtype=torch.uint8))[:, None, None, None]
+    known = torch.zeros(num, 4, 6)
+    known[:, :2] = 1
+    return PartialVideo(frames.expand(num, 3, 4, 6).contiguous(), known)
+
+
+@pytest.mark.parametrize(
+    ("num", "window", "overlap", "sizes"),
+    [
+        (5, 8, 2, [5]), (8, 8, 2, [8]), (9, 8, 2, [8, 3]), (20, 8, 2, [8, 8, 8]),
+        (7, 3, 0, [3, 3, 1]), (4, 2, 1, [2, 2, 2]),
+    ],
+)  # fmt: skip
+def test_windows_cover_every_frame_once(
+    num: int, window: int, overlap: int, sizes: list[int]
+) -> None:
+    partial, fill = _numbered(num), _Recorder()
+    before = partial.frames.clone(), partial.known.clone()
+    out = complete_windows(fill, partial, window, overlap, no_progress)
+    assert [len(p) for p in fill.pieces] == sizes
+    assert out[:, 0, 0, 0].tolist() == [100 + i for i in range(num)]
+    step, numbers = window - overlap, out[:, 0, 3, 0].tolist()
+    assert numbers == [1 + max(0, (i - overlap) // step) for i in range(num)]
+    assert torch.equal(partial.frames, before[0]) and torch.equal(partial.known, before[1])
+
+
+def test_finished_frames_enter_as_known() -> None:
+    fill = _Recorder()
+    out = complete_windows(fill, _numbered(9), 5, 2, no_progress)
+    lead = fill.pieces[1]
+    assert bool((lead.known[:2] == 1).all()) and bool((lead.known[2:, 2:] == 0).all())
+    assert torch.equal(lead.frames[:2], out[3:5])
+
+
+def test_geometry_goes_with_the_frames() -> None:
+    partial = _numbered(6)
+    pose = torch.eye(4, dtype=torch.float64).repeat(6, 1, 1)
+    pose[:, 0, 3] = torch.arange(6)
+    cameras = Cameras(pose, torch.eye(3, dtype=torch.float64).expand(6, 3, 3), 4, 6)
+    depth = torch.arange(6.0)[:, None, None].expand(6, 4, 6)
+    fill = _Recorder()
+    complete_windows(fill, Rendering(partial.frames, partial.known, depth, cameras), 4, 1,
+                     no_progress)  # fmt: skip
+    second = fill.pieces[1]
+    assert isinstance(second, Rendering)
+    assert second.depth[:, 0, 0].tolist() == [3, 4, 5]
+    assert second.cameras.cam_from_world[:, 0, 3].tolist() == [3, 4, 5]
+
+
+def test_progress_counts_frames() -> None:
+    seen: list[tuple[int, int]] = []
+    complete_windows(
+        _Recorder(), _numbered(10), 4, 1, lambda _, done, total: seen.append((done, total))
+    )
+    assert seen == [(4, 10), (7, 10), (10, 10)]
+
+
+@pytest.mark.parametrize(("window", "overlap"), [(4, 4), (4, 9), (4, -1), (0, 0)])
+def test_overlap_must_leave_a_step(window: int, overlap: int) -> None:
+    with pytest.raises(ValueError, match="overlap"):
+        complete_windows(_Recorder(), _numbered(9), window, overlap, no_progress)
+
+
+def test_nothing_known_is_refused() -> None:
+    partial = PartialVideo(_numbered(3).frames, torch.zeros(3, 4, 6))
+    with pytest.raises(RecamError, match="nothing"):
+        complete_windows(_Recorder(), partial, 2, 0, no_progress)
