@@ -7,7 +7,10 @@ much each pixel counts. Where nothing counts the answer is NaN, never a made-up 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -49,13 +52,31 @@ def ssim(frames: Tensor, target: Tensor, weights: Tensor | None = None) -> float
     these values, they do not cut the windows. NaN when no pixel counts.
     """
     _check(frames, target, weights)
-    total, count = 0.0, 0.0
+    one = torch.ones(len(frames), *frames.shape[2:]) if weights is None else weights
+    return part_scores(frames, target, {"": one})["ssim"]
+
+
+def part_scores(frames: Tensor, target: Tensor, parts: Mapping[str, Tensor]) -> dict[str, float]:
+    """psnr and ssim over several parts of the picture, in one pass over it.
+
+    parts: suffix of the score's name ("" or e.g. "_holes") to weights [t, h, w]. NaN for a part in
+    which nothing counts.
+    """
+    sums = {name: [0.0, 0.0, 0.0] for name in parts}  # squared error, similarity, count
+    for weights in parts.values():
+        _check(frames, target, weights)
     for i in range(len(frames)):
-        similarity = ssim_map(frames[i].double(), target[i].double()).mean(0)
-        w = torch.ones_like(similarity) if weights is None else weights[i].double()
-        total += float((similarity * w).sum())
-        count += float(w.sum())
-    return total / count if count > 0 else math.nan
+        a, b = frames[i].double(), target[i].double()
+        squared, similarity = (a - b).square().mean(0), ssim_map(a, b).mean(0)
+        for name, weights in parts.items():
+            w = weights[i].double()
+            for k, value in enumerate((squared * w, similarity * w, w)):
+                sums[name][k] += float(value.sum())
+    scores = {}
+    for name, (error, similar, count) in sums.items():
+        scores[f"psnr{name}"] = _decibel(error, count)
+        scores[f"ssim{name}"] = similar / count if count > 0 else math.nan
+    return scores
 
 
 def ssim_uniform(frames: Tensor, target: Tensor) -> float:
@@ -145,14 +166,15 @@ def _similarity(
 def _window_means(planes: Tensor) -> Tensor:
     """Gaussian means over 11 × 11 windows of planes [n, c, h, w], renormalised at the border."""
     n, c, h, w = planes.shape
-    window = _gaussian_window(planes)
+    window = _gaussian_window(planes).double().cpu().numpy()
 
-    def blur(image: Tensor) -> Tensor:
-        image = F.conv2d(image, window.view(1, 1, -1, 1), padding=(5, 0))
-        return F.conv2d(image, window.view(1, 1, 1, -1), padding=(0, 5))
+    def blur(image: np.ndarray) -> np.ndarray:  # zeros beyond the border
+        return cv2.sepFilter2D(image, -1, window, window, borderType=cv2.BORDER_CONSTANT)
 
-    mass = blur(torch.ones(1, 1, h, w, dtype=planes.dtype, device=planes.device))
-    return (blur(planes.reshape(n * c, 1, h, w)) / mass).view(n, c, h, w)
+    mass = blur(np.ones((h, w)))
+    flat = planes.reshape(n * c, h, w).double().cpu().numpy()
+    means = torch.from_numpy(np.stack([blur(plane) / mass for plane in flat]))
+    return means.view(n, c, h, w).to(planes)
 
 
 def _gaussian_window(like: Tensor) -> Tensor:
@@ -173,18 +195,15 @@ def compare(
     ssim; with known also psnr_known, psnr_holes, ssim_known, ssim_holes and hole_fraction; with
     dynamic also psnr_dynamic, psnr_static, ssim_dynamic, ssim_static and dynamic_fraction.
     """
-    scores = {"psnr": psnr(frames, target), "ssim": ssim(frames, target)}
-    parts: dict[str, Tensor] = {}
+    one = torch.ones(len(frames), *frames.shape[2:])
+    parts, fractions = {"": one}, {}
     if known is not None:
-        parts |= {"known": known.double(), "holes": 1 - known.double()}
-        scores["hole_fraction"] = float(parts["holes"].mean())
+        parts |= {"_known": known.double(), "_holes": 1 - known.double()}
+        fractions["hole_fraction"] = float(parts["_holes"].mean())
     if dynamic is not None:
-        parts |= {"dynamic": dynamic.double(), "static": 1 - dynamic.double()}
-        scores["dynamic_fraction"] = float(parts["dynamic"].mean())
-    for name, weights in parts.items():
-        scores[f"psnr_{name}"] = psnr(frames, target, weights)
-        scores[f"ssim_{name}"] = ssim(frames, target, weights)
-    return scores
+        parts |= {"_dynamic": dynamic.double(), "_static": 1 - dynamic.double()}
+        fractions["dynamic_fraction"] = float(parts["_dynamic"].mean())
+    return part_scores(frames, target, parts) | fractions
 
 
 def _decibel(error: float, count: float) -> float:

@@ -22,17 +22,21 @@ SIZE = 256
 TextureKind = Literal[
     "plaster", "concrete", "brick", "tiles", "planks", "wood", "fabric", "rug", "grass", "asphalt",
     "cobble", "bark", "leaves", "metal", "stripes", "pattern", "facade", "picture", "books",
-    "rock", "marble", "page", "dirt", "shingles", "panels", "clouds",
+    "rock", "marble", "page", "dirt", "shingles", "panels", "clouds", "deadleaves",
 ]  # fmt: skip
 TEXTURE_KINDS: tuple[TextureKind, ...] = get_args(TextureKind)
 
 
 @dataclass(frozen=True)
 class TextureSpec:
-    """Which texture: a kind and the seed of its details."""
+    """Which texture: a kind and the seed of its details.
+
+    photo: a picture file to take the colours from instead (kind and seed then only tell it apart).
+    """
 
     kind: TextureKind
     seed: int
+    photo: str | None = None
 
 
 class _Noise:
@@ -83,6 +87,8 @@ class _Noise:
 
 def texture(spec: TextureSpec) -> Tensor:
     """Linear albedo float32 [3, SIZE, SIZE] of a texture."""
+    if spec.photo is not None:
+        return _tiled_photo(spec.photo).clamp(0.015, 0.92)
     return _PAINTERS[spec.kind](_Noise(spec)).clamp(0.015, 0.92)
 
 
@@ -480,6 +486,48 @@ def _clouds(n: _Noise) -> Tensor:
     """Cloud cover as grey, 0 clear to 1 white, for the sky."""
     field = n.fractal(1.5) + 0.25 * n.fractal(0.9)
     return _smooth(n.uniform(-0.4, 0.6), n.uniform(1.2, 2.0), field).expand(3, SIZE, SIZE)
+
+
+def _deadleaves(n: _Noise) -> Tensor:
+    """Crooked patches of all sizes that hide each other, each with a grain of its own.
+
+    The dead leaves model with radii of density 1/r³, whose edges, scales and occlusions are those
+    of photographs (Lee, Mumford and Huang 2001); colours keep near one, as a material's do.
+    """
+    u, v = _grid()
+    u, v = u + 0.02 * n.fractal(1.3), v + 0.02 * n.fractal(1.3)
+    hue, value = n.uniform(), n.uniform(0.35, 0.65)
+    strong = n.uniform(0.1, 0.5)
+    grain = torch.stack([n.fractal(s) for s in (0.6, 1.0, 1.4)])
+    art = n.color((hue, hue), (0.0, strong), (value, value)).expand(3, SIZE, SIZE).clone()
+    low, high = 0.012, 0.28
+    for _ in range(n.integer(500, 900)):
+        radius = (low**-2 + n.uniform() * (high**-2 - low**-2)) ** -0.5
+        cu, cv = n.uniform(), n.uniform()
+        du, dv = (u - cu) % 1, (v - cv) % 1
+        du, dv = torch.minimum(du, 1 - du), torch.minimum(dv, 1 - dv)
+        inside = du * du + dv * dv < radius * radius
+        color = n.color((hue - 0.06, hue + 0.06), (0.0, strong), (value - 0.2, value + 0.25))[:, 0]
+        strength = n.uniform(0.05, 0.25)
+        art[:, inside] = color * (1 + strength * grain[n.integer(0, 2)][inside])
+    return art * (1 + 0.1 * n.fractal(1.3))
+
+
+def _tiled_photo(path: str) -> Tensor:
+    """The middle square of a picture file, linear, cross-faded with itself so that it repeats."""
+    from recam.media import read_image
+
+    picture = read_image(path).float()[None] / 255
+    side = min(picture.shape[2:])
+    top, left = (picture.shape[2] - side) // 2, (picture.shape[3] - side) // 2
+    square = picture[..., top : top + side, left : left + side]
+    kind = "area" if side >= SIZE else "bilinear"
+    linear = F.interpolate(square, (SIZE, SIZE), mode=kind)[0] ** 2.2
+    axis = (torch.arange(SIZE) + 0.5) / SIZE
+    weight = _smooth(0.0, 0.2, torch.minimum(axis, 1 - axis))
+    for dim, w in ((1, weight[:, None]), (2, weight[None, :])):
+        linear = _mix(linear.roll(SIZE // 2, dim), linear, w)
+    return linear
 
 
 _PAINTERS: dict[str, Callable[[_Noise], Tensor]] = {

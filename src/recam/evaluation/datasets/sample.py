@@ -20,12 +20,17 @@ class TargetView:
     read_video: reads the n true frames.
     read_counted: reads bool [n, h, w], True = this pixel is compared: co-visible with the source
         (DyCheck), or inside what the lens saw (undistorted pictures). None = all pixels.
+    read_dynamic: reads bool [n, h, w], True = what is seen there moves; None = unknown.
+    read_seen: reads uint8 [n, h, w]: 2 where the source frame of that moment shows this surface, 1
+        where only other frames do, 0 where none does, by true geometry; None = unknown.
     """
 
     name: str
     path: CameraPath
     read_video: Callable[[], Video]
     read_counted: Callable[[], Tensor] | None = None
+    read_dynamic: Callable[[], Tensor] | None = None
+    read_seen: Callable[[], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class EvaluationSample:
     read_dynamic: reads bool [t, h, w], True = it moves, as the data set says; None = unknown.
     metres_per_unit: scale of the cameras' world, or None.
     notes: how the protocol here differs from the published one, and what was assumed, for users.
+    split: the part of the data set that it belongs to, or "".
     """
 
     name: str
@@ -51,3 +57,4 @@ class EvaluationSample:
     read_dynamic: Callable[[], Tensor] | None = None
     metres_per_unit: float | None = None
     notes: tuple[str, ...] = ()
+    split: str = ""

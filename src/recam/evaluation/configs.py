@@ -1,0 +1,75 @@
+"""Options of evaluation, as plain dataclasses. Standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from recam.configs import CompletionModel, FinetuneConfig, RenderConfig, SamplingConfig
+
+Geometry = Literal["true", "estimated"]
+PairMasks = Literal["reprojected", "random-2d"]
+Perceptual = Literal["lpips", "dists", "fid", "kid", "fvd"]
+
+
+@dataclass(frozen=True)
+class MethodConfig:
+    """One way through recam's own pipeline."""
+
+    model: CompletionModel = "propagate"
+    """How holes are filled."""
+    cameras: Geometry = "true"
+    """Of the source: the data set's, or estimated from the video."""
+    depth: Geometry = "true"
+    """Of the source: the data set's, or estimated from the video."""
+    render: RenderConfig = field(default_factory=RenderConfig)
+    weights: str | None = None
+    """Of the masked model; default: those of the package."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """Of the masked model."""
+    finetune: FinetuneConfig = field(default_factory=lambda: FinetuneConfig(minutes=0.0))
+    """Adapting the masked model to each video first; 0 minutes = not."""
+    pair_masks: PairMasks = "reprojected"
+    """Where the holes that it is adapted with come from."""
+    label: str = ""
+    """Name in tables; default: made of the above."""
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """What is measured, and on how much."""
+
+    limit: int | None = None
+    """Only the first so many scenes."""
+    num_frames: int | None = None
+    """Only the first so many frames of each."""
+    views: tuple[str, ...] = ()
+    """Only these views (by name); default all."""
+    perceptual: tuple[Perceptual, ...] = ()
+    """Metrics of networks: they need the eval extra and weights."""
+    fit_color: bool = False
+    """Fit one affine colour map to the truth before scoring (cameras that differ in exposure)."""
+    save_videos: bool = False
+    """Also write every result as a video."""
+    jobs: int = 1
+    """Processes, a scene each."""
+
+
+def method_name(method: MethodConfig) -> str:
+    """Short, unique among the choices that differ from the defaults."""
+    if method.label:
+        return method.label
+    parts: list[str] = [method.model]
+    geometry = [n for n in ("cameras", "depth") if getattr(method, n) == "estimated"]
+    if geometry:
+        parts.append("estimated-" + "-".join(geometry))
+    if not method.render.aggregate_static:
+        parts.append("no-static")
+    if method.model == "masked":
+        if method.sampling.sampler == "stochastic":
+            parts.append(f"stochastic-{method.sampling.threshold:g}")
+        if method.sampling.steps > 1:
+            parts.append(f"{method.sampling.steps}-passes")
+        if method.finetune.minutes > 0:
+            parts.append(f"adapted-{method.finetune.steps}")
+    return "-".join(parts)
