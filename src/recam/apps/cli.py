@@ -11,7 +11,7 @@ import sys
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
@@ -191,6 +191,14 @@ class Doctor:
         doctor.run()
 
 
+@dataclass(frozen=True)
+class Eval:
+    """Score recam, or any other system's results, on benchmarks: see `recam eval --help`."""
+
+    def run(self) -> None:
+        """Not reached: main hands everything after ``eval`` to eval_cli."""
+
+
 COMMANDS = {
     "reshoot": Reshoot,
     "reconstruct": Reconstruct,
@@ -198,6 +206,7 @@ COMMANDS = {
     "complete": Complete,
     "paths": Paths,
     "pretrain": Pretrain,
+    "eval": Eval,
     "demo": Demo,
     "doctor": Doctor,
 }
@@ -205,10 +214,17 @@ COMMANDS = {
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command; what the user can fix ends in one line and exit status 1."""
-    commands = {name: OmitArgPrefixes[command] for name, command in COMMANDS.items()}  # type: ignore[misc, valid-type]
-    command = tyro.extras.subcommand_cli_from_dict(
-        commands, prog="recam", description="Move the camera after the shot.", args=argv
-    )
+    argv = sys.argv[1:] if argv is None else argv
+    command: Any
+    if argv[:1] == ["eval"]:  # commands of its own, whose options only it needs to know
+        from recam.apps import eval_cli
+
+        command = eval_cli.parse(argv[1:])
+    else:
+        commands = {name: OmitArgPrefixes[command] for name, command in COMMANDS.items()}  # type: ignore[misc, valid-type]
+        command = tyro.extras.subcommand_cli_from_dict(
+            commands, prog="recam", description="Move the camera after the shot.", args=argv
+        )
     warnings.showwarning = _show_note  # type: ignore[assignment]
     try:
         command.run()

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -278,7 +279,9 @@ def jsonable(value: Any) -> Any:
             return None
         case float() if math.isinf(value):
             return "inf" if value > 0 else "-inf"
-    return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return jsonable(dataclasses.asdict(value))
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
 def _plain(name: str) -> str:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -37,6 +38,9 @@ from recam.types import (
     Video,
     no_progress,
 )
+
+if TYPE_CHECKING:
+    from recam.completion.dit import VideoTransformer
 
 SELF_VIEWS = {"near": 10.0, "far": 30.0}
 """Degrees of the orbits that single videos are seen from and back, to be compared with."""
@@ -118,20 +122,20 @@ def _reconstructed(
     if folder is not None and (folder / "scene.json").is_file():
         return load_scene(folder, video)
     with tempfile.TemporaryDirectory() as name:
-        files: dict[str, str] = {}
+        config = ReconstructConfig()
         if method.cameras == "true":
             assert sample.cameras is not None
-            files["cameras"] = f"{name}/cameras.json"
+            config = replace(config, cameras=f"{name}/cameras.json")
             write_cameras(
-                sample.cameras[: len(video)], files["cameras"],
+                sample.cameras[: len(video)], f"{name}/cameras.json",
                 times_s=video.times_s, metres_per_unit=sample.metres_per_unit,
             )  # fmt: skip
         if method.depth == "true":
             assert true_depth is not None
             depth, valid = true_depth
-            files["depth"] = f"{name}/given.npz"
-            np.savez(files["depth"], depth=(depth * valid)[: len(video)].numpy())
-        scene = reconstruct(video, ReconstructConfig(**files), progress)
+            config = replace(config, depth=f"{name}/given.npz")
+            np.savez(f"{name}/given.npz", depth=(depth * valid)[: len(video)].numpy())
+        scene = reconstruct(video, config, progress)
     if folder is not None:
         save_scene(scene, folder)
     return scene
@@ -186,7 +190,9 @@ class Completer:
     """Fills partial videos of one source by a method; adapts the masked model at most once."""
 
     def __init__(self, method: MethodConfig, scene: Scene, progress: Progress = no_progress):
-        self.method, self.seconds, self.notes = method, {}, []  # type: ignore[var-annotated]
+        self.method = method
+        self.seconds: dict[str, float] = {}
+        self.notes: list[str] = []
         if method.model != "masked":
             return
         from recam.training.finetune import finetune
@@ -213,7 +219,7 @@ class Completer:
         return complete(partial, config, progress).frames
 
 
-def load_masked(weights: str | None):  # type: ignore[no-untyped-def]
+def load_masked(weights: str | None) -> VideoTransformer:
     """The masked model of a weight file. Raises RecamError when there is none."""
     from recam.completion.weights import load_model
 

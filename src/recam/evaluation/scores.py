@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,17 @@ def set_scores(features: Sequence[dict[str, np.ndarray]], names: Sequence[str]) 
             kind, measure = measures[name]
             scores[name] = measure(all_of(f"{kind}_result"), all_of(f"{kind}_truth"))
     return scores
+
+
+def gathered_set_scores(folder: Path, names: Sequence[str]) -> dict[str, float]:
+    """``set_scores`` over the features that lie below a method's folder; {} for none asked for."""
+    if not any(name in SET_METRICS for name in names):
+        return {}
+    features = []
+    for path in sorted(folder.rglob("*.npz")):
+        with np.load(path, allow_pickle=False) as file:
+            features.append(dict(file))
+    return set_scores(features, names)
 
 
 def check_networks(names: Sequence[Perceptual]) -> None:

@@ -18,6 +18,7 @@ from recam.geometry import rotation_from_quaternion, se3
 from recam.synthetic.motion import Keyed
 from recam.synthetic.props import choose, material
 from recam.synthetic.scene import Body, Part, Shape, SyntheticScene, world_from_parts
+from recam.synthetic.textures import TextureKind
 
 BAKED = Path(__file__).with_name("rigid.npz")
 RIGID_KINDS = ("drop", "dominoes", "bowling")
@@ -26,7 +27,9 @@ REACH_M = 0.75
 """Nothing of a clip is farther than this from its middle while it runs, and nothing is higher than
 twice this above the ground."""
 _FREE_TRIES = 200
-_TEXTURES = ("wood", "pattern", "stripes", "planks", "metal", "fabric", "marble", "picture")
+_TEXTURES: tuple[TextureKind, ...] = (
+    "wood", "pattern", "stripes", "planks", "metal", "fabric", "marble", "picture",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,8 @@ def _body(i: int, kind: str, size: Any, pos: Any, euler: Any = (0, 0, 0)) -> str
 
 
 def _drop(rng: np.random.Generator) -> tuple[list[str], dict[int, np.ndarray]]:
-    bodies, speeds = [], {}
+    bodies: list[str] = []
+    speeds: dict[int, np.ndarray] = {}
     for i in range(int(rng.integers(4, 7))):
         kind = ("box", "sphere", "cylinder")[int(rng.integers(3))]
         s = rng.uniform(0.06, 0.13)

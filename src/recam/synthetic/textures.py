@@ -13,9 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import cv2
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from recam.types import RecamError
 
 SIZE = 256
 
@@ -515,9 +518,10 @@ def _deadleaves(n: _Noise) -> Tensor:
 
 def _tiled_photo(path: str) -> Tensor:
     """The middle square of a picture file, linear, cross-faded with itself so that it repeats."""
-    from recam.media import read_image
-
-    picture = read_image(path).float()[None] / 255
+    stored = cv2.imread(path, cv2.IMREAD_COLOR)
+    if stored is None:
+        raise RecamError(f"{path} cannot be read as a picture")
+    picture = torch.from_numpy(stored[..., ::-1].copy()).permute(2, 0, 1).float()[None] / 255
     side = min(picture.shape[2:])
     top, left = (picture.shape[2] - side) // 2, (picture.shape[3] - side) // 2
     square = picture[..., top : top + side, left : left + side]

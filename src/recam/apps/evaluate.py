@@ -1,0 +1,153 @@
+"""What each ``recam eval`` command does; eval_cli.py holds their options."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recam import tasks
+from recam.apps.progress import show_progress
+from recam.apps.runs import check_writable, machine
+from recam.evaluation.benchmark import run_method
+from recam.evaluation.cognvs import cognvs_pairs, score_pairs
+from recam.evaluation.configs import MethodConfig, ScoreConfig, method_name
+from recam.evaluation.datasets import EvaluationSample, load_samples
+from recam.evaluation.report import write_report
+from recam.evaluation.scores import gathered_set_scores
+from recam.evaluation.synth4d import (
+    differing_scenes,
+    make_synth4d,
+    synth4d_folder,
+    synth4d_samples,
+)
+from recam.types import RecamError
+
+if TYPE_CHECKING:
+    from recam.apps.eval_cli import Ablations, Evaluation
+
+
+def say(text: str) -> None:
+    """A line for the user on stderr."""
+    print(text, file=sys.stderr)
+
+
+def num_jobs(wanted: int | None) -> int:
+    """Processes: as wanted, else one for each core."""
+    return wanted if wanted is not None else os.cpu_count() or 1
+
+
+def make(
+    data: Path | None, limit: int | None, jobs: int | None, quiet: bool
+) -> tuple[Path, dict[str, Any]]:
+    """Make what is missing of Synth4D, and say whether it is the published one."""
+    folder = data or synth4d_folder()
+    check_writable(folder)
+    with show_progress(quiet) as progress:
+        manifest = make_synth4d(folder, limit, num_jobs(jobs), progress)
+    differing = differing_scenes(manifest)
+    if differing:
+        say(
+            f"Synth4D: {len(differing)} of {len(manifest['scenes'])} scenes differ from those of "
+            f"the published tables ({', '.join(differing[:3])} …): another version of torch or "
+            "another processor; compare scores within this machine"
+        )
+    print(folder / "manifest.json")
+    return folder, manifest
+
+
+def synth4d(options: Evaluation, data: Path | None) -> None:
+    """Score methods on Synth4D, made first where it is not there."""
+    folder, manifest = make(data, options.limit, options.jobs, options.quiet)
+    samples = list(synth4d_samples(folder, options.limit))
+    about = {"differs from the published scenes": differing_scenes(manifest)}
+    score(options, "synth4d", samples, about)
+
+
+def folder(options: Evaluation, name: str, data: Path) -> None:
+    """Score methods on a data set in a user's folder."""
+    samples = list(itertools.islice(load_samples(name, data), options.limit))  # type: ignore[arg-type]
+    score(options, name, samples, {"data": str(data)})
+
+
+def score(
+    options: Evaluation, name: str, samples: Sequence[EvaluationSample], about: dict[str, Any]
+) -> None:
+    """Run all methods that the options name, and write the tables."""
+    out = options.out or Path("recam-eval") / name
+    check_writable(out)
+    out.mkdir(parents=True, exist_ok=True)
+    config = ScoreConfig(
+        options.limit, options.num_frames, options.views, options.perceptual, options.fit_color,
+        options.save_videos, num_jobs(options.jobs),
+    )  # fmt: skip
+    methods: dict[str, MethodConfig | Path] = {}
+    if options.predictions:
+        methods = {path.name: path for path in options.predictions}
+        if len(methods) < len(options.predictions):
+            raise RecamError("folders of predictions share a name; it is what tables call them")
+    else:
+        for model in options.method:
+            method = MethodConfig(
+                model, options.cameras, options.depth, options.render, options.weights,
+                options.sampling, options.finetune,
+            )  # fmt: skip
+            methods[method_name(method)] = method
+    results = {}
+    with show_progress(options.quiet) as progress:
+        for label, how in methods.items():
+            results[label] = run_method(samples, how, label, out, config, progress)
+    extra = {m: gathered_set_scores(out / m, options.perceptual) for m in methods}
+    geometry = f"source cameras {options.cameras}, source depth {options.depth}"
+    title = f"{name}: {len(samples)} scenes" + ("" if options.predictions else f", {geometry}")
+    about |= {"command": sys.argv[1:], "options": options, "versions": tasks.versions()}
+    print(write_report(out, title, results, about | {"machine": machine()}, extra))
+    print(out / "table.md")
+
+
+def cognvs(data: Path, dataset: Any, methods: Sequence[str], out: Path, quiet: bool) -> None:
+    """Score released results by CogNVS's protocol."""
+    check_writable(out)
+    out.mkdir(parents=True, exist_ok=True)
+    lines = ["| method | frames | PSNR ↑ | SSIM ↑ |", "| --- | ---: | ---: | ---: |"]
+    with show_progress(quiet) as progress:
+        for method in methods:
+            got = score_pairs(cognvs_pairs(data, dataset, method), dataset, progress)
+            lines.append(
+                f"| {method} | {got['num_frames']:.0f} | {got['psnr']:.2f} | {got['ssim']:.4f} |"
+            )
+    text = f"# {dataset}, CogNVS's protocol\n\n" + "\n".join(lines) + "\n"
+    (out / f"{dataset}.md").write_text(text, encoding="utf-8")
+    print(text)
+    print(out / f"{dataset}.md")
+
+
+def ablations(options: Ablations) -> None:
+    """All tables of variants on Synth4D."""
+    from recam.evaluation.ablations import ablation_tables, run_ablations
+
+    data, _ = make(options.data, options.limit, options.jobs, options.quiet)
+    check_writable(options.out)
+    options.out.mkdir(parents=True, exist_ok=True)
+    tables = ablation_tables(
+        options.weights, options.conditioning_weights, options.steps, options.thresholds,
+        options.passes, options.minutes,
+    )  # fmt: skip
+    if options.tables:
+        unknown = set(options.tables) - set(tables)
+        if unknown:
+            raise RecamError(f"no table {sorted(unknown)[0]}; there are {', '.join(tables)}")
+        tables = {name: tables[name] for name in options.tables}
+    config = ScoreConfig(
+        options.limit, options.num_frames, options.views, jobs=num_jobs(options.jobs)
+    )
+    samples = list(synth4d_samples(data, options.limit))
+    about = {"command": sys.argv[1:], "options": options, "versions": tasks.versions()}
+    about["machine"] = machine()
+    with show_progress(options.quiet) as progress:
+        text = run_ablations(samples, tables, options.out, config, about, progress)
+    print(text)
+    print(options.out / "table.md")
