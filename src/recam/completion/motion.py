@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ SHARE_APART = 0.4
 ROUND_TRIP_PX = 0.6
 """Flow forth and back may miss its start by this much, plus a share of its length."""
 ROUND_TRIP_SHARE = 0.05
+RAY_COS = tuple(math.cos(0.3 * k) for k in (0, -1, 1, -2, 2, -3, 3, -4, 4))
+RAY_SIN = tuple(math.sin(0.3 * k) for k in (0, -1, 1, -2, 2, -3, 3, -4, 4))
+"""Directions of split_border's rays, against the way straight into the gap."""
 
 
 @dataclass(frozen=True)
@@ -170,9 +174,18 @@ def dominant_motion(flow: np.ndarray, good: np.ndarray) -> np.ndarray:
             normal = design.T @ (design * weight[:, None])
             normal += 1e-6 * np.trace(normal) * np.eye(8)
             parameters = np.linalg.solve(normal, design.T @ (weight * target))
-    yy, xx = np.mgrid[0:height, 0:width].astype(np.float32)
-    across, down = _plane_terms(xx, yy, height, width)
-    return np.stack([across @ parameters, down @ parameters], -1).astype(np.float32)
+    return _plane_motion(parameters.astype(np.float32), height, width)
+
+
+def _plane_motion(parameters: np.ndarray, height: int, width: int) -> np.ndarray:
+    """float32 [h, w, 2]: _plane_terms times the parameters, at every pixel."""
+    x = ((np.arange(width, dtype=np.float32) - width / 2) / width)[None]
+    y = ((np.arange(height, dtype=np.float32) - height / 2) / width)[:, None]
+    p = parameters
+    out = np.empty((height, width, 2), np.float32)
+    out[..., 0] = (p[0] + p[1] * x + p[6] * x * x) + (p[2] + p[7] * x) * y
+    out[..., 1] = (p[3] + p[4] * x) + (p[5] * y + p[7] * y * y) + p[6] * x * y
+    return out
 
 
 def _plane_terms(
@@ -273,9 +286,10 @@ def _behind_across(border, good, nearness, inward_x, inward_y, reach):
             if not border[y, x] or length < 1e-6:
                 continue
             limit = nearness[y, x] - 1
-            for turn in (-1.2, -0.9, -0.6, -0.3, 0.0, 0.3, 0.6, 0.9, 1.2):
-                dx = (inward_x[y, x] * np.cos(turn) - inward_y[y, x] * np.sin(turn)) / length
-                dy = (inward_x[y, x] * np.sin(turn) + inward_y[y, x] * np.cos(turn)) / length
+            for turn in range(len(RAY_COS)):
+                cos, sin = RAY_COS[turn] / length, RAY_SIN[turn] / length
+                dx = inward_x[y, x] * cos - inward_y[y, x] * sin
+                dy = inward_x[y, x] * sin + inward_y[y, x] * cos
                 px, py, entered, past = float(x), float(y), False, 0
                 for steps in range(width + height):
                     px, py = px + dx, py + dy
@@ -287,8 +301,10 @@ def _behind_across(border, good, nearness, inward_x, inward_y, reach):
                     elif entered:
                         past += 1
                         if past == reach:  # well on the other side: its edge may be unclean
-                            behind[y, x] = behind[y, x] and nearness[row, column] >= limit
+                            behind[y, x] = nearness[row, column] >= limit
                             break
                     elif steps > 3 * reach:
                         break
+                if not behind[y, x]:
+                    break
     return behind

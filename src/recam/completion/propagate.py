@@ -18,7 +18,9 @@ from recam.completion.trace import Traced, trace
 from recam.types import PartialVideo, Progress, Rendering, no_progress
 
 PASSES = 2
-"""Motion inside holes is found again on the first pass's result."""
+AGAIN_SHARE = 0.2
+"""Motion inside holes is found again on the first pass's result if that showed this share of them.
+It seldom does in a rendering, whose static points have already brought what other frames saw."""
 MARGIN_PX = 3
 """Pixels this near to a hole are not copied from: renders and codecs mix colours there."""
 DEPTH_STEP = 0.1
@@ -55,7 +57,10 @@ def propagate(partial: PartialVideo, progress: Progress = no_progress) -> Tensor
             traced[:, None], torch.from_numpy(colors).permute(0, 3, 1, 2), partial.frames
         )
         result = _filled_around(partial, shown, torch.maximum(around.weight, traced.float()))
+        if float(traced.sum()) < AGAIN_SHARE * float((~known).sum()):
+            break
         progress("completing", 2 * number + 2, 2 * PASSES)
+    progress("completing", 2 * PASSES, 2 * PASSES)
     return result
 
 
