@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from recam.configs import ReconstructConfig
@@ -162,6 +163,19 @@ def solve_cameras(
     chance. Raises ValueError where the sizes do not fit together.
     """
     lens = _lens(video, flows, config, known_cameras, known_intrinsics)
+    # The systems are small: threads that wait for each other cost more than they do, many times
+    # more on a busy machine, and how many there are would show in the last digits.
+    with threadpool_limits(1, user_api="blas"):
+        return _solve_cameras(flows, config, progress, lens, known_cameras)
+
+
+def _solve_cameras(
+    flows: FlowSet,
+    config: ReconstructConfig,
+    progress: Progress,
+    lens: _Lens,
+    known_cameras: Cameras | None,
+) -> CameraSolution:
     tracks = compute_tracks(flows, progress=progress)
     centred = lens.centred(tracks)
     decision, fov_known = None, lens.known
