@@ -1,0 +1,275 @@
+"""The harness, on results whose scores are known by hand, and on recam's own pipeline."""
+
+import json
+import math
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from recam.configs import FinetuneConfig, RenderConfig
+from recam.evaluation import benchmark
+from recam.evaluation.ablations import ablation_tables, run_ablations
+from recam.evaluation.benchmark import run_method
+from recam.evaluation.configs import MethodConfig, ScoreConfig, method_name
+from recam.evaluation.datasets.sample import EvaluationSample, TargetView
+from recam.evaluation.methods import SourceScene, carried_path, open_source, training_pairs
+from recam.evaluation.report import csv_text, markdown_table, write_report
+from recam.geometry import se3, so3_exp
+from recam.media import write_image, write_video
+from recam.synthetic import synthetic_clip, true_view
+from recam.trajectories import relative_path
+from recam.types import CameraPath, Cameras, RecamError, Video, video_from_frames
+
+T, H, W = 5, 24, 40
+TRUE = ScoreConfig()
+
+
+def still_cameras(n: int = T, height: int = H, width: int = W) -> Cameras:
+    pose = torch.eye(4, dtype=torch.float64).repeat(n, 1, 1)
+    k = torch.tensor([[30.0, 0, width / 2], [0, 30, height / 2], [0, 0, 1]], dtype=torch.float64)
+    return Cameras(pose, k.repeat(n, 1, 1), height, width)
+
+
+def _video(frames: torch.Tensor) -> Video:
+    return video_from_frames(frames)
+
+
+def _same(value: torch.Tensor) -> torch.Tensor:
+    return value
+
+
+def sample_of(truth: torch.Tensor, seen: torch.Tensor | None = None) -> EvaluationSample:
+    path = CameraPath(still_cameras(len(truth)), torch.arange(len(truth)))
+    view = TargetView(
+        "far", path, partial(_video, truth),
+        read_seen=None if seen is None else partial(_same, seen),
+    )  # fmt: skip
+    cameras = still_cameras(len(truth))
+    return EvaluationSample("place", partial(_video, truth), cameras, (view,), split="easy")
+
+
+def score_pictures(tmp_path: Path, result: torch.Tensor, sample: EvaluationSample) -> dict:
+    """The scores of a folder of PNG pictures."""
+    for i, frame in enumerate(result):
+        (tmp_path / "theirs" / "place" / "far").mkdir(parents=True, exist_ok=True)
+        write_image(frame, tmp_path / "theirs" / "place" / "far" / f"{i:03d}.png")
+    (record,) = run_method([sample], tmp_path / "theirs", "theirs", tmp_path / "out", TRUE)
+    return record["scores"]
+
+
+def ramp() -> torch.Tensor:
+    """Two grey levels a pixel to the right."""
+    return (2 * torch.arange(W, dtype=torch.uint8)).expand(T, 3, H, W).contiguous()
+
+
+def test_the_truth_scores_perfect(tmp_path: Path) -> None:
+    truth = torch.randint(0, 256, (T, 3, H, W), dtype=torch.uint8)
+    scores = score_pictures(tmp_path, truth, sample_of(truth))
+    assert scores["psnr"] == math.inf
+    assert scores["ssim"] == pytest.approx(1, abs=1e-9)
+    assert scores["flicker"] == 0
+
+
+def test_shifted_by_a_pixel(tmp_path: Path) -> None:
+    truth = ramp()
+    shifted = torch.cat([truth[..., :1], truth[..., :-1]], -1)
+    scores = score_pictures(tmp_path, shifted, sample_of(truth))
+    mse = 2**2 * (W - 1) / W  # two levels in all columns but the first
+    assert scores["psnr"] == pytest.approx(10 * math.log10(255**2 / mse))
+    assert scores["flicker"] == 0
+
+
+def test_frozen(tmp_path: Path) -> None:
+    truth = (10 * torch.arange(T, dtype=torch.uint8))[:, None, None, None].expand(T, 3, H, W)
+    scores = score_pictures(tmp_path, truth[:1].expand(T, 3, H, W), sample_of(truth.contiguous()))
+    mse = sum((10 * i) ** 2 for i in range(T)) / T
+    assert scores["psnr"] == pytest.approx(10 * math.log10(255**2 / mse))
+    assert scores["flicker"] == pytest.approx(10)
+
+
+def test_black_holes(tmp_path: Path) -> None:
+    truth = torch.full((T, 3, H, W), 100, dtype=torch.uint8)
+    seen = torch.full((T, H, W), 2, dtype=torch.uint8)
+    seen[..., : W // 4], seen[..., : W // 8] = 1, 0
+    black = truth * (seen == 2)[:, None]
+    scores = score_pictures(tmp_path, black, sample_of(truth, seen))
+    assert scores["psnr_holes"] == pytest.approx(20 * math.log10(255 / 100))
+    assert scores["psnr_unseen"] == scores["psnr_holes"]
+    assert scores["psnr_known"] == math.inf
+    assert scores["psnr"] == pytest.approx(10 * math.log10(255**2 / (100**2 / 4)))
+    assert scores["holes_fraction"] == pytest.approx(1 / 4)
+    assert scores["unseen_fraction"] == pytest.approx(1 / 8)
+
+
+def test_film_of_another_size_and_what_is_wrong_with_predictions(tmp_path: Path) -> None:
+    sample = sample_of(ramp())
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    with pytest.raises(RecamError, match=r"place/far\.mp4"):
+        run_method([sample], theirs, "theirs", tmp_path / "out", TRUE)
+    large = torch.nn.functional.interpolate(ramp().float(), scale_factor=2.0, mode="bilinear")
+    write_video(_video(large.to(torch.uint8)), theirs / "place_far.mp4")
+    (record,) = run_method([sample], theirs, "theirs", tmp_path / "out", TRUE)
+    assert record["scores"]["psnr"] > 35
+    assert any("resized from 80×48" in note for note in record["notes"])
+    write_video(_video(large.to(torch.uint8)[:2]), theirs / "place_far.mp4")
+    with pytest.raises(RecamError, match="2 frames; the true view has 5"):
+        run_method([sample], theirs, "theirs", tmp_path / "out", TRUE)
+
+
+def test_finished_scenes_are_not_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = ramp()
+    before = score_pictures(tmp_path, truth, sample_of(truth))
+
+    def never(*_: object) -> None:
+        raise AssertionError("scored again")
+
+    monkeypatch.setattr(benchmark, "view_scores", never)
+    (record,) = run_method(
+        [sample_of(truth)], tmp_path / "theirs", "theirs", tmp_path / "out", TRUE
+    )
+    assert record["scores"] == before  # inf came back from the file as inf
+    with pytest.raises(AssertionError, match="scored again"):  # other options, another score
+        run_method(
+            [sample_of(truth)], tmp_path / "theirs", "theirs", tmp_path / "out",
+            ScoreConfig(num_frames=3),
+        )  # fmt: skip
+
+
+def test_reports_can_be_read_by_programs(tmp_path: Path) -> None:
+    truth = ramp()
+    score_pictures(tmp_path, truth, sample_of(truth))
+    results = {
+        "theirs": run_method(
+            [sample_of(truth)], tmp_path / "theirs", "theirs", tmp_path / "out", TRUE
+        )
+    }
+    text = write_report(tmp_path / "out", "title", results, {})
+    assert "| theirs | all | 1 | ∞ |" in text
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    content = json.loads((tmp_path / "out" / "results.json").read_text(), parse_constant=refuse)
+    assert content["means"]["theirs"]["all"]["psnr"] == "inf"
+    lines = csv_text(results).splitlines()
+    assert len(lines) == 2 and len(lines[0].split(",")) == len(lines[1].split(","))
+
+
+@pytest.fixture(scope="module")
+def synthetic_sample() -> EvaluationSample:
+    scene, world = synthetic_clip(3, 6, 48, 72, "orbit", "room")
+    zero = torch.zeros(6, dtype=torch.float64)
+    moved = relative_path(zero + 15, zero, zero, 3.0) @ scene.cameras.cam_from_world
+    path = CameraPath(Cameras(moved, scene.cameras.intrinsics, 48, 72), torch.arange(6))
+    truth = true_view(world, path, scene.video.times_s)
+    view = TargetView(
+        "far", path, partial(_same, Video(truth.frames, scene.video.times_s)),  # type: ignore[arg-type]
+        read_dynamic=partial(_same, truth.dynamic),
+    )  # fmt: skip
+    return EvaluationSample(
+        "room", partial(_same, scene.video), scene.cameras, (view,),  # type: ignore[arg-type]
+        partial(_same, (scene.depth, scene.valid)), partial(_same, scene.dynamic), 1.0,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_methods_of_recam(tmp_path: Path, synthetic_sample: EvaluationSample) -> None:
+    results = {
+        m: run_method([synthetic_sample], MethodConfig(m), m, tmp_path, TRUE)  # type: ignore[arg-type]
+        for m in ("none", "propagate")
+    }
+    none, filled = (results[m][0]["scores"] for m in ("none", "propagate"))
+    assert filled["psnr_holes"] > none["psnr_holes"] + 3
+    assert filled["psnr_known"] > 20
+    assert "| propagate | all | 1 |" in markdown_table(results)
+    assert (tmp_path / "propagate" / "room" / "far.png").is_file()
+
+
+def test_estimated_depth_is_asked_for_and_said(
+    tmp_path: Path, synthetic_sample: EvaluationSample
+) -> None:
+    method = MethodConfig("none", depth="estimated")
+    (record,) = run_method([synthetic_sample], method, method_name(method), tmp_path, TRUE)
+    assert any("depth estimated" in note for note in record["notes"])
+    assert record["seconds"]["reconstruct"] > 0
+    without = EvaluationSample("bare", synthetic_sample.read_video)
+    with pytest.raises(RecamError, match="no true cameras; use --cameras estimated"):
+        open_source(without, MethodConfig(), synthetic_sample.read_video())
+
+
+def test_paths_are_carried_into_the_estimated_world(synthetic_sample: EvaluationSample) -> None:
+    scene = open_source(synthetic_sample, MethodConfig(), synthetic_sample.read_video()).scene
+    path, scale = synthetic_sample.views[0].path, 2.5
+    # The same scene in a world that is turned, shifted and 2.5 times as large.
+    turn = so3_exp(torch.tensor([0.3, -0.5, 0.2], dtype=torch.float64))
+    world = se3(turn, torch.tensor([1.0, 2, 3], dtype=torch.float64))
+
+    def moved(cameras: Cameras) -> Cameras:
+        pose = cameras.cam_from_world.clone()
+        pose[:, :3, 3] *= scale
+        return Cameras(pose @ torch.linalg.inv(world), cameras.intrinsics, 48, 72)
+
+    other = SourceScene(
+        type(scene)(
+            scene.video, moved(scene.cameras), scene.depth * scale, scene.valid, scene.dynamic,
+            scene.confidence,
+        ), scale, {}, (),
+    )  # fmt: skip
+    carried = carried_path(path, synthetic_sample, other).cameras
+    expected = moved(path.cameras)
+    torch.testing.assert_close(carried.cam_from_world, expected.cam_from_world)
+    torch.testing.assert_close(carried.intrinsics, expected.intrinsics)
+
+
+def test_single_videos_are_compared_with_themselves(
+    tmp_path: Path, synthetic_sample: EvaluationSample
+) -> None:
+    alone = EvaluationSample(
+        "alone", synthetic_sample.read_video, synthetic_sample.cameras, (),
+        synthetic_sample.read_depth, synthetic_sample.read_dynamic,
+    )  # fmt: skip
+    records = run_method([alone], MethodConfig("propagate"), "propagate", tmp_path, TRUE)
+    assert [r["view"] for r in records] == ["near", "far"]
+    near, far = (r["scores"] for r in records)
+    assert near["psnr_known"] == math.inf  # what was seen there and back stays as it was
+    assert 0 < near["holes_fraction"] < far["holes_fraction"] < 1
+
+
+def test_ablations_have_the_baselines_in_every_table(
+    tmp_path: Path, synthetic_sample: EvaluationSample
+) -> None:
+    tables = ablation_tables("model.safetensors", ("concat.safetensors",), (2, 4))
+    assert set(tables) == {
+        "geometry", "static", "finetune-steps", "masks", "sampling", "conditioning",
+    }  # fmt: skip
+    for rows in tables.values():
+        assert [method_name(m) for m in rows[:2]] == ["render only", "propagate"]
+        assert len({method_name(m) for m in rows}) == len(rows)
+    masks = {m.pair_masks for m in tables["masks"] if m.finetune.minutes > 0}
+    assert masks == {"reprojected", "random-2d"}
+    steps = [m.finetune.steps for m in tables["finetune-steps"] if m.finetune.minutes > 0]
+    assert steps == [2, 4]
+    static = {"static": ablation_tables()["static"]}
+    text = run_ablations([synthetic_sample], static, tmp_path, TRUE, {})
+    assert text.count("| propagate") == 2 and "Not run: finetune-steps (needs --weights)" in text
+
+
+def test_pairs_of_both_kinds(synthetic_sample: EvaluationSample) -> None:
+    scene = open_source(synthetic_sample, MethodConfig(), synthetic_sample.read_video()).scene
+    for masks in ("reprojected", "random-2d"):
+        method = MethodConfig("masked", pair_masks=masks, finetune=FinetuneConfig(seed=1))  # type: ignore[arg-type]
+        pair = next(training_pairs(scene, method))
+        assert 0 < float(pair.partial.known.mean()) < 1
+        assert torch.equal(pair.target.frames, scene.video.frames)
+
+
+def test_names_tell_methods_apart() -> None:
+    methods = [
+        MethodConfig(), MethodConfig(depth="estimated"), MethodConfig(cameras="estimated"),
+        MethodConfig(render=RenderConfig(aggregate_static=False)),
+    ]  # fmt: skip
+    assert len({method_name(m) for m in methods}) == 4
