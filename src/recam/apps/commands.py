@@ -263,9 +263,15 @@ def complete(
     for path in (source, known_path):
         if not path.exists():
             raise RecamError(f"{path}: no such file or folder")
+        if out.resolve() == path.resolve():
+            raise RecamError(f"{out}: is read from, so it cannot be written to; give another place")
     with show_progress(quiet) as progress:
         video = tasks.read_input(source, input_config, progress)
-        known = read_mask(known_path, len(video), video.height, video.width)
+        known = read_mask(
+            known_path, len(video), video.height, video.width, start=input_config.start,
+            at_most=input_config.num_frames, stride=input_config.stride,
+            max_side=input_config.max_side,
+        )  # fmt: skip
         partial = PartialVideo(video.frames, known)
         opened = tasks.model_for_partial(
             partial, (source, known_path, input_config), config, progress
@@ -274,7 +280,8 @@ def complete(
             say(f"model: {opened.note}")
         model = opened.model if opened else None
         completed = complete_video(partial, config, progress, model)
-    write_video(tasks.replace(video, frames=completed.frames), out)
+    for note in write_video(tasks.replace(video, frames=completed.frames), out):
+        say(f"result: {note}")
     print(out)
     return out
 

@@ -19,7 +19,7 @@ from recam.media.film import film_frames
 from recam.media.pictures import decode_animation, decode_picture
 from recam.media.source import MediaInfo, kind_of, probe
 from recam.media.whole import cannot_write, written_whole
-from recam.types import Progress, RecamError, Video, no_progress
+from recam.types import Progress, RecamError, SourcePart, Video, no_progress
 
 MAX_BYTES_IN_MEMORY = 2 << 30
 """Frames beyond this many bytes go to a memory-mapped file."""
@@ -267,7 +267,13 @@ def read_image(path: str | Path) -> Tensor:
 
 
 def read_mask(
-    path: str | Path, num_frames: int, height: int, width: int, *, resize: bool = False
+    path: str | Path,
+    num_frames: int,
+    height: int,
+    width: int,
+    *,
+    resize: bool = False,
+    part: SourcePart | None = None,
 ) -> Tensor:
     """A mask, white = True, as float32 [num_frames, height, width] in [0, 1].
 
@@ -277,44 +283,55 @@ def read_mask(
 
     Args:
         resize: fit a mask of another size, nearest pixel.
+        part: which frames of its source the video has; a mask of all of the source's then does too.
 
     Raises:
         RecamError: it cannot be read.
         ValueError: wrong size or number of frames, or nothing in it is near white.
     """
-    known = np.empty((num_frames, height, width), np.float32)
+    part = part or SourcePart(str(path))
+    last = num_frames - 1 if part.frames is None else max(num_frames - 1, int(part.frames.max()))
+    wanted = set(range(num_frames)) | set([] if part.frames is None else part.frames.tolist())
+    grey: dict[int, np.ndarray] = {}
     num, brightest = 0, 0
     for picture, _ in iterate_frames(path):
-        if num == num_frames:
+        if num > last + 1:
+            break  # more than enough, and more than one for each
+        if picture.shape[1:] != (height, width) and not resize:
             raise ValueError(
-                f"{path} has more than {num_frames} frames, the video {num_frames}; "
-                "give one mask per frame, or a single one for all"
+                f"{path} is {picture.shape[2]}×{picture.shape[1]}, the video {width}×{height}; "
+                "give a mask of the video's size"
             )
-        if picture.shape[1:] != (height, width):
-            if not resize:
-                raise ValueError(
-                    f"{path} is {picture.shape[2]}×{picture.shape[1]}, the video {width}×{height}; "
-                    "give a mask of the video's size, or ask for it to be resized"
-                )
-            planes = [
-                cv2.resize(p, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-                for p in picture
-            ]
-            picture = np.stack(planes)
-        red, green, blue = picture.astype(np.uint16)
-        grey = (77 * red + 150 * green + 29 * blue) >> 8
-        brightest = max(brightest, int(grey.max()))
-        known[num] = np.clip((grey.astype(np.float32) - 16) / (255 - 32), 0, 1)
+        if num in wanted:
+            grey[num] = _grey(picture, height, width)
+            brightest = max(brightest, int(grey[num].max()))
         num += 1
-    if num == 1:
-        known[1:] = known[0]
-    elif num != num_frames:
-        raise ValueError(
-            f"{path} has {num} frames, the video {num_frames}; "
-            "give one mask per frame, or a single one for all"
-        )
+    index = [0] * num_frames
+    if num != 1:
+        index = part.entries(num, num_frames, f"frames of the mask {path}").tolist()
+    known = np.empty((num_frames, height, width), np.float32)
+    for i, entry in enumerate(index):
+        known[i] = np.clip((grey[entry].astype(np.float32) - 16) / (255 - 32), 0, 1)
     if 0 < brightest < 128 and (brightest == 1 or brightest > 16):
         raise ValueError(
             f"{path} is nowhere brighter than {brightest} of 255; expected white (255) = True"
         )
     return torch.from_numpy(known)
+
+
+def _grey(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    """uint8 [height, width] of uint8 [3, h, w], nearest pixel."""
+    red, green, blue = picture.astype(np.uint16)
+    grey = ((77 * red + 150 * green + 29 * blue) >> 8).astype(np.uint8)
+    if grey.shape != (height, width):
+        grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return grey
+
+
+def _without_padding(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    """[3, h, w] brought to the size, where the two differ by the pixel that evens an odd side."""
+    evened = [(n + n % 2, m + m % 2) for n, m in zip(picture.shape[1:], (height, width))]
+    if any(n != m for n, m in evened):
+        return picture
+    more = [(0, max(m - n, 0)) for n, m in zip(picture.shape[1:], (height, width))]
+    return np.pad(picture, [(0, 0), *more], mode="edge")[:, :height, :width]
