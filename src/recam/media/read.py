@@ -279,7 +279,7 @@ def read_mask(
 
     From a video, a folder or pattern of pictures, or one picture, which then holds for all frames.
     The last 16 grey levels at either end count as black and white, since lossy codecs do not
-    keep these exactly.
+    keep these exactly. The row or column that makes an odd size even in film is no difference.
 
     Args:
         resize: fit a mask of another size, nearest pixel.
@@ -290,13 +290,11 @@ def read_mask(
         ValueError: wrong size or number of frames, or nothing in it is near white.
     """
     part = part or SourcePart(str(path))
-    last = num_frames - 1 if part.frames is None else max(num_frames - 1, int(part.frames.max()))
     wanted = set(range(num_frames)) | set([] if part.frames is None else part.frames.tolist())
     grey: dict[int, np.ndarray] = {}
     num, brightest = 0, 0
     for picture, _ in iterate_frames(path):
-        if num > last + 1:
-            break  # more than enough, and more than one for each
+        picture = _without_padding(picture, height, width)
         if picture.shape[1:] != (height, width) and not resize:
             raise ValueError(
                 f"{path} is {picture.shape[2]}×{picture.shape[1]}, the video {width}×{height}; "
