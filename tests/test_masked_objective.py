@@ -8,7 +8,7 @@ from recam.completion.dit import VideoTransformer
 from recam.completion.fills import hold, make_condition
 from recam.completion.masked import complete_masked
 from recam.configs import ModelConfig, ObjectiveConfig, SamplingConfig
-from recam.training.data import Material, draw_batch, step_generator
+from recam.training.data import FilledPair, draw_batch, make_material, step_generator
 from recam.training.degrade import degrade, double_resampled, floaters
 from recam.training.layered import layered_clips, traced_fill
 from recam.training.loss import masked_loss
@@ -218,10 +218,16 @@ def test_real_material_enters_batches() -> None:
     shown = PartialVideo(video + 255, torch.zeros(9, 40, 60))
     pair = Pair(shown, video_from_frames(video))
     objective = ObjectiveConfig(masks=("reprojected",), degrade=0)
-    only_video = draw_batch(SIZE, objective, TINY.fills, rng(), Material([video]), 0.0)
+    only_video = draw_batch(SIZE, objective, TINY.fills, rng(), make_material([video]), 0.0)
     assert bool((only_video.target == -1).all()) and bool((only_video.condition.known == 1).any())
-    only_pair = draw_batch(SIZE, objective, TINY.fills, rng(), Material((), [pair]), 0.0)
+    only_pair = draw_batch(SIZE, objective, TINY.fills, rng(), make_material((), [pair]), 0.0)
     assert bool((only_pair.target == -1).all()) and not bool(only_pair.condition.known.any())
-    mixed = draw_batch((8, 4, 24, 32), objective, TINY.fills, rng(), Material([video]), 0.5)
+    filled = FilledPair(shown, pair.target, video + 128)
+    objective_of_all = ObjectiveConfig(masks=("tracks", "everything"), degrade=0)
+    fills = ("propagate", "pull-push")
+    own = draw_batch(SIZE, objective_of_all, fills, rng(), make_material((), [filled]), 0.0)
+    assert not bool(own.condition.known.any())  # its own holes, whatever the objective draws
+    assert float((own.condition.fills[:, 0] - (2 * 128 / 255 - 1)).abs().max()) < 1e-5
+    mixed = draw_batch((8, 4, 24, 32), objective, TINY.fills, rng(), make_material([video]), 0.5)
     black = (mixed.target == -1).flatten(1).all(1)
     assert black.any() and not black.all()

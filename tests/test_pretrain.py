@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from recam.apps import learning
+from recam.completion.propagate import propagate
 from recam.completion.weights import join_parts, load_model, read_metadata, split_file
 from recam.configs import ModelConfig, PretrainConfig
-from recam.training import steps
+from recam.training import scenes, steps
 from recam.training.curves import Curve, draw_curves
 from recam.training.heldout import hold_out, layered_pairs, model_psnr
 from recam.training.pretrain import pretrain
@@ -53,7 +55,7 @@ def test_it_writes_weights_curves_and_figures(tmp_path: Path) -> None:
     assert [bool(row["hole_psnr"]) for row in rows] == [False, False, True] * 2
     assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
     assert any("best classical" in line for line in said)
-    assert any("% of peak" in line for line in said)
+    assert any(line.startswith("share of peak") and line.endswith("%") for line in said)
 
 
 def test_resuming_gives_the_bytes_of_an_undisturbed_run(tmp_path: Path) -> None:
@@ -138,6 +140,25 @@ def test_a_time_budget_ends_a_run_with_everything_written(tmp_path: Path) -> Non
     summary = (tmp_path / "summary.txt").read_text()
     assert "1 of 100" in summary and "share of peak" in summary
     assert read_metadata(pretrain(replace(config, steps=2)))["steps"] == "2"
+
+
+def test_pairs_of_scenes_are_made_once_and_some_held_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scenes, "SIZE", (4, 32, 48))
+    monkeypatch.setattr(scenes, "PAIRS", replace(scenes.PAIRS, num_frames=4))
+    config = replace(TINY, out=str(tmp_path / "a"), steps=1, num_scenes=1, workers=1)
+    fills: tuple = ("propagate", "pull-push")
+    config = replace(config, model=replace(TINY.model, fills=fills), synthetic_share=0.0)
+    path = learning.pretrain(config, quiet=True)
+    assert {"hole_psnr", "hole_psnr_scenes"} <= set(read_metadata(path))
+    files = list((tmp_path / "cache" / "pairs").iterdir())
+    assert len(files) == 2
+    monkeypatch.setattr(scenes, "scene_pairs", None)  # the next run finds them
+    again = learning.pretrain(replace(config, out=str(tmp_path / "b")), quiet=True)
+    assert again.read_bytes() == path.read_bytes()
+    pairs = next(scenes.many_scene_pairs(1, config.seed, 1))
+    assert all(torch.equal(p.filled, propagate(p.partial)) for p in pairs)
 
 
 def test_the_device_checks_itself() -> None:

@@ -238,7 +238,9 @@ class PretrainConfig:
     synthetic_share: float = 0.5
     """With videos or scenes: share of samples that are layered clips all the same."""
     num_scenes: int = 0
-    """Also learn from so many random 3D scenes, rendered once, with holes as a reshoot leaves."""
+    """Also learn from so many random 3D scenes, with holes as a reshoot leaves them; made once."""
+    workers: int = 0
+    """Processes that make the scenes; 0 = one per processor core."""
     pairs_per_video: int = 0
     """Reconstruct each video (kept in the cache) and learn from so many pairs of it with holes as
     a reshoot leaves them, too; 0 = drawn masks only."""
@@ -272,7 +274,7 @@ class FinetuneConfig:
     """Time budget; 0 = do not adapt."""
     steps: int = 300
     """At most, within the budget."""
-    num_pairs: int = 8
+    num_pairs: int = 6
     """Pairs made from the video, one of them held back to check on."""
     method: Literal["lora", "whole"] = "whole"
     rank: int = 16
@@ -280,7 +282,7 @@ class FinetuneConfig:
     lr: float = 3e-4
     batch: int = 1
     num_frames: int = 8
-    crop: int = 192
+    crop: int = 160
     """Side of the square crops trained on, pixels; a smaller video is used whole."""
     evaluate_every: int = 50
     seed: int = 0

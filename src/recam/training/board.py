@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -13,10 +13,11 @@ from recam.completion.dit import VideoTransformer, num_parameters
 from recam.configs import PretrainConfig
 from recam.training.curves import Curve, draw_curves, tensorboard_writer, write_csv
 from recam.training.data import draw_batch, step_generator
-from recam.training.heldout import hold_out, layered_pairs, model_psnr
+from recam.training.heldout import Heldout, hold_out, layered_pairs, model_psnr
 from recam.training.loss import masked_loss
 from recam.training.masks import Size
 from recam.training.steps import bf16, peak_flops, step_flops, wait_for
+from recam.types import Pair, PartialVideo
 
 SLOW_START = 3
 """Steps of a session that do not count for its speed."""
@@ -34,15 +35,20 @@ class Board:
         rows: list[dict[str, float]],
         device: torch.device,
         say: Callable[[str], None],
+        pairs: Sequence[Pair] = (),
     ) -> None:
         self.config, self.out, self.say = config, out, say
         self.model, self.average, self.rows, self.device = model, average, rows, device
         self.size: Size = (config.batch, config.num_frames, config.height, config.width)
-        pairs = layered_pairs((config.num_heldout, *self.size[1:])) if config.num_heldout else []
-        self.heldout = hold_out(pairs)
+        self.heldout: dict[str, Heldout] = {}
+        if config.num_heldout:
+            layered = layered_pairs((config.num_heldout, *self.size[1:]))
+            self.heldout["hole_psnr"] = hold_out(layered)
         if pairs:
-            name, value = self.heldout.best
-            say(f"{len(pairs)} held-out clips; best classical: {name}, {value:.2f} dB in holes")
+            self.heldout["hole_psnr_scenes"] = hold_out([_first_frames(p, 8) for p in pairs])
+        for name, held in self.heldout.items():
+            best, value = held.best
+            say(f"{name}: {len(held.pairs)} held-out clips; best classical: {best}, {value:.2f} dB")
         self.writer = tensorboard_writer(out, len(rows))
         if self.writer is None:
             say("TensorBoard files are not written: pip install 'recam[train]'")
@@ -74,13 +80,14 @@ class Board:
         self.seconds.append(seconds)
         row["samples_per_s"] = config.batch * config.devices / seconds
         row["share_of_peak"] = self.flops / seconds / self.peak
-        if self.heldout.pairs and (last or row["step"] % config.evaluate_every == 0):
-            row["hole_psnr"] = model_psnr(self.average, self.heldout.pairs, self.heldout.filled)
-            self.say(
-                f"step {row['step']}: held-out holes {row['hole_psnr']:.2f} dB, best classical "
-                f"{self.heldout.best[1]:.2f} dB; {row['samples_per_s']:.1f} samples/s, "
-                f"{self.flops / seconds / 1e12:.2f} TFLOP/s, {row['share_of_peak']:.0%} of peak"
+        if self.heldout and (last or row["step"] % config.evaluate_every == 0):
+            for name, held in self.heldout.items():
+                row[name] = model_psnr(self.average, held.pairs, held.filled)
+            scores = ", ".join(
+                f"{name} {row[name]:.2f} dB (classical {held.best[1]:.2f})"
+                for name, held in self.heldout.items()
             )
+            self.say(f"step {row['step']:g}: loss {self._recent_loss(row):.4f}, {scores}")
         self.rows.append(row)
         if self.writer is not None:
             for name, value in row.items():
@@ -88,6 +95,10 @@ class Board:
                     self.writer.add_scalar(name, value, int(row["step"]))
         if last:
             self.summarise()
+
+    def _recent_loss(self, row: dict[str, float]) -> float:
+        losses = [r["loss"] for r in [*self.rows[-99:], row]]
+        return sum(losses) / len(losses)
 
     def summarise(self) -> None:
         """Say what this session did in a short table, and write it to summary.txt."""
@@ -107,10 +118,10 @@ class Board:
         }
         if self.device.type == "cuda":
             table["GPU memory"] = f"{torch.cuda.max_memory_allocated(self.device) / 2**30:.1f} GiB"
-        if self.heldout.pairs:
-            name, value = self.heldout.best
-            table["held-out holes"] = f"{last['hole_psnr']:.2f} dB ({name}: {value:.2f} dB)"
-        lines = [f"{name:<16}{value}" for name, value in table.items()]
+        for name, held in self.heldout.items():
+            best, value = held.best
+            table[name] = f"{last[name]:.2f} dB ({best}: {value:.2f} dB)"
+        lines = [f"{name:<18}{value}" for name, value in table.items()]
         (self.out / "summary.txt").write_text("\n".join(lines) + "\n")
         for line in lines:
             self.say(line)
@@ -125,10 +136,15 @@ class Board:
             return Curve(name, [r["step"] for r in kept], [r[column] for r in kept])
 
         panels = {"loss": [_smooth(curve("loss", "loss"))]}
-        if self.heldout.pairs:
-            lines = [Curve(name, [0], [value]) for name, value in self.heldout.classical.items()]
-            panels["held-out hole PSNR, dB"] = [curve("hole_psnr", "model"), *lines]
+        for name, held in self.heldout.items():
+            lines = [Curve(method, [0], [value]) for method, value in held.classical.items()]
+            panels[f"held-out {name}, dB"] = [curve(name, "model"), *lines]
         draw_curves(self.out / "curves.png", panels)
+
+
+def _first_frames(pair: Pair, num: int) -> Pair:
+    partial = PartialVideo(pair.partial.frames[:num], pair.partial.known[:num])
+    return Pair(partial, pair.target[slice(num)])
 
 
 def _device_name(device: torch.device) -> str:

@@ -4,7 +4,7 @@ bit for bit: the step number is the position in the data and the state of all ra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -26,15 +26,49 @@ VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"}
 
 
 @dataclass(frozen=True)
-class Material:
-    """What to learn from beside the layered clips that are made on the fly.
+class FilledPair(Pair):
+    """A pair and what ``propagate`` makes of its partial video, uint8 [t, 3, h, w]."""
 
-    videos: uint8 [t, 3, h, w] each, only the picture is known; masks are drawn.
-    pairs: from covisibility.make_pairs, with their own holes and evidence.
+    filled: Tensor
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip on the device that trains; uint8 [t, 3, h, w] each, known uint8 [t, 1, h, w] (0, 1).
+
+    A video has its true frames alone, and masks are drawn for it.
     """
 
-    videos: Sequence[Tensor] = field(default_factory=tuple)
-    pairs: Sequence[Pair] = field(default_factory=tuple)
+    true: Tensor
+    shown: Tensor | None = None
+    known: Tensor | None = None
+    filled: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Material:
+    """What to learn from beside the layered clips that are made on the fly."""
+
+    clips: Sequence[Clip] = ()
+
+
+def make_material(
+    videos: Sequence[Tensor] = (),
+    pairs: Sequence[Pair] = (),
+    device: torch.device | str = "cpu",
+) -> Material:
+    """Move what to learn from to the device that trains, so that cutting it costs nothing there.
+
+    videos: uint8 [t, 3, h, w], of which only the picture is known. pairs: from ``make_pairs``;
+    those that are not filled yet (FilledPair) are when they are needed, which costs the most.
+    """
+    clips = [Clip(video.to(device)) for video in videos]
+    for pair in pairs:
+        known = (pair.partial.known > 0.999).to(device, torch.uint8)[:, None]
+        filled = pair.filled.to(device) if isinstance(pair, FilledPair) else None
+        shown = pair.partial.frames.to(device)
+        clips.append(Clip(pair.target.frames.to(device), shown, known, filled))
+    return Material(clips)
 
 
 def step_generator(seed: int, step: int, worker: int, device: torch.device) -> torch.Generator:
@@ -59,32 +93,45 @@ def draw_batch(
     clips = layered_clips(size, generator)
     target, frames = clips.frames, clips.frames
     reprojected = clips.known
-    real = torch.zeros(b, dtype=torch.bool, device=device)
-    if material and (material.videos or material.pairs):
-        real = torch.rand(b, generator=generator, device=device) >= synthetic_share
-        for i in real.nonzero()[:, 0].tolist():
-            shown, true, known = _real_clip(material, size, generator)
-            target, frames = target.clone(), frames.clone()
-            target[i], frames[i] = true, shown
-            if known is not None:
-                reprojected = reprojected.clone()
-                reprojected[i] = known
+    taken: dict[int, _Cut] = {}
+    if material and material.clips:
+        # One draw for the host: asking the device for every choice would make it wait.
+        share, seed = torch.rand(
+            b + 1, generator=generator, device=device, dtype=torch.float64
+        ).split([b, 1])
+        host = torch.Generator().manual_seed(int(seed.item() * 2**52))
+        for i in (share >= synthetic_share).nonzero()[:, 0].tolist():
+            taken[i] = _random_cut(material.clips, size, host)
+        target, frames, reprojected = target.clone(), frames.clone(), reprojected.clone()
+    for i, cut in taken.items():
+        target[i], frames[i] = cut.true, cut.shown
+        if cut.known is not None:
+            reprojected[i] = cut.known
     known, identity = _choose_masks(objective.masks, reprojected, size, generator)
+    for i, cut in taken.items():
+        if cut.filled is not None:  # its fill belongs to its own holes
+            known[i], identity[i] = reprojected[i], False
     chosen = torch.rand(b, generator=generator, device=device) < objective.degrade
     frames, known = degrade(frames, known, chosen | identity, generator)
     joint = torch.rand(b, generator=generator, device=device) < JOINT_SHARE
-    given = _propagated(clips, frames, known, real, generator) if "propagate" in fills else None
+    given = _propagated(clips, frames, known, taken, generator) if "propagate" in fills else None
     condition = make_condition(frames, known, fills, given)
     return Batch(target, condition, joint | identity, torch.ones_like(known))
 
 
 def _propagated(
-    clips: LayeredClips, frames: Tensor, known: Tensor, real: Tensor, generator: torch.Generator
+    clips: LayeredClips,
+    frames: Tensor,
+    known: Tensor,
+    taken: dict[int, _Cut],
+    generator: torch.Generator,
 ) -> Tensor:
     """The fill that follows motion: by the true motion of layered clips, estimated in real ones."""
     filled = traced_fill(clips, frames, known, generator)
-    for i in real.nonzero()[:, 0].tolist():
-        if bool((known[i] > 0).any()):
+    for i, cut in taken.items():
+        if cut.filled is not None:
+            filled[i] = cut.filled
+        elif bool((known[i] > 0).any()):
             shown = PartialVideo(from_signal(frames[i]).cpu(), known[i, :, 0].cpu().contiguous())
             filled[i] = to_signal(propagate(shown)).to(filled)
     return filled
@@ -110,42 +157,49 @@ def _choose_masks(
     return known, identity
 
 
-def _real_clip(
-    material: Material, size: Size, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """(shown, true, known or None): a random crop in space and time, perhaps played backwards."""
+@dataclass(frozen=True)
+class _Cut:
+    """A part of a clip at the training size: [t, 3, h, w] in [-1, 1], known [t, 1, h, w]."""
+
+    true: Tensor
+    shown: Tensor
+    known: Tensor | None
+    filled: Tensor | None
+
+
+def _random_cut(clips: Sequence[Clip], size: Size, generator: torch.Generator) -> _Cut:
+    """A random part of a random clip in space and time, perhaps played backwards."""
     _, t, h, w = size
-    count = len(material.videos) + len(material.pairs)
 
     def below(n: int) -> int:
-        return int(torch.randint(max(n, 1), (1,), generator=generator, device=generator.device))
+        return int(torch.randint(max(n, 1), (1,), generator=generator))
 
-    which = below(count)
-    if which < len(material.videos):
-        true = shown = material.videos[which]
-        known = None
-    else:
-        pair = material.pairs[which - len(material.videos)]
-        true, shown, known = pair.target.frames, pair.partial.frames, pair.partial.known[:, None]
-    stride = 1 + below(min(3, (len(true) - 1) // max(t - 1, 1)))
-    start = below(len(true) - stride * (t - 1))
-    when = (start + stride * torch.arange(t)).clamp(max=len(true) - 1)
+    clip = clips[below(len(clips))]
+    num_frames, _, height, width = clip.true.shape
+    stride = 1 + below(min(3, (num_frames - 1) // max(t - 1, 1)))
+    start = below(num_frames - stride * (t - 1))
+    when = (start + stride * torch.arange(t)).clamp(max=num_frames - 1)
     if below(2):
         when = when.flip(0)
-    height, width = true.shape[-2:]
+    when = when.to(clip.true.device)
     scale = max(h / height, w / width, 0.35 + 0.05 * below(14))
     crop_h, crop_w = min(height, round(h / scale)), min(width, round(w / scale))
     top, left = below(height - crop_h + 1), below(width - crop_w + 1)
+    flip = below(2)
 
-    def cut(frames: Tensor) -> Tensor:
-        part = frames[when, :, top : top + crop_h, left : left + crop_w]
-        signal = to_signal(part) if frames.dtype == torch.uint8 else part
-        return F.interpolate(signal, size=(h, w), mode="area").to(generator.device)
+    def resized(frames: Tensor) -> Tensor:
+        part = frames[:, :, top : top + crop_h, left : left + crop_w][when].float()
+        part = F.interpolate(part, size=(h, w), mode="area")
+        return part.flip(-1) if flip else part
 
-    true_cut = cut(true)
+    def signal(frames: Tensor | None) -> Tensor | None:
+        return None if frames is None else resized(frames) * (2 / 255) - 1
+
+    true, shown = signal(clip.true), signal(clip.shown)
+    assert true is not None
     # A pixel made of known and unknown ones is not known; its evidence would be half a hole.
-    known_cut = None if known is None else (cut(known) > 0.999).float()
-    return (true_cut if shown is true else cut(shown)), true_cut, known_cut
+    known = None if clip.known is None else (resized(clip.known) > 0.999).float()
+    return _Cut(true, true if shown is None else shown, known, signal(clip.filled))
 
 
 def find_videos(folder: Path) -> list[Path]:

@@ -133,7 +133,9 @@ def adapt(
     if math.isnan(work.before_db):  # nothing to judge by
         return work.finish(model, {"examples": seconds_spent, **work.seconds})
     while work.step < config.steps and time.perf_counter() - clock < 60 * config.minutes:
-        work.train(learn)
+        spent = time.perf_counter() - clock - seconds_spent
+        late = spent / max(60 * config.minutes - seconds_spent, 1e-9)
+        work.train(learn, int(late * config.steps))
         if work.step % config.evaluate_every == 0:
             work.judge(check)
             if folder is not None:
@@ -173,8 +175,9 @@ class _Work:
         weights = dict(self.average.named_parameters())
         return {name: weights[name].detach().clone() for name in self.trained}
 
-    def train(self, examples: Sequence[Example]) -> None:
-        """One step on one or more random cuts."""
+    def train(self, examples: Sequence[Example], late: int = 0) -> None:
+        """One step on one or more random cuts; the learning rate is that of step ``late`` when the
+        clock is ahead of the steps."""
         tick = time.perf_counter()
         config = self.config
         for i in range(config.batch):
@@ -185,7 +188,7 @@ class _Work:
                 loss = masked_loss(self.model, batch, on_device, OBJECTIVE)
             (loss / config.batch).backward()
             self.loss = loss.item()
-        lr = learning_rate(self.step, config.steps, config.lr, WARMUP)
+        lr = learning_rate(max(self.step, late), config.steps, config.lr, WARMUP)
         update(self.optimizer, self.parameters, lr)
         follow(self.average, self.model, self.step, DECAY)
         self.step += 1

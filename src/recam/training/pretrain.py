@@ -20,7 +20,7 @@ from recam.completion.dit import VideoTransformer
 from recam.completion.weights import join_parts, load_model, read_metadata, save_model, split_file
 from recam.configs import PretrainConfig
 from recam.training.board import Board
-from recam.training.data import Material, draw_batch, read_videos, step_generator
+from recam.training.data import Material, draw_batch, make_material, read_videos, step_generator
 from recam.training.loss import masked_loss
 from recam.training.steps import (
     average_of,
@@ -37,7 +37,7 @@ from recam.types import Pair, Progress, RecamError, no_progress
 
 MAY_CHANGE = {
     "out", "steps", "device", "devices", "checkpoint_every", "evaluate_every", "grad_checkpoint",
-    "compile", "minutes", "start", "part_mb",
+    "compile", "minutes", "start", "part_mb", "workers",
 }  # fmt: skip
 """Options that may differ when a run is resumed; any other would make it another run."""
 
@@ -60,14 +60,16 @@ def pretrain(
     pairs: Sequence[Pair] = (),
     progress: Progress = no_progress,
     say: Callable[[str], None] = lambda line: None,
+    heldout: Sequence[Pair] = (),
 ) -> Path:
     """Train and return the weight file (averaged weights, bf16 safetensors).
 
     Learns from layered clips made on the training device, from the videos in config.videos, and
-    from pairs (of ``make_pairs``). Writes to config.out: checkpoint.pt, weights.safetensors (and
-    its parts), curves.csv, curves.png, summary.txt, TensorBoard files if that package is there,
-    config.json. On a CPU a run that was killed and resumed ends in the same bytes as one that was
-    not. With config.devices > 1 it must be started by accelerate's launcher, once per device.
+    from pairs (of ``make_pairs``; the held-out ones only tell how it goes). Writes to config.out:
+    checkpoint.pt, weights.safetensors (and its parts), curves.csv, curves.png, summary.txt,
+    TensorBoard files if that package is there, config.json. On a CPU a run that was killed and
+    resumed ends in the same bytes as one that was not. With config.devices > 1 it must be started
+    by accelerate's launcher, once per device.
 
     Raises RecamError when the folder holds a run of other options, or videos are missing.
     """
@@ -83,10 +85,12 @@ def pretrain(
         return _export(run, config, out)
     say(f"training on {device}, bf16, from step {run.step}")
     videos = read_videos(Path(config.videos), progress=progress) if config.videos else []
-    material = Material(videos, pairs)
+    material = make_material(videos, pairs, device)
     run.model.grad_checkpoint = config.grad_checkpoint
     # Before wrapping: its trial pass must not wait for other processes.
-    board = Board(config, out, run.model, run.average, run.rows, device, say) if first else None
+    board = None
+    if first:
+        board = Board(config, out, run.model, run.average, run.rows, device, say, heldout)
     network, run.optimizer, backward = devices.wrap(run.model, run.optimizer)
     if config.compile:
         network = torch.compile(network)
@@ -188,8 +192,8 @@ def _save(run: Run, config: PretrainConfig, out: Path) -> None:
 
 def _export(run: Run, config: PretrainConfig, out: Path) -> Path:
     path = out / "weights.safetensors"
-    scored = [row["hole_psnr"] for row in run.rows if "hole_psnr" in row]
-    notes = {"heldout_db": f"{scored[-1]:.3f}"} if scored else {}
+    scored = [row for row in run.rows if "hole_psnr" in row][-1:]
+    notes = {k: f"{v:.3f}" for row in scored for k, v in row.items() if k.startswith("hole_psnr")}
     save_model(run.average, path, torch.bfloat16, steps=str(run.step), **notes)
     if config.part_mb:
         split_file(path, config.part_mb * 1_000_000)
