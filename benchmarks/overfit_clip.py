@@ -1,6 +1,6 @@
 """Can the model hold one clip? Train on a single clip with fixed holes and print the hole PSNR.
 
-    python benchmarks/overfit_clip.py [--video FILE] [--steps 700]
+    python benchmarks/overfit_clip.py [--video FILE] [--steps 700] [--device cuda]
 
 The clip is a synthetic one, or the first frames of a video. A model that cannot reach 35 dB in the
 holes here has a broken objective or too narrow a path to the output.
@@ -25,9 +25,7 @@ from recam.training.data import step_generator
 from recam.training.heldout import hole_psnr
 from recam.training.layered import layered_clips
 from recam.training.loss import Batch, masked_loss
-from recam.training.steps import bf16, learning_rate, new_optimizer, update
-
-SIZE = (1, 8, 96, 128)
+from recam.training.steps import bf16, learning_rate, new_optimizer, pick_device, update
 
 
 def main() -> None:
@@ -39,33 +37,38 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=384)
     parser.add_argument("--blocks", type=int, default=12)
     parser.add_argument("--stem", type=int, default=48)
+    parser.add_argument("--size", type=int, nargs=3, default=(8, 96, 128), metavar=("T", "H", "W"))
+    parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0)
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    device = torch.device("cpu")
-    clips = layered_clips(SIZE, torch.Generator().manual_seed(11))
+    device = pick_device(args.device)
+    size = (1, *args.size)
+    clips = layered_clips(size, torch.Generator().manual_seed(11))
     target, known = clips.frames, clips.known
     if args.video:
-        frames = read_video(args.video, num_frames=SIZE[1]).frames
-        target = F.interpolate(to_signal(frames), size=SIZE[2:], mode="area")[None]
+        frames = read_video(args.video, num_frames=size[1]).frames
+        target = F.interpolate(to_signal(frames), size=size[2:], mode="area")[None]
+    target, known = target.to(device), known.to(device)
     torch.manual_seed(0)
     config = ModelConfig(
         patch=args.patch, hidden=args.hidden, heads=args.hidden // 64, blocks=args.blocks,
         stem=args.stem, fills=("pull-push", "past", "future"),
     )  # fmt: skip
-    model = VideoTransformer(config)
+    model = VideoTransformer(config).to(device)
     condition = make_condition(target, known, model.config.fills)
-    batch = Batch(target, condition, torch.zeros(1, dtype=torch.bool), torch.ones_like(known))
+    joint = torch.zeros(1, dtype=torch.bool, device=device)
+    batch = Batch(target, condition, joint, torch.ones_like(known))
     objective = ObjectiveConfig(degrade=0, drop_condition=0, pure_noise=0.9, own_levels=0)
     optimizer = new_optimizer(list(model.parameters()), args.lr, 0.0)
-    truth = from_signal(target[0])
+    truth = from_signal(target[0]).cpu()
     clean = model.token_levels(known) >= 1
 
     def psnr() -> float:
         with torch.no_grad(), bf16(device):
             x0 = sample_single_step(model, condition.evidence, clean, condition)
-        return hole_psnr(from_signal(x0[0]), truth, known[0, :, 0])
+        return hole_psnr(from_signal(x0[0]).cpu(), truth, known[0, :, 0].cpu())
 
     print(f"{num_parameters(model) / 1e6:.1f} M parameters, holes {1 - float(known.mean()):.1%}")
     print(f"step 0: {psnr():.2f} dB (the fill)", flush=True)
