@@ -35,6 +35,8 @@ class Evaluation:
     """Only these views, by name."""
     perceptual: tuple[Perceptual, ...] = ()
     """Metrics of networks; they need the eval extra and weights."""
+    warping: bool = False
+    """Also the warping error, along the optical flow of the truth (estimated, takes a while)."""
     fit_color: bool = False
     """Fit one affine colour map to the truth before scoring."""
     save_videos: bool = False

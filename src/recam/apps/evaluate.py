@@ -81,8 +81,8 @@ def score(
     check_writable(out)
     out.mkdir(parents=True, exist_ok=True)
     config = ScoreConfig(
-        options.limit, options.num_frames, options.views, options.perceptual, options.fit_color,
-        options.save_videos, num_jobs(options.jobs),
+        options.limit, options.num_frames, options.views, options.perceptual, options.warping,
+        options.fit_color, options.save_videos, num_jobs(options.jobs),
     )  # fmt: skip
     methods: dict[str, MethodConfig | Path] = {}
     if options.predictions:

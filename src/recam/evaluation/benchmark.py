@@ -15,6 +15,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import recam
+from recam.cache import content_hash
 from recam.evaluation.color import apply_color, fit_color
 from recam.evaluation.configs import MethodConfig, ScoreConfig
 from recam.evaluation.datasets.sample import EvaluationSample, TargetView
@@ -44,6 +47,7 @@ from recam.evaluation.scores import (
     perceptual_scores,
     set_features,
     view_scores,
+    warping_scores,
 )
 from recam.media import contact_sheet, write_image, write_video
 from recam.types import CameraPath, Progress, RecamError, Video, no_progress
@@ -195,8 +199,7 @@ def _run_view(
     if maker is None:
         assert isinstance(job.method, Path)
         path = prediction_path(job.method, job.sample.name, view.name)
-        whole = len(view.read_video()) if len(used) < n else len(used)
-        made = read_prediction(path, max(whole, int(used[-1]) + 1), truth.height, truth.width)
+        made = read_prediction(path, len(view.path), truth.height, truth.width)
         made = Prediction(made.frames[used], None, {}, made.notes)
     else:
         made = maker.make(cut, progress)
@@ -213,6 +216,9 @@ def _run_view(
     if itself:
         notes.append("a single video: seen from an orbit and back, compared with itself")
     scores = view_scores(frames, truth.frames, seen, made.known, dynamic, counted)
+    scores |= {} if maker is None else maker.source.errors
+    if job.config.warping:
+        scores |= warping_scores(frames, truth)
     scores |= perceptual_scores(frames, truth.frames, job.config.perceptual, counted, progress)
     stem = job.folder / _plain(view.name)
     if any(name in SET_METRICS for name in job.config.perceptual):
@@ -226,6 +232,7 @@ def _run_view(
         "key": key, "sample": job.sample.name, "split": job.sample.split, "view": view.name,
         "num_frames": len(truth), "scores": scores,
         "seconds": {**(maker.shared_s if maker else {}), **made.seconds}, "notes": notes,
+        "code": code_hash(),
     }  # fmt: skip
     write_json(stem.with_name(f"{stem.name}.json"), record)
     return record
@@ -248,10 +255,16 @@ def _key(job: Job) -> str:
     config = {
         k: v
         for k, v in asdict(job.config).items()
-        if k in ("num_frames", "perceptual", "fit_color")
+        if k in ("num_frames", "perceptual", "fit_color", "warping")
     }
     fields = [VERSION, job.sample.name, method_key(job.method), config]
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def code_hash() -> str:
+    """Of recam's own source: tables say when their rows were made by different ones."""
+    return content_hash(*sorted(Path(recam.__file__).parent.rglob("*.py")))[:12]
 
 
 def _read_record(path: Path, key: str) -> dict[str, Any] | None:

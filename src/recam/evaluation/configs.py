@@ -47,6 +47,8 @@ class ScoreConfig:
     """Only these views (by name); default all."""
     perceptual: tuple[Perceptual, ...] = ()
     """Metrics of networks: they need the eval extra and weights."""
+    warping: bool = False
+    """Also the warping error, along the optical flow of the truth (estimated, takes a while)."""
     fit_color: bool = False
     """Fit one affine colour map to the truth before scoring (cameras that differ in exposure)."""
     save_videos: bool = False

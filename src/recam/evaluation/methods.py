@@ -17,15 +17,18 @@ from torch import Tensor
 
 from recam.camera_files import write_cameras
 from recam.completion import complete
-from recam.configs import CompleteConfig, ReconstructConfig
+from recam.configs import CompleteConfig, ReconstructConfig, SamplingConfig
 from recam.covisibility import double_reproject, make_pairs, novel_cameras, random_2d_known
+from recam.evaluation.cameras import camera_errors
 from recam.evaluation.configs import MethodConfig
 from recam.evaluation.datasets.sample import EvaluationSample, TargetView
+from recam.evaluation.depth import depth_errors
 from recam.geometry import align_similarity, se3
 from recam.media import read_video
 from recam.media.convert import resized
 from recam.reconstruct import load_scene, reconstruct, save_scene
 from recam.render import render
+from recam.tasks import SCENE_VERSION
 from recam.trajectories import focus_depth
 from recam.types import (
     CameraPath,
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
 
 SELF_VIEWS = {"near": 10.0, "far": 30.0}
 """Degrees of the orbits that single videos are seen from and back, to be compared with."""
+FAR = 1e3
+"""Depths beyond are sky (SKY_DEPTH of synthetic scenes), about which scale says nothing."""
 FILM = (".mp4", ".mkv", ".mov", ".webm", ".avi")
 
 
@@ -62,13 +67,15 @@ class Prediction:
 class SourceScene:
     """A sample's scene as a method has it, and how it lies to the true one.
 
-    scale: units of the scene per unit of the true cameras' world.
+    scale: units of the scene per unit of the true cameras' world. errors: of what was estimated,
+    where the truth is known (``geometry_errors``).
     """
 
     scene: Scene
     scale: float
     seconds: dict[str, float]
     notes: tuple[str, ...]
+    errors: dict[str, float] = field(default_factory=dict)
 
 
 def open_source(
@@ -106,7 +113,33 @@ def open_source(
     seconds = {"reconstruct": time.perf_counter() - clock}
     scale, how = _scale(sample, method, scene, true_depth)
     said = [f"cameras {method.cameras}", f"depth {method.depth}", "moving areas estimated", how]
-    return SourceScene(scene, scale, seconds, (", ".join(s for s in said if s),))
+    errors = geometry_errors(sample, method, scene, true_depth)
+    return SourceScene(scene, scale, seconds, (", ".join(s for s in said if s),), errors)
+
+
+def geometry_errors(
+    sample: EvaluationSample,
+    method: MethodConfig,
+    scene: Scene,
+    true_depth: tuple[Tensor, Tensor] | None,
+) -> dict[str, float]:
+    """rotation_deg, path_error (fraction of the path's length; NaN for cameras that stand) and
+    focal_error of estimated cameras; abs_rel and delta1 of estimated depth, at one scale a video."""
+    n, errors = len(scene), {}
+    if method.cameras == "estimated" and sample.cameras is not None:
+        found = camera_errors(scene.cameras, sample.cameras[:n])
+        errors = {
+            "rotation_deg": found.rotation_deg, "path_error": found.translation_fraction,
+            "focal_error": found.focal_fraction,
+        }  # fmt: skip
+    if method.depth == "estimated" and true_depth is not None:
+        h, w = scene.depth.shape[1:]
+        depth = torch.nn.functional.interpolate(true_depth[0][:n, None], (h, w))[:, 0]
+        valid = scene.valid & _at_size(true_depth[1][:n], h, w) & (depth < FAR)
+        if bool(valid.any()):
+            compared = depth_errors(scene.depth, depth, valid)
+            errors |= {"abs_rel": compared.abs_rel, "delta1": compared.delta1}
+    return errors
 
 
 def _reconstructed(
@@ -118,7 +151,11 @@ def _reconstructed(
     progress: Progress,
 ) -> Scene:
     """The scene by recam, with the true parts handed to it as a user would: in files."""
-    folder = None if kept is None else kept / f"cameras-{method.cameras}-depth-{method.depth}"
+    folder = (
+        None
+        if kept is None
+        else kept / f"cameras-{method.cameras}-depth-{method.depth}-{SCENE_VERSION}"
+    )
     if folder is not None and (folder / "scene.json").is_file():
         return load_scene(folder, video)
     with tempfile.TemporaryDirectory() as name:
@@ -324,6 +361,16 @@ def method_key(method: MethodConfig | Path) -> str:
             for f in files
         ]
         return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+    if method.model != "masked":  # what is about the model alone does not matter
+        windows = SamplingConfig(window=method.sampling.window, overlap=method.sampling.overlap)
+        plain = MethodConfig(sampling=windows)
+        method = replace(
+            plain,
+            model=method.model,
+            cameras=method.cameras,
+            depth=method.depth,
+            render=method.render,
+        )
     fields = asdict(replace(method, label=""))
     if method.weights is not None:
         path = Path(method.weights)

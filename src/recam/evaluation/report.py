@@ -23,7 +23,9 @@ COLUMNS = {
     "ssim_holes": ("SSIM holes ↑", ".4f"), "mpsnr": ("mPSNR ↑", ".2f"), "mssim": ("mSSIM ↑", ".4f"),
     "lpips": ("LPIPS ↓", ".4f"), "mlpips": ("mLPIPS ↓", ".4f"), "dists": ("DISTS ↓", ".4f"),
     "fid": ("FID ↓", ".2f"), "kid": ("KID ↓", ".5f"), "fvd": ("FVD ↓", ".1f"),
-    "flicker": ("flicker ↓", ".2f"), "holes_fraction": ("holes, %", ".1%"),
+    "rotation_deg": ("rotation, ° ↓", ".2f"), "focal_error": ("focal ↓", ".1%"),
+    "abs_rel": ("AbsRel ↓", ".3f"), "delta1": ("δ1 ↑", ".3f"),
+    "warping": ("warping ×1000 ↓", ".2f"), "flicker": ("flicker ↓", ".2f"), "holes_fraction": ("holes, %", ".1%"),
 }  # fmt: skip
 
 
@@ -129,6 +131,8 @@ def write_report(
         if heading:
             text.append(f"## {heading}\n")
         text.append(markdown_table({m: results[m] for m in methods}, extra) + "\n")
+    if len({r.get("code") for rs in results.values() for r in rs}) > 1:
+        text.append("These rows were made by different versions of recam's code.\n")
     if notes:
         text.append("Notes:\n" + "\n".join(f"- {note}" for note in list(notes)[:40]) + "\n")
     try:

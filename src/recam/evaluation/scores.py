@@ -14,8 +14,8 @@ from torch import Tensor
 from recam.evaluation import perceptual as networks
 from recam.evaluation.configs import Perceptual
 from recam.evaluation.metrics import masked_psnr, masked_ssim, part_scores
-from recam.evaluation.temporal import flicker
-from recam.types import Progress, no_progress
+from recam.evaluation.temporal import flicker, video_flow, warping_error
+from recam.types import Progress, Video, no_progress
 
 SET_METRICS = ("fid", "kid", "fvd")
 """Metrics of a whole set of results: their features are gathered, the numbers made at the end."""
@@ -59,6 +59,16 @@ def view_scores(
         scores["mpsnr"] = masked_psnr(frames, target, counted)
         scores["mssim"] = masked_ssim(frames, target, counted)
     return scores
+
+
+def warping_scores(frames: Tensor, target: Video) -> dict[str, float]:
+    """warping: error of a result along the truth's (estimated) flow, times 1000; warping_truth:
+    the same of the truth itself, which is what flow and lighting leave."""
+    flow, visible = video_flow(target)
+    return {
+        "warping": 1000 * warping_error(frames, flow, visible),
+        "warping_truth": 1000 * warping_error(target.frames, flow, visible),
+    }
 
 
 def perceptual_scores(
