@@ -9,14 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import local
 
-import numba
 import numpy as np
 import torch
 
+from recam.compiled import kernel
 from recam.completion.pull_push import fill_from_pyramid
 from recam.types import Progress, no_progress
 
-JIT = {"cache": True, "nogil": True}
 FLOW_SIDE = 960
 """Flow is found at most at this longer side, in pixels."""
 MIN_SLACK_PX, MAX_SLACK_PX = 0.25, 1.5
@@ -275,7 +274,7 @@ def split_border(nearness: np.ndarray, good: np.ndarray) -> tuple[np.ndarray, np
     return behind, border & ~behind
 
 
-@numba.njit(**JIT)
+@kernel
 def _behind_across(border, good, nearness, inward_x, inward_y, reach):
     """split_border's rays: bool [h, w], border pixels with nothing farther across the gap."""
     height, width = good.shape

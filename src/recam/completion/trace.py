@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
+from recam.compiled import kernel
 from recam.completion.motion import Motion
 
-JIT = {"cache": True, "nogil": True}
 
-
-@numba.njit(**JIT)
+@kernel
 def sample_cubic(image, x, y, out):
     """Write image [h, w, c] (uint8 or float32) at (x, y), in pixel indices, into out [c].
 
@@ -50,7 +48,7 @@ def sample_cubic(image, x, y, out):
         out[c] = min(max(total, low), high)
 
 
-@numba.njit(**JIT)
+@kernel
 def _trace_step(
     step, slack, reverse, wanted, source, sources, frames, before,
     before_t, before_xy, before_miss, here_t, here_xy, here_miss, color,

@@ -1,0 +1,158 @@
+"""How well the classical ways of completing a video fill holes.
+
+    python benchmarks/completion_baselines.py [--clips bear hike] [--sheets FOLDER]
+
+Real clips of ../shared/data: holes by double reprojection (the clip's scene as recam estimates it,
+seen from an orbit that reaches 14° and back again, each frame alone); the clip itself is the truth.
+Synthetic clips: an orbit that reaches 20° rendered with true depth and all frames' static points,
+as a reshoot is; the truth is the true new view. Scenes are kept in recam's cache.
+
+Columns: PSNR in dB in holes and over the whole frame, flicker in holes (mean absolute error of the
+change in time, in grey levels; a frozen fill scores the truth's own change), seconds of one run.
+"propagate" is given the rendering's depth, as a reshoot gives it; "without depth" is the same
+method on frames and mask alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from recam.completion.baselines import fill_hold_nearest, fill_navier_stokes, fill_telea
+from recam.completion.propagate import propagate
+from recam.completion.pull_push import pull_push
+from recam.configs import InputConfig, ReconstructConfig, RenderConfig
+from recam.covisibility import double_reproject, novel_cameras
+from recam.evaluation.metrics import psnr
+from recam.evaluation.temporal import flicker
+from recam.media import contact_sheet, write_image
+from recam.render import render
+from recam.synthetic import synthetic_clip, true_view
+from recam.tasks import open_scene
+from recam.trajectories import focus_depth
+from recam.types import CameraPath, Cameras, PartialVideo, Rendering, Scene
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+CLIPS = {  # clip, and the direction of its orbit
+    "davis_bear": ("dynamic/davis_bear/gt_rgb.mp4", -1),
+    "davis_hike": ("dynamic/davis_hike/input.mp4", 1),
+    "infcam_cat": ("dynamic/infcam_cat/input.mp4", -1),
+    "sam2_bedroom": ("dynamic/sam2_bedroom/input.mp4", 1),
+    "spatialvid_crossing": ("dynamic/spatialvid_crossing/input.mp4", -1),
+}
+SYNTHETIC = {"synthetic_7": (7, "tripod", 15), "synthetic_11": (11, "dolly", -20)}
+YAW_DEG = 14.0
+SYNTHETIC_SIZE = {"num_frames": 24, "height": 240, "width": 416}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A video with holes and what it really shows: uint8 [t, 3, h, w]."""
+
+    rendering: Rendering
+    truth: Tensor
+
+
+def without_depth(rendering: Rendering) -> PartialVideo:
+    return PartialVideo(rendering.frames, rendering.known)
+
+
+METHODS: dict[str, Callable[[Rendering], Tensor]] = {
+    "hold nearest": fill_hold_nearest,
+    "Telea": fill_telea,
+    "Navier-Stokes": fill_navier_stokes,
+    "pull-push": pull_push,
+    "without depth": lambda rendering: propagate(without_depth(rendering)),
+    "propagate": propagate,
+}
+
+
+def orbit(scene: Scene, yaw_deg: float) -> Cameras:
+    """Cameras at the video's size that turn about the focus, from a fifth of the angle to all."""
+    yaw = yaw_deg * torch.linspace(0.2, 1, len(scene), dtype=torch.float64)
+    own = scene.cameras.resized(scene.video.height, scene.video.width)
+    return novel_cameras(own, yaw, 0 * yaw, 0 * yaw, focus_depth(scene))
+
+
+def real_case(path: Path, direction: int, num_frames: int, size: int) -> Case:
+    """A clip with the holes that its own geometry gives it when it is seen there and back."""
+    source = InputConfig(num_frames=num_frames, max_side=size)
+    scene = open_scene(path, source, ReconstructConfig()).scene
+    seen = double_reproject(
+        scene, orbit(scene, direction * YAW_DEG), RenderConfig(aggregate_static=False)
+    )
+    truth, known = scene.video.frames[:], seen.visible
+    rendering = Rendering(
+        truth * known[:, None], known.float(), seen.back.depth * known, seen.back.cameras
+    )
+    return Case(rendering, truth)
+
+
+def synthetic_case(seed: int, camera: str, yaw_deg: float) -> Case:
+    """A true scene seen from an orbit, and the truth of that view."""
+    scene, description = synthetic_clip(seed, camera_kind=camera, **SYNTHETIC_SIZE)  # type: ignore[arg-type]
+    path = CameraPath(orbit(scene, yaw_deg), torch.arange(len(scene)))
+    return Case(render(scene, path), true_view(description, path, scene.video.times_s).frames)
+
+
+def score(result: Tensor, case: Case) -> dict[str, float]:
+    holes = 1 - case.rendering.known
+    return {
+        "hole": psnr(result, case.truth, holes),
+        "whole": psnr(result, case.truth),
+        "flicker": flicker(result, case.truth, holes),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=33, help="of real clips")
+    parser.add_argument("--size", type=int, default=480, help="longer side of real clips")
+    parser.add_argument("--clips", nargs="*", help="only clips with one of these words in the name")
+    parser.add_argument("--sheets", type=Path, help="folder for contact sheets (not for the repo)")
+    args = parser.parse_args()
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in METHODS}
+    print(f"{'clip':28s} {'method':14s}  hole  whole flicker     s")
+    for name in [*CLIPS, *SYNTHETIC]:
+        if args.clips and not any(word in name for word in args.clips):
+            continue
+        if name in CLIPS:
+            path, direction = CLIPS[name]
+            case = real_case(DATA / path, direction, args.frames, args.size)
+        else:
+            case = synthetic_case(*SYNTHETIC[name])
+        results = {"truth": case.truth, "holes": case.rendering.frames}
+        share = 1 - float(case.rendering.known.mean())
+        for method, fill in METHODS.items():
+            start = time.perf_counter()
+            results[method] = fill(case.rendering)
+            seconds = time.perf_counter() - start
+            rows[method].append(score(results[method], case) | {"s": seconds})
+            print_row(f"{name} {share:.1%}", method, rows[method][-1])
+        if args.sheets:
+            args.sheets.mkdir(parents=True, exist_ok=True)
+            picked = torch.linspace(0, len(case.truth) - 1, 4).round().long()
+            sheet = contact_sheet({k: v[picked] for k, v in results.items()}, cell_width=400)
+            write_image(sheet, args.sheets / f"{name}.png")
+    for method, scores in rows.items():
+        if scores:
+            mean = {k: sum(s[k] for s in scores) / len(scores) for k in scores[0]}
+            print_row("mean", method, mean)
+
+
+def print_row(name: str, method: str, row: dict[str, float]) -> None:
+    print(
+        f"{name:28s} {method:14s} {row['hole']:5.2f} {row['whole']:6.2f} {row['flicker']:7.2f} "
+        f"{row['s']:5.1f}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
