@@ -124,7 +124,7 @@ def geometry_errors(
     true_depth: tuple[Tensor, Tensor] | None,
 ) -> dict[str, float]:
     """rotation_deg, path_error (fraction of the path's length; NaN for cameras that stand) and
-    focal_error of estimated cameras; abs_rel and delta1 of estimated depth, at one scale a video."""
+    focal_error of estimated cameras; abs_rel, delta1 of estimated depth, at one scale a video."""
     n, errors = len(scene), {}
     if method.cameras == "estimated" and sample.cameras is not None:
         found = camera_errors(scene.cameras, sample.cameras[:n])
@@ -151,11 +151,8 @@ def _reconstructed(
     progress: Progress,
 ) -> Scene:
     """The scene by recam, with the true parts handed to it as a user would: in files."""
-    folder = (
-        None
-        if kept is None
-        else kept / f"cameras-{method.cameras}-depth-{method.depth}-{SCENE_VERSION}"
-    )
+    version = f"cameras-{method.cameras}-depth-{method.depth}-{SCENE_VERSION}"
+    folder = None if kept is None else kept / version
     if folder is not None and (folder / "scene.json").is_file():
         return load_scene(folder, video)
     with tempfile.TemporaryDirectory() as name:

@@ -23,9 +23,10 @@ COLUMNS = {
     "ssim_holes": ("SSIM holes ↑", ".4f"), "mpsnr": ("mPSNR ↑", ".2f"), "mssim": ("mSSIM ↑", ".4f"),
     "lpips": ("LPIPS ↓", ".4f"), "mlpips": ("mLPIPS ↓", ".4f"), "dists": ("DISTS ↓", ".4f"),
     "fid": ("FID ↓", ".2f"), "kid": ("KID ↓", ".5f"), "fvd": ("FVD ↓", ".1f"),
-    "rotation_deg": ("rotation, ° ↓", ".2f"), "focal_error": ("focal ↓", ".1%"),
+    "rotation_deg": ("rotation, ° ↓", ".2f"), "focal_error": ("focal, % ↓", ".1%"),
     "abs_rel": ("AbsRel ↓", ".3f"), "delta1": ("δ1 ↑", ".3f"),
-    "warping": ("warping ×1000 ↓", ".2f"), "flicker": ("flicker ↓", ".2f"), "holes_fraction": ("holes, %", ".1%"),
+    "warping": ("warping ×1000 ↓", ".2f"), "flicker": ("flicker ↓", ".2f"),
+    "holes_fraction": ("holes, %", ".1%"),
 }  # fmt: skip
 
 

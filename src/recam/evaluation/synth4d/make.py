@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -52,6 +53,7 @@ REFERENCE = Path(__file__).with_name("manifest.json")
 SEEN_NOW, SEEN_ELSEWHEN, NEVER_SEEN = 2, 1, 0
 _OTHER_FRAMES = (0, 12, 24, 36, 47)
 _SAME_SURFACE = 0.01  # relative difference of depth within which two views show the same point
+_ABANDONED_S = 3600
 _KEPT_BITS = 13  # of the mantissa of depth: 6e-5 of it, a third of the size on disk
 
 
@@ -114,7 +116,9 @@ def differing_scenes(manifest: dict[str, Any]) -> list[str]:
 def make_scene(spec: SceneSpec, folder: Path) -> None:
     """Render one scene into folder/<name>."""
     unfinished = folder / f".{spec.name}.{os.getpid()}"
-    shutil.rmtree(unfinished, ignore_errors=True)
+    for left in folder.glob(f".{spec.name}.*"):  # of a run that was killed
+        if time.time() - left.stat().st_mtime > _ABANDONED_S:
+            shutil.rmtree(left, ignore_errors=True)
     unfinished.mkdir(parents=True)
     try:
         with _one_thread():
