@@ -3,7 +3,7 @@ bit for bit: the step number is the position in the data and the state of all ra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from recam.completion.fills import make_condition
 from recam.completion.propagate import propagate
 from recam.configs import Fill, MaskSource, ObjectiveConfig
 from recam.training.degrade import degrade
-from recam.training.layered import LayeredClips, layered_clips, traced_fill
+from recam.training.layered import layered_clips, traced_fill
 from recam.training.loss import Batch
 from recam.training.masks import Size, draw_known
 from recam.types import Pair, PartialVideo, Progress, RecamError, no_progress
@@ -90,51 +90,48 @@ def draw_batch(
     """A batch of b clips on the generator's device, of every mask source in the objective."""
     b = size[0]
     device = generator.device
-    clips = layered_clips(size, generator)
-    target, frames = clips.frames, clips.frames
-    reprojected = clips.known
-    taken: dict[int, _Cut] = {}
+    cuts: list[_Cut] = []
     if material and material.clips:
         # One draw for the host: asking the device for every choice would make it wait.
-        share, seed = torch.rand(
-            b + 1, generator=generator, device=device, dtype=torch.float64
-        ).split([b, 1])
-        host = torch.Generator().manual_seed(int(seed.item() * 2**52))
-        for i in (share >= synthetic_share).nonzero()[:, 0].tolist():
-            taken[i] = _random_cut(material.clips, size, host)
-        target, frames, reprojected = target.clone(), frames.clone(), reprojected.clone()
-    for i, cut in taken.items():
-        target[i], frames[i] = cut.true, cut.shown
-        if cut.known is not None:
-            reprojected[i] = cut.known
+        drawn = torch.rand(b + 1, generator=generator, device=device, dtype=torch.float64).cpu()
+        host = torch.Generator().manual_seed(int(drawn[b] * 2**52))
+        count = int((drawn[:b] >= synthetic_share).sum())
+        cuts = [_random_cut(material.clips, size, host) for _ in range(count)]
+    clips = layered_clips((max(b - len(cuts), 1), *size[1:]), generator)
+    made = slice(b - len(cuts))  # the layered ones come first
+    # A video's picture may have holes where a layered clip does: any mask is right for it.
+    holes = [clips.known[i % len(clips.known)] if c.known is None else c.known
+             for i, c in enumerate(cuts)]  # fmt: skip
+    target = torch.stack([*clips.frames[made], *(c.true for c in cuts)])
+    frames = torch.stack([*clips.frames[made], *(c.shown for c in cuts)])
+    reprojected = torch.stack([*clips.known[made], *holes])
     known, identity = _choose_masks(objective.masks, reprojected, size, generator)
-    for i, cut in taken.items():
+    for i, cut in enumerate(cuts, b - len(cuts)):
         if cut.filled is not None:  # its fill belongs to its own holes
             known[i], identity[i] = reprojected[i], False
     chosen = torch.rand(b, generator=generator, device=device) < objective.degrade
     frames, known = degrade(frames, known, chosen | identity, generator)
     joint = torch.rand(b, generator=generator, device=device) < JOINT_SHARE
-    given = _propagated(clips, frames, known, taken, generator) if "propagate" in fills else None
+    given = None
+    if "propagate" in fills:
+        parts = list(_propagated_cuts(cuts, frames, known))
+        if len(cuts) < b:
+            parts[:0] = traced_fill(clips, frames[made], known[made], generator)
+        given = torch.stack(parts)
     condition = make_condition(frames, known, fills, given)
     return Batch(target, condition, joint | identity, torch.ones_like(known))
 
 
-def _propagated(
-    clips: LayeredClips,
-    frames: Tensor,
-    known: Tensor,
-    taken: dict[int, _Cut],
-    generator: torch.Generator,
-) -> Tensor:
-    """The fill that follows motion: by the true motion of layered clips, estimated in real ones."""
-    filled = traced_fill(clips, frames, known, generator)
-    for i, cut in taken.items():
+def _propagated_cuts(cuts: Sequence[_Cut], frames: Tensor, known: Tensor) -> Iterator[Tensor]:
+    """The fill of every cut clip, which are the last of a batch: its own, else ``propagate``'s."""
+    for i, cut in enumerate(cuts, len(frames) - len(cuts)):
         if cut.filled is not None:
-            filled[i] = cut.filled
+            yield cut.filled
         elif bool((known[i] > 0).any()):
             shown = PartialVideo(from_signal(frames[i]).cpu(), known[i, :, 0].cpu().contiguous())
-            filled[i] = to_signal(propagate(shown)).to(filled)
-    return filled
+            yield to_signal(propagate(shown)).to(frames)
+        else:
+            yield torch.zeros_like(frames[i])
 
 
 def _choose_masks(
