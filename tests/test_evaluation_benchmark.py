@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from recam.configs import FinetuneConfig, RenderConfig
+from recam.completion.dit import VideoTransformer
+from recam.completion.weights import save_model
+from recam.configs import FinetuneConfig, ModelConfig, RenderConfig
 from recam.evaluation import benchmark
 from recam.evaluation.ablations import ablation_tables, run_ablations
 from recam.evaluation.benchmark import run_method
@@ -256,6 +258,23 @@ def test_ablations_have_the_baselines_in_every_table(
     static = {"static": ablation_tables()["static"]}
     text = run_ablations([synthetic_sample], static, tmp_path, TRUE, {})
     assert text.count("| propagate") == 2 and "Not run: finetune-steps (needs --weights)" in text
+
+
+def test_masked_model_is_adapted_once_a_scene(
+    tmp_path: Path, synthetic_sample: EvaluationSample
+) -> None:
+    config = ModelConfig(
+        patch=8, hidden=32, heads=2, blocks=2, stem=8, fills=("pull-push", "past", "future")
+    )
+    save_model(VideoTransformer(config), tmp_path / "tiny.safetensors")
+    adapt = FinetuneConfig(minutes=1, steps=2, num_pairs=2, num_frames=3, crop=32, evaluate_every=2)
+    plain = MethodConfig("masked", weights=str(tmp_path / "tiny.safetensors"))
+    adapted = MethodConfig("masked", weights=plain.weights, finetune=adapt, pair_masks="random-2d")
+    (record,) = run_method([synthetic_sample], adapted, "adapted", tmp_path / "out", TRUE)
+    assert record["seconds"]["adapt"] > 0 and record["scores"]["psnr_known"] > 20
+    assert any("adapt" in note for note in record["notes"])
+    (without,) = run_method([synthetic_sample], plain, "plain", tmp_path / "out", TRUE)
+    assert "adapt" not in without["seconds"] and without["key"] != record["key"]
 
 
 def test_pairs_of_both_kinds(synthetic_sample: EvaluationSample) -> None:

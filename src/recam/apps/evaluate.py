@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from recam import tasks
 from recam.apps.progress import show_progress
 from recam.apps.runs import check_writable, machine
+from recam.completion.weights import find_weights
 from recam.evaluation.benchmark import run_method
 from recam.evaluation.cognvs import cognvs_pairs, score_pairs
 from recam.evaluation.configs import MethodConfig, ScoreConfig, method_name
@@ -132,8 +133,15 @@ def ablations(options: Ablations) -> None:
     data, _ = make(options.data, options.limit, options.jobs, options.quiet)
     check_writable(options.out)
     options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        weights: str | None = str(find_weights(options.weights))
+    except RecamError as error:
+        if options.weights is not None:
+            raise
+        weights = None
+        say(f"{error}: only what needs no model is run")
     tables = ablation_tables(
-        options.weights, options.conditioning_weights, options.steps, options.thresholds,
+        weights, options.conditioning_weights, options.steps, options.thresholds,
         options.passes, options.minutes,
     )  # fmt: skip
     if options.tables:

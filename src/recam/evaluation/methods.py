@@ -17,6 +17,7 @@ from torch import Tensor
 
 from recam.camera_files import write_cameras
 from recam.completion import complete
+from recam.completion.weights import find_weights, load_model, weights_sha256
 from recam.configs import CompleteConfig, ReconstructConfig, SamplingConfig
 from recam.covisibility import double_reproject, make_pairs, novel_cameras, random_2d_known
 from recam.evaluation.cameras import camera_errors
@@ -254,12 +255,9 @@ class Completer:
 
 
 def load_masked(weights: str | None) -> VideoTransformer:
-    """The masked model of a weight file. Raises RecamError when there is none."""
-    from recam.completion.weights import load_model
-
-    if weights is None:
-        raise RecamError("the masked model needs weights: --weights FILE")
-    return load_model(Path(weights))
+    """The masked model of a weight file, by default the package's. Raises RecamError when there
+    is none."""
+    return load_model(find_weights(weights))
 
 
 def training_pairs(scene: Scene, method: MethodConfig) -> Iterator[Pair]:
@@ -369,10 +367,8 @@ def method_key(method: MethodConfig | Path) -> str:
             render=method.render,
         )
     fields = asdict(replace(method, label=""))
-    if method.weights is not None:
-        path = Path(method.weights)
-        stat = path.stat() if path.exists() else None
-        fields["weights"] = [path.name, stat and stat.st_size, stat and stat.st_mtime_ns]
+    if method.model == "masked":
+        fields["weights"] = weights_sha256(find_weights(method.weights))
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
