@@ -8,6 +8,7 @@ from recam.synthetic.clips import (
     true_view,
 )
 from recam.synthetic.layouts import sample_scene
+from recam.synthetic.natural import with_natural_textures
 from recam.synthetic.render import (
     SKY_DEPTH,
     SyntheticFrames,
@@ -15,6 +16,7 @@ from recam.synthetic.render import (
     optical_flow,
     render_synthetic,
 )
+from recam.synthetic.rigid import add_rigid, rigid_clips
 from recam.synthetic.scene import SCENE_KINDS, SceneKind, SyntheticScene
 
 __all__ = [
@@ -25,13 +27,16 @@ __all__ = [
     "SceneKind",
     "SyntheticFrames",
     "SyntheticScene",
+    "add_rigid",
     "cast_synthetic",
     "demo_clip",
     "ground_truth_scene",
     "optical_flow",
     "render_synthetic",
+    "rigid_clips",
     "sample_cameras",
     "sample_scene",
     "synthetic_clip",
     "true_view",
+    "with_natural_textures",
 ]
