@@ -49,7 +49,7 @@ from recam.types import Cameras, Progress, no_progress
 VERSION = 1
 """Raised when any picture of the benchmark changes."""
 REFERENCE = Path(__file__).with_name("manifest.json")
-"""The hashes that the published tables were made with."""
+"""The hashes of all arrays that the published tables were made with (files are left out)."""
 SEEN_NOW, SEEN_ELSEWHEN, NEVER_SEEN = 2, 1, 0
 _OTHER_FRAMES = (0, 12, 24, 36, 47)
 _SAME_SURFACE = 0.01  # relative difference of depth within which two views show the same point
