@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def say(text: str) -> None:
 
 def pretrain(config: PretrainConfig, quiet: bool = False) -> Path:
     """Check the device, gather the pairs, train; returns the weight file and prints it."""
+    started = time.monotonic()
     say(self_check(pick_device(config.device)))
     with show_progress(quiet) as progress:
         pairs: list[FilledPair] = []
@@ -43,6 +45,9 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Path:
             say(f"{len(pairs)} pairs of random scenes, {len(heldout)} of others held out")
         if config.videos and config.pairs_per_video:
             pairs += video_pairs(config, progress)
+        if config.minutes is not None:
+            left = config.minutes - (time.monotonic() - started) / 60
+            config = replace(config, minutes=max(left, 0.0))
         path = train(config, pairs, progress, say, heldout)
     print(path)
     return path
