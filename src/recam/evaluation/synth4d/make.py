@@ -65,7 +65,8 @@ def synth4d_folder() -> Path:
 def make_synth4d(
     folder: Path, limit: int | None = None, jobs: int = 1, progress: Progress = no_progress
 ) -> dict[str, Any]:
-    """Render what is missing of the benchmark into a folder, and return (and write) its manifest.
+    """Render what is missing of the benchmark into a folder; returns (and writes) the manifest of
+    all scenes that are there.
 
     limit: only the first so many scenes. jobs: processes, a scene each; their number changes no
     byte. A scene appears when it is whole, so an interrupted run goes on where it stopped.
@@ -86,7 +87,8 @@ def make_synth4d(
             make_scene(spec, folder)
             done += 1
             progress("making Synth4D", done, len(specs))
-    manifest = {"version": VERSION, "scenes": {s.name: _entry(s, folder) for s in specs}}
+    there = [s for s in SPECS if (folder / s.name / "hashes.json").is_file()]
+    manifest = {"version": VERSION, "scenes": {s.name: _entry(s, folder) for s in there}}
     _write_json(folder / "manifest.json", manifest)
     return manifest
 
