@@ -45,7 +45,7 @@ class Example:
             return frames[when][..., rows, columns][None].to(device)
 
         known = part(self.known)
-        evidence = torch.where(known > 0, to_signal(part(self.evidence)), torch.zeros(()))
+        evidence = torch.where(known > 0, to_signal(part(self.evidence)), 0.0)
         fills = to_signal(self.fills[:, when][..., rows, columns][None].to(device))
         joint = torch.zeros(1, dtype=torch.bool, device=device)
         condition = Condition(evidence, known, fills)

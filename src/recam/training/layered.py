@@ -237,5 +237,5 @@ def traced_fill(
             filled[:, now] = torch.where(take, found[:, :, :3], filled[:, now])
             have = have.clone()
             have[:, now] |= take
-    rest = pull_push_signal(torch.where(have, filled, torch.zeros(())), have.float())
+    rest = pull_push_signal(torch.where(have, filled, 0.0), have.float())
     return torch.where(have, filled, rest)
