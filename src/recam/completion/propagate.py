@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from recam.completion.baselines import keep_known
-from recam.completion.motion import estimate_motion, from_nearest, split_border
+from recam.completion.motion import Motion, estimate_motion, from_nearest, split_border
 from recam.completion.pull_push import fill_from_pyramid, require_something_known
 from recam.completion.trace import Traced, trace
 from recam.types import PartialVideo, Progress, Rendering, no_progress
@@ -22,7 +22,8 @@ AGAIN_SHARE = 0.2
 """Motion inside holes is found again on the first pass's result if that showed this share of them.
 It seldom does in a rendering, whose static points have already brought what other frames saw."""
 MARGIN_PX = 3
-"""Pixels this near to a hole are not copied from: renders and codecs mix colours there."""
+"""Pixels this near to a hole are copied from only if no other shows the surface: renders and codecs
+mix colours there."""
 DEPTH_STEP = 0.1
 """A surface nearer than what lies across a hole by more than this share stands in front of it."""
 
@@ -44,15 +45,17 @@ def propagate(partial: PartialVideo, progress: Progress = no_progress) -> Tensor
     result = _filled_around(partial, partial.frames, around.weight)
     if len(partial) == 1 or known.all():
         return result
-    frames = np.ascontiguousarray(partial.frames.permute(0, 2, 3, 1).numpy())
+    frames = _as_pictures(partial.frames)
     source = _eroded(known, MARGIN_PX)
     for number in range(PASSES):
         motion = estimate_motion(_luma(result), known, source, around.nearness)
         progress("completing", 2 * number + 1, 2 * PASSES)
-        past = trace(frames, ~source, source, motion, past=True)
-        future = trace(frames, ~source, source, motion, past=False)
-        colors, found = _blended(past, future)
-        traced = torch.from_numpy(found & ~known)
+        colors, found = _traced(frames, source, motion)
+        # What only the margin of a hole shows is still better than a guess. Filled frames, since
+        # sampling there touches the hole.
+        margin_colors, in_margin = _traced(_as_pictures(result), known, motion)
+        colors[~found] = margin_colors[~found]
+        traced = torch.from_numpy((found | in_margin) & ~known)
         shown = torch.where(
             traced[:, None], torch.from_numpy(colors).permute(0, 3, 1, 2), partial.frames
         )
@@ -71,12 +74,23 @@ def _eroded(known: np.ndarray, margin_px: int) -> np.ndarray:
     return np.stack([cv2.erode(k.astype(np.uint8), kernel) for k in known]).astype(bool)
 
 
+def _as_pictures(frames: Tensor) -> np.ndarray:
+    """uint8 [t, h, w, 3] of uint8 [t, 3, h, w]."""
+    return np.ascontiguousarray(frames.permute(0, 2, 3, 1).numpy())
+
+
 def _luma(frames: Tensor) -> np.ndarray:
     """uint8 [t, h, w] of uint8 [t, 3, h, w]."""
     import cv2
 
-    pictures = frames.permute(0, 2, 3, 1)
-    return np.stack([cv2.cvtColor(f.contiguous().numpy(), cv2.COLOR_RGB2GRAY) for f in pictures])
+    return np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in _as_pictures(frames)])
+
+
+def _traced(
+    frames: np.ndarray, source: np.ndarray, motion: Motion
+) -> tuple[np.ndarray, np.ndarray]:
+    """What past and future source pixels show where there is none, as _blended."""
+    return _blended(*[trace(frames, ~source, source, motion, past) for past in (True, False)])
 
 
 def _blended(*parts: Traced) -> tuple[np.ndarray, np.ndarray]:
