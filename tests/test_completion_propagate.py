@@ -42,6 +42,16 @@ def test_a_picture_at_rest_is_found_exactly() -> None:
     assert int((propagate(partial).int() - truth.int()).abs().max()) <= 1
 
 
+def test_what_only_the_margin_of_a_hole_shows_is_used() -> None:
+    """A hole that opens from the border: near its first edge only frame 0 shows anything."""
+    truth = panned(8, 0)
+    known = torch.ones(8, 72, 112)
+    for i in range(8):
+        known[i, :, : 2 + i] = 0
+    result = propagate(with_known(truth, known))
+    assert int((result[-1, :, :, 2:9].int() - truth[-1, :, :, 2:9].int()).abs().max()) <= 2
+
+
 def test_one_frame_is_filled_from_around() -> None:
     truth = panned(1, 0)
     partial = moving_hole(truth, 0)
