@@ -25,7 +25,7 @@ from recam.media import (
     write_video,
 )
 from recam.media import read as read_module
-from recam.types import RecamError, video_from_frames
+from recam.types import RecamError, SourcePart, video_from_frames
 
 CODECS = [
     ("libx264", "mp4", "yuv420p", 38),
@@ -452,10 +452,13 @@ def test_mask_of_wrong_size_or_count(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"is 24×16, the video 48×32"):
         read_mask(tmp_path / "m", 3, 32, 48)
     assert read_mask(tmp_path / "m", 3, 32, 48, resize=True).shape == (3, 32, 48)
-    with pytest.raises(ValueError, match="has 3 frames, the video 5"):
+    with pytest.raises(ValueError, match="3 for a video of 5 frames"):
         read_mask(tmp_path / "m", 5, 16, 24)
-    with pytest.raises(ValueError, match="more than 2 frames"):
+    with pytest.raises(ValueError, match="3 for a video of 2 frames"):
         read_mask(tmp_path / "m", 2, 16, 24)
+    part = SourcePart("clip.mp4", frames=torch.tensor([0, 2]))
+    whole = read_mask(tmp_path / "m", 3, 16, 24)
+    assert torch.equal(read_mask(tmp_path / "m", 2, 16, 24, part=part), whole[[0, 2]])
 
 
 def test_mask_that_is_nowhere_white(tmp_path: Path) -> None:

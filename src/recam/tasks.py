@@ -27,6 +27,7 @@ from recam.configs import (
 )
 from recam.covisibility import make_pairs, resize_scene, take_frames
 from recam.media import read_video
+from recam.media.pictures import pictures_at
 from recam.reconstruct import load_scene, reconstruct, save_scene
 from recam.render import render_windows
 from recam.training.examples import encode_hidden, frames_to_learn
@@ -46,6 +47,7 @@ from recam.types import (
     Rendering,
     Result,
     Scene,
+    SourcePart,
     Video,
     no_progress,
 )
@@ -87,7 +89,7 @@ def open_scene(
     video = read_input(source, input_config, progress)
     if (folder / "scene.json").is_file():
         return OpenedScene(load_scene(folder, video), folder, True)
-    scene = reconstruct(video, config, progress)
+    scene = reconstruct(video, config, progress, source_part(source, input_config, len(video)))
     save_scene(scene, folder)
     return OpenedScene(scene, folder, False)
 
@@ -102,6 +104,16 @@ def read_input(source: Path, config: InputConfig, progress: Progress = no_progre
         max_side=config.max_side,
         progress=progress,
     )
+
+
+def source_part(source: Path, config: InputConfig, num_frames: int) -> SourcePart:
+    """Which frames of its source ``read_input`` took, and what these are called."""
+    start, stride = config.start, config.stride
+    whole = start == 0 and stride == 1 and config.num_frames is None
+    index = start + stride * torch.arange(num_frames)
+    files = pictures_at(source)
+    pictures = None if files is None else tuple(files[i].name for i in index.tolist())
+    return SourcePart(str(source), pictures, None if whole else index)
 
 
 ADAPTER_VERSION = 1

@@ -208,6 +208,32 @@ class Scene:
 
 
 @dataclass(frozen=True)
+class SourcePart:
+    """What a video was read from, so that files about its source find their frames.
+
+    name: the file, or the folder or pattern of pictures. pictures: their names, in order, if it was
+    pictures. frames: int64 [t], the source's frames that the video has; None = all of them.
+    """
+
+    name: str
+    pictures: tuple[str, ...] | None = None
+    frames: Tensor | None = None
+
+    def entries(self, num: int, num_frames: int, what: str) -> Tensor:
+        """Which of ``num`` entries of a file (named ``what``) belong to the video's num_frames.
+
+        There is one for each of the video's frames, or for each of the source's. Raises ValueError
+        where it can be neither.
+        """
+        if num == num_frames:
+            return torch.arange(num_frames)
+        if self.frames is not None and num > int(self.frames.max()):
+            return self.frames
+        one = "one for each" if self.frames is None else "one for each, or for each of the source's"
+        raise ValueError(f"{what}: {num} for a video of {num_frames} frames; give {one}")
+
+
+@dataclass(frozen=True)
 class PartialVideo:
     """A video of which only a part was observed.
 

@@ -267,11 +267,10 @@ def complete(
             raise RecamError(f"{out}: is read from, so it cannot be written to; give another place")
     with show_progress(quiet) as progress:
         video = tasks.read_input(source, input_config, progress)
-        known = read_mask(
-            known_path, len(video), video.height, video.width, start=input_config.start,
-            at_most=input_config.num_frames, stride=input_config.stride,
-            max_side=input_config.max_side,
-        )  # fmt: skip
+        part = tasks.source_part(source, input_config, len(video))
+        shrunk = input_config.max_side is not None
+        size = (len(video), video.height, video.width)
+        known = read_mask(known_path, *size, resize=shrunk, part=part)
         partial = PartialVideo(video.frames, known)
         opened = tasks.model_for_partial(
             partial, (source, known_path, input_config), config, progress

@@ -17,7 +17,7 @@ from recam.camera_files.camera_file import CameraFile, Keyframes, OrbitKeys
 from recam.camera_files.detect import NAMED_FILES, detect_format
 from recam.camera_files.undistort import undistort_video
 from recam.configs import CameraFormat
-from recam.types import Cameras
+from recam.types import Cameras, SourcePart
 
 __all__ = [
     "CameraFile",
@@ -38,12 +38,14 @@ def read_cameras(
     height: int | None = None,
     width: int | None = None,
     file: str | Sequence[str] | None = None,
+    part: SourcePart | None = None,
 ) -> CameraFile:
     """Read a camera or path file.
 
     format: "auto" recognises files that say what they are.
     num_frames: the video's frame count; the result then has one camera for each, interpolated where
-        the file has fewer. For a part of a video leave it out and use ``CameraFile.at_frames``.
+        the file has fewer.
+    part: for num_frames frames of a longer source, which ones; also names the source for ``file``.
     height, width: the picture size that intrinsics shall be for; those of a file for another size
         are rescaled exactly (each axis by its own factor).
     file: the video, folder, or image names in order, whose cameras are wanted, where the file has
@@ -58,6 +60,8 @@ def read_cameras(
         raise ValueError("give height and width together")
     if format == "auto":
         format = detect_format(path)
+    if file is None and part is not None:
+        file = part.name if part.pictures is None else part.pictures
     if path.is_dir() and format in NAMED_FILES.values():
         path = next(path / name for name, form in NAMED_FILES.items() if form == format)
     choice: str | list[str] | None = file if file is None or isinstance(file, str) else list(file)
@@ -67,7 +71,7 @@ def read_cameras(
     if num_frames is None:
         return result
     try:
-        return result.for_video(num_frames)
+        return result.for_video(num_frames, part)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recam.geometry import interpolate_poses, interpolate_values, intrinsics_from_fov
-from recam.types import Cameras
+from recam.types import Cameras, SourcePart
 
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".exr"}
 
@@ -203,19 +203,28 @@ class CameraFile:
             notes=(*self.notes, note),
         )
 
-    def for_video(self, num_frames: int) -> CameraFile:
+    def for_video(self, num_frames: int, part: SourcePart | None = None) -> CameraFile:
         """One camera for each of a video's num_frames frames, interpolated where the file is
-        sparse. Raises ValueError when the counts cannot belong together."""
+        sparse.
+
+        part: which of its source's frames the video has; the file's frame numbers, or its cameras
+        if there is one for each, are then the source's. Raises ValueError when the counts cannot
+        belong together.
+        """
         if self.cam_from_world is None:
             return self
-        free = self.frame_indices is None and len(self) > 1
-        if free and len(self) != num_frames:
-            raise ValueError(
-                f"the {self.format} file has {len(self)} cameras but the video has {num_frames} "
-                "frames, and the file does not say which frames they belong to; give a file with "
-                "one camera per frame, or one with frame numbers (cameras.json)"
-            )
-        return self.at_frames(torch.arange(num_frames))
+        part = part or SourcePart("")
+        if self.frame_indices is None and len(self) > 1:
+            if len(self) != num_frames and part.frames is None:
+                raise ValueError(
+                    f"the {self.format} file has {len(self)} cameras but the video has "
+                    f"{num_frames} frames, and the file does not say which frames they belong to; "
+                    "give a file with one camera per frame, or one with frame numbers "
+                    "(cameras.json)"
+                )
+            return self.at_frames(part.entries(len(self), num_frames, f"{self.format} cameras"))
+        frames = torch.arange(num_frames) if part.frames is None else part.frames
+        return self.at_frames(frames)
 
 
 def selected(names: Sequence[str], wanted: str | Sequence[str] | None, path: Path) -> list[int]:
@@ -227,6 +236,8 @@ def selected(names: Sequence[str], wanted: str | Sequence[str] | None, path: Pat
     nothing matches.
     """
     if wanted is not None and not isinstance(wanted, str):
+        if not any(Path(n).suffix.lower() in _IMAGE_SUFFIXES for n in names):
+            return selected(names, None, path)  # the pictures were taken out of the video it names
         by_name = {Path(n).name: i for i, n in enumerate(names)}
         missing = [w for w in wanted if Path(w).name not in by_name]
         if missing:

@@ -30,7 +30,7 @@ from recam.camera_files import CameraFile, read_cameras
 from recam.configs import CameraFormat
 from recam.media.pictures import natural_key
 from recam.reconstruct.exr import read_exr
-from recam.types import Cameras, RecamError
+from recam.types import Cameras, RecamError, SourcePart
 
 DEPTH_SUFFIXES = (".exr", ".npy", ".png")
 LARGEST_MM = 50_000
@@ -72,8 +72,12 @@ class _Raw:
     notes: tuple[str, ...] = ()
 
 
-def read_depth(path: str | Path, num_frames: int, height: int, width: int) -> DepthSource:
+def read_depth(
+    path: str | Path, num_frames: int, height: int, width: int, part: SourcePart | None = None
+) -> DepthSource:
     """Depth of a video's num_frames frames, resized to (height, width).
+
+    part: which frames of its source the video has; depth of all of the source's then does too.
 
     Resizing keeps edges: interpolated on surfaces, nearest across steps. NaN, infinite, zero and
     negative depths are not valid.
@@ -90,20 +94,18 @@ def read_depth(path: str | Path, num_frames: int, height: int, width: int) -> De
         raise ValueError(
             f"{raw.name}: depth of shape {list(raw.maps.shape)}; expected [frames, height, width]"
         )
-    t, h, w = raw.maps.shape
-    if t != num_frames:
-        raise ValueError(
-            f"{raw.name} has {t} depth maps but the video {num_frames} frames; give one per frame"
-        )
+    h, w = raw.maps.shape[1:]
+    part = part or SourcePart(raw.name)
+    index = part.entries(len(raw.maps), num_frames, f"depth maps of {raw.name}").tolist()
     if not 0.94 < (w / h) / (width / height) < 1.06:
         raise ValueError(
             f"{raw.name} is {w}×{h} but the video's shape is {width}×{height}; expected depth of "
             "the whole picture, neither cropped nor padded"
         )
-    depth = np.empty((t, height, width), np.float32)
-    valid = np.empty((t, height, width), bool)
-    for i in range(t):
-        one, good = _as_depth(raw, i)
+    depth = np.empty((num_frames, height, width), np.float32)
+    valid = np.empty((num_frames, height, width), bool)
+    for i, entry in enumerate(index):
+        one, good = _as_depth(raw, entry)
         depth[i], valid[i] = resize_depth(one, good, height, width)
     if valid.mean() < 0.01:
         raise ValueError(
@@ -113,7 +115,7 @@ def read_depth(path: str | Path, num_frames: int, height: int, width: int) -> De
     notes = raw.notes
     if not valid.all():
         notes += (f"{100 * (1 - valid.mean()):.1f} % of the given depth is missing or not valid",)
-    cameras, camera_notes = _cameras(raw, num_frames, height, width)
+    cameras, camera_notes = _cameras(raw, num_frames, height, width, part)
     return DepthSource(
         torch.from_numpy(depth), torch.from_numpy(valid), raw.metric, cameras, notes + camera_notes
     )
@@ -150,12 +152,14 @@ def _as_depth(raw: _Raw, i: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]
 
 
 def _cameras(
-    raw: _Raw, num_frames: int, height: int, width: int
+    raw: _Raw, num_frames: int, height: int, width: int, part: SourcePart
 ) -> tuple[Cameras | None, tuple[str, ...]]:
     if raw.cameras is None:
         return None, ()
     path, kind = raw.cameras
-    file: CameraFile = read_cameras(path, kind, num_frames=num_frames, height=height, width=width)
+    file: CameraFile = read_cameras(
+        path, kind, num_frames=num_frames, height=height, width=width, part=part
+    )
     if file.cameras is None:
         return None, (f"{path} has no intrinsics, so its cameras are not used",)
     return file.cameras, (f"cameras read from {path.name} as well", *file.notes)

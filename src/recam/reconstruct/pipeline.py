@@ -25,7 +25,7 @@ from recam.reconstruct.flow import FlowSet, compute_flows
 from recam.reconstruct.importers import DepthSource, read_depth
 from recam.reconstruct.prior import USUAL_FOV_DEG, depth_prior
 from recam.reconstruct.still import NEAREST_TO_FAR, still_depth
-from recam.types import Cameras, Progress, RecamError, Scene, Video, no_progress
+from recam.types import Cameras, Progress, RecamError, Scene, SourcePart, Video, no_progress
 
 DEFAULTS = ReconstructConfig()
 OFFSETS = (1, 2, 4, 8, 16)
@@ -46,6 +46,7 @@ class _Run:
     height: int
     width: int
     progress: Progress
+    part: SourcePart | None = None
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
@@ -80,11 +81,13 @@ def reconstruct(
     video: Video,
     config: ReconstructConfig = DEFAULTS,
     progress: Progress = no_progress,
+    part: SourcePart | None = None,
 ) -> Scene:
     """Cameras, depth and moving areas of a video.
 
     Geometry is worked out with its longer side at ``config.size`` pixels (at most the video's).
-    What ``config`` names (cameras, depth, masks, field of view) is used instead of estimated. A
+    What ``config`` names (cameras, depth, masks, field of view) is used instead of estimated;
+    ``part`` says which frames of its source the video has, if those files are about the source. A
     camera that moves gives measured depth. One that stands on a tripod or only turns gives none:
     the scene then is a stated assumption (``prior.depth_prior``), steady over time, on which
     moving things stand upright. ``Scene.report["notes"]`` says what was done.
@@ -95,7 +98,7 @@ def reconstruct(
     if len(video) == 0:
         raise ValueError("the video has no frames")
     height, width = working_size(video.height, video.width, config.size)
-    run = _Run(video, config, height, width, progress)
+    run = _Run(video, config, height, width, progress, part)
     given = _given_depth(run)
     cameras, lens_valid = _given_cameras(run, given)
     masks = _given_masks(run)
@@ -120,7 +123,7 @@ def _given_depth(run: _Run) -> DepthSource | None:
     if run.config.depth is None:
         return None
     with run.timed("read depth"):
-        given = read_depth(run.config.depth, len(run.video), run.height, run.width)
+        given = read_depth(run.config.depth, len(run.video), run.height, run.width, run.part)
     run.notes += [f"depth taken from {run.config.depth}", *given.notes]
     return given
 
@@ -133,7 +136,7 @@ def _given_cameras(run: _Run, given: DepthSource | None) -> tuple[Cameras | None
         return (None, None) if given is None else (given.cameras, None)
     file = read_cameras(
         config.cameras, config.cameras_format,
-        num_frames=len(video), height=video.height, width=video.width,
+        num_frames=len(video), height=video.height, width=video.width, part=run.part,
     )  # fmt: skip
     cameras = file.cameras_with(video.height, video.width, config.fov)
     run.notes += [f"cameras taken from {config.cameras}", *file.notes]
@@ -148,7 +151,9 @@ def _given_cameras(run: _Run, given: DepthSource | None) -> tuple[Cameras | None
 def _given_masks(run: _Run) -> Mask | None:
     if run.config.masks is None:
         return None
-    masks = read_mask(run.config.masks, len(run.video), run.height, run.width, resize=True)
+    masks = read_mask(
+        run.config.masks, len(run.video), run.height, run.width, resize=True, part=run.part
+    )
     run.notes.append(f"moving areas taken from {run.config.masks}")
     return masks.numpy() > 0.5
 
