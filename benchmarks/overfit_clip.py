@@ -25,7 +25,15 @@ from recam.training.data import step_generator
 from recam.training.heldout import hole_psnr
 from recam.training.layered import layered_clips
 from recam.training.loss import Batch, masked_loss
-from recam.training.steps import bf16, learning_rate, new_optimizer, pick_device, update
+from recam.training.steps import (
+    bf16,
+    learning_rate,
+    load_checkpoint,
+    new_optimizer,
+    pick_device,
+    save_checkpoint,
+    update,
+)
 
 
 def main() -> None:
@@ -39,6 +47,7 @@ def main() -> None:
     parser.add_argument("--stem", type=int, default=48)
     parser.add_argument("--size", type=int, nargs=3, default=(8, 96, 128), metavar=("T", "H", "W"))
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--checkpoint", type=Path, help="goes on from here when it is there")
     parser.add_argument("--threads", type=int, default=0)
     args = parser.parse_args()
     if args.threads:
@@ -72,8 +81,14 @@ def main() -> None:
 
     print(f"{num_parameters(model) / 1e6:.1f} M parameters, holes {1 - float(known.mean()):.1%}")
     print(f"step 0: {psnr():.2f} dB (the fill)", flush=True)
+    first = 0
+    if args.checkpoint and args.checkpoint.exists():
+        state = load_checkpoint(args.checkpoint)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        first = state["step"]
     started = time.perf_counter()
-    for step in range(args.steps):
+    for step in range(first, args.steps):
         generator = step_generator(0, step, 0, device)
         with bf16(device):
             loss = masked_loss(model, batch, generator, objective)
@@ -83,9 +98,12 @@ def main() -> None:
             seconds = time.perf_counter() - started
             print(
                 f"step {step + 1}: {psnr():.2f} dB, loss {loss.item():.4f}, "
-                f"{seconds / (step + 1):.2f} s a step",
+                f"{seconds / (step + 1 - first):.2f} s a step",
                 flush=True,
             )
+            if args.checkpoint:
+                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+                save_checkpoint(args.checkpoint, {**state, "step": step + 1})
 
 
 if __name__ == "__main__":
