@@ -19,10 +19,11 @@ Data = Annotated[Path, arg(metavar="DIR")]
 class Evaluation:
     """What every evaluation takes."""
 
-    method: tuple[CompletionModel, ...] = ("propagate",)
-    """How holes are filled: one or more of recam's own; each gets a row."""
+    method: tuple[CompletionModel, ...] = ()
+    """How holes are filled: one or more of recam's own, each gets a row; default: propagate,
+    unless predictions are given."""
     predictions: tuple[Path, ...] = ()
-    """Score folders of anyone's results instead: <scene>/<view>.mp4, or folders of pictures."""
+    """Folders of anyone's results: <scene>/<view>.mp4, or folders of pictures."""
     cameras: Geometry = "true"
     """Of the source: the data set's own, or estimated from the video as for any user's."""
     depth: Geometry = "true"

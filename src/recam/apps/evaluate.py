@@ -85,25 +85,23 @@ def score(
         options.limit, options.num_frames, options.views, options.perceptual, options.warping,
         options.fit_color, options.save_videos, num_jobs(options.jobs),
     )  # fmt: skip
-    methods: dict[str, MethodConfig | Path] = {}
-    if options.predictions:
-        methods = {path.name: path for path in options.predictions}
-        if len(methods) < len(options.predictions):
-            raise RecamError("folders of predictions share a name; it is what tables call them")
-    else:
-        for model in options.method:
-            method = MethodConfig(
-                model, options.cameras, options.depth, options.render, options.weights,
-                options.sampling, options.finetune,
-            )  # fmt: skip
-            methods[method_name(method)] = method
+    own = options.method or (() if options.predictions else ("propagate",))
+    methods: dict[str, MethodConfig | Path] = {path.name: path for path in options.predictions}
+    for model in own:
+        method = MethodConfig(
+            model, options.cameras, options.depth, options.render, options.weights,
+            options.sampling, options.finetune,
+        )  # fmt: skip
+        methods[method_name(method)] = method
+    if len(methods) < len(own) + len(options.predictions):
+        raise RecamError("two results share a name, which is what tables call them; rename one")
     results = {}
     with show_progress(options.quiet) as progress:
         for label, how in methods.items():
             results[label] = run_method(samples, how, label, out, config, progress)
     extra = {m: gathered_set_scores(out / m, options.perceptual) for m in methods}
     geometry = f"source cameras {options.cameras}, source depth {options.depth}"
-    title = f"{name}: {len(samples)} scenes" + ("" if options.predictions else f", {geometry}")
+    title = f"{name}: {len(samples)} scenes" + (f", {geometry}" if own else "")
     about |= {"command": sys.argv[1:], "options": options, "versions": tasks.versions()}
     print(write_report(out, title, results, about | {"machine": machine()}, extra))
     print(out / "table.md")

@@ -2,7 +2,7 @@
 
 <out>/<method>/<sample>/<view>.json     scores, seconds, notes, and what they depend on
 <out>/<method>/<sample>/<view>.png      source, result, truth and error, for looking at
-<out>/table.md, scores.csv, results.json, plots.png     of all methods in the folder
+<out>/table.md, scores.csv, results.json, plots.png     of the methods of one run
 """
 
 from __future__ import annotations
