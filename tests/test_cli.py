@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from recam import tasks
 from recam.apps.cli import main
 from recam.apps.runs import choose_folder, write_json
+from recam.configs import PathConfig, ReshootConfig
 from recam.media import read_video, write_image, write_video
 from recam.types import RecamError, Video, video_from_frames
 
@@ -91,14 +93,13 @@ def test_reshoot_leaves_everything_and_reuses_the_scene(clip: Path, tmp_path: Pa
 def test_the_same_command_gives_the_same_frames(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for out in ("a", "from the cache", "anew"):
-        if out == "anew":
-            monkeypatch.setenv("RECAM_CACHE", str(tmp_path / "cache2"))
-        main(["reshoot", str(clip), "--path", "orbit", "--yaw", "5", "-o", out, "--quiet"])
-    a, b, c = (
-        read_video(tmp_path / out / "result.mp4").frames for out in ("a", "from the cache", "anew")
-    )
-    assert torch.equal(a, b) and torch.equal(a, c)
+    config = ReshootConfig(path=PathConfig("orbit", yaw=5.0))
+    frames = []
+    for cache in ("first", "first", "second"):  # made, found again, made anew
+        monkeypatch.setenv("RECAM_CACHE", str(tmp_path / cache))
+        opened = tasks.open_scene(clip, config.input, config.reconstruct)
+        frames.append(tasks.reshoot(opened.scene, config).video.frames)
+    assert torch.equal(frames[0], frames[1]) and torch.equal(frames[0], frames[2])
 
 
 def test_identity_path_reproduces_the_source(clip: Path) -> None:
@@ -141,16 +142,16 @@ def test_complete_keeps_what_is_known(out: str) -> None:
 
 def test_help_is_fast_and_needs_no_torch() -> None:
     code = (
-        "import sys, time; start = time.perf_counter()\n"
+        "import sys, time\n"
         "from recam.apps.cli import main\n"
         "try: main(['reshoot', '--help'])\n"
         "except SystemExit: pass\n"
         "assert 'torch' not in sys.modules\n"
-        "print(time.perf_counter() - start, file=sys.stderr)"
+        "print(time.process_time(), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--yaw" in done.stdout
-    assert float(done.stderr) < 1.5  # 0.2 s alone; CI may run much beside it
+    assert float(done.stderr) < 0.5  # of the processor: CI may run much beside it
 
 
 def test_doctor_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
