@@ -1,10 +1,13 @@
 """The harness, on results whose scores are known by hand, and on recam's own pipeline."""
 
+import csv
 import json
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 
@@ -15,10 +18,17 @@ from recam.evaluation import benchmark
 from recam.evaluation.ablations import ablation_tables, run_ablations
 from recam.evaluation.benchmark import run_method
 from recam.evaluation.configs import MethodConfig, ScoreConfig, method_name
+from recam.evaluation.datasets.caliscope import caliscope_samples, read_camera_array
 from recam.evaluation.datasets.sample import EvaluationSample, TargetView
-from recam.evaluation.methods import SourceScene, carried_path, open_source, training_pairs
+from recam.evaluation.methods import (
+    SourceScene,
+    _scale_of_points,
+    carried_path,
+    open_source,
+    training_pairs,
+)
 from recam.evaluation.report import csv_text, markdown_table, write_report
-from recam.geometry import se3, so3_exp
+from recam.geometry import se3, so3_exp, unproject
 from recam.media import write_image, write_video
 from recam.synthetic import synthetic_clip, true_view
 from recam.trajectories import relative_path
@@ -225,6 +235,42 @@ def test_paths_are_carried_into_the_estimated_world(synthetic_sample: Evaluation
     expected = moved(path.cameras)
     torch.testing.assert_close(carried.cam_from_world, expected.cam_from_world)
     torch.testing.assert_close(carried.intrinsics, expected.intrinsics)
+
+
+def test_scale_from_true_points(synthetic_sample: EvaluationSample) -> None:
+    scene = open_source(synthetic_sample, MethodConfig(), synthetic_sample.read_video()).scene
+    world = unproject(scene.depth.double(), scene.cameras)
+    frames = torch.tensor([0, 0, 3, 5])
+    points = world[frames, [10, 30, 20, 40], [50, 20, 36, 11]]
+    behind = scene.cameras.centers[:1] - 1e3 * scene.cameras.cam_from_world[0, 2, :3]
+    given = torch.cat([frames, torch.tensor([0])]), torch.cat([points, behind])
+    larger = replace(scene, depth=2.5 * scene.depth)
+    assert _scale_of_points(given, scene.cameras, larger) == pytest.approx(2.5, rel=1e-5)
+    assert _scale_of_points((frames[:0], points[:0]), scene.cameras, larger) is None
+
+
+def test_the_board_of_the_webcams_is_where_they_saw_it(shared_data: Path) -> None:
+    folder = shared_data / "multiview" / "caliscope_post_optimization"
+    (sample,) = caliscope_samples(folder, ((3, 0),))
+    assert sample.read_points is not None and sample.cameras is not None
+    frames, world = sample.read_points()
+    camera, lens = read_camera_array(folder / "camera_array.toml")[3]
+    assert lens is not None
+    pose = camera.cam_from_world[0].numpy()
+    turn, shift, k = cv2.Rodrigues(pose[:3, :3])[0], pose[:3, 3], camera.intrinsics[0].numpy()
+    bent = cv2.projectPoints(world.numpy(), turn, shift, k, lens.numpy())[0][:, 0]
+    rows = csv.DictReader((folder / "calibration/extrinsic/xy.csv").read_text().splitlines())
+    seen = {
+        (int(r["sync_index"]) - 35, int(r["keypoint_id"])): (r["img_loc_x"], r["img_loc_y"])
+        for r in rows if r["cam_id"] == "3"
+    }  # fmt: skip
+    table = (folder / "calibration/extrinsic/CHARUCO/xyz_CHARUCO.csv").read_text().splitlines()
+    ids = [int(r["keypoint_id"]) for r in csv.DictReader(table)]
+    errors = [
+        math.dist(bent[i].tolist(), [float(v) for v in seen[int(frames[i]), ids[i]]])
+        for i in range(len(ids)) if (int(frames[i]), ids[i]) in seen
+    ]  # fmt: skip
+    assert len(errors) > 50 and sorted(errors)[len(errors) // 2] < 2
 
 
 def test_single_videos_are_compared_with_themselves(

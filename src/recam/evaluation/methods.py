@@ -24,7 +24,7 @@ from recam.evaluation.cameras import camera_errors
 from recam.evaluation.configs import MethodConfig
 from recam.evaluation.datasets.sample import EvaluationSample, TargetView
 from recam.evaluation.depth import depth_errors
-from recam.geometry import align_similarity, se3
+from recam.geometry import align_similarity, project, se3
 from recam.media import read_video
 from recam.media.convert import resized
 from recam.reconstruct import load_scene, reconstruct, save_scene
@@ -197,11 +197,32 @@ def _scale(
         return float((scene.depth[usable] / depth[usable]).median()), (
             "scale of the scene from the median of the true depth"
         )
+    if sample.read_points is not None and sample.cameras is not None:
+        scale = _scale_of_points(sample.read_points(), sample.cameras[:n], scene)
+        if scale is not None:
+            return scale, "scale of the scene from the true places of some points"
     if sample.cameras is not None and method.cameras == "estimated":
         true, found = sample.cameras[:n].centers, scene.cameras.centers
         if min(float((c - c.mean(0)).norm(dim=1).max()) for c in (true, found)) > 1e-6:
             return align_similarity(true, found)[0], "scale of the scene from the true camera path"
     return 1.0, "the scale of the scene could not be known: 1 is taken"
+
+
+def _scale_of_points(points: tuple[Tensor, Tensor], cameras: Cameras, scene: Scene) -> float | None:
+    """Median of the scene's depth over the true depth at points that the video shows; None when it
+    shows none."""
+    frames, world = points
+    frames, world = frames[frames < len(scene)], world[frames < len(scene)]
+    if not len(frames):
+        return None
+    h, w = scene.depth.shape[1:]
+    uv, depth = project(world[:, None], cameras.resized(h, w)[frames])
+    x, y = uv[:, 0].floor().long().unbind(-1)
+    seen = (depth[:, 0] > 0) & (x >= 0) & (y >= 0) & (x < w) & (y < h)
+    frames, x, y, depth = frames[seen], x[seen], y[seen], depth[seen, 0]
+    usable = scene.valid[frames, y, x]
+    ratios = scene.depth[frames, y, x][usable] / depth[usable]
+    return float(ratios.median()) if len(ratios) else None
 
 
 def carried_path(path: CameraPath, sample: EvaluationSample, source: SourceScene) -> CameraPath:

@@ -3,10 +3,13 @@
 camera_array.toml                        cameras.<n>: matrix, distortions, rotation and
                                          translation (world to camera), size, in metres
 calibration/extrinsic/cam_<n>.mp4        frame i of all files is the same moment
+calibration/extrinsic/CHARUCO/xyz_CHARUCO.csv    corners of the board in the cameras' world, with
+calibration/extrinsic/timestamps.csv     the moments' numbers (sync_index); both may be missing
 """
 
 from __future__ import annotations
 
+import csv
 import tomllib
 from collections.abc import Iterator
 from functools import partial
@@ -25,6 +28,9 @@ from recam.media import probe, read_video
 from recam.types import CameraPath, Cameras, RecamError, Video
 
 CALISCOPE = "caliscope's cameras.<n>: matrix, rotation and translation, world to camera"
+POINTS = Path("calibration/extrinsic/CHARUCO/xyz_CHARUCO.csv")
+MOMENTS = Path("calibration/extrinsic/timestamps.csv")
+XYZ = ("x_coord", "y_coord", "z_coord")
 PAIRS = ((3, 0), (0, 2), (2, 3))
 """Source and target camera: 6°, 35° and 39° apart in the project at hand."""
 
@@ -60,6 +66,7 @@ def caliscope_samples(
                     partial(_seen, clips[1], wanted, wanted_lens, n),
                 ),
             ),
+            read_points=partial(board_points, folder, n) if _has_points(folder) else None,
             metres_per_unit=1.0,
             notes=(
                 "lenses undone; pixels that the target's lens did not see are not counted",
@@ -98,6 +105,28 @@ def _camera(path: Path, entry: dict[str, Any]) -> tuple[Cameras, Tensor | None]:
     pose = as_poses(np.concatenate([rotation, shift.reshape(3, 1)], 1)[None], path, CALISCOPE)
     cameras = Cameras(pose, as_intrinsics(matrix, 1, path), height, width)
     return cameras, as_distortion(lens, path)
+
+
+def _has_points(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in (POINTS, MOMENTS))
+
+
+def board_points(folder: Path, num_frames: int) -> tuple[Tensor, Tensor]:
+    """Frame int64 [k] and place in the world float64 [k, 3] of the board's corners, as triangulated
+    by the calibration, in the first num_frames frames. Raises ValueError for broken files."""
+    rows = {}
+    for name, columns in ((POINTS, ("sync_index", *XYZ)), (MOMENTS, ("sync_index",))):
+        reader = csv.DictReader(read_text(folder / name).splitlines())
+        try:
+            rows[name] = [[float(row[c]) for c in columns] for row in reader]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{folder / name}: no {error}; expected columns {columns}") from error
+    moments = sorted({int(row[0]) for row in rows[MOMENTS]})
+    number = {moment: i for i, moment in enumerate(moments)}
+    found = [(number[int(r[0])], r[1:]) for r in rows[POINTS] if int(r[0]) in number]
+    found = [(i, place) for i, place in found if i < num_frames]
+    places = torch.tensor([place for _, place in found], dtype=torch.float64).view(-1, 3)
+    return torch.tensor([i for i, _ in found], dtype=torch.int64), places
 
 
 def _num_frames(clip: Path, at_most: int | None) -> int:

@@ -44,6 +44,9 @@ class EvaluationSample:
     read_depth: reads true depth and where it is valid, float32 and bool [t, h, w]: z-depth in the
         cameras' units, at its own size (of the video's aspect); None when there is none.
     read_dynamic: reads bool [t, h, w], True = it moves, as the data set says; None = unknown.
+    read_points: reads true points on surfaces, of which depth at the source's video is known: the
+        frame int64 [k] and place in the cameras' world float64 [k, 3] of each; None = none. They
+        tell the scale of a scene whose depth is estimated.
     metres_per_unit: scale of the cameras' world, or None.
     notes: how the protocol here differs from the published one, and what was assumed, for users.
     split: the part of the data set that it belongs to, or "".
@@ -55,6 +58,7 @@ class EvaluationSample:
     views: tuple[TargetView, ...] = ()
     read_depth: Callable[[], tuple[Tensor, Tensor]] | None = None
     read_dynamic: Callable[[], Tensor] | None = None
+    read_points: Callable[[], tuple[Tensor, Tensor]] | None = None
     metres_per_unit: float | None = None
     notes: tuple[str, ...] = ()
     split: str = ""
