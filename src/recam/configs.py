@@ -229,6 +229,8 @@ class PretrainConfig:
     """Weights to begin from instead of from scratch: a file, or a folder with its parts."""
     minutes: float | None = None
     """Stop after so much time, with everything written; run again to go on."""
+    finish: bool = False
+    """With minutes: the learning rate falls to its end within them (for the last session)."""
     part_mb: int = 0
     """Also write the weights in parts of so many megabytes at most; 0 = no parts."""
     model: ModelConfig = field(default_factory=ModelConfig)

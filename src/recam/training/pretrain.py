@@ -37,7 +37,7 @@ from recam.types import Pair, Progress, RecamError, no_progress
 
 MAY_CHANGE = {
     "out", "steps", "device", "devices", "checkpoint_every", "evaluate_every", "grad_checkpoint",
-    "compile", "minutes", "start", "part_mb", "workers",
+    "compile", "minutes", "start", "part_mb", "workers", "finish",
 }  # fmt: skip
 """Options that may differ when a run is resumed; any other would make it another run."""
 
@@ -73,7 +73,8 @@ def pretrain(
 
     Raises RecamError when the folder holds a run of other options, or videos are missing.
     """
-    until = time.monotonic() + 60 * (math.inf if config.minutes is None else config.minutes)
+    budget = 60 * (math.inf if config.minutes is None else config.minutes)
+    until = time.monotonic() + budget
     devices = _devices(config)
     device, first = devices.device, devices.worker == 0
     out = Path(config.out)
@@ -94,10 +95,14 @@ def pretrain(
     network, run.optimizer, backward = devices.wrap(run.model, run.optimizer)
     if config.compile:
         network = torch.compile(network)
-    last = False
+    last, first_step = False, run.step
     while not last:
         started = time.perf_counter()
-        row = _train_step(run, config, material, network, backward, devices)
+        late = 0
+        if config.finish and math.isfinite(budget):
+            spent = 1 - max(until - time.monotonic(), 0.0) / max(budget, 1e-9)
+            late = first_step + int(spent * (config.steps - first_step))
+        row = _train_step(run, config, material, network, backward, devices, late)
         last = run.step >= config.steps or devices.agree(time.monotonic() > until)
         if board is not None:
             board.after_step(row, time.perf_counter() - started, last)
@@ -115,7 +120,9 @@ def _train_step(
     network: nn.Module | Callable[..., Any],
     backward: Callable[[Tensor], None],
     devices: _Devices,
+    late: int,
 ) -> dict[str, float]:
+    """One step, at the learning rate of step ``late`` when that is further on."""
     device = devices.device
     generator = step_generator(config.seed, run.step, devices.worker, device)
     size = (config.batch, config.num_frames, config.height, config.width)
@@ -130,7 +137,7 @@ def _train_step(
             f"torch.compile fails on the model here ({type(error).__name__}); leave --compile out"
         ) from error
     backward(loss)
-    lr = learning_rate(run.step, config.steps, config.lr, config.warmup)
+    lr = learning_rate(max(run.step, late), config.steps, config.lr, config.warmup)
     if run.begun:  # the optimizer knows nothing yet
         lr *= min(1.0, (run.step - run.begun + 1) / max(config.warmup, 1))
     norm = update(run.optimizer, list(run.model.parameters()), lr)
