@@ -88,7 +88,7 @@ def test_read_as_made(small: None, tmp_path: Path) -> None:
 
 
 def test_seen_by_source_agrees_with_geometry() -> None:
-    spec = SPECS[1]
+    spec = SPECS[0]  # whose textures are painted already
     scene = build_scene(spec)
     times = scenes.times_s(2)
     source = source_cameras(spec, scene)[:2].resized(48, 72)
