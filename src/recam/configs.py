@@ -277,7 +277,7 @@ class FinetuneConfig:
     steps: int = 300
     """At most, within the budget."""
     num_pairs: int = 6
-    """Pairs made from the video, one of them held back to check on."""
+    """Pairs made from the video, two of them held back to check on."""
     method: Literal["lora", "whole"] = "whole"
     rank: int = 16
     """Of the low-rank adapter."""

@@ -103,7 +103,7 @@ def _hide(
     partial: PartialVideo, number: int, generator: torch.Generator
 ) -> tuple[PartialVideo, Tensor, Tensor]:
     t, h, w = partial.known.shape
-    if number % 3 < 2 and bool((partial.known < 1).any()):
+    if number % 4 < 3 and bool((partial.known < 1).any()):
         hidden = _moved_holes(partial.known, generator)
     else:
         source = SOURCES[int(torch.randint(len(SOURCES), (1,), generator=generator))]

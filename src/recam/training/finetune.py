@@ -55,7 +55,7 @@ DECAY = 0.98
 class Adaptation:
     """An adapted model and what adapting did.
 
-    before_db, after_db: hole PSNR on the held-back pair's held-back frames, without and with.
+    before_db, after_db: mean hole PSNR on the held-back pairs' held-back frames, without and with.
     best_step 0: adapting did not help, and model is what it was.
     """
 
@@ -73,12 +73,12 @@ class Adaptation:
             return "not adapted: the time was over before the first step"
         if self.best_step == 0:
             return (
-                f"adapting did not help on the held-back pair ({self.before_db:.2f} dB after "
+                f"adapting did not help on the held-back pairs ({self.before_db:.2f} dB after "
                 f"{self.steps} steps at best): using the model as it was"
             )
         return (
             f"adapted in {self.best_step} of {self.steps} steps: {self.before_db:.2f} → "
-            f"{self.after_db:.2f} dB in the holes of the held-back pair"
+            f"{self.after_db:.2f} dB in the holes of the held-back pairs"
         )
 
 
@@ -109,10 +109,10 @@ def adapt(
     progress: Progress = no_progress,
     seconds_spent: float = 0.0,
 ) -> Adaptation:
-    """Train on all examples but one, on their first frames; keep the best step.
+    """Train on all examples but one or two, on their first frames; keep the best step.
 
-    Steps are judged by the holes of the other example's last frames, which training never sees, and
-    step 0 takes part: the result is never worse there than the model was. Stops after config.steps
+    Steps are judged by the holes of those others' last frames, which training never sees, and step
+    0 takes part: the result is never worse there than the model was. Stops after config.steps
     or when config.minutes (seconds_spent included) are over. With a folder, an interrupted
     adaptation resumes, and a finished one is read from adapter.safetensors at once.
 
@@ -194,12 +194,12 @@ class _Work:
         self.step += 1
         self.seconds["training"] += time.perf_counter() - tick
 
-    def judge(self, check: Example) -> None:
-        """Hole PSNR of the averaged weights on held-back frames; keeps them when they are best."""
+    def judge(self, check: Sequence[Example]) -> None:
+        """Mean hole PSNR of the averaged weights on held-back frames; keeps them when best."""
         if self.judged == self.step:
             return
         tick = time.perf_counter()
-        value = check_psnr(self.average, check)
+        value = sum(check_psnr(self.average, example) for example in check) / len(check)
         if self.step == 0:
             self.before_db = self.best_db = value
         elif value > self.best_db:
@@ -279,15 +279,21 @@ def num_learned(num_frames: int) -> int:
     return max(num_frames - max(round(HELD_BACK * num_frames), 1), 1)
 
 
-def _split(examples: Sequence[Example]) -> tuple[Example, list[Example]]:
-    """The example to check on, the one with the most to fill there, and the others."""
+def _split(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+    """The examples to check on and the others: the first ones with anything to fill where they are
+    checked, two when three are left to learn from.
 
-    def to_fill(example: Example) -> float:
+    Not those with the most to fill: what helps in the largest holes need not help in the video's.
+    """
+
+    def to_fill(example: Example) -> bool:
         late = slice(num_learned(len(example.known)), None)
-        return float(((example.known[late] < 0.5) * example.scored[late]).sum())
+        return bool(((example.known[late] < 0.5) & (example.scored[late] > 0)).any())
 
-    check = max(range(len(examples)), key=lambda i: to_fill(examples[i]))
-    return examples[check], [e for i, e in enumerate(examples) if i != check]
+    wanted = 2 if len(examples) >= 5 else 1
+    chosen = [i for i, example in enumerate(examples) if to_fill(example)][:wanted] or [0]
+    check = [examples[i] for i in chosen]
+    return check, [e for i, e in enumerate(examples) if i not in chosen]
 
 
 def check_psnr(model: VideoTransformer, example: Example) -> float:
