@@ -16,6 +16,7 @@ from recam.training.finetune import (
     load_adapter,
     num_learned,
     random_cut,
+    split_examples,
 )
 from recam.training.heldout import layered_pairs
 from recam.training.lora import add_low_rank, merge_low_rank
@@ -125,6 +126,18 @@ def test_training_never_sees_the_held_back_frames() -> None:
     early_spoiled = replace(examples[0], target=examples[0].target.clone())
     early_spoiled.target[:late] = 255 - early_spoiled.target[:late]
     assert check_psnr(model, early_spoiled) == check_psnr(model, examples[0])
+
+
+def test_which_examples_are_held_back() -> None:
+    examples = encode_pairs(pairs(6), MODEL.fills, 512)
+    whole = replace(examples[0], known=torch.ones_like(examples[0].known))
+    check, learn = split_examples([whole, *examples])
+    assert [id(e) for e in check] == [id(e) for e in examples[:2]]
+    assert [id(e) for e in learn] == [id(whole), *(id(e) for e in examples[2:])]
+    check, learn = split_examples(examples[:4])
+    assert len(check) == 1 and len(learn) == 3
+    nothing_hidden = adapt(new_model(), [whole] * 3, CONFIG)
+    assert nothing_hidden.best_step == 0 and "not adapted" in nothing_hidden.describe()
 
 
 def test_nothing_of_the_holes_leaks_from_known_pixels_alone() -> None:

@@ -128,7 +128,7 @@ def adapt(
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         clock -= work.resume(folder / "adapting.pt", key)
-    check, learn = _split(examples)
+    check, learn = split_examples(examples)
     work.judge(check)
     if math.isnan(work.before_db):  # nothing to judge by
         return work.finish(model, {"examples": seconds_spent, **work.seconds})
@@ -279,7 +279,7 @@ def num_learned(num_frames: int) -> int:
     return max(num_frames - max(round(HELD_BACK * num_frames), 1), 1)
 
 
-def _split(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+def split_examples(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
     """The examples to check on and the others: the first ones with anything to fill where they are
     checked, two when three are left to learn from.
 
