@@ -1,0 +1,165 @@
+"""Cameras from flow: the three kinds of motion, exact poses, moving things, and real clips."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recam.camera_files import read_cameras
+from recam.configs import InputConfig, ReconstructConfig
+from recam.evaluation.cameras import camera_errors
+from recam.geometry import fov_x_deg, rotation_angle_deg
+from recam.media import read_video
+from recam.reconstruct.bundle import Bundle, Freedom, adjust, residuals_px
+from recam.reconstruct.cameras import CameraSolution, solve_cameras
+from recam.reconstruct.flow import FlowSet, compute_flows
+from recam.reconstruct.pipeline import OFFSETS, working_size
+from recam.reconstruct.tracks import Tracks
+from recam.tasks import source_part
+from recam.types import Cameras
+from reconstruct_scene import Truth, exact_flows, make_cameras, render_world
+
+H, W, T = 96, 144, 13
+
+
+def world(shift: float, turn: float, slide: float = 0.0) -> tuple[Truth, FlowSet]:
+    truth = render_world(T, H, W, slide, make_cameras(T, H, W, shift, turn))
+    return truth, exact_flows(truth, (1, 2, 4, 8))
+
+
+def solved(truth: Truth, flows: FlowSet, **options: object) -> CameraSolution:
+    return solve_cameras(truth.video, flows, ReconstructConfig(**options))  # type: ignore[arg-type]
+
+
+def rotation_rms_deg(found: Cameras, truth: Cameras) -> float:
+    """Root mean square angle, with the first cameras laid on each other."""
+    a, b = found.cam_from_world[:, :3, :3], truth.cam_from_world[:, :3, :3]
+    angle = rotation_angle_deg(a @ a[0].T, b @ b[0].T)
+    return float(angle.square().mean().sqrt())
+
+
+def test_a_moving_camera_is_found_with_its_field_of_view() -> None:
+    truth, flows = world(shift=0.08, turn=0.006)
+    found = solved(truth, flows)
+    assert found.motion == "moving"
+    assert rotation_rms_deg(found.cameras, truth.cameras) < 0.2
+    assert camera_errors(found.cameras, truth.cameras).translation_fraction < 0.02
+    assert found.fov_deg == pytest.approx(60, abs=5)
+
+
+def test_inverse_depths_of_the_points_are_the_true_ones_up_to_one_scale() -> None:
+    truth, flows = world(shift=0.08, turn=0.006)
+    found = solved(truth, flows, fov=60.0)
+    uv = found.tracks.uv_px
+    true = truth.depth[found.tracks.frame, uv[:, 1].astype(int), uv[:, 0].astype(int)]
+    product = found.inverse_depth * true
+    assert np.median(np.abs(product / np.median(product) - 1)) < 0.02
+
+
+@pytest.mark.parametrize("slide", [0.0, 0.08])
+def test_a_turning_camera(slide: float) -> None:
+    truth, flows = world(shift=0.0, turn=0.02, slide=slide)
+    found = solved(truth, flows)
+    assert found.motion == "rotating"
+    assert rotation_rms_deg(found.cameras, truth.cameras) < 0.5
+    assert torch.equal(found.cameras.centers, torch.zeros_like(found.cameras.centers))
+
+
+@pytest.mark.parametrize("slide", [0.0, 0.08])
+def test_a_tripod(slide: float) -> None:
+    truth, flows = world(shift=0.0, turn=0.0, slide=slide)
+    found = solved(truth, flows)
+    assert found.motion == "static" and not found.fov_known
+    poses = found.cameras.cam_from_world
+    assert torch.equal(poses, torch.eye(4, dtype=torch.float64).expand_as(poses))
+    assert any("--fov" in note for note in found.notes)
+
+
+def test_things_that_move_are_kept_out() -> None:
+    truth, flows = world(shift=0.08, turn=0.006, slide=0.1)
+    found = solved(truth, flows, fov=60.0)
+    assert found.motion == "moving"
+    assert rotation_rms_deg(found.cameras, truth.cameras) < 0.3
+    uv = found.tracks.uv_px
+    on_box = truth.moving[found.tracks.frame, uv[:, 1].astype(int), uv[:, 0].astype(int)]
+    owner = found.tracks.track
+    share = np.bincount(owner, on_box) / np.bincount(owner)
+    assert found.still[share < 0.1].mean() > found.still[share > 0.9].mean() + 0.3
+
+
+def test_known_field_of_view_and_motion_are_obeyed() -> None:
+    truth, flows = world(shift=0.08, turn=0.006)
+    found = solved(truth, flows, fov=50.0, motion="rotating")
+    assert found.motion == "rotating" and found.fov_known
+    assert float(fov_x_deg(found.cameras)[0]) == pytest.approx(50)
+
+
+def test_known_cameras_only_get_points() -> None:
+    truth, flows = world(shift=0.08, turn=0.006)
+    found = solve_cameras(truth.video, flows, known_cameras=truth.cameras)
+    assert torch.equal(found.cameras.intrinsics, truth.cameras.intrinsics)
+    torch.testing.assert_close(found.cameras.cam_from_world, truth.cameras.cam_from_world)
+    uv = found.tracks.uv_px
+    true = truth.depth[found.tracks.frame, uv[:, 1].astype(int), uv[:, 0].astype(int)]
+    assert np.median(np.abs(found.inverse_depth * true - 1)) < 0.02
+
+
+def test_a_cut_is_told() -> None:
+    truth, flows = world(shift=0.08, turn=0.006)
+    across = [(i, j) for i, j in flows.pairs() if (i < 6) != (j < 6)]
+    confidence = dict(flows.confidence_u8)
+    for pair in across:
+        confidence[pair] = torch.zeros_like(confidence[pair])
+    found = solved(truth, replace(flows, confidence_u8=confidence))
+    assert any("cut at frame 5/6" in note for note in found.notes)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    truth, flows = world(shift=0.08, turn=0.006)
+    with pytest.raises(ValueError, match="known cameras for"):
+        solve_cameras(truth.video, flows, known_cameras=truth.cameras[:5])
+    with pytest.raises(ValueError, match="known_intrinsics has shape"):
+        solve_cameras(truth.video, flows, known_intrinsics=torch.eye(4))
+
+
+def test_bundle_adjustment_finds_exact_cameras_and_points() -> None:
+    rng = np.random.default_rng(0)
+    cameras = make_cameras(6, H, W, 0.3, 0.02)
+    points = rng.uniform([-2, -1, 3], [2, 1, 9], (60, 3))
+    rotation, center = cameras.cam_from_world[:, :3, :3].numpy(), cameras.centers.numpy()
+    focal = float(cameras.intrinsics[0, 0, 0])
+    seen = np.einsum("tij,ntj->nti", rotation, points[:, None] - center)
+    xy = focal * seen[..., :2] / seen[..., 2:]
+    tracks = Tracks(xy.reshape(-1, 2), np.tile(np.arange(6), 60), np.arange(0, 361, 6))
+    start = Bundle(
+        np.tile(np.eye(3), (6, 1, 1)), center + rng.normal(0, 0.05, center.shape) * (center != 0),
+        focal, xy[:, 0] / focal, 1 / points[:, 2] * rng.uniform(0.8, 1.2, 60),
+        np.tile(np.eye(3), (60, 1, 1)), np.zeros((60, 3)),
+    )  # fmt: skip
+    freedom = Freedom(focal=False, redescending=False, depth_prior_px=0.0, sigma_px=5.0)
+    best, cost = adjust(start, tracks, freedom, 100, 1e-12)
+    assert cost < 1e-6 and residuals_px(best, tracks).max() < 1e-3
+    assert np.abs(best.rotation - rotation).max() < 1e-5
+    scale = np.linalg.norm(best.center[-1]) / np.linalg.norm(center[-1])
+    assert np.abs(best.center / scale - center).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("source", "num", "motion"),
+    [
+        ("dynamic/davis_bear/gt_rgb.mp4", 17, "rotating"),
+        ("multiview/nvidia_balloon1/input_960x540", 12, "moving"),
+    ],
+)
+def test_rotation_on_real_clips(shared_data: Path, source: str, num: int, motion: str) -> None:
+    path = shared_data / source
+    video = read_video(path, num_frames=num, max_side=640)
+    part = source_part(path, InputConfig(num_frames=num), num)
+    file = read_cameras(path.parent / "cameras.json", num_frames=num, part=part)
+    h, w = working_size(video.height, video.width, 384)
+    found = solve_cameras(video, compute_flows(video, h, w, OFFSETS))
+    assert found.motion == motion
+    assert file.cameras is not None
+    assert rotation_rms_deg(found.cameras, file.cameras) < 1.5
