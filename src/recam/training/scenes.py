@@ -73,8 +73,10 @@ def many_scene_pairs(
 
 
 def _one_thread() -> None:
+    import cv2
     import numba
 
+    cv2.setNumThreads(1)
     torch.set_num_threads(1)
     numba.set_num_threads(1)
 
