@@ -13,7 +13,7 @@ if [ -n "${WEIGHTS:-}" ]; then
 fi
 export OMP_NUM_THREADS=1
 recam eval synth4d --method "${methods[@]}" "${options[@]}" --jobs "$jobs" --out "$out/synth4d"
-recam eval ablations "${options[@]}" --limit 2 --views far --jobs "$jobs" --out "$out/ablations"
+recam eval ablations "${options[@]}" --limit 4 --jobs "$jobs" --out "$out/ablations"
 if [ -n "${CALISCOPE:-}" ]; then
   recam eval caliscope --data "$CALISCOPE" --num-frames 24 --jobs "$jobs" --out "$out/caliscope"
 fi

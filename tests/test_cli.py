@@ -14,9 +14,11 @@ import torch
 from recam import tasks
 from recam.apps.cli import main
 from recam.apps.runs import choose_folder, write_json
-from recam.configs import PathConfig, ReshootConfig
+from recam.camera_files import read_cameras, write_cameras
+from recam.configs import InputConfig, PathConfig, ReconstructConfig, ReshootConfig
+from recam.geometry import intrinsics_from_fov
 from recam.media import read_video, write_image, write_video
-from recam.types import RecamError, Video, video_from_frames
+from recam.types import Cameras, RecamError, Video, video_from_frames
 
 HEIGHT, WIDTH, NUM_FRAMES = 96, 160, 8
 
@@ -100,6 +102,33 @@ def test_the_same_command_gives_the_same_frames(
         opened = tasks.open_scene(clip, config.input, config.reconstruct)
         frames.append(tasks.reshoot(opened.scene, config).video.frames)
     assert torch.equal(frames[0], frames[1]) and torch.equal(frames[0], frames[2])
+
+
+def test_cameras_of_a_part_of_the_source_and_a_lens_found_again(clip: Path, tmp_path: Path) -> None:
+    """--cameras for all of the source also fits a part; the straightened frames are kept."""
+    times = torch.arange(NUM_FRAMES) / 12
+    poses = torch.eye(4, dtype=torch.float64).repeat(NUM_FRAMES, 1, 1)
+    poses[:, 0, 3] = 0.05 * torch.arange(NUM_FRAMES) ** 2
+    k = intrinsics_from_fov(50, HEIGHT, WIDTH).expand(NUM_FRAMES, 3, 3)
+    lens = torch.tensor([0.2, 0, 0, 0, 0], dtype=torch.float64)
+    write_cameras(Cameras(poses, k, HEIGHT, WIDTH), Path("c.json"), times_s=times, distortion=lens)
+    part = InputConfig(start=2, num_frames=3, stride=2)
+    config = ReconstructConfig(cameras="c.json", motion="static")
+    made = tasks.open_scene(clip, part, config)
+    found = tasks.open_scene(clip, part, config)
+    torch.testing.assert_close(made.scene.cameras.cam_from_world, poses[[2, 4, 6]])
+    assert found.reused and torch.equal(found.scene.video.frames, made.scene.video.frames)
+    assert not torch.equal(made.scene.video.frames, tasks.read_input(clip, part).frames)
+
+
+@pytest.mark.parametrize("kind", ["cognvs", "nerfstudio"])
+def test_a_path_can_be_written_for_other_programs(clip: Path, kind: str) -> None:
+    path = ["--path", "orbit", "--yaw", "10", "--speed", "linear"]
+    out = "p.txt" if kind == "cognvs" else "p.json"
+    written = ["--cameras-out", out, "--cameras-out-format", kind]
+    main(["paths", str(clip), *path, *written, "-o", "p.png", "--quiet"])
+    file = read_cameras(Path(out), kind)  # type: ignore[arg-type]
+    assert len(file) == NUM_FRAMES if kind == "nerfstudio" else file.orbit is not None
 
 
 def test_identity_path_reproduces_the_source(clip: Path) -> None:

@@ -56,8 +56,17 @@ def test_saving_again_replaces_and_keeps_other_files(scene: Scene, tmp_path: Pat
     assert (tmp_path / "config.json").exists()
 
 
-def test_another_video_is_refused(scene: Scene, tmp_path: Path) -> None:
+def test_without_frames_the_video_is_needed(scene: Scene, tmp_path: Path) -> None:
     save_scene(scene, tmp_path)
+    save_scene(scene, tmp_path, with_frames=False)
+    assert {p.name for p in tmp_path.iterdir()} == {"scene.json", "scene.safetensors"}
+    _assert_same(scene, load_scene(tmp_path, scene.video))
+    with pytest.raises(RecamError, match="holds no frames"):
+        load_scene(tmp_path)
+
+
+def test_another_video_is_refused(scene: Scene, tmp_path: Path) -> None:
+    save_scene(scene, tmp_path, with_frames=False)
     other = video_from_frames(torch.zeros(4, 3, 72, 112, dtype=torch.uint8))
     with pytest.raises(ValueError, match="made from 5 frames of 112×72 px"):
         load_scene(tmp_path, other)

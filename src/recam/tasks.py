@@ -52,7 +52,7 @@ from recam.types import (
     no_progress,
 )
 
-SCENE_VERSION = 1
+SCENE_VERSION = 2
 """Raised when reconstruct's results change, so that scenes kept from before are made anew."""
 
 
@@ -90,7 +90,8 @@ def open_scene(
     if (folder / "scene.json").is_file():
         return OpenedScene(load_scene(folder, video), folder, True)
     scene = reconstruct(video, config, progress, source_part(source, input_config, len(video)))
-    save_scene(scene, folder)
+    # Where a lens was straightened, the scene's frames are not the file's.
+    save_scene(scene, folder, with_frames=scene.video is not video)
     return OpenedScene(scene, folder, False)
 
 

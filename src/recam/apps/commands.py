@@ -37,6 +37,7 @@ from recam.media import (
 from recam.path_picture import draw_path
 from recam.reconstruct import export_scene, save_scene
 from recam.render import render_windows
+from recam.trajectories import focus_depth
 from recam.types import CameraPath, PartialVideo, Progress, RecamError
 
 NUM_SHEET_FRAMES = 6
@@ -304,6 +305,11 @@ def paths(
     write_image(draw_path(opened.scene, path), picture)
     if cameras_out:
         times_s, _ = tasks.path_times_s(opened.scene, path)
-        write_cameras(path.cameras, cameras_out, cameras_out_format, times_s=times_s)
+        write_cameras(
+            path.cameras, cameras_out, cameras_out_format, times_s=times_s,
+            metres_per_unit=opened.scene.metres_per_unit,
+            source=opened.scene.cameras[path.source_frames],
+            focus_depth=path_config.focus_depth or focus_depth(opened.scene),
+        )  # fmt: skip
     print(picture)
     return picture

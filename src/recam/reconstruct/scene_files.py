@@ -2,7 +2,7 @@
 
 A scene folder holds ``scene.json`` (version, sizes, report; written last, so that a folder with it
 is complete), ``scene.safetensors`` (cameras, depth, masks) and ``video.safetensors`` (the frames as
-they are, losslessly and ready to be memory-mapped).
+they are, losslessly and ready to be memory-mapped; not in the cache, which finds the video itself).
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ from recam.media import write_image, written_whole
 from recam.types import Cameras, RecamError, Scene, Video
 
 FILE_VERSION = 1
+FRAMES_FILE = "video.safetensors"
 MAX_POINTS = 1_000_000
 """Points of an exported cloud, at most."""
 MEGASAM_DEPTH = (1e-3, 1e2)
 """MegaSAM's own files clip depth to this range of float16."""
 
 
-def save_scene(scene: Scene, folder: str | Path) -> None:
+def save_scene(scene: Scene, folder: str | Path, *, with_frames: bool = True) -> None:
     """Write a scene to a folder; :func:`load_scene` gives it back exactly.
+
+    with_frames: also the video's frames; without them load_scene needs the video.
 
     Depth is kept as float32, since far depths overflow float16; masks as bits. Files that are
     there already are replaced, others in the folder stay.
@@ -68,7 +71,10 @@ def save_scene(scene: Scene, folder: str | Path) -> None:
     if (folder / "scene.json").exists():
         (folder / "scene.json").unlink()  # until all is written, this is no scene
     _save_tensors(tensors, folder / "scene.safetensors")
-    _save_tensors({"frames": scene.video.frames}, folder / "video.safetensors")
+    if with_frames:
+        _save_tensors({"frames": scene.video.frames}, folder / FRAMES_FILE)
+    else:
+        (folder / FRAMES_FILE).unlink(missing_ok=True)
     with written_whole(folder / "scene.json") as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
@@ -76,21 +82,24 @@ def save_scene(scene: Scene, folder: str | Path) -> None:
 def load_scene(folder: str | Path, video: Video | None = None) -> Scene:
     """The scene that :func:`save_scene` wrote.
 
-    video: the frames to use instead of the stored ones (the same video, already in memory). The
-    stored frames are memory-mapped.
+    video: the frames of a scene that was stored without its own; others are memory-mapped, and
+    this is not looked at.
 
-    Raises RecamError for a folder without a complete scene or from a newer version; ValueError for
+    Raises RecamError for a folder without a complete scene or from a newer version, or without
+    frames where no video is given; ValueError for
     a video of another size or length, or files that do not fit together.
     """
     folder = Path(folder)
     record = _read_record(folder)
     tensors = _load_tensors(folder / "scene.safetensors")
     shape = (record["num_frames"], record["geometry"]["height"], record["geometry"]["width"])
-    if video is None:
+    if (folder / FRAMES_FILE).is_file():
         about = record["video"]
-        frames = _load_tensors(folder / "video.safetensors")["frames"]
+        frames = _load_tensors(folder / FRAMES_FILE)["frames"]
         times_s = torch.tensor(about["times_s"], dtype=torch.float64)
         video = Video(frames, times_s, about["audio_path"])
+    elif video is None:
+        raise RecamError(f"{folder}: holds no frames of its video; give the video as well")
     stored = (record["num_frames"], record["video"]["height"], record["video"]["width"])
     if (len(video), video.height, video.width) != stored:
         raise ValueError(
