@@ -231,3 +231,22 @@ def test_real_material_enters_batches() -> None:
     mixed = draw_batch((8, 4, 24, 32), objective, TINY.fills, rng(), make_material([video]), 0.5)
     black = (mixed.target == -1).flatten(1).all(1)
     assert black.any() and not black.all()
+
+
+def test_small_holes_count_as_much_as_large_ones() -> None:
+    torch.manual_seed(0)
+    model = VideoTransformer(TINY)
+    objective = ObjectiveConfig(drop_condition=0)
+    batch = draw_batch(SIZE, objective, TINY.fills, rng())
+    known = torch.ones_like(batch.condition.known)
+    known[0, :, :, :8, :8] = 0
+    known[1] = 0
+    condition = make_condition(batch.target, known, TINY.fills)
+    batch = replace(batch, condition=condition, joint=torch.zeros(2, dtype=torch.bool))
+
+    def loss(*counted: int) -> float:
+        scored = torch.zeros_like(known)
+        scored[list(counted)] = 1
+        return masked_loss(model, replace(batch, scored=scored), rng(1), objective).item()
+
+    assert loss(0, 1) == pytest.approx((loss(0) + loss(1)) / 2, rel=1e-5)

@@ -43,7 +43,9 @@ def masked_loss(
     """Weighted squared error of the clean estimate over the tokens that were noised.
 
     Each token has its own level; clean ones (0) are the evidence and cost nothing. Unknown pixels
-    weigh config.hole_weight times as much as known ones. In units of the model's residual_std².
+    weigh config.hole_weight times as much as known ones. Every sample counts alike: else clips of
+    which next to nothing is known would, by their area, leave the small holes of a reshoot without
+    a say. In units of the model's residual_std².
     ``network`` is the model as wrapped for compiling or several devices, if it is.
     """
     target, condition = batch.target, batch.condition
@@ -69,7 +71,9 @@ def masked_loss(
     weight = torch.where(batch.condition.known < 1, config.hole_weight, 1.0)
     weight = weight * batch.scored * (s > 0) * level_weight.clamp(max=MAX_LEVEL_WEIGHT)
     error = (x0.float() - target).square().mean(2, keepdim=True)
-    return (weight * error).sum() / weight.sum().clamp(min=1) / std**2
+    total = weight.flatten(1).sum(1)
+    of_sample = (weight * error).flatten(1).sum(1) / total.clamp(min=1)
+    return of_sample.sum() / (total > 0).sum().clamp(min=1) / std**2
 
 
 def _withhold(condition: Condition, withheld: Tensor) -> Condition:
