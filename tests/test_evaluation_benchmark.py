@@ -27,6 +27,7 @@ from recam.evaluation.methods import (
     open_source,
     training_pairs,
 )
+from recam.evaluation.metrics import psnr
 from recam.evaluation.report import csv_text, markdown_table, write_report
 from recam.geometry import se3, so3_exp, unproject
 from recam.media import write_image, write_video
@@ -321,6 +322,22 @@ def test_masked_model_is_adapted_once_a_scene(
     assert any("adapt" in note for note in record["notes"])
     (without,) = run_method([synthetic_sample], plain, "plain", tmp_path / "out", TRUE)
     assert "adapt" not in without["seconds"] and without["key"] != record["key"]
+
+
+def test_colour_is_fitted_only_where_that_helps() -> None:
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.randint(60, 200, (2, 3, H, W), dtype=torch.uint8, generator=generator)
+    counted = torch.ones(2, H, W)
+    dull = (0.6 * truth.float() + 30).round().to(torch.uint8)
+    fitted, note = benchmark._with_fitted_color(dull, truth, counted, None)
+    assert psnr(fitted, truth) > 45 > psnr(dull, truth) + 10 and "colour fitted" in note
+    # A known strip that shows the wrong thing: what takes it to the truth spoils the rest.
+    wrong = truth.clone()
+    wrong[..., :8] = 255 - truth[..., :8]
+    known = torch.zeros(2, H, W)
+    known[..., :8] = 1
+    kept, note = benchmark._with_fitted_color(wrong, truth, counted, known)
+    assert torch.equal(kept, wrong) and "colour not fitted" in note
 
 
 def test_pairs_of_both_kinds(synthetic_sample: EvaluationSample) -> None:

@@ -41,6 +41,7 @@ from recam.evaluation.methods import (
     prediction_path,
     read_prediction,
 )
+from recam.evaluation.metrics import psnr
 from recam.evaluation.scores import (
     SET_METRICS,
     check_networks,
@@ -207,9 +208,8 @@ def _run_view(
     counted = part(view.read_counted)
     if job.config.fit_color:
         where = torch.ones(len(truth), *frames.shape[2:]) if counted is None else counted.float()
-        fit = fit_color(frames, truth.frames, where if made.known is None else where * made.known)
-        frames = apply_color(frames, fit)
-        notes.append("colour fitted to the truth before scoring")
+        frames, note = _with_fitted_color(frames, truth.frames, where, made.known)
+        notes.append(note)
     dynamic, seen = part(view.read_dynamic), part(view.read_seen)
     if itself and job.sample.read_dynamic is not None:
         dynamic = job.sample.read_dynamic()[:n]
@@ -236,6 +236,21 @@ def _run_view(
     }  # fmt: skip
     write_json(stem.with_name(f"{stem.name}.json"), record)
     return record
+
+
+def _with_fitted_color(
+    frames: Tensor, target: Tensor, counted: Tensor, known: Tensor | None
+) -> tuple[Tensor, str]:
+    """Frames in the truth's colours, and what was done.
+
+    Pixels are fitted to the pixels at the same place: where the geometry is far off, that fits
+    nothing, and the map that is found can be worse than none. It is then not used.
+    """
+    fit = fit_color(frames, target, counted if known is None else counted * known)
+    mapped = apply_color(frames, fit)
+    if psnr(mapped, target, counted) > psnr(frames, target, counted):
+        return mapped, "colour fitted to the truth before scoring"
+    return frames, "colour not fitted: the best map on known pixels makes the whole worse"
 
 
 def _write_sheet(
