@@ -289,6 +289,17 @@ def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert list(tmp_path.glob("*.json*")) == [] and list(tmp_path.glob(".*.tmp")) == []
 
 
+def test_a_run_that_fails_leaves_no_folder(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(*args: object) -> None:
+        raise RecamError("the disk is full")
+
+    monkeypatch.setattr("recam.apps.commands.write_image", no_space)
+    assert "full" in fails("reshoot", str(clip), "-o", "out")
+    assert left_behind(tmp_path) == [] and not Path("out").exists()
+
+
 def test_command_runs_as_a_program(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "recam.apps.cli", "reshoot", "nowhere.mp4"],

@@ -70,3 +70,9 @@ def test_time_slice() -> None:
     for wrong in ({}, {"row": 1, "column": 1}, {"row": 40}, {"column": -1}):
         with pytest.raises(ValueError):
             time_slice(frames, **wrong)
+
+
+def test_side_by_side_fits_into_a_width() -> None:
+    video = sample()
+    shown = side_by_side([video, video, video], max_width=90)
+    assert shown.frames.shape == (8, 3, 20, 30 * 3 + 4 * 2)

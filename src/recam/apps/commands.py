@@ -13,7 +13,14 @@ import torch
 
 from recam import tasks
 from recam.apps.progress import show_progress
-from recam.apps.runs import check_writable, choose_folder, machine, peak_memory_gb, write_json
+from recam.apps.runs import (
+    check_writable,
+    choose_folder,
+    machine,
+    new_folder,
+    peak_memory_gb,
+    write_json,
+)
 from recam.camera_files import write_cameras
 from recam.completion import complete as complete_video
 from recam.completion.weights import find_weights
@@ -41,6 +48,8 @@ from recam.trajectories import focus_depth
 from recam.types import CameraPath, PartialVideo, Progress, RecamError
 
 NUM_SHEET_FRAMES = 6
+PREVIEW_WIDTH = 3840
+"""Pixels; encoders and players take no video of any width."""
 RENDER_CHUNK = 16
 
 
@@ -102,9 +111,22 @@ def write_run(
     model: tasks.OpenedModel | None = None,
 ) -> None:
     """Render and complete along the path, and write the run's folder."""
+    with new_folder(folder):
+        _write_run(folder, source, opened, path, config, timings_s, progress, model)
+
+
+def _write_run(
+    folder: Path,
+    source: Path,
+    opened: tasks.OpenedScene,
+    path: CameraPath,
+    config: ReshootConfig,
+    timings_s: dict[str, float],
+    progress: Progress,
+    model: tasks.OpenedModel | None,
+) -> None:
     scene = opened.scene
     times_s, audio_path = tasks.path_times_s(scene, path)
-    folder.mkdir(parents=True, exist_ok=True)
     write_image(draw_path(scene, path), folder / "path.png")
     write_cameras(path.cameras, folder / "cameras.json", times_s=times_s)
     rows: dict[str, list[torch.Tensor]] = {"source": [], "render": [], "known": [], "result": []}
@@ -125,7 +147,7 @@ def write_run(
             piece = slice(first, first + len(frames))
             source_frames = scene.video.frames[path.source_frames[piece]]
             shown = [source_frames, _holes_shown(rendering), frames]
-            preview = side_by_side(shown, ["source", "render", "result"])
+            preview = side_by_side(shown, ["source", "render", "result"], PREVIEW_WIDTH)
             known = (rendering.known * 255).round().to(torch.uint8)[:, None].expand(-1, 3, -1, -1)
             for output, part in zip(outputs, [frames, preview.frames, known]):
                 output.write(part, times_s[piece])
@@ -213,11 +235,11 @@ def render(source: Path, config: ReshootConfig, out: Path | None, quiet: bool = 
     """Write what the scene shows to the path's cameras, without completing it."""
     folder = choose_folder(out, f"{source.stem}-{Path(config.path.path).stem}-render")
     timings_s: dict[str, float] = {}
-    with show_progress(quiet) as progress:
+    with ExitStack() as files, show_progress(quiet) as progress:
         opened = open_scene(source, config.input, config.reconstruct, timings_s, progress)
         path = tasks.path_for_scene(opened.scene, config.path)
         times_s, _ = tasks.path_times_s(opened.scene, path)
-        folder.mkdir(parents=True, exist_ok=True)
+        files.enter_context(new_folder(folder))
         write_cameras(path.cameras, folder / "cameras.json", times_s=times_s)
         with (
             VideoWriter(folder / "render.mp4", fps=None) as frames_file,

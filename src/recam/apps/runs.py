@@ -6,8 +6,11 @@ import dataclasses
 import json
 import os
 import platform
+import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,22 @@ def choose_folder(wanted: Path | None, name: str) -> Path:
             raise RecamError(f"{folder}: holds other files; give a new or an empty folder")
     check_writable(folder)
     return folder
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """Make a folder that goes again, with all in it, if the work in it fails or is stopped.
+
+    One that was there before stays, with the files that were finished.
+    """
+    was_there = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if not was_there:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def check_writable(path: Path) -> None:

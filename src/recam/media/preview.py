@@ -44,13 +44,18 @@ def _as_rgb(frames: Tensor) -> Tensor:
     )
 
 
-def side_by_side(videos: Sequence[Video | Tensor], labels: Sequence[str] | None = None) -> Video:
+def side_by_side(
+    videos: Sequence[Video | Tensor],
+    labels: Sequence[str] | None = None,
+    max_width: int | None = None,
+) -> Video:
     """One video that shows several beside each other, each under its label.
 
     Args:
         videos: Videos, or frames uint8 [t, 3, h, w], or masks [t, h, w]; all of the same length.
             Each is scaled to the first one's height; times and sound are those of the first Video.
         labels: one each (ASCII), or None for no labels.
+        max_width: all of them are scaled down to fit into so many pixels.
 
     Raises:
         ValueError: lengths differ, or the number of labels.
@@ -62,6 +67,9 @@ def side_by_side(videos: Sequence[Video | Tensor], labels: Sequence[str] | None 
     if labels is not None and len(labels) != len(stacks):
         raise ValueError(f"got {len(labels)} labels for {len(stacks)} videos")
     height = stacks[0].shape[2]
+    natural = sum(s.shape[3] * height / s.shape[2] for s in stacks)
+    if max_width is not None and natural > max_width:
+        height = max(1, round(height * max_width / natural))
     widths = [max(1, round(s.shape[3] * height / s.shape[2])) for s in stacks]
     top = 0 if labels is None else _STRIP
     total = sum(widths) + _GAP * (len(stacks) - 1)

@@ -121,7 +121,7 @@ def _dominoes(rng: np.random.Generator) -> tuple[list[str], dict[int, np.ndarray
 
 def _bowling(rng: np.random.Generator) -> tuple[list[str], dict[int, np.ndarray]]:
     half = rng.uniform(0.055, 0.075)
-    bodies = []
+    bodies: list[str] = []
     for level in range(3):
         for k in range(3 - level):
             at = (0.15, (k - (2 - level) / 2) * 2.1 * half, half + 2.0 * half * level)
