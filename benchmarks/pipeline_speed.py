@@ -199,7 +199,10 @@ def plot(rows: list[dict], frames: tuple, sizes: tuple, path: Path) -> None:
         for row, label in enumerate(("processor seconds", "added memory, GB")):
             axes[row][column].set(xscale="log", yscale="log", xlabel=name, ylabel=label)
             axes[row][column].grid(alpha=0.3, which="both")
-    axes[0][0].legend(fontsize=7, frameon=False)
+            measured = [f if column == 0 else h * w for f, h, w in group]
+            axes[row][column].set_xticks(measured, [str(m) for m in measured])
+            axes[row][column].set_xticks([], minor=True)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right", fontsize=7)
     save(figure, path)
 
 
