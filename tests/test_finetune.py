@@ -188,9 +188,7 @@ def test_low_rank_starts_as_the_model_and_merges_exactly() -> None:
 
 
 def test_a_foreign_adapter_is_refused(tmp_path: Path) -> None:
-    adapt(
-        new_model(), encode_pairs(pairs(2), MODEL.fills, 512), replace(CONFIG, steps=10), tmp_path
-    )
+    adapt(new_model(), encode_pairs(pairs(), MODEL.fills, 512), CONFIG, tmp_path)
     torch.manual_seed(0)
     other = VideoTransformer(replace(MODEL, hidden=32))
     with pytest.raises(RecamError, match="does not fit this model"):

@@ -46,6 +46,8 @@ HELD_BACK = 0.25
 EVALUATED_FRAMES = 8
 EXAMPLES_SHARE = 0.3
 """Of the time, at most this is spent on making examples (but for the first three)."""
+MARGIN_DB = 0.3
+"""A smaller gain on the held-back pairs says little of the video's own holes."""
 NEAR_A_HOLE = 0.8
 WARMUP = 20
 DECAY = 0.98
@@ -73,8 +75,8 @@ class Adaptation:
             return "not adapted: the time was over before the first step"
         if self.best_step == 0:
             return (
-                f"adapting did not help on the held-back pairs ({self.before_db:.2f} dB after "
-                f"{self.steps} steps at best): using the model as it was"
+                f"adapting did not help by {MARGIN_DB} dB on the held-back pairs "
+                f"({self.before_db:.2f} dB before, {self.steps} steps): using the model as it was"
             )
         return (
             f"adapted in {self.best_step} of {self.steps} steps: {self.before_db:.2f} → "
@@ -202,7 +204,7 @@ class _Work:
         value = sum(check_psnr(self.average, example) for example in check) / len(check)
         if self.step == 0:
             self.before_db = self.best_db = value
-        elif value > self.best_db:
+        elif value > max(self.best_db, self.before_db + MARGIN_DB):
             self.best_db, self.best_step, self.best = value, self.step, self._trained_weights()
         self.judged = self.step
         self.seconds["judging"] += time.perf_counter() - tick
