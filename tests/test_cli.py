@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import cv2
@@ -121,6 +122,16 @@ def test_cameras_of_a_part_of_the_source_and_a_lens_found_again(clip: Path, tmp_
     assert not torch.equal(made.scene.video.frames, tasks.read_input(clip, part).frames)
 
 
+def test_results_have_the_source_size_however_small_the_geometry(clip: Path) -> None:
+    small = ["--size", "80", "--motion", "static"]
+    main(["reshoot", str(clip), "--path", "pan", "--yaw", "2", *small, "-o", "a", "--quiet"])
+    for name in ("result.mp4", "known.mp4"):
+        shown = read_video(Path("a") / name)
+        assert (shown.height, shown.width) == (HEIGHT, WIDTH)
+    file = read_cameras(Path("a/cameras.json"))
+    assert (file.height, file.width) == (HEIGHT, WIDTH)
+
+
 @pytest.mark.parametrize("kind", ["cognvs", "nerfstudio"])
 def test_a_path_can_be_written_for_other_programs(clip: Path, kind: str) -> None:
     path = ["--path", "orbit", "--yaw", "10", "--speed", "linear"]
@@ -186,7 +197,7 @@ def test_help_is_fast_and_needs_no_torch() -> None:
 def test_doctor_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
     main(["doctor"])
     out = capsys.readouterr().out
-    assert f"torch {torch.__version__}" in out and "device" in out
+    assert f"torch {version('torch')}" in out and "device" in out
 
 
 def _bad(name: str, folder: Path, clip: Path) -> Path:

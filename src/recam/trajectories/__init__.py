@@ -228,10 +228,13 @@ def _weighted_median(values: Tensor, weight: Tensor) -> float:
 def path_for_scene(
     scene: Scene, config: PathConfig, *, num_frames: int | None = None
 ) -> CameraPath:
-    """The path through a scene, sized by its focus depth unless the config gives one."""
+    """The path through a scene, for pictures of its video's size (geometry may be smaller).
+
+    It is sized by the scene's focus depth unless the config gives one.
+    """
     depth = focus_depth(scene) if config.focus_depth is None else config.focus_depth
     return make_path(
-        scene.cameras,
+        scene.cameras.resized(scene.video.height, scene.video.width),
         depth,
         config,
         scene.video.times_s,
