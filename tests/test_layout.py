@@ -31,8 +31,14 @@ MAY_IMPORT = {
         "covisibility", "completion", "training", "cache",
     },
 }  # fmt: skip
+MAY_IMPORT["path_presets"] = set()
+for task in ("edits", "between", "photos"):  # beside tasks, and may use it
+    MAY_IMPORT[task] = MAY_IMPORT["tasks"] | {"tasks"}
+MAY_IMPORT["api"] = MAY_IMPORT["tasks"] | {"tasks", "edits", "between", "photos"}
 MAY_IMPORT["evaluation"] = MAY_IMPORT["tasks"] | {"tasks", "synthetic"}
-MAY_IMPORT["apps"] = MAY_IMPORT["evaluation"] | {"evaluation", "path_picture"}
+MAY_IMPORT["apps"] = MAY_IMPORT["evaluation"] | MAY_IMPORT["api"] | {
+    "evaluation", "path_picture", "api",
+}  # fmt: skip
 OPEN_TO_ALL = {"types", "configs", "compiled"}
 
 

@@ -313,3 +313,42 @@ class ReshootConfig:
     path: PathConfig = field(default_factory=PathConfig)
     render: RenderConfig = field(default_factory=RenderConfig)
     complete: CompleteConfig = field(default_factory=CompleteConfig)
+
+
+EditContent = Literal["surface", "background"]
+
+
+@dataclass(frozen=True)
+class EditConfig:
+    """An edit of one frame, carried through the video."""
+
+    content: EditContent = "surface"
+    """What the edited frame shows in its region. surface: something that sticks to what was there
+    (recoloured, retextured, put on it). background: what lies behind the thing taken out."""
+    complete: CompleteConfig = field(default_factory=CompleteConfig)
+
+
+@dataclass(frozen=True)
+class InterpolateConfig:
+    """New frames between two or more views."""
+
+    frames: int = 15
+    """New frames between each two neighbouring views."""
+    size: int = 768
+    """Longer side, in pixels, that motion between the views is found at."""
+    complete: CompleteConfig = field(default_factory=CompleteConfig)
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """A camera path through one picture."""
+
+    frames: int = 48
+    """Frames of the video."""
+    memory: int = 6
+    """Views along the path that are completed first and then stay in the scene, so that what was
+    made up once is seen again; 0 = every frame is completed from the picture alone."""
+    reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)
+    path: PathConfig = field(default_factory=PathConfig)
+    render: RenderConfig = field(default_factory=RenderConfig)
+    complete: CompleteConfig = field(default_factory=CompleteConfig)

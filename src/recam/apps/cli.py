@@ -19,7 +19,10 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from recam.configs import (
     CameraFormat,
     CompleteConfig,
+    EditConfig,
+    ImageConfig,
     InputConfig,
+    InterpolateConfig,
     PathConfig,
     PretrainConfig,
     ReconstructConfig,
@@ -123,6 +126,79 @@ class Complete(Common):
 
 
 @dataclass(frozen=True)
+class Image(Common):
+    """Move a camera through one picture."""
+
+    picture: Annotated[Positional[Path], arg(metavar="PHOTO")] = tyro.MISSING
+    """Picture file, or a folder that `recam reconstruct` wrote for one."""
+    config: ImageConfig = field(default_factory=ImageConfig)
+    max_side: int | None = None
+    """Scale the picture down to this longer side before anything else; default: its own size."""
+    out: Out = None
+    """Folder for the result; default: one named after the picture and the path, here."""
+
+    def run(self) -> None:
+        from recam.apps import task_commands
+
+        part = InputConfig(max_side=self.max_side)
+        task_commands.image(self.picture, part, self.config, self.out, self.quiet)
+
+
+@dataclass(frozen=True)
+class Interpolate(Common):
+    """Make the frames between two pictures, or between several in order."""
+
+    views: Annotated[Positional[tuple[Path, ...]], arg(metavar="A B [C …]")] = tyro.MISSING
+    """Two or more pictures of one size."""
+    config: InterpolateConfig = field(default_factory=InterpolateConfig)
+    fps: float = 24.0
+    """Frames per second of the result."""
+    out: Out = None
+    """Folder for the result; default: one named after the pictures, here."""
+
+    def run(self) -> None:
+        from recam.apps import task_commands
+
+        task_commands.interpolate(self.views, self.config, self.fps, self.out, self.quiet)
+
+
+@dataclass(frozen=True)
+class Edit(Common):
+    """Carry the edit of one frame through a video, or take something out of it."""
+
+    video: Source = tyro.MISSING
+    """Video file or folder of images."""
+    edited_frame: Annotated[tuple[int, Path] | None, arg(metavar="NUMBER PICTURE")] = None
+    """Number of the edited frame (0 = the first of those read) and its edited version."""
+    mask: Path | None = None
+    """Picture, white = what was edited; default: found by difference."""
+    remove: Annotated[Path | None, arg(metavar="MASK")] = None
+    """Take out what is white in this picture (followed through the video), or in each frame of
+    this video or folder."""
+    at_frame: int = 0
+    """The frame that a single --remove mask belongs to."""
+    input: InputConfig = field(default_factory=InputConfig)
+    config: EditConfig = field(default_factory=EditConfig)
+    out: Out = None
+    """Folder for the result; default: one named after the video, here."""
+
+    def run(self) -> None:
+        from recam.apps import task_commands
+
+        task_commands.edit(
+            self.video,
+            self.edited_frame,
+            self.mask,
+            self.remove,
+            self.at_frame,
+            self.input,
+            self.config,
+            self.out,
+            self.quiet,
+        )
+
+
+@dataclass(frozen=True)
 class Paths(Common):
     """Draw a camera path over the scene, and write its cameras, before anything is made."""
 
@@ -185,10 +261,13 @@ class Demo(Common):
 class Doctor:
     """Say what is installed, which device and weights are used, and what is missing for what."""
 
+    complete: CompleteConfig = field(default_factory=CompleteConfig)
+    """With a foundation --model: also what it would need, before anything is loaded."""
+
     def run(self) -> None:
         from recam.apps import doctor
 
-        doctor.run()
+        doctor.run(self.complete)
 
 
 @dataclass(frozen=True)
@@ -204,6 +283,9 @@ COMMANDS = {
     "reconstruct": Reconstruct,
     "render": Render,
     "complete": Complete,
+    "image": Image,
+    "interpolate": Interpolate,
+    "edit": Edit,
     "paths": Paths,
     "pretrain": Pretrain,
     "eval": Eval,

@@ -146,7 +146,7 @@ def _write_run(
             clock = time.perf_counter()
             piece = slice(first, first + len(frames))
             source_frames = scene.video.frames[path.source_frames[piece]]
-            shown = [source_frames, _holes_shown(rendering), frames]
+            shown = [source_frames, holes_shown(rendering), frames]
             preview = side_by_side(shown, ["source", "render", "result"], PREVIEW_WIDTH)
             known = (rendering.known * 255).round().to(torch.uint8)[:, None].expand(-1, 3, -1, -1)
             for output, part in zip(outputs, [frames, preview.frames, known]):
@@ -174,7 +174,7 @@ def _write_run(
     )
 
 
-def _holes_shown(partial: PartialVideo) -> torch.Tensor:
+def holes_shown(partial: PartialVideo) -> torch.Tensor:
     """Frames [t, 3, h, w] for looking at: holes are drawn in an even dark magenta."""
     hole_rgb = torch.tensor([64.0, 0.0, 64.0])[None, :, None, None]
     known = partial.known[:, None]
@@ -251,7 +251,7 @@ def render(source: Path, config: ReshootConfig, out: Path | None, quiet: bool = 
             for rendering in render_windows(opened.scene, path, config.render, RENDER_CHUNK):
                 piece = slice(first, first + len(rendering))
                 known = (rendering.known * 255).round().to(torch.uint8)[:, None]
-                frames_file.write(_holes_shown(rendering), times_s[piece])
+                frames_file.write(holes_shown(rendering), times_s[piece])
                 known_file.write(known.expand(-1, 3, -1, -1), times_s[piece])
                 depth_file.write(_depth_shown(rendering.depth), times_s[piece])
                 first = piece.stop

@@ -219,3 +219,137 @@ def _consistency(there: NDArray[np.float32], back: NDArray[np.float32]) -> Tenso
     confidence = np.exp(-0.5 * miss_sq / (0.25 + 4e-4 * length_sq))
     confidence[(x < 0) | (y < 0) | (x > w - 1) | (y > h - 1)] = 0
     return torch.from_numpy(np.rint(confidence * 255).astype(np.uint8))
+
+
+@dataclass(frozen=True)
+class AnchoredFlow:
+    """How frame ``frame`` lies to one chosen frame, and to the neighbour on the way there.
+
+    to_anchor: float32 [h, w, 2] px; what this frame shows at p, the anchor shows at p + to_anchor.
+    confidence: float32 [h, w], as FlowSet's. to_before, before_confidence: the same to the
+    neighbouring frame on the anchor's side.
+    """
+
+    frame: int
+    to_anchor: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    to_before: NDArray[np.float32]
+    before_confidence: NDArray[np.float32]
+
+
+def flows_to_frame(
+    video: Video, anchor: int, height: int, width: int, progress: Progress = no_progress
+) -> Iterator[AnchoredFlow]:
+    """Flow from every other frame to one, at the size (height, width): later frames in order, then
+    earlier ones backwards.
+
+    Steps between neighbours are added up and the sum refined against the anchor itself, so that it
+    does not drift; where that loses the way the sum stays. Memory does not grow with the length.
+    Raises ValueError for an anchor outside the video, RecamError for pictures too small for flow.
+    """
+    if not 0 <= anchor < len(video):
+        raise ValueError(f"frame {anchor} is outside the video's frames 0…{len(video) - 1}")
+    if min(height, width) < SMALLEST_SIDE_PX:
+        raise RecamError(
+            f"pictures of {width}×{height} px are too small to follow motion in; "
+            f"the shorter side needs {SMALLEST_SIDE_PX} px or more"
+        )
+    dis, done = _DisPerThread(), 0
+    gray_anchor = _gray_frames(video[anchor : anchor + 1], height, width)[0]
+    for order in (range(anchor + 1, len(video)), range(anchor - 1, -1, -1)):
+        before = gray_anchor
+        to_anchor = np.zeros((height, width, 2), np.float32)
+        from_anchor = np.zeros_like(to_anchor)
+        for j in order:
+            here = _gray_frames(video[j : j + 1], height, width)[0]
+            back, forth = dis(here, before, None), dis(before, here, None)
+            before_confidence = _confidence(back, forth)
+            summed = back + _follow(back, to_anchor)[0]
+            summed_from = from_anchor + _follow(from_anchor, forth)[0]
+            direct = dis(here, gray_anchor, summed.copy())
+            direct_from = dis(gray_anchor, here, summed_from.copy())
+            sure, sure_summed = _confidence(direct, direct_from), _confidence(summed, summed_from)
+            better = (sure >= sure_summed)[..., None]
+            to_anchor = np.where(better, direct, summed)
+            better = _confidence(direct_from, direct) >= _confidence(summed_from, summed)
+            from_anchor = np.where(better[..., None], direct_from, summed_from)
+            yield AnchoredFlow(j, to_anchor, np.maximum(sure, sure_summed), back, before_confidence)
+            before = here
+            done += 1
+            progress("following motion", done, len(video) - 1)
+
+
+def _confidence(there: NDArray[np.float32], back: NDArray[np.float32]) -> NDArray[np.float32]:
+    return (_consistency(there, back).numpy() / np.float32(255)).astype(np.float32)
+
+
+def flow_between(
+    a: NDArray[np.uint8], b: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Flow between two grey pictures uint8 [h, w] that may be far apart.
+
+    Returns flow a -> b float32 [h, w, 2] px, its confidence [h, w], flow b -> a, its confidence.
+    Searched for from no motion and from the homography that matched features agree on, if any; the
+    better of the two is kept at every pixel. Raises RecamError for pictures too small.
+    """
+    if min(a.shape) < SMALLEST_SIDE_PX:
+        raise RecamError(
+            f"pictures of {a.shape[1]}×{a.shape[0]} px are too small to follow motion in; "
+            f"the shorter side needs {SMALLEST_SIDE_PX} px or more"
+        )
+    dis = _DisPerThread()
+    forth, back = dis(a, b, None), dis(b, a, None)
+    sure, sure_back = _confidence(forth, back), _confidence(back, forth)
+    plane = _matched_homography(a, b)
+    if plane is not None:
+        start, start_back = _flow_of(plane, a.shape), _flow_of(np.linalg.inv(plane), a.shape)
+        other, other_back = dis(a, b, start), dis(b, a, start_back)
+        other_sure = _confidence(other, other_back)
+        other_sure_back = _confidence(other_back, other)
+        better, better_back = other_sure > sure, other_sure_back > sure_back
+        forth = np.where(better[..., None], other, forth)
+        back = np.where(better_back[..., None], other_back, back)
+        sure = np.maximum(sure, other_sure)
+        sure_back = np.maximum(sure_back, other_sure_back)
+    # Smooth areas return anywhere: what is reached must also look alike.
+    sure = sure * _likeness(a, b, forth)
+    sure_back = sure_back * _likeness(b, a, back)
+    return forth, sure, back, sure_back
+
+
+def _likeness(
+    a: NDArray[np.uint8], b: NDArray[np.uint8], flow: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """float32 [h, w], 1 where a and what the flow fetches from b differ little nearby."""
+    there, _, _ = _follow(flow, b.astype(np.float32))
+    off = cv2.blur(np.abs(a - there), (5, 5))
+    return np.exp(-0.5 * (off / 25) ** 2).astype(np.float32)
+
+
+def _matched_homography(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray | None:
+    """b_from_a [3, 3] that most matched SIFT features (Lowe 2004) agree on; None without any."""
+    sift = cv2.SIFT.create(2000)
+    (points_a, about_a), (points_b, about_b) = (sift.detectAndCompute(p, None) for p in (a, b))
+    if about_a is None or about_b is None or min(len(about_a), len(about_b)) < 12:
+        return None
+    pairs = cv2.BFMatcher(cv2.NORM_L2).knnMatch(about_a, about_b, k=2)
+    kept = [m for m, n in pairs if m.distance < 0.75 * n.distance]
+    if len(kept) < 12:
+        return None
+    here = np.array([points_a[m.queryIdx].pt for m in kept], np.float32)
+    there = np.array([points_b[m.trainIdx].pt for m in kept], np.float32)
+    cv2.setRNGSeed(0)
+    plane, inliers = cv2.findHomography(here, there, cv2.RANSAC, 4.0)
+    if plane is None or int(inliers.sum()) < 12 or abs(np.linalg.det(plane)) < 1e-3:
+        return None
+    return plane
+
+
+def _flow_of(plane: NDArray, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """The flow [h, w, 2] of a homography, kept within the picture's size."""
+    h, w = shape
+    grid = np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1).astype(np.float64)
+    there = grid @ plane[:2, :2].T + plane[:2, 2]
+    depth = np.maximum(grid @ plane[2, :2] + plane[2, 2], 1e-3)
+    flow = there / depth[..., None] - grid
+    return np.ascontiguousarray(flow.clip(-max(h, w), max(h, w)).astype(np.float32))

@@ -1,0 +1,268 @@
+"""recam from Python: every task as one function that takes files, arrays or tensors.
+
+A **video** is a path (film, folder of pictures), a ``Video``, or an array or tensor [t, h, w, 3] or
+[t, 3, h, w], uint8 or float in [0, 1]; a **picture** the same with one dimension less; a **mask** a
+path, or an array [h, w] or [t, h, w] that is True (or above one half) for what is meant.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recam import between, edits, photos, tasks
+from recam.completion import complete as complete_video
+from recam.configs import (
+    CompleteConfig,
+    EditConfig,
+    EditContent,
+    ImageConfig,
+    InputConfig,
+    InterpolateConfig,
+    PathConfig,
+    ReconstructConfig,
+    RenderConfig,
+    ReshootConfig,
+)
+from recam.media import read_image, read_mask, write_image, write_video
+from recam.media.pictures import PICTURE_SUFFIXES
+from recam.reconstruct import reconstruct as reconstruct_video
+from recam.types import (
+    PartialVideo,
+    Progress,
+    RecamError,
+    Result,
+    Scene,
+    Video,
+    no_progress,
+    video_from_frames,
+)
+
+Source = str | Path | Video | np.ndarray | Tensor
+PathLike = PathConfig | str | Path
+
+_INPUT, _RECONSTRUCT = InputConfig(), ReconstructConfig()
+_RENDER, _COMPLETE = RenderConfig(), CompleteConfig()
+
+
+def reshoot(
+    video: Source | Scene,
+    path: PathLike = "orbit",
+    *,
+    input: InputConfig = _INPUT,
+    reconstruct: ReconstructConfig = _RECONSTRUCT,
+    render: RenderConfig = _RENDER,
+    complete: CompleteConfig = _COMPLETE,
+    fps: float = 24.0,
+    progress: Progress = no_progress,
+) -> Result:
+    """The video that another camera would have seen.
+
+    video: or a Scene, or a folder that ``recam reconstruct`` wrote. path: ``recam.orbit(...)`` and
+    its like, a preset's name, or a file of cameras. The scene of a file is kept in the cache, and a
+    masked model is adapted to it; arrays are reconstructed every time, without adapting. fps: of an
+    array. Raises what the stages raise: ValueError, and RecamError for what a file lacks.
+    """
+    config = ReshootConfig(input, reconstruct, as_path(path), render, complete)
+    if isinstance(video, str | Path):
+        opened = tasks.open_scene(Path(video), input, reconstruct, progress)
+        model = tasks.model_for_scene(opened, complete, progress)
+        return tasks.reshoot(opened.scene, config, progress, model)
+    if isinstance(video, Scene):
+        scene = video
+    else:
+        scene = reconstruct_video(as_video(video, input, fps), reconstruct, progress)
+    return tasks.reshoot(scene, config, progress)
+
+
+def image(
+    picture: Source | Scene,
+    path: PathLike = "orbit",
+    *,
+    frames: int = 48,
+    memory: int = 6,
+    input: InputConfig = _INPUT,
+    reconstruct: ReconstructConfig = _RECONSTRUCT,
+    render: RenderConfig = _RENDER,
+    complete: CompleteConfig = _COMPLETE,
+    progress: Progress = no_progress,
+) -> Result:
+    """A video of ``frames`` frames along a path through one picture; see photos.reshoot_image."""
+    config = ImageConfig(frames, memory, reconstruct, as_path(path), render, complete)
+    if isinstance(picture, str | Path):
+        scene = tasks.open_scene(Path(picture), input, reconstruct, progress).scene
+    elif isinstance(picture, Scene):
+        scene = picture
+    else:
+        if isinstance(picture, Video):
+            one = picture
+        else:
+            one = video_from_frames(as_picture(picture)[None])
+        scene = reconstruct_video(one, reconstruct, progress)
+    return photos.reshoot_image(scene, config, progress)
+
+
+def interpolate(
+    *views: Source,
+    frames: int = 15,
+    complete: CompleteConfig = _COMPLETE,
+    fps: float = 24.0,
+    progress: Progress = no_progress,
+) -> Result:
+    """``frames`` new frames between each two of the given pictures; see between.interpolate."""
+    pictures = [as_picture(view) for view in views]
+    config = InterpolateConfig(frames=frames, complete=complete)
+    return between.interpolate(stacked(pictures), config, progress, fps)
+
+
+def edit(
+    video: Source,
+    edited: Source,
+    frame: int = 0,
+    mask: Source | None = None,
+    *,
+    content: EditContent = "surface",
+    input: InputConfig = _INPUT,
+    complete: CompleteConfig = _COMPLETE,
+    fps: float = 24.0,
+    progress: Progress = no_progress,
+) -> Result:
+    """The video as if all of it had been edited like one of its frames; see edits.edit."""
+    film = as_video(video, input, fps, progress)
+    region = None if mask is None else as_mask(mask, 1, film.height, film.width)
+    config = EditConfig(content, complete)
+    return edits.edit(film, as_picture(edited), frame, region, config, progress)
+
+
+def remove(
+    video: Source,
+    mask: Source,
+    frame: int = 0,
+    *,
+    input: InputConfig = _INPUT,
+    complete: CompleteConfig = _COMPLETE,
+    fps: float = 24.0,
+    progress: Progress = no_progress,
+) -> Result:
+    """The video without what a mask covers at ``frame``, or in every frame; see edits.remove."""
+    film = as_video(video, input, fps, progress)
+    region = as_mask(mask, len(film), film.height, film.width)
+    return edits.remove(film, region, frame, EditConfig(complete=complete), progress)
+
+
+def complete(
+    video: Source,
+    known: Source,
+    *,
+    config: CompleteConfig = _COMPLETE,
+    fps: float = 24.0,
+    progress: Progress = no_progress,
+) -> Result:
+    """Fill a video where ``known`` is not True (white); one picture's mask holds throughout."""
+    film = as_video(video, fps=fps, progress=progress)
+    where = as_mask(known, len(film), film.height, film.width, soft=True)
+    where = where.expand(len(film), -1, -1).float().contiguous()
+    partial = PartialVideo(film.frames, where)
+    clock = time.perf_counter()
+    frames = complete_video(partial, config, progress).frames
+    timings_s = {"complete": time.perf_counter() - clock}
+    return Result(replace(film, frames=frames), partial, config, timings_s, tasks.versions())
+
+
+def save(result: Result | Video, path: str | Path) -> Path:
+    """Write a result's video: .mp4, .gif, .webp …, a folder for PNG; one frame as a picture too."""
+    path = Path(path)
+    video = result.video if isinstance(result, Result) else result
+    if len(video) == 1 and path.suffix.lower() in {".png", ".jpg", ".jpeg"}:
+        write_image(video.frames[0], path)
+    else:
+        write_video(video, path)
+    return path
+
+
+def as_path(path: PathLike) -> PathConfig:
+    """A PathConfig as it is; a preset's name or a file as one."""
+    return path if isinstance(path, PathConfig) else PathConfig(path=str(path))
+
+
+def as_video(
+    video: Source,
+    input: InputConfig = _INPUT,
+    fps: float = 24.0,
+    progress: Progress = no_progress,
+) -> Video:
+    """Any video (see above) as a Video. ``input`` chooses a part of a file."""
+    if isinstance(video, Video):
+        return video
+    if isinstance(video, str | Path):
+        if not Path(video).exists() and not any(c in str(video) for c in "*%["):
+            raise RecamError(f"{video}: no such file or folder")
+        return tasks.read_input(Path(video), input, progress)
+    return video_from_frames(_planar(video, 4, "a video [t, h, w, 3] or [t, 3, h, w]"), fps)
+
+
+def as_picture(picture: Source) -> Tensor:
+    """Any picture (see above) as uint8 [3, h, w]."""
+    if isinstance(picture, str | Path):
+        return read_image(picture)
+    if isinstance(picture, Video):
+        if len(picture) != 1:
+            raise ValueError(f"got a video of {len(picture)} frames; expected one picture")
+        return picture.frames[0]
+    return _planar(picture, 3, "a picture [h, w, 3] or [3, h, w]")
+
+
+def as_mask(mask: Source, num_frames: int, height: int, width: int, soft: bool = False) -> Tensor:
+    """Any mask as float32 [1, h, w] (one picture) or [num_frames, h, w]; hard unless ``soft``."""
+    if isinstance(mask, str | Path):
+        path = Path(mask)
+        one = path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES
+        found = read_mask(path, 1 if one else num_frames, height, width)
+    else:
+        values = mask.frames[:, 0] if isinstance(mask, Video) else torch.as_tensor(mask)
+        found = values.float() / (255 if values.dtype == torch.uint8 else 1)
+        found = found[None] if found.dim() == 2 else found
+    if found.dim() != 3 or tuple(found.shape[1:]) != (height, width):
+        raise ValueError(f"the mask has shape {list(found.shape)}, the video {width}×{height}")
+    if len(found) not in (1, num_frames):
+        raise ValueError(f"{len(found)} masks for {num_frames} frames; give one, or one each")
+    return found if soft else (found > 0.5).float()
+
+
+def stacked(pictures: Sequence[Tensor]) -> Tensor:
+    """uint8 [k, 3, h, w] of pictures. Raises ValueError for fewer than two, or other sizes."""
+    if len(pictures) < 2:
+        raise ValueError(f"got {len(pictures)} picture; give two or more, in order")
+    for number, picture in enumerate(pictures[1:], 2):
+        if picture.shape != pictures[0].shape:
+            first, other = ("×".join(map(str, p.shape[:0:-1])) for p in (pictures[0], picture))
+            raise ValueError(
+                f"picture {number} is {other}, the first {first}; give pictures of one size"
+            )
+    return torch.stack(list(pictures))
+
+
+def _planar(values: Any, dims: int, expected: str) -> Tensor:
+    """uint8 [..., 3, h, w] of an array or a tensor, whose channels may come last."""
+    tensor = torch.as_tensor(values).cpu()
+    if tensor.dim() != dims or 3 not in (tensor.shape[-1], tensor.shape[-3]):
+        raise ValueError(f"got an array of shape {list(tensor.shape)}; expected {expected}")
+    last = tensor.shape[-1] == 3 and (tensor.shape[-3] != 3 or not isinstance(values, Tensor))
+    tensor = tensor.movedim(-1, -3) if last else tensor
+    if tensor.is_floating_point():
+        low, high = float(tensor.min()), float(tensor.max())
+        if low < -1e-3 or high > 1 + 1e-3:
+            raise ValueError(
+                f"got floats from {low:.3g} to {high:.3g}; expected [0, 1], or uint8 in 0…255"
+            )
+        tensor = (tensor.clamp(0, 1) * 255).round().to(torch.uint8)
+    if tensor.dtype != torch.uint8:
+        raise ValueError(f"got {tensor.dtype}; expected uint8, or floats in [0, 1]")
+    return tensor.contiguous()

@@ -1,0 +1,137 @@
+"""The commands image, interpolate and edit; cli.py holds their options."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from recam import api, between, edits, photos
+from recam.apps.commands import (
+    PREVIEW_WIDTH,
+    check_weights,
+    holes_shown,
+    open_scene,
+    say,
+    write_record,
+)
+from recam.apps.progress import show_progress
+from recam.apps.runs import choose_folder, new_folder
+from recam.camera_files import write_cameras
+from recam.configs import EditConfig, ImageConfig, InputConfig, InterpolateConfig
+from recam.media import contact_sheet, side_by_side, write_image, write_video
+from recam.path_picture import draw_path
+from recam.types import RecamError, Result
+
+
+def image(
+    source: Path,
+    input_config: InputConfig,
+    config: ImageConfig,
+    out: Path | None,
+    quiet: bool = False,
+) -> Path:
+    """A camera path through one picture; returns the folder written."""
+    folder = choose_folder(out, f"{source.stem}-{Path(config.path.path).stem}")
+    check_weights(config.complete)
+    timings_s: dict[str, float] = {}
+    with show_progress(quiet) as progress:
+        opened = open_scene(source, input_config, config.reconstruct, timings_s, progress)
+        path = photos.image_path(opened.scene, config)
+        result = photos.reshoot_image(opened.scene, config, progress)
+        with new_folder(folder):
+            write_image(draw_path(opened.scene, path), folder / "path.png")
+            write_cameras(path.cameras, folder / "cameras.json", times_s=result.video.times_s)
+            still = opened.scene.video.frames[path.source_frames]
+            _write_result(folder, source, result, {"picture": still}, timings_s)
+    print(folder / "result.mp4")
+    return folder
+
+
+def interpolate(
+    views: Sequence[Path],
+    config: InterpolateConfig,
+    fps: float,
+    out: Path | None,
+    quiet: bool = False,
+) -> Path:
+    """New frames between pictures; returns the folder written."""
+    folder = choose_folder(out, f"{views[0].stem}-to-{views[-1].stem}")
+    check_weights(config.complete)
+    pictures = api.stacked([api.as_picture(view) for view in views])
+    with show_progress(quiet) as progress:
+        result = between.interpolate(pictures, config, progress, fps)
+        with new_folder(folder):
+            _write_result(folder, views[0], result, {}, {})
+    print(folder / "result.mp4")
+    return folder
+
+
+def edit(
+    source: Path,
+    edited: tuple[int, Path] | None,
+    mask: Path | None,
+    removed: Path | None,
+    at_frame: int,
+    input_config: InputConfig,
+    config: EditConfig,
+    out: Path | None,
+    quiet: bool = False,
+) -> Path:
+    """Carry one frame's edit through a video, or remove something; returns the folder written."""
+    if (edited is None) == (removed is None):
+        raise RecamError(
+            "give either --edited-frame NUMBER PICTURE (NUMBER counts from 0), or --remove MASK"
+        )
+    if removed is not None and mask is not None:
+        raise RecamError("--mask says what --edited-frame changed; --remove has a mask of its own")
+    folder = choose_folder(out, f"{source.stem}-edit")
+    check_weights(config.complete)
+    with show_progress(quiet) as progress:
+        video = api.as_video(source, input_config, progress=progress)
+        size = (video.height, video.width)
+        clock = time.perf_counter()
+        if removed is not None:
+            region = api.as_mask(removed, len(video), *size)
+            result = edits.remove(video, region, at_frame, config, progress)
+        else:
+            assert edited is not None
+            picture = api.as_picture(edited[1])
+            where = None if mask is None else api.as_mask(mask, 1, *size)[0]
+            result = edits.edit(video, picture, edited[0], where, config, progress)
+        say(f"edit: {time.perf_counter() - clock:.1f} s")
+        with new_folder(folder):
+            _write_result(folder, source, result, {"source": video.frames}, {})
+    print(folder / "result.mp4")
+    return folder
+
+
+def _write_result(
+    folder: Path,
+    source: Path,
+    result: Result,
+    rows: dict[str, Tensor],
+    timings_s: dict[str, float],
+) -> None:
+    """result.mp4, preview.mp4, known.mp4, contact_sheet.png and the run's record."""
+    clock = time.perf_counter()
+    shown = {**rows, "evidence": holes_shown(result.partial), "result": result.video.frames}
+    known = (result.partial.known * 255).round().to(torch.uint8)[:, None].expand(-1, 3, -1, -1)
+    for note in write_video(result.video, folder / "result.mp4"):
+        say(f"result: {note}")
+    preview = side_by_side(list(shown.values()), list(shown), PREVIEW_WIDTH)
+    plain = replace(result.video, audio_path=None)
+    write_video(replace(plain, frames=preview.frames), folder / "preview.mp4", crf=18)
+    write_video(replace(plain, frames=known.contiguous()), folder / "known.mp4", crf=0)
+    write_image(
+        contact_sheet({**shown, "known": known}, cell_width=320), folder / "contact_sheet.png"
+    )
+    timings_s = {**timings_s, **result.timings_s, "write": time.perf_counter() - clock}
+    write_record(
+        folder, source, result.config, timings_s,
+        known_fraction=float((result.partial.known > 0.5).float().mean()),
+    )  # fmt: skip

@@ -1,0 +1,238 @@
+"""New frames between views: two pictures far apart, or several in order.
+
+views ─ flow both ways, warped to the moment ─► PartialVideo, views known ─ complete ─► Video
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recam.compiled import kernel
+from recam.completion import complete
+from recam.completion.motion import complete_flow
+from recam.configs import InterpolateConfig
+from recam.reconstruct.flow import flow_between
+from recam.tasks import versions
+from recam.types import PartialVideo, Progress, Result, no_progress, video_from_frames
+
+Floats = NDArray[np.float32]
+
+SURE = 0.5
+"""Confidence of the flow from which it is believed."""
+CARRIED = 0.35
+"""Trust in motion that was carried to where one view alone shows the surface."""
+LEAST_SHARED = 0.05
+"""Below this share of believable flow the views are said to show nothing in common."""
+DEFAULTS = InterpolateConfig()
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One of two views, with its motion to the other.
+
+    picture: float32 [h, w, 3]. flow: float32 [h, w, 2] px, everywhere. trust: float32 [h, w].
+    """
+
+    picture: Floats
+    flow: Floats
+    trust: Floats
+
+
+def interpolate(
+    views: Tensor,
+    config: InterpolateConfig = DEFAULTS,
+    progress: Progress = no_progress,
+    fps: float = 24.0,
+) -> Result:
+    """``config.frames`` new frames between each two neighbours of k views uint8 [k, 3, h, w].
+
+    The result has k + (k − 1)·frames frames; the views come out unchanged, bit for bit. In between,
+    pixels move in a straight line along the flow found both ways, from a start that matched
+    features give; what both views show is blended by nearness in time and confidence, after their
+    exposures are brought together; what one view alone shows moves with what is beside it. What
+    neither reaches is completed. Warns where two views show next to nothing in common. Raises
+    ValueError for fewer than two views or frames below 1.
+    """
+    if views.dim() != 4 or len(views) < 2 or views.shape[1] != 3 or views.dtype != torch.uint8:
+        raise ValueError(
+            f"got views {views.dtype} {list(views.shape)}; expected uint8 [k, 3, h, w], k ≥ 2"
+        )
+    if config.frames < 1:
+        raise ValueError(f"frames is {config.frames}; expected at least 1 between two views")
+    clock, timings_s = time.perf_counter(), {}
+    step = config.frames + 1
+    total = (len(views) - 1) * step + 1
+    frames = torch.zeros(total, *views.shape[1:], dtype=torch.uint8)
+    known = torch.zeros(total, *views.shape[2:])
+    frames[::step], known[::step] = views, 1.0
+    for k in range(len(views) - 1):
+        between = warp_between(views[k], views[k + 1], config)
+        for i, (picture, sure) in enumerate(between):
+            frames[k * step + 1 + i] = torch.from_numpy(picture).permute(2, 0, 1)
+            known[k * step + 1 + i] = torch.from_numpy(sure)
+            progress("warping", k * config.frames + i + 1, (len(views) - 1) * config.frames)
+    timings_s["warp"] = time.perf_counter() - clock
+    partial = PartialVideo(frames, known)
+    clock = time.perf_counter()
+    done = complete(partial, config.complete, progress).frames
+    timings_s["complete"] = time.perf_counter() - clock
+    return Result(video_from_frames(done, fps), partial, config, timings_s, versions())
+
+
+def warp_between(
+    a: Tensor, b: Tensor, config: InterpolateConfig = DEFAULTS
+) -> Iterator[tuple[NDArray[np.uint8], Floats]]:
+    """What two views uint8 [3, h, w] show of the config.frames moments between them, in order.
+
+    Yields colours uint8 [h, w, 3] and how far they are known, float32 [h, w] in [0, 1].
+    """
+    pictures = [np.ascontiguousarray(v.permute(1, 2, 0).numpy()) for v in (a, b)]
+    forth, back = _flows(pictures[0], pictures[1], config.size)
+    sides = _sides(pictures, forth, back)
+    shared = [float((side.trust > SURE).mean()) for side in sides]
+    if min(shared) < LEAST_SHARED:
+        warnings.warn(
+            f"the two views have next to nothing in common ({100 * min(shared):.0f} % of the "
+            "picture): what lies between them is made up",
+            stacklevel=2,
+        )
+    log_gain = _log_gain(sides[0], sides[1])
+    for i in range(config.frames):
+        yield _moment(sides, (i + 1) / (config.frames + 1), log_gain)
+
+
+def _flows(
+    a: NDArray[np.uint8], b: NDArray[np.uint8], size: int
+) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
+    """Flow and confidence from a to b, and from b to a, at the pictures' size."""
+    height, width = a.shape[:2]
+    scale = min(1.0, size / max(height, width))
+    grey = []
+    for picture in (a, b):
+        one = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        small = (max(1, round(width * scale)), max(1, round(height * scale)))
+        grey.append(cv2.resize(one, small, interpolation=cv2.INTER_AREA))
+    # Flow compares brightness: bring the second to the first's.
+    level = [(float(g.mean()), max(float(g.std()), 1.0)) for g in grey]
+    matched = (grey[1] - level[1][0]) * (level[0][1] / level[1][1]) + level[0][0]
+    grey[1] = matched.clip(0, 255).astype(np.uint8)
+    forth, sure, back, sure_back = flow_between(*grey)
+    h, w = grey[0].shape
+    size_up = np.array([width / w, height / h], np.float32)
+
+    def large(values: NDArray) -> Floats:
+        return cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
+
+    return (large(forth) * size_up, large(sure)), (large(back) * size_up, large(sure_back))
+
+
+def _sides(
+    pictures: list[NDArray[np.uint8]],
+    forth: tuple[Floats, Floats],
+    back: tuple[Floats, Floats],
+) -> tuple[_Side, _Side]:
+    made = []
+    everywhere = np.ones(pictures[0].shape[:2], bool)
+    for picture, (flow, confidence) in zip(pictures, (forth, back)):
+        good = confidence > SURE
+        completed, _ = complete_flow(flow, good, ~everywhere)
+        # Hidden in the other view: it moves with what lies behind, and counts less.
+        trust = np.where(good, confidence, CARRIED if good.mean() >= LEAST_SHARED else 0.0)
+        flow = np.where(good[..., None], flow, completed).astype(np.float32)
+        made.append(_Side(picture.astype(np.float32), flow, trust.astype(np.float32)))
+    return made[0], made[1]
+
+
+def _log_gain(a: _Side, b: _Side) -> Floats:
+    """log of b's exposure over a's, [3], where both show the same."""
+    there = _fetch(b.picture, a.flow)
+    here = a.picture
+    fair = (a.trust > SURE) & (np.minimum(here, there) > 8).all(-1)
+    fair &= (np.maximum(here, there) < 245).all(-1)
+    if fair.sum() < 100:
+        return np.zeros(3, np.float32)
+    gain = np.median(np.log(there[fair] / here[fair]), 0)
+    return np.where(np.abs(gain) > 0.005, gain.clip(-1.5, 1.5), 0).astype(np.float32)
+
+
+def _fetch(picture: Floats, flow: Floats) -> Floats:
+    h, w = flow.shape[:2]
+    x = flow[..., 0] + np.arange(w, dtype=np.float32)
+    y = flow[..., 1] + np.arange(h, dtype=np.float32)[:, None]
+    return cv2.remap(picture, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _moment(
+    sides: tuple[_Side, _Side], moment: float, log_gain: Floats
+) -> tuple[NDArray[np.uint8], Floats]:
+    total = np.zeros(sides[0].picture.shape, np.float32)
+    weight = np.zeros(total.shape[:2], np.float32)
+    best = np.zeros_like(weight)
+    for side, share, gain in (
+        (sides[0], moment, moment * log_gain),
+        (sides[1], 1 - moment, (moment - 1) * log_gain),
+    ):
+        back, trust = _carried(side.flow, side.trust, np.float32(share))
+        colours = _fetch(side.picture, back) * np.exp(gain)
+        # Where the other view knows better, motion that was only guessed has no say.
+        mine = (1 - share) * trust**4
+        total += mine[..., None] * colours
+        weight += mine
+        best = np.maximum(best, trust)
+    colours = total / np.maximum(weight, 1e-9)[..., None]
+    known = np.where(weight > 0, (best / SURE).clip(0, 1), 0)
+    return np.rint(colours).clip(0, 255).astype(np.uint8), known.astype(np.float32)
+
+
+def _carried(flow: Floats, trust: Floats, share: np.float32) -> tuple[Floats, Floats]:
+    """For the moment ``share`` of the way: where in the view each pixel comes from, and its trust.
+
+    The flow is drawn forward; where two surfaces meet, the surer one stays, then the one that moves
+    more. Cracks of a pixel or two are closed.
+    """
+    back, found = np.zeros_like(flow), np.zeros_like(trust)
+    _draw(flow, trust, share, back, found)
+    for _ in range(2):
+        weight = cv2.boxFilter((found > 0).astype(np.float32), -1, (3, 3), normalize=False)
+        around = cv2.boxFilter(back * (found > 0)[..., None], -1, (3, 3), normalize=False)
+        least = cv2.boxFilter(found, -1, (3, 3), normalize=False) / np.maximum(weight, 1)
+        crack = (found <= 0) & (weight >= 5)
+        back = np.where(crack[..., None], around / np.maximum(weight, 1)[..., None], back)
+        found = np.where(crack, least, found).astype(np.float32)
+    return back.astype(np.float32), found
+
+
+@kernel
+def _draw(flow, trust, share, back, found):
+    """Draw flow [h, w, 2] at p + share·flow: −share·flow into back [h, w, 2], trust into found."""
+    height, width = trust.shape
+    score = np.full((height, width), -1.0, np.float32)
+    for y in range(height):
+        for x in range(width):
+            if trust[y, x] <= 0:
+                continue
+            dx, dy = share * flow[y, x, 0], share * flow[y, x, 1]
+            length = np.hypot(flow[y, x, 0], flow[y, x, 1]) / (height + width)
+            x0, y0 = int(np.floor(x + dx)), int(np.floor(y + dy))
+            for j in range(2):
+                for i in range(2):
+                    column, row = x0 + i, y0 + j
+                    if column < 0 or row < 0 or column >= width or row >= height:
+                        continue
+                    off = max(abs(column - x - dx), abs(row - y - dy))
+                    if off > 0.75:
+                        continue
+                    value = (trust[y, x] >= 0.5) + 0.5 * length - 0.02 * off
+                    if value > score[row, column]:
+                        score[row, column] = value
+                        back[row, column, 0], back[row, column, 1] = -dx, -dy
+                        found[row, column] = trust[y, x]

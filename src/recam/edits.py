@@ -1,0 +1,352 @@
+"""Carry an edit of one frame through the video, or take something out of it.
+
+edited frame + region ─ followed by flow ─► PartialVideo ─ complete ─► Video
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recam.completion import complete
+from recam.configs import EditConfig
+from recam.reconstruct.flow import flows_to_frame
+from recam.tasks import versions
+from recam.types import PartialVideo, Progress, RecamError, Result, Video, no_progress
+
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float32]
+
+FLOW_SIDE = 768
+"""Longer side that motion is followed at, px."""
+SURE = 0.5
+"""Confidence of the flow from which it is believed."""
+FEATHER_PX = 2
+"""The edit fades out over so many pixels outside of its region, …"""
+REMOVE_MARGIN_PX = 4
+"""… and what is removed takes so many with it: its edge, its blur."""
+LEAST_DIFFERENCE = 12
+"""Of 255: smaller differences between a frame and its edited version are taken for noise."""
+LEAST_SHARE = 2e-4
+"""Regions smaller than this share of the picture are taken for noise."""
+
+DEFAULTS = EditConfig()
+
+
+@dataclass(frozen=True)
+class _Tracked:
+    """The region in frame ``frame``: inside bool [h, w]; at uv float32 [h, w, 2], pixel indices in
+    the edited frame; sure bool [h, w], where these are believed. All at the video's size."""
+
+    frame: int
+    inside: Mask
+    at: Floats
+    sure: Mask
+
+
+def edit(
+    video: Video,
+    edited: Tensor,
+    frame: int = 0,
+    region: Tensor | None = None,
+    config: EditConfig = DEFAULTS,
+    progress: Progress = no_progress,
+) -> Result:
+    """The video as if all of it had been edited like one of its frames.
+
+    edited: uint8 [3, h, w], the edited version of ``video.frames[frame]``. region: bool or float
+    [h, w], what was edited; by default where the two differ. The region is followed through the
+    video by optical flow. With config.content "surface" the edit sticks to what it covers and is
+    warped with it (recolouring, retexturing, something put on a surface); with "background" only
+    the region follows the covered thing, and the edited frame shows what lies behind it (removal).
+    What the flow does not reach is completed. Outside of the region (and FEATHER_PX around it)
+    pixels stay bit for bit.
+
+    Raises ValueError for a frame outside the video, another size, no difference, or a region that
+    is empty or everything.
+    """
+    _check_frame(video, frame)
+    if edited.shape != video.frames.shape[1:] or edited.dtype != torch.uint8:
+        raise ValueError(
+            f"the edited frame is {_size(edited)}, the video {video.width}×{video.height}; "
+            "give an edited frame of the video's size"
+        )
+    original = _picture(video.frames[frame])
+    new = _picture(edited)
+    if region is None:
+        where = changed_region(original, new)
+    else:
+        where = _checked(region, (video.height, video.width), "mask")
+    if config.content == "background":
+        regions = _follow(video, frame, where, progress)
+        return _complete_region(video, regions, config, progress, (frame, new))
+    return _paste(video, frame, new, where, config, progress)
+
+
+def remove(
+    video: Video,
+    region: Tensor,
+    frame: int = 0,
+    config: EditConfig = DEFAULTS,
+    progress: Progress = no_progress,
+) -> Result:
+    """The video without what ``region`` covers.
+
+    region: bool or float [h, w], at ``frame``, followed through the video by flow; or [t, h, w], in
+    every frame. Pixels outside (and REMOVE_MARGIN_PX around it) stay bit for bit. Raises ValueError
+    for a region of another size, empty or full, and a frame outside the video.
+    """
+    _check_frame(video, frame)
+    size = (video.height, video.width)
+    if region.dim() == 3 and len(region) != 1:
+        if len(region) != len(video):
+            raise ValueError(f"{len(region)} masks for {len(video)} frames; give one, or one each")
+        where = _checked(region, (len(video), *size), "mask")
+        regions: Iterator[tuple[int, Mask]] = ((i, where[i]) for i in range(len(video)))
+    else:
+        one = region[0] if region.dim() == 3 else region
+        regions = _follow(video, frame, _checked(one, size, "mask"), progress)
+    return _complete_region(video, regions, config, progress, None)
+
+
+def changed_region(original: NDArray[np.uint8], edited: NDArray[np.uint8]) -> Mask:
+    """bool [h, w]: where two versions of a picture uint8 [h, w, 3] differ, without noise.
+
+    Small differences all over (another codec, an editor's own rounding) do not count: the threshold
+    is at least LEAST_DIFFERENCE and three times the median difference. Raises ValueError where
+    nothing, or everything, differs.
+    """
+    difference = np.abs(original.astype(np.int16) - edited).max(-1)
+    smooth = cv2.blur(difference.astype(np.float32), (3, 3))
+    limit = min(max(LEAST_DIFFERENCE, 3 * float(np.median(smooth))), 48.0)
+    found = (smooth > limit).astype(np.uint8)
+    size = max(3, max(found.shape) // 100 | 1)
+    found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((size, size), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(found)
+    least = max(8, LEAST_SHARE * found.size)
+    keep = [i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] >= least]
+    inside = _without_pinholes(np.isin(labels, keep), least)
+    if not inside.any():
+        raise ValueError(
+            "the edited frame does not differ from the video's; give the frame that was edited "
+            "(its number counts from 0), or --mask"
+        )
+    if inside.mean() > 0.98:
+        raise ValueError(
+            "the edited frame differs from the video's everywhere; give --mask to say what was "
+            "edited, or check the frame's number (it counts from 0)"
+        )
+    return inside
+
+
+def _without_pinholes(inside: Mask, least: float) -> Mask:
+    """Gaps in a region that are smaller than ``least`` px, closed."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((~inside).astype(np.uint8))
+    small = [i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] < 8 * least]
+    return inside | np.isin(labels, small)
+
+
+def _check_frame(video: Video, frame: int) -> None:
+    if not 0 <= frame < len(video):
+        raise ValueError(
+            f"frame {frame} is outside the video's frames 0…{len(video) - 1} (counted from 0)"
+        )
+
+
+def _checked(region: Tensor, shape: tuple[int, ...], name: str) -> Mask:
+    if tuple(region.shape) != shape:
+        raise ValueError(f"the {name} has shape {list(region.shape)}, expected {list(shape)}")
+    where = region.numpy() > 0.5
+    if not where.any():
+        raise ValueError(f"the {name} is empty; paint white what is meant")
+    if where.all():
+        raise ValueError(f"the {name} covers everything; leave black what shall stay")
+    return where
+
+
+def _size(picture: Tensor) -> str:
+    return f"{picture.shape[-1]}×{picture.shape[-2]}"
+
+
+def _picture(frame: Tensor) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(frame.permute(1, 2, 0).numpy())
+
+
+def track(video: Video, frame: int, region: Mask, progress: Progress) -> Iterator[_Tracked]:
+    """The region of one frame in all others; later frames first, then earlier ones backwards.
+
+    A pixel belongs to it if its surface did: in the chosen frame where the flow leads there surely,
+    else in the frame before; what has just come into view goes with the side of its own colour.
+    """
+    height, width = region.shape
+    scale = min(1.0, FLOW_SIDE / max(height, width))
+    h, w = max(1, round(height * scale)), max(1, round(width * scale))
+    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
+    whole = region.astype(np.float32)
+    label = whole
+    for found in flows_to_frame(video, frame, h, w, progress):
+        if abs(found.frame - frame) == 1:
+            label = whole
+        flow, step = (_enlarged(f, height, width) for f in (found.to_anchor, found.to_before))
+        sure, step_sure = (
+            cv2.resize(c, (width, height), interpolation=cv2.INTER_LINEAR) > SURE
+            for c in (found.confidence, found.before_confidence)
+        )
+        direct, chained = _sample(whole, grid + flow), _sample(label, grid + step)
+        decided = np.where(sure, direct, chained)
+        picture = _picture(video.frames[found.frame])
+        label = _by_colour(decided, sure | step_sure, picture)
+        yield _Tracked(found.frame, label > 0.5, grid + flow, sure & (direct > 0.5))
+
+
+def _enlarged(flow: Floats, height: int, width: int) -> Floats:
+    h, w = flow.shape[:2]
+    large = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
+    return (large * np.array([width / w, height / h], np.float32)).astype(np.float32)
+
+
+def _sample(picture: NDArray, at: Floats, kind: int = cv2.INTER_LINEAR) -> NDArray:
+    return cv2.remap(picture, at[..., 0], at[..., 1], kind, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _by_colour(label: Floats, decided: Mask, picture: NDArray[np.uint8]) -> Floats:
+    """Labels where decided; elsewhere the side whose colours nearby are more alike. 0 or 1."""
+    inside, outside = decided & (label > 0.5), decided & (label <= 0.5)
+    undecided = ~decided
+    out = inside.astype(np.float32)
+    if undecided.any() and inside.any():
+        sigma = max(2.0, max(label.shape) / 80)
+        colours = picture.astype(np.float32)
+        misfit, share = [], []
+        for side in (inside, outside):
+            weight = cv2.GaussianBlur(side.astype(np.float32), (0, 0), sigma)
+            mean = cv2.GaussianBlur(colours * side[..., None], (0, 0), sigma)
+            mean /= np.maximum(weight, 1e-6)[..., None]
+            misfit.append(np.abs(colours - mean).sum(-1) + 20)
+            share.append(weight)
+        alike = misfit[0] * share[1] < misfit[1] * share[0]
+        out[undecided & alike] = 1.0
+    return cv2.medianBlur((out * 255).astype(np.uint8), 5).astype(np.float32) / 255
+
+
+def _follow(
+    video: Video, frame: int, region: Mask, progress: Progress
+) -> Iterator[tuple[int, Mask]]:
+    yield frame, region
+    for tracked in track(video, frame, region, progress):
+        yield tracked.frame, tracked.inside
+
+
+def _dilated(inside: Mask, px: int) -> Mask:
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * px + 1, 2 * px + 1))
+    return cv2.dilate(inside.astype(np.uint8), kernel) > 0
+
+
+def _complete_region(
+    video: Video,
+    regions: Iterator[tuple[int, Mask]],
+    config: EditConfig,
+    progress: Progress,
+    shown: tuple[int, NDArray[np.uint8]] | None,
+) -> Result:
+    """Complete the regions; ``shown``: a frame and the picture that its region shows."""
+    clock, timings_s = time.perf_counter(), {}
+    known = torch.ones(len(video), video.height, video.width)
+    frames = video.frames.clone()
+    for i, inside in regions:
+        hole = _dilated(inside, REMOVE_MARGIN_PX)
+        if shown is not None and i == shown[0]:
+            frames[i] = torch.from_numpy(_blended(_picture(video.frames[i]), shown[1], inside))
+        else:
+            known[i][torch.from_numpy(hole)] = 0
+    timings_s["follow"] = time.perf_counter() - clock
+    partial = PartialVideo(frames, known)
+    clock = time.perf_counter()
+    done = complete(partial, config.complete, progress)
+    timings_s["complete"] = time.perf_counter() - clock
+    return Result(replace(video, frames=done.frames), partial, config, timings_s, versions())
+
+
+def _blended(old: NDArray[np.uint8], new: NDArray[np.uint8], inside: Mask) -> NDArray[np.uint8]:
+    """``new`` where inside, faded out over FEATHER_PX around it: uint8 [3, h, w]."""
+    wide = _dilated(inside, FEATHER_PX)
+    soft = cv2.blur(wide.astype(np.float32), (2 * FEATHER_PX + 1, 2 * FEATHER_PX + 1))
+    alpha = np.where(inside, 1.0, np.where(wide, soft, 0.0)).astype(np.float32)[..., None]
+    mixed = np.rint(old * (1 - alpha) + new * alpha).astype(np.uint8)
+    return np.ascontiguousarray(np.where(alpha > 0, mixed, old).transpose(2, 0, 1))
+
+
+def _paste(
+    video: Video,
+    frame: int,
+    new: NDArray[np.uint8],
+    region: Mask,
+    config: EditConfig,
+    progress: Progress,
+) -> Result:
+    """The edit as a layer of its own: warped where the flow is sure, completed where it is not."""
+    clock, timings_s = time.perf_counter(), {}
+    num, height, width = len(video), video.height, video.width
+    layer = torch.zeros_like(video.frames)
+    known = torch.zeros(num, height, width)
+    inside = np.zeros((num, height, width), bool)
+    original = _picture(video.frames[frame]).astype(np.float32)
+    layer[frame] = torch.from_numpy(new).permute(2, 0, 1)
+    known[frame], inside[frame] = torch.from_numpy(_dilated(region, FEATHER_PX)).float(), region
+    for tracked in track(video, frame, region, progress):
+        i = tracked.frame
+        colours = _sample(new, tracked.at, cv2.INTER_CUBIC)
+        before = _sample(original, tracked.at)
+        gain = _gain(_picture(video.frames[i]), before, tracked.sure)
+        colours = np.rint(colours * gain).clip(0, 255).astype(np.uint8)
+        layer[i] = torch.from_numpy(colours).permute(2, 0, 1)
+        known[i], inside[i] = torch.from_numpy(tracked.sure & tracked.inside), tracked.inside
+    timings_s["follow"] = time.perf_counter() - clock
+    clock = time.perf_counter()
+    filled = _completed_layer(layer, known, inside, config, progress)
+    timings_s["complete"] = time.perf_counter() - clock
+    frames, shown = video.frames.clone(), torch.ones_like(known)
+    for i in range(num):
+        if inside[i].any():
+            old, top = _picture(video.frames[i]), _picture(filled[i])
+            frames[i] = torch.from_numpy(_blended(old, top, inside[i]))
+            shown[i][torch.from_numpy(inside[i])] = known[i][torch.from_numpy(inside[i])]
+    partial = PartialVideo(frames, shown)
+    return Result(replace(video, frames=frames), partial, config, timings_s, versions())
+
+
+def _gain(here: NDArray[np.uint8], there: Floats, sure: Mask) -> Floats:
+    """Exposure [3] of a frame against the edited one, from what both show of the original."""
+    a, b = here[sure].astype(np.float32), there[sure]
+    fair = (np.minimum(a, b) > 8).all(1) & (np.maximum(a, b) < 245).all(1)
+    if fair.sum() < 50:
+        return np.ones(3, np.float32)
+    ratio = np.exp(np.median(np.log(a[fair] / b[fair]), 0))
+    return np.where(np.abs(ratio - 1) > 0.01, ratio.clip(0.5, 2.0), 1.0).astype(np.float32)
+
+
+def _completed_layer(
+    layer: Tensor, known: Tensor, inside: Mask, config: EditConfig, progress: Progress
+) -> Tensor:
+    """The layer uint8 [t, 3, h, w] with what it lacks inside filled from itself alone, so that
+    nothing around it bleeds in. Only the part of the picture that it ever covers is worked on."""
+    wanted = np.stack([_dilated(one, FEATHER_PX) for one in inside])
+    if not (wanted & (known.numpy() < 1)).any():
+        return layer
+    if not bool((known > 0).any()):
+        raise RecamError("the edited region could not be followed through this video")
+    rows, columns = np.flatnonzero(wanted.any((0, 2))), np.flatnonzero(wanted.any((0, 1)))
+    pad, (_, height, width) = 16, inside.shape
+    y = slice(max(0, rows[0] - pad), min(height, rows[-1] + 1 + pad))
+    x = slice(max(0, columns[0] - pad), min(width, columns[-1] + 1 + pad))
+    part = PartialVideo(layer[:, :, y, x].contiguous(), known[:, y, x].contiguous())
+    out = layer.clone()
+    out[:, :, y, x] = complete(part, config.complete, progress).frames
+    return out
