@@ -21,7 +21,8 @@ CameraFormat = Literal[
 ]  # fmt: skip
 SceneFormat = Literal["ply", "colmap", "nerfstudio", "megasam"]
 CameraMotion = Literal["auto", "static", "rotating", "moving"]
-CompletionModel = Literal["propagate", "masked", "none"]
+CompletionModel = Literal["propagate", "masked", "none", "cogvideox"]
+Placement = Literal["auto", "resident", "swap", "fp8", "stream"]
 
 
 @dataclass(frozen=True)
@@ -131,21 +132,43 @@ Sampler = Literal["anchored", "stochastic"]
 
 
 @dataclass(frozen=True)
+class FoundationConfig:
+    """Foundation models only (see docs/backbones.md)."""
+
+    prompt: str = ""
+    """What the video shows; empty is what completers were trained with, and half the work."""
+    guidance: float | None = None
+    """How far away from the empty prompt; default: the model's own. Unused with an empty prompt."""
+    base: str | None = None
+    """Folder or Hub name of the VAE, scheduler and text encoder; default: the weights' own, or the
+    published ones of the model."""
+    placement: Placement = "auto"
+    """resident: everything on the GPU. swap: one part at a time. fp8: weights kept at 8 bits.
+    stream: blocks copied to the GPU as they run. auto: the first of these that fits."""
+    model_device: str = "auto"
+    """cpu, cuda, cuda:1 …; auto takes the GPU if there is one."""
+
+
+@dataclass(frozen=True)
 class CompleteConfig:
     """Partial video to video."""
 
     model: CompletionModel = "propagate"
     """propagate: classical fill along time, then space. masked: the masked video model, from
-    there on. none: leave holes black."""
+    there on. none: leave holes black. cogvideox: a foundation model (needs the foundation extra, a
+    GPU and --weights)."""
     weights: str | None = None
-    """masked: weight file, or folder with its parts; default: those of the package."""
+    """masked: weight file, or folder with its parts; default: those of the package. Foundation
+    models: folder or Hub name, such as kaihuac/cognvs_ckpt_inpaint."""
+    foundation: FoundationConfig = field(default_factory=FoundationConfig)
     adapt_minutes: float = 3.0
     """masked: time for adapting the model to this video first, kept for the next run; 0 = off."""
     sampler: Sampler = "anchored"
     """masked: anchored keeps evidence clean throughout; stochastic re-noises it early and denoises
     it with the rest, which corrects broken warps but touches known pixels."""
-    sampling_steps: int = 1
-    """masked: network passes; 1 gives the mean of what could be there, more give detail."""
+    sampling_steps: int | None = None
+    """Network passes; default 1 for masked (the mean of what could be there; more give detail), 50
+    for cogvideox."""
     model_side: int = 512
     """masked: longer side that the network works at; its correction is enlarged to the video's."""
     window: int = 48

@@ -9,14 +9,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from recam.cache import cache_folder, content_hash
 from recam.completion import complete
+from recam.completion.backbone import Backbone
 from recam.completion.dit import VideoTransformer
+from recam.completion.foundation import NAMES, FoundationModel, load_foundation
 from recam.completion.weights import find_weights, load_model, weights_sha256
 from recam.configs import (
     CompleteConfig,
@@ -125,10 +127,11 @@ LEAST_FRAMES = 4
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """The masked model ready for one video, its weights' sha256, and what adapting it did."""
+    """A model ready for one video, its weights' sha256 (None for a foundation model's gigabytes),
+    and what adapting it did."""
 
-    model: VideoTransformer
-    sha256: str
+    model: Backbone | FoundationModel
+    sha256: str | None
     note: str
     adapter: Path | None
 
@@ -138,9 +141,11 @@ def model_for_scene(
 ) -> OpenedModel | None:
     """The model that completes paths through a scene: None when config.model needs none.
 
-    With config.adapt_minutes it is adapted to the scene's video, by pairs made of it; the adapter
-    is kept in the cache under the hash of scene, weights and options, for the next path.
+    With config.adapt_minutes the masked one is adapted to the scene's video, by pairs made of it;
+    the adapter is kept in the cache under the hash of scene, weights and options, for other paths.
     """
+    if config.model in NAMES:
+        return open_model(config)
     if config.model != "masked":
         return None
     frames = len(opened.scene)
@@ -169,6 +174,8 @@ def model_for_partial(
     With config.adapt_minutes it is adapted to what is known of the video. ``identity`` says what
     the video is, for the cache (see content_hash).
     """
+    if config.model in NAMES:
+        return open_model(config)
     if config.model != "masked":
         return None
 
@@ -186,7 +193,9 @@ def model_for_partial(
 
 
 def open_model(config: CompleteConfig) -> OpenedModel:
-    """The masked model as its weights are. Raises RecamError when there are none."""
+    """The model as its weights are. Raises RecamError when there are none."""
+    if config.model in NAMES:
+        return OpenedModel(load_foundation(config), None, f"{config.weights}, not adapted", None)
     weights = find_weights(config.weights)
     note = "not adapted to this video (--adapt-minutes 0)"
     return OpenedModel(load_model(weights), weights_sha256(weights), note, None)
@@ -200,6 +209,7 @@ def _opened_model(
 ) -> OpenedModel:
     opened = open_model(config)
     model, sha256 = opened.model, opened.sha256
+    assert isinstance(model, VideoTransformer)
     if config.adapt_minutes <= 0:
         return opened
     if num_frames < LEAST_FRAMES:
@@ -234,12 +244,17 @@ def complete_along(
     overlap = config.complete.overlap
     # The frames carried over come on top: a piece and they are one window.
     completing = replace(config.complete, window=config.complete.window + overlap)
-    if opened is None and config.complete.model == "masked":
+    if opened is None and config.complete.model in ("masked", *NAMES):
         opened = open_model(config.complete)
     model = opened.model if opened else None
+    window = config.complete.window
+    if config.complete.model in NAMES:  # its own length, the frames carried over included
+        longest = cast("FoundationModel", model).max_frames
+        overlap = min(overlap, longest - 1)
+        window = longest if len(path) <= longest else longest - overlap
     lead: Rendering | None = None
     done = 0
-    pieces = render_windows(scene, path, config.render, config.complete.window)
+    pieces = render_windows(scene, path, config.render, window)
     clock = time.perf_counter()
     for rendering in pieces:
         timings_s["render"] = timings_s.get("render", 0.0) + time.perf_counter() - clock

@@ -23,6 +23,7 @@ from recam.apps.runs import (
 )
 from recam.camera_files import write_cameras
 from recam.completion import complete as complete_video
+from recam.completion.foundation import NAMES, require_weights
 from recam.completion.weights import find_weights
 from recam.configs import (
     CameraFormat,
@@ -80,6 +81,8 @@ def check_weights(config: CompleteConfig) -> None:
     """Raise RecamError now rather than after minutes of work when the model has no weights."""
     if config.model == "masked":
         find_weights(config.weights)
+    elif config.model in NAMES:
+        require_weights(config)
 
 
 def open_scene(

@@ -8,6 +8,9 @@ from importlib.util import find_spec
 
 from recam.apps.runs import device_name, machine
 from recam.cache import cache_folder, folder_bytes
+from recam.completion.foundation import NAMES
+from recam.completion.foundation.predict import predict
+from recam.configs import CompleteConfig
 from recam.types import RecamError
 
 BASE = [
@@ -15,15 +18,18 @@ BASE = [
     "tyro", "rich",
 ]  # fmt: skip
 EXTRAS = {
-    "diffusers": "large completion models (pip install 'recam[diffusion]')",
-    "transformers": "large depth and segmentation models (pip install 'recam[diffusion]')",
-    "peft": "adapting large models (pip install 'recam[diffusion]')",
+    "diffusers": "large completion models (pip install 'recam[foundation]')",
+    "transformers": "large depth and segmentation models (pip install 'recam[foundation]')",
+    "peft": "adapting large models (pip install 'recam[foundation]')",
 }
 
 
-def run() -> None:
-    """Print the report on stdout."""
-    for title, lines in report().items():
+def run(config: CompleteConfig) -> None:
+    """Print the report on stdout, and what a foundation model would cost where one is named."""
+    sections = report()
+    if config.model in NAMES:
+        sections[config.model] = predict(config)
+    for title, lines in sections.items():
         print(title)
         for line in lines:
             print(f"  {line}")

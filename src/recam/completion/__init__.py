@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 from recam.completion.backbone import Backbone
 from recam.completion.windows import complete_windows
 from recam.configs import CompleteConfig, SamplingConfig
 from recam.types import PartialVideo, Progress, Video, no_progress, video_from_frames
+
+if TYPE_CHECKING:
+    from recam.completion.foundation import FoundationModel
 
 __all__ = ["complete", "sampling_config"]
 
@@ -16,14 +21,15 @@ def complete(
     partial: PartialVideo,
     config: CompleteConfig = DEFAULTS,
     progress: Progress = no_progress,
-    model: Backbone | None = None,
+    model: Backbone | FoundationModel | None = None,
 ) -> Video:
     """Fill what is not known; what is (known == 1) stays bit for bit, unless the stochastic sampler
     was asked for.
 
     Videos longer than ``config.window`` are done by windows whose overlap enters as known.
-    ``model`` is used where config.model is "masked"; by default the weights that the config names
-    are loaded, unadapted. Raises RecamError when nothing at all is known or there are no weights.
+    ``model`` is used where config.model is "masked" or a foundation model's name; by default the
+    weights that the config names are loaded, unadapted. Raises RecamError when nothing at all is
+    known or there are no weights.
     The Video plays at 24 frames/s: a PartialVideo has no times of its own.
     """
     match config.model:
@@ -40,7 +46,13 @@ def complete(
                 from recam.completion.weights import find_weights, load_model
 
                 model = load_model(find_weights(config.weights))
-            return complete_masked(model, partial, sampling_config(config), progress)
+            masked = cast("Backbone", model)
+            return complete_masked(masked, partial, sampling_config(config), progress)
+        case "cogvideox":
+            from recam.completion.foundation import complete_foundation, load_foundation
+
+            published = cast("FoundationModel", model) if model else load_foundation(config)
+            return complete_foundation(published, partial, config, progress)
         case _:
             raise ValueError(f"unknown model {config.model!r}; expected propagate, masked or none")
     return video_from_frames(frames)
@@ -49,6 +61,6 @@ def complete(
 def sampling_config(config: CompleteConfig) -> SamplingConfig:
     """The part of a CompleteConfig that the masked model's sampler takes."""
     return SamplingConfig(
-        sampler=config.sampler, steps=config.sampling_steps, max_side=config.model_side,
+        sampler=config.sampler, steps=config.sampling_steps or 1, max_side=config.model_side,
         window=config.window, overlap=config.overlap, seed=config.seed,
     )  # fmt: skip

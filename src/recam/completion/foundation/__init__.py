@@ -1,0 +1,128 @@
+"""Completion by published video models, through diffusers (the ``foundation`` extra)."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from typing import Protocol
+
+from torch import Tensor
+
+from recam.completion.baselines import keep_known
+from recam.completion.codec import from_signal, to_signal
+from recam.completion.foundation.fit import Fit, from_model, to_model
+from recam.completion.masked import fit_to_known
+from recam.completion.windows import complete_windows
+from recam.configs import CompleteConfig
+from recam.types import PartialVideo, Progress, RecamError, Video, no_progress, video_from_frames
+
+NAMES = ("cogvideox",)
+"""The models here, as --model names them."""
+
+
+class FoundationModel(Protocol):
+    """What completing a video needs of a model; see cogvideox.CogVideoX."""
+
+    steps: int
+
+    @property
+    def max_frames(self) -> int:
+        """Frames of the longest clip that it completes at once."""
+        ...
+
+    def padded_frames(self, num: int) -> int:
+        """How many frames a clip of ``num`` is padded to."""
+        ...
+
+    def fit(self, height: int, width: int, max_side: int) -> Fit:
+        """How a video's size becomes the model's."""
+        ...
+
+    def sample(
+        self, shown: Tensor, known: Tensor, steps: int, seed: int, progress: Progress = no_progress
+    ) -> Tensor:
+        """Completed frames [b, t, 3, h, w] in [-1, 1], on the CPU.
+
+        shown: as completed, -1 where not known. known: [b, t, 1, h, w], 0 or 1.
+        """
+        ...
+
+
+class FitNote(UserWarning):
+    """What was done to a video so that a model could take it."""
+
+
+def load_foundation(config: CompleteConfig) -> FoundationModel:
+    """The model that a config names, with its weights. Raises RecamError when there are none."""
+    require_weights(config)
+    assert config.weights is not None
+    match config.model:
+        case "cogvideox":
+            from recam.completion.foundation.cogvideox import load_cogvideox
+
+            return load_cogvideox(config.weights, config.foundation)
+        case _:
+            raise ValueError(f"{config.model!r} is no foundation model; expected one of {NAMES}")
+
+
+def require_weights(config: CompleteConfig) -> None:
+    """Raise RecamError now rather than after minutes when no weights are named."""
+    if config.weights is None:
+        raise RecamError(
+            f"--model {config.model} needs --weights FOLDER_OR_HUB_NAME, such as "
+            "kaihuac/cognvs_ckpt_inpaint (22 GB; see docs/backbones.md)"
+        )
+
+
+def complete_foundation(
+    model: FoundationModel,
+    partial: PartialVideo,
+    config: CompleteConfig,
+    progress: Progress = no_progress,
+) -> Video:
+    """Fill what is not known, by the model; any length, size and aspect.
+
+    Longer videos go by windows, whose shared frames enter the next one as known; sizes and lengths
+    that the model does not take are fitted to it, and a FitNote says how. With the anchored sampler
+    known pixels come back bit for bit and what was generated is fitted to them; with the stochastic
+    one all pixels are the model's, as in the reference. 24 frames/s. Raises RecamError when nothing
+    is known.
+    """
+    height, width = partial.frames.shape[-2:]
+    fit = model.fit(height, width, config.model_side)
+    if note := fit.describe():
+        warnings.warn(note, FitNote, stacklevel=2)
+    windows = itertools.count()
+
+    def fill(piece: PartialVideo, progress: Progress) -> Tensor:
+        # Every window has noise of its own.
+        seed = config.seed * 1_000_003 + next(windows)
+        return _complete_clip(model, piece, fit, config, seed, progress)
+
+    overlap = min(config.overlap, model.max_frames - 1)
+    frames = complete_windows(fill, partial, model.max_frames, overlap, progress)
+    return video_from_frames(frames)
+
+
+def _complete_clip(
+    model: FoundationModel,
+    piece: PartialVideo,
+    fit: Fit,
+    config: CompleteConfig,
+    seed: int,
+    progress: Progress,
+) -> Tensor:
+    """uint8 [t, 3, h, w]."""
+    num = len(piece)
+    shown, known = to_model(piece.frames, piece.known, fit, model.padded_frames(num))
+    steps = config.sampling_steps or model.steps
+    made = model.sample(shown[None], known[None], steps, seed, progress)[0]
+    filled = from_model(made, fit, num)
+    if config.sampler == "stochastic":
+        return filled
+    for t in range(num):  # one frame at a time: full size in float is large
+        given, mask = to_signal(piece.frames[t]), piece.known[t]
+        one = to_signal(filled[t])[None, None]
+        smooth = fit_to_known(one, given[None, None], mask[None, None, None].float())
+        filled[t] = from_signal(smooth[0, 0])
+    return keep_known(piece, filled)

@@ -1,0 +1,288 @@
+"""CogVideoX image-to-video transformers that complete a video: the CogNVS checkpoint and its kin.
+
+What is known enters as latents beside the noisy ones (channels 16–31), black where nothing is
+known. The recipe is the reference's (see docs/backbones.md); what it computes for nothing is left
+out: the guidance pass of two equal prompts, the text encoder, a second encoding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recam.completion.backbone import Condition, require_uniform
+from recam.completion.codec import known_share
+from recam.completion.foundation.checkpoints import (
+    find_folder,
+    load_part,
+    read_config,
+    require_diffusers,
+    transformer_folder,
+)
+from recam.completion.foundation.fit import Fit, fit_fixed, fit_multiple
+from recam.completion.foundation.placement import (
+    choose_placement,
+    free_gb,
+    on_device,
+    pick_device,
+    place_transformer,
+)
+from recam.completion.foundation.size import memory_need, meta_transformer
+from recam.completion.foundation.text import prompt_embedding
+from recam.completion.schedule import vp_from_flow
+from recam.configs import Fill, FoundationConfig, Placement
+from recam.types import Progress, RecamError, no_progress
+
+BASE = "zai-org/CogVideoX-5b-I2V"
+"""Where VAE, scheduler and text encoder come from when the weights are a transformer alone."""
+TRANSFORMER = "CogVideoXTransformer3DModel"
+STEPS, GUIDANCE = 50, 6.0
+
+
+@dataclass
+class CogVideoX:
+    """A Backbone (see completion.backbone) of one noise level per video.
+
+    prompt, negative: embeddings [1, n, c]; negative is None when guidance would change nothing.
+    """
+
+    transformer: Any
+    vae: Any
+    scheduler: Any
+    prompt: Tensor
+    negative: Tensor | None
+    guidance: float
+    device: torch.device
+    placement: Placement
+    per_token_noise: bool = False
+    steps: int = STEPS
+
+    @property
+    def fills(self) -> tuple[Fill, ...]:
+        return ()
+
+    @property
+    def space(self) -> int:
+        """Pixels per latent along height and width."""
+        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def time(self) -> int:
+        """Frames per latent; the first frame has a latent of its own."""
+        return int(self.vae.config.temporal_compression_ratio)
+
+    @property
+    def pixel_multiple(self) -> int:
+        return self.space * self.transformer.config.patch_size
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether learned positions tie it to the one size and length it was trained at."""
+        return bool(self.transformer.config.use_learned_positional_embeddings)
+
+    @property
+    def max_frames(self) -> int:
+        return int(self.transformer.config.sample_frames)
+
+    def padded_frames(self, num: int) -> int:
+        """How many frames a clip of ``num`` is padded to."""
+        return self.max_frames if self.is_fixed else num + (1 - num) % self.time
+
+    def fit(self, height: int, width: int, max_side: int) -> Fit:
+        """How a video's size becomes the model's. max_side: where any size will do."""
+        config = self.transformer.config
+        if self.is_fixed:
+            fixed = (config.sample_height * self.space, config.sample_width * self.space)
+            return fit_fixed(height, width, fixed)
+        return fit_multiple(height, width, self.pixel_multiple, max_side)
+
+    def sample(
+        self, shown: Tensor, known: Tensor, steps: int, seed: int, progress: Progress = no_progress
+    ) -> Tensor:
+        """Completed frames [b, t, 3, h, w] of shown [b, t, 3, h, w]; see ``sample``."""
+        return sample(self, shown, steps, seed, progress)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        return encode(self, frames, None)
+
+    def decode(self, z: Tensor) -> Tensor:
+        return decode(self, z)
+
+    def token_levels(self, known: Tensor) -> Tensor:
+        share = known_share(known, self.pixel_multiple)
+        first, rest = share[:, :1], share[:, 1:]
+        return torch.cat([first, rest.unflatten(1, (-1, self.time)).amin(2)], 1)
+
+    def denoise(self, x: Tensor, sigma: Tensor, condition: Condition | None) -> Tensor:
+        """Clean estimate of a flow latent; what is known comes from the condition.
+
+        Raises ValueError without one, or when sigma differs between the tokens of a video.
+        """
+        require_uniform(sigma)
+        if condition is None:
+            raise ValueError("CogVideoX completers need a condition: evidence enters as latents")
+        level = sigma[:, 0, 0, 0].double().cpu()
+        alpha, scale = (part.view(-1, 1, 1, 1, 1).to(x) for part in vp_from_flow(level))
+        shown = condition.evidence * condition.known - (1 - condition.known)
+        beside = encode(self, shown, None)
+        # The schedule's levels need not be among the trained ones: times between them do.
+        trained = self.scheduler.alphas_cumprod.double().numpy()
+        wanted = vp_from_flow(level)[0].numpy()
+        t = torch.from_numpy(np.interp(-wanted, -trained, np.arange(len(trained))))
+        noisy = x * scale
+        with torch.no_grad(), on_device(self.transformer, self.placement, self.device):
+            v = predict(self, noisy, beside, t.to(self.device).float())
+        x0 = alpha.sqrt() * noisy - (1 - alpha).sqrt() * v.to(x)
+        return torch.where((sigma > 0)[:, :1, None, :1, :1], x0, x)
+
+
+@torch.no_grad()
+def sample(
+    model: CogVideoX, shown: Tensor, steps: int, seed: int, progress: Progress = no_progress
+) -> Tensor:
+    """Completed frames float32 [b, t, 3, h, w] in [-1, 1], on the CPU.
+
+    shown: [b, t, 3, h, w] in [-1, 1], -1 where nothing is known, of a size and length of
+    the model. One generator draws, in this order, the condition's posterior, the first latent and
+    every step's noise, on the CPU, so that a seed means the same on every device.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    progress("encoding", 0, 1)
+    beside = encode(model, shown, generator)
+    scheduler = model.scheduler
+    scheduler.set_timesteps(steps)
+    x = torch.randn(beside.shape, generator=generator, dtype=beside.dtype).to(beside.device)
+    x = x * scheduler.init_noise_sigma
+    before: Tensor | None = None
+    times = scheduler.timesteps
+    with on_device(model.transformer, model.placement, model.device):
+        for i, t in enumerate(times):
+            v = predict(model, x, beside, t.expand(len(x)).to(model.device))
+            # On the CPU in the scheduler, as its table of levels and the generator are.
+            x_cpu, before = scheduler.step(
+                v.cpu(), before, t, times[i - 1] if i else None, x.cpu(), generator=generator,
+                return_dict=False,
+            )  # fmt: skip
+            x = x_cpu.to(beside)
+            progress("sampling", i + 1, len(times))
+    return decode(model, x)
+
+
+def predict(model: CogVideoX, x: Tensor, beside: Tensor, t: Tensor) -> Tensor:
+    """The transformer's answer (velocity), float32, guided where two prompts differ."""
+    dtype = model.prompt.dtype
+    hidden = torch.cat([x, beside.to(x)], 2).to(model.device, dtype)
+    rotary = rotary_positions(model, x.shape[1], x.shape[3], x.shape[4])
+
+    def run(text: Tensor) -> Tensor:
+        text = text.to(model.device).expand(len(x), -1, -1)
+        return model.transformer(
+            hidden_states=hidden, encoder_hidden_states=text, timestep=t, image_rotary_emb=rotary,
+            return_dict=False,
+        )[0].float()  # fmt: skip
+
+    answer = run(model.prompt)
+    if model.negative is None:
+        return answer
+    away = run(model.negative)
+    return away + model.guidance * (answer - away)
+
+
+def rotary_positions(model: CogVideoX, num: int, height: int, width: int) -> Any:
+    """Rotary tables of a latent's grid, cropped from the trained one; None where unused."""
+    config = model.transformer.config
+    if not config.use_rotary_positional_embeddings:
+        return None
+    from diffusers.models.embeddings import get_3d_rotary_pos_embed
+    from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
+
+    p = config.patch_size
+    grid = (height // p, width // p)
+    crop = get_resize_crop_region_for_grid(
+        grid, config.sample_width // p, config.sample_height // p
+    )
+    return get_3d_rotary_pos_embed(config.attention_head_dim, crop, grid, num, device=model.device)
+
+
+@torch.no_grad()
+def encode(model: CogVideoX, frames: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Latent [b, t', c, h', w'] at the transformer's scale: a draw of the posterior, or its mode
+    without a generator."""
+    dtype = model.vae.dtype
+    with on_device(model.vae, model.placement, model.device):
+        pixels = frames.to(model.device, dtype).transpose(1, 2)
+        posterior = model.vae.encode(pixels).latent_dist
+        z = posterior.sample(generator) if generator else posterior.mode()
+    return (z.transpose(1, 2) * model.vae.config.scaling_factor).to(dtype)
+
+
+@torch.no_grad()
+def decode(model: CogVideoX, z: Tensor) -> Tensor:
+    """Frames float32 [b, t, 3, h, w] in [-1, 1], on the CPU."""
+    with on_device(model.vae, model.placement, model.device):
+        z = z.to(model.device, model.vae.dtype).transpose(1, 2)
+        frames = model.vae.decode(1 / model.vae.config.scaling_factor * z).sample
+        return frames.transpose(1, 2).float().cpu()
+
+
+def load_cogvideox(
+    weights: str, options: FoundationConfig, dtype: torch.dtype = torch.bfloat16
+) -> CogVideoX:
+    """The model of a checkpoint: a whole pipeline's folder, or a transformer alone (CogNVS, or one
+    adapted to a sequence) with the rest from options.base.
+
+    Raises RecamError when files are missing or do not fit, or when no placement fits the memory.
+    """
+    diffusers = require_diffusers()
+    folder = find_folder(weights, ["*.json", "*.safetensors", "transformer/*"])
+    inner = transformer_folder(folder, TRANSFORMER)
+    has_vae = (folder / "vae" / "config.json").is_file()
+    base = options.base or (str(folder) if has_vae else BASE)
+    rest = find_folder(base, ["vae/*", "scheduler/*", "model_index.json"])
+    config = read_config(inner)
+    check_completer(config, read_config(rest / "vae"), inner)
+    device = pick_device(options.model_device)
+    need = memory_need(meta_transformer(TRANSFORMER, config), read_config(rest / "vae"))
+    placement = choose_placement(need, free_gb(device), options.placement, device.type == "cpu")
+    prompt, negative = prompt_pair(base, options.prompt, config["max_text_seq_length"], dtype)
+    vae = load_part(diffusers.AutoencoderKLCogVideoX, rest / "vae", dtype)
+    vae.enable_slicing()
+    vae.enable_tiling()
+    transformer = load_part(diffusers.CogVideoXTransformer3DModel, inner, dtype)
+    place_transformer(transformer, placement, device)
+    scheduler = diffusers.CogVideoXDPMScheduler.from_pretrained(
+        rest / "scheduler", timestep_spacing="trailing"
+    )
+    guidance = GUIDANCE if options.guidance is None else options.guidance
+    if guidance == 1:
+        negative = None
+    return CogVideoX(transformer, vae, scheduler, prompt, negative, guidance, device, placement)
+
+
+def prompt_pair(
+    base: str, prompt: str, max_length: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor | None]:
+    """Embeddings of the prompt and of the empty one it is guided away from.
+
+    Equal prompts give equal answers a, and a + g·(a − a) = a for any guidance g: None, then.
+    """
+    empty, _ = prompt_embedding(base, "", max_length, dtype)
+    if prompt == "":
+        return empty, None
+    return prompt_embedding(base, prompt, max_length, dtype)[0], empty
+
+
+def check_completer(config: dict[str, Any], vae: dict[str, Any], folder: Any) -> None:
+    """Raise RecamError when a CogVideoX transformer takes no condition beside its noise."""
+    channels = vae["latent_channels"]
+    if config["in_channels"] != 2 * channels or config["out_channels"] != channels:
+        raise RecamError(
+            f"{folder}: takes {config['in_channels']} latent channels, but completion needs "
+            f"{2 * channels} (noise and condition); text-to-video checkpoints cannot complete"
+        )
+    if config.get("patch_size_t") is not None:
+        raise RecamError(f"{folder}: a CogVideoX 1.5 model; recam runs the 1.0 family (CogNVS)")

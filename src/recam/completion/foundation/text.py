@@ -1,0 +1,71 @@
+"""Prompt embeddings, worked out once: the text encoder is loaded only for a prompt never seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from recam.cache import cache_folder, content_hash
+from recam.completion.foundation.checkpoints import find_folder, require_diffusers
+from recam.completion.weights import save_tensors
+from recam.types import RecamError
+
+TEXT_FILES = ["tokenizer/*", "text_encoder/*"]
+
+
+def prompt_embedding(
+    base: str,
+    prompt: str,
+    max_length: int,
+    dtype: torch.dtype,
+    encode: Callable[[Path, str, int, torch.dtype], tuple[Tensor, Tensor]] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(embedding [1, max_length, c], mask bool [1, max_length] of real tokens) on the CPU.
+
+    base: folder or Hub name of the checkpoint with the text encoder. Kept in the cache under base,
+    prompt and length; encode: what to call where it is not there (default: ``encode_t5``).
+    """
+    key = content_hash(_identity(base), prompt, max_length, str(dtype))
+    path = cache_folder() / "text" / f"{key[:24]}.safetensors"
+    if path.is_file():
+        from safetensors.torch import load_file
+
+        kept = load_file(path)
+        return kept["embedding"], kept["mask"]
+    folder = find_folder(base, TEXT_FILES)
+    embedding, mask = (encode or encode_t5)(folder, prompt, max_length, dtype)
+    save_tensors(path, {"embedding": embedding, "mask": mask}, {"prompt": prompt, "base": base})
+    return embedding, mask
+
+
+def _identity(base: str) -> str:
+    """What tells one text encoder from another without reading gigabytes."""
+    folder = Path(base).expanduser() / "text_encoder"
+    if not folder.is_dir():
+        return base
+    files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.iterdir())]
+    return f"{folder.resolve()} {files}"
+
+
+def encode_t5(
+    folder: Path, prompt: str, max_length: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """The encoder's last states for a padded prompt, padding not masked, as CogVideoX is given."""
+    require_diffusers()
+    from transformers import AutoTokenizer, T5EncoderModel
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+        encoder = T5EncoderModel.from_pretrained(folder / "text_encoder", dtype=dtype).eval()
+    except (OSError, ValueError, ImportError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise RecamError(f"{folder}: its text encoder cannot be read: {reason}") from error
+    tokens = tokenizer(
+        prompt, padding="max_length", max_length=max_length, truncation=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        embedding = encoder(tokens.input_ids)[0].to(dtype)
+    return embedding.contiguous(), tokens.attention_mask.bool()
