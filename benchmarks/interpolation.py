@@ -1,0 +1,93 @@
+"""Frames between two views of real and synthetic clips, against cross-fade and plain flow.
+
+The middle of a clip is hidden: of gap + 1 frames only the first and the last are given. PSNR in dB
+of the frame in the middle of the gap, averaged over pieces of every clip.
+
+    python benchmarks/interpolation.py [--clips hike judo …] [--gaps 8 16 32]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from recam.between import _fetch, interpolate
+from recam.configs import InterpolateConfig
+from recam.evaluation.metrics import psnr
+from recam.media import contact_sheet, read_video, write_image
+from recam.synthetic import synthetic_clip
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "dynamic"
+CLIPS = {
+    "hike": "davis_hike", "judo": "davis_judo", "coaster": "davis_rollercoaster",
+    "cat": "infcam_cat", "teddy": "iphone_teddy", "bedroom": "sam2_bedroom",
+    "crossing": "spatialvid_crossing",
+}  # fmt: skip
+METHODS = ("cross-fade", "flow", "recam")
+
+
+def cross_fade(a: Tensor, b: Tensor) -> Tensor:
+    return ((a.float() + b.float()) / 2).round().to(torch.uint8)
+
+
+def plain_flow(a: Tensor, b: Tensor) -> Tensor:
+    """Both views warped half way by DIS flow, blended evenly: no occlusion, no start, no gain."""
+    pictures = [np.ascontiguousarray(v.permute(1, 2, 0).numpy()) for v in (a, b)]
+    grey = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in pictures]
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    forth, back = dis.calc(grey[0], grey[1], None), dis.calc(grey[1], grey[0], None)
+    # The flow of a moment is that of the same pixel in the views (Jiang et al. 2018, Super SloMo).
+    to_a = -0.25 * forth + 0.25 * back
+    half = [_fetch(pictures[0].astype(np.float32), to_a)]
+    half.append(_fetch(pictures[1].astype(np.float32), -to_a))
+    mean = (half[0] + half[1]) / 2
+    return torch.from_numpy(np.rint(mean).clip(0, 255).astype(np.uint8)).permute(2, 0, 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--clips", nargs="*", default=[*CLIPS, "synthetic"])
+    parser.add_argument("--gaps", nargs="*", type=int, default=[8, 16, 32])
+    parser.add_argument("--max-side", type=int, default=480)
+    parser.add_argument("--sheet", type=Path, help="folder for pictures to look at")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    total: dict[tuple[int, str], list[float]] = {}
+    for name in args.clips:
+        if name == "synthetic":
+            frames = synthetic_clip(7, 33, 240, 416)[0].video.frames
+        else:
+            (file,) = (DATA / CLIPS[name]).glob("input.mp4")
+            frames = read_video(file, num_frames=66, max_side=args.max_side).frames
+        for gap in args.gaps:
+            scores: dict[str, list[float]] = {m: [] for m in METHODS}
+            clock = time.perf_counter()
+            for start in range(0, len(frames) - gap, max(gap, 16)):
+                a, b, truth = (frames[start + k] for k in (0, gap, gap // 2))
+                ours = interpolate(torch.stack([a, b]), InterpolateConfig(frames=1)).video
+                made = dict(zip(METHODS, (cross_fade(a, b), plain_flow(a, b), ours.frames[1])))
+                for method, frame in made.items():
+                    scores[method].append(psnr(frame[None], truth[None]))
+                if args.sheet and start == 0:
+                    rows = {"views": torch.stack([a, truth, b])}
+                    rows["methods"] = torch.stack(list(made.values()))
+                    path = args.sheet / f"{name}-{gap}.png"
+                    write_image(contact_sheet(rows, cell_width=480), path)
+            means = {m: float(np.mean(s)) for m, s in scores.items() if s}
+            for method, value in means.items():
+                total.setdefault((gap, method), []).append(value)
+            text = "  ".join(f"{m} {v:5.2f}" for m, v in means.items())
+            print(f"{name:10} gap {gap:2}: {text}  ({time.perf_counter() - clock:.1f} s)")
+    for gap in args.gaps:
+        text = "  ".join(f"{m} {np.mean(total[gap, m]):5.2f}" for m in METHODS)
+        print(f"mean       gap {gap:2}: {text}")
+
+
+if __name__ == "__main__":
+    main()
