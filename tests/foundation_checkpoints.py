@@ -45,22 +45,83 @@ def save_cogvideox_transformer(folder: Path, shard: str = "10GB", **other: objec
     return folder
 
 
-def save_t5(folder: Path, width: int) -> None:
+def save_wan(folder: Path, model: str) -> Path:
+    """A whole Wan pipeline: wan22 (latents of 16×16 pixels, two-pixel patches) or vace (8×8)."""
+    import diffusers
+
+    torch.manual_seed(SEED)
+    shape: dict = dict(
+        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, text_dim=32,
+        freq_dim=16, ffn_dim=32, num_layers=2, rope_max_seq_len=32,
+    )  # fmt: skip
+    small: dict = dict(
+        base_dim=8, dim_mult=[1, 1, 1, 1], num_res_blocks=1,
+        temperal_downsample=[False, True, True], latents_mean=[0.1] * 4, latents_std=[1.5] * 4,
+        z_dim=4,
+    )  # fmt: skip
+    if model == "vace":
+        transformer = diffusers.WanVACETransformer3DModel(
+            **shape, in_channels=4, out_channels=4, vace_layers=[0], vace_in_channels=8 + 64
+        )
+        vae = diffusers.AutoencoderKLWan(**small)
+    else:
+        transformer = diffusers.WanTransformer3DModel(**shape, in_channels=4, out_channels=4)
+        vae = diffusers.AutoencoderKLWan(
+            **small, decoder_base_dim=8, is_residual=True, patch_size=2, in_channels=12,
+            out_channels=12, scale_factor_spatial=16,
+        )  # fmt: skip
+    _save_parts(folder, transformer, vae)
+    diffusers.UniPCMultistepScheduler(
+        use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=4.0
+    ).save_pretrained(folder / "scheduler")
+    save_t5(folder, 32, "UMT5")
+    return folder
+
+
+def save_ltx(folder: Path, timestep_conditioning: bool = False) -> Path:
+    """A whole LTX-Video pipeline (latents of 32×32 pixels and 8 frames)."""
+    import diffusers
+
+    torch.manual_seed(SEED)
+    transformer = diffusers.LTXVideoTransformer3DModel(
+        in_channels=8, out_channels=8, num_attention_heads=2, attention_head_dim=12,
+        cross_attention_dim=24, num_layers=2, caption_channels=32,
+    )  # fmt: skip
+    vae = diffusers.AutoencoderKLLTXVideo(
+        latent_channels=8, block_out_channels=(8, 8, 8, 8),
+        decoder_block_out_channels=(8, 8, 8, 8), layers_per_block=(1, 1, 1, 1, 1),
+        decoder_layers_per_block=(1, 1, 1, 1, 1), timestep_conditioning=timestep_conditioning,
+    )  # fmt: skip
+    _save_parts(folder, transformer, vae)
+    diffusers.FlowMatchEulerDiscreteScheduler(
+        use_dynamic_shifting=True, base_shift=0.95, max_shift=2.05, base_image_seq_len=1024
+    ).save_pretrained(folder / "scheduler")
+    save_t5(folder, 32)
+    return folder
+
+
+def _save_parts(folder: Path, transformer: torch.nn.Module, vae: torch.nn.Module) -> None:
+    for name, part in {"transformer": transformer, "vae": vae}.items():
+        _randomise(part)
+        part.save_pretrained(folder / name)
+
+
+def save_t5(folder: Path, width: int, kind: str = "T5") -> None:
     """A T5 encoder and a tokenizer of a few words."""
+    import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
     words = {"<pad>": 0, "</s>": 1, "<unk>": 2, "a": 3, "bear": 4, "walks": 5}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(
+    transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
     ).save_pretrained(folder / "tokenizer")
-    config = T5Config(
+    config = getattr(transformers, f"{kind}Config")(
         vocab_size=8, d_model=width, d_kv=8, d_ff=32, num_layers=1, num_heads=2,
         feed_forward_proj="gated-gelu",
     )  # fmt: skip
-    T5EncoderModel(config).save_pretrained(folder / "text_encoder")
+    getattr(transformers, f"{kind}EncoderModel")(config).save_pretrained(folder / "text_encoder")
 
 
 def _randomise(model: torch.nn.Module) -> None:

@@ -21,7 +21,7 @@ CameraFormat = Literal[
 ]  # fmt: skip
 SceneFormat = Literal["ply", "colmap", "nerfstudio", "megasam"]
 CameraMotion = Literal["auto", "static", "rotating", "moving"]
-CompletionModel = Literal["propagate", "masked", "none", "cogvideox"]
+CompletionModel = Literal["propagate", "masked", "none", "cogvideox", "wan22", "ltx", "vace"]
 Placement = Literal["auto", "resident", "swap", "fp8", "stream"]
 
 
@@ -145,6 +145,8 @@ class FoundationConfig:
     placement: Placement = "auto"
     """resident: everything on the GPU. swap: one part at a time. fp8: weights kept at 8 bits.
     stream: blocks copied to the GPU as they run. auto: the first of these that fits."""
+    work_side: int | None = None
+    """Longer side that models of free size (wan22, ltx, vace) work at; default: the model's own."""
     model_device: str = "auto"
     """cpu, cuda, cuda:1 …; auto takes the GPU if there is one."""
 
@@ -155,8 +157,8 @@ class CompleteConfig:
 
     model: CompletionModel = "propagate"
     """propagate: classical fill along time, then space. masked: the masked video model, from
-    there on. none: leave holes black. cogvideox: a foundation model (needs the foundation extra, a
-    GPU and --weights)."""
+    there on. none: leave holes black. cogvideox, wan22, ltx, vace: foundation models (they need
+    the foundation extra, a GPU and --weights)."""
     weights: str | None = None
     """masked: weight file, or folder with its parts; default: those of the package. Foundation
     models: folder or Hub name, such as kaihuac/cognvs_ckpt_inpaint."""
@@ -167,8 +169,8 @@ class CompleteConfig:
     """masked: anchored keeps evidence clean throughout; stochastic re-noises it early and denoises
     it with the rest, which corrects broken warps but touches known pixels."""
     sampling_steps: int | None = None
-    """Network passes; default 1 for masked (the mean of what could be there; more give detail), 50
-    for cogvideox."""
+    """Network passes; default 1 for masked (the mean of what could be there; more give detail), 30
+    to 50 for foundation models."""
     model_side: int = 512
     """masked: longer side that the network works at; its correction is enlarged to the video's."""
     window: int = 48

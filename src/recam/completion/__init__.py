@@ -48,13 +48,13 @@ def complete(
                 model = load_model(find_weights(config.weights))
             masked = cast("Backbone", model)
             return complete_masked(masked, partial, sampling_config(config), progress)
-        case "cogvideox":
+        case "cogvideox" | "wan22" | "ltx" | "vace":
             from recam.completion.foundation import complete_foundation, load_foundation
 
             published = cast("FoundationModel", model) if model else load_foundation(config)
             return complete_foundation(published, partial, config, progress)
         case _:
-            raise ValueError(f"unknown model {config.model!r}; expected propagate, masked or none")
+            raise ValueError(f"unknown model {config.model!r}; expected one of CompletionModel")
     return video_from_frames(frames)
 
 

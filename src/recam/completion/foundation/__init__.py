@@ -16,8 +16,15 @@ from recam.completion.windows import complete_windows
 from recam.configs import CompleteConfig
 from recam.types import PartialVideo, Progress, RecamError, Video, no_progress, video_from_frames
 
-NAMES = ("cogvideox",)
+NAMES = ("cogvideox", "wan22", "ltx", "vace")
 """The models here, as --model names them."""
+
+PUBLISHED = {
+    "cogvideox": "kaihuac/cognvs_ckpt_inpaint",
+    "wan22": "Wan-AI/Wan2.2-TI2V-5B-Diffusers",
+    "ltx": "Lightricks/LTX-Video",
+    "vace": "Wan-AI/Wan2.1-VACE-1.3B-diffusers",
+}
 
 
 class FoundationModel(Protocol):
@@ -34,8 +41,8 @@ class FoundationModel(Protocol):
         """How many frames a clip of ``num`` is padded to."""
         ...
 
-    def fit(self, height: int, width: int, max_side: int) -> Fit:
-        """How a video's size becomes the model's."""
+    def fit(self, height: int, width: int, max_side: int | None) -> Fit:
+        """How a video's size becomes the model's. max_side: None is the model's own."""
         ...
 
     def sample(
@@ -61,6 +68,14 @@ def load_foundation(config: CompleteConfig) -> FoundationModel:
             from recam.completion.foundation.cogvideox import load_cogvideox
 
             return load_cogvideox(config.weights, config.foundation)
+        case "wan22" | "vace":
+            from recam.completion.foundation.wan import load_wan
+
+            return load_wan(config.model, config.weights, config.foundation)
+        case "ltx":
+            from recam.completion.foundation.ltx import load_ltx
+
+            return load_ltx(config.weights, config.foundation)
         case _:
             raise ValueError(f"{config.model!r} is no foundation model; expected one of {NAMES}")
 
@@ -70,7 +85,7 @@ def require_weights(config: CompleteConfig) -> None:
     if config.weights is None:
         raise RecamError(
             f"--model {config.model} needs --weights FOLDER_OR_HUB_NAME, such as "
-            "kaihuac/cognvs_ckpt_inpaint (22 GB; see docs/backbones.md)"
+            f"{PUBLISHED[config.model]} (tens of gigabytes; see docs/backbones.md)"
         )
 
 
@@ -89,7 +104,7 @@ def complete_foundation(
     is known.
     """
     height, width = partial.frames.shape[-2:]
-    fit = model.fit(height, width, config.model_side)
+    fit = model.fit(height, width, config.foundation.work_side)
     if note := fit.describe():
         warnings.warn(note, FitNote, stacklevel=2)
     windows = itertools.count()

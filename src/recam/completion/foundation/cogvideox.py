@@ -31,7 +31,7 @@ from recam.completion.foundation.placement import (
     pick_device,
     place_transformer,
 )
-from recam.completion.foundation.size import memory_need, meta_transformer
+from recam.completion.foundation.size import cogvideox_tokens, memory_need, meta_transformer
 from recam.completion.foundation.text import prompt_embedding
 from recam.completion.schedule import vp_from_flow
 from recam.configs import Fill, FoundationConfig, Placement
@@ -40,7 +40,10 @@ from recam.types import Progress, RecamError, no_progress
 BASE = "zai-org/CogVideoX-5b-I2V"
 """Where VAE, scheduler and text encoder come from when the weights are a transformer alone."""
 TRANSFORMER = "CogVideoXTransformer3DModel"
-STEPS, GUIDANCE = 50, 6.0
+VAE = "AutoencoderKLCogVideoX"
+STEPS, GUIDANCE, SIDE = 50, 6.0, 720
+VAE_WORK_GB = 4.5
+"""What decoding a tile of 240×360 pixels and 8 frames keeps at most, an estimate."""
 
 
 @dataclass
@@ -92,13 +95,13 @@ class CogVideoX:
         """How many frames a clip of ``num`` is padded to."""
         return self.max_frames if self.is_fixed else num + (1 - num) % self.time
 
-    def fit(self, height: int, width: int, max_side: int) -> Fit:
+    def fit(self, height: int, width: int, max_side: int | None) -> Fit:
         """How a video's size becomes the model's. max_side: where any size will do."""
         config = self.transformer.config
         if self.is_fixed:
             fixed = (config.sample_height * self.space, config.sample_width * self.space)
             return fit_fixed(height, width, fixed)
-        return fit_multiple(height, width, self.pixel_multiple, max_side)
+        return fit_multiple(height, width, self.pixel_multiple, max_side or SIDE)
 
     def sample(
         self, shown: Tensor, known: Tensor, steps: int, seed: int, progress: Progress = no_progress
@@ -246,14 +249,15 @@ def load_cogvideox(
     config = read_config(inner)
     check_completer(config, read_config(rest / "vae"), inner)
     device = pick_device(options.model_device)
-    need = memory_need(meta_transformer(TRANSFORMER, config), read_config(rest / "vae"))
+    size = meta_transformer(TRANSFORMER, config, cogvideox_tokens(config))
+    need = memory_need(size, VAE, read_config(rest / "vae"), VAE_WORK_GB, vae_bytes=2)
     placement = choose_placement(need, free_gb(device), options.placement, device.type == "cpu")
     prompt, negative = prompt_pair(base, options.prompt, config["max_text_seq_length"], dtype)
     vae = load_part(diffusers.AutoencoderKLCogVideoX, rest / "vae", dtype)
     vae.enable_slicing()
     vae.enable_tiling()
     transformer = load_part(diffusers.CogVideoXTransformer3DModel, inner, dtype)
-    place_transformer(transformer, placement, device)
+    place_transformer(transformer, placement, device, dtype)
     scheduler = diffusers.CogVideoXDPMScheduler.from_pretrained(
         rest / "scheduler", timestep_spacing="trailing"
     )

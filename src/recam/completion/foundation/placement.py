@@ -95,18 +95,21 @@ def free_gb(device: torch.device) -> float:
 def pick_device(wanted: str) -> torch.device:
     """The torch device of a name; auto is the GPU if there is one."""
     if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
     if wanted.startswith("cuda") and not torch.cuda.is_available():
         raise RecamError(f"no CUDA device here for {wanted!r}; use --model-device cpu or auto")
-    return torch.device(wanted)
+    device = torch.device(wanted)
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", torch.cuda.current_device())
+    return device
 
 
-def place_transformer(transformer: Any, placement: Placement, device: torch.device) -> None:
+def place_transformer(
+    transformer: Any, placement: Placement, device: torch.device, dtype: torch.dtype
+) -> None:
     """Prepare a transformer for its placement; ``on_device`` then moves what has to move."""
     if placement == "fp8":
-        transformer.enable_layerwise_casting(
-            storage_dtype=torch.float8_e4m3fn, compute_dtype=transformer.dtype
-        )
+        transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=dtype)
     elif placement == "stream":
         transformer.enable_group_offload(
             onload_device=device,
@@ -122,10 +125,10 @@ def place_transformer(transformer: Any, placement: Placement, device: torch.devi
 @contextmanager
 def on_device(part: Any, placement: Placement, device: torch.device) -> Iterator[None]:
     """The part on the device within the block; back in main memory after it, unless resident."""
-    if placement == "resident" or device.type == "cpu" or _streams(part):
-        if placement == "resident" and device.type != "cpu":
-            part.to(device)
-        yield
+    if placement == "resident":
+        part.to(device)
+    if device.type == "cpu" or next(part.parameters()).device == device or _streams(part):
+        yield  # there already, for good or by a block around this one
         return
     part.to(device)
     try:

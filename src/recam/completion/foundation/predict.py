@@ -7,15 +7,22 @@ from typing import Any
 
 import torch
 
+from recam.completion.foundation import PUBLISHED
 from recam.completion.foundation.checkpoints import find_folder, read_config, transformer_folder
 from recam.completion.foundation.placement import (
     EXPLAINED,
     ORDER,
+    Need,
     choose_placement,
     free_gb,
     pick_device,
 )
-from recam.completion.foundation.size import memory_need, meta_transformer
+from recam.completion.foundation.size import (
+    TransformerSize,
+    cogvideox_tokens,
+    memory_need,
+    meta_transformer,
+)
 from recam.configs import CompleteConfig
 from recam.types import RecamError
 
@@ -27,30 +34,22 @@ COGNVS: dict[str, Any] = {
     "use_rotary_positional_embeddings": True, "use_learned_positional_embeddings": True,
 }  # fmt: skip
 """The published CogNVS transformer's config (kaihuac/cognvs_ckpt_inpaint)."""
-VAE = {"block_out_channels": [128, 256, 256, 512], "latent_channels": 16}
 SPEED_TRIAL_S = 0.5
 
 
 def predict(config: CompleteConfig) -> list[str]:
-    """Lines on memory and time of one clip; the checkpoint's own config where it is here or on the
-    Hub (some kB), else the published one."""
-    from recam.completion.foundation.cogvideox import GUIDANCE, STEPS, TRANSFORMER
-
+    """Lines on memory and time of one clip, from the checkpoint's own config (some kB, here or on
+    the Hub); from the published one for cogvideox without weights."""
     options = config.foundation
     try:
         device = pick_device(options.model_device)
-        shape, whose = COGNVS, "the published CogNVS transformer"
-        if config.weights:
-            folder = find_folder(config.weights, ["*.json", "transformer/*.json"])
-            shape = read_config(transformer_folder(folder, TRANSFORMER))
-            whose = config.weights
-        size = meta_transformer(TRANSFORMER, shape)
+        size, need, passes_per_clip, guidance, clip = _costs(config)
     except RecamError as error:
         return [str(error)]
-    need, free = memory_need(size, VAE), free_gb(device)
+    free = free_gb(device)
     lines = [
-        f"{whose}: {size.params / 1e9:.2f} billion parameters, {size.tokens} tokens a clip of "
-        f"{shape['sample_frames']} frames; {free:.1f} GB free on {device}",
+        f"{config.weights or PUBLISHED[config.model]}: {size.params / 1e9:.2f} billion parameters, "
+        f"{size.tokens} tokens a clip of {clip}; {free:.1f} GB free on {device}",
         *(f"about {need.of(p):.1f} GB with placement {p}: {EXPLAINED[p]}" for p in ORDER),
     ]
     try:
@@ -58,8 +57,8 @@ def predict(config: CompleteConfig) -> list[str]:
         lines.append(f"would run with placement {chosen}")
     except RecamError as error:
         lines.append(str(error))
-    guidance = GUIDANCE if options.guidance is None else options.guidance
-    passes = (config.sampling_steps or STEPS) * (2 if options.prompt and guidance != 1 else 1)
+    guided = options.prompt != "" and (options.guidance or guidance) != 1
+    passes = (config.sampling_steps or passes_per_clip) * (2 if guided else 1)
     speed = measured_flop_per_s(device)
     floor_s = passes * size.pass_flop / speed
     lines.append(
@@ -68,6 +67,45 @@ def predict(config: CompleteConfig) -> list[str]:
         "products reach here now; memory and time are predicted, not measured"
     )
     return lines
+
+
+def _costs(config: CompleteConfig) -> tuple[TransformerSize, Need, int, float, str]:
+    """Size, memory, steps, guidance and a clip's length of a foundation model."""
+    from recam.completion.foundation import cogvideox, ltx, wan
+
+    if config.weights is None and config.model != "cogvideox":
+        raise RecamError(f"{config.model}: give --weights, such as {PUBLISHED[config.model]}")
+    if config.model == "cogvideox":
+        shape = _shape(config, cogvideox.TRANSFORMER) if config.weights else COGNVS
+        tokens = cogvideox_tokens(shape)
+        size = meta_transformer(cogvideox.TRANSFORMER, shape, tokens)
+        need = memory_need(size, cogvideox.VAE, _vae(config), cogvideox.VAE_WORK_GB, vae_bytes=2)
+        clip = f"{shape['sample_frames']} frames"
+        return size, need, cogvideox.STEPS, cogvideox.GUIDANCE, clip
+    if config.model == "ltx":
+        size = meta_transformer(ltx.TRANSFORMER, _shape(config, ltx.TRANSFORMER), ltx.TOKENS)
+        need = memory_need(size, ltx.VAE, _vae(config), ltx.VAE_WORK_GB, vae_bytes=2)
+        return size, need, ltx.STEPS, ltx.GUIDANCE, f"{ltx.FRAMES} frames"
+    known = wan.MODELS[config.model]
+    size = meta_transformer(known.transformer, _shape(config, known.transformer), known.tokens)
+    need = memory_need(size, wan.VAE, _vae(config), wan.VAE_WORK_GB, vae_bytes=4)
+    return size, need, known.steps, wan.GUIDANCE, f"{known.frames} frames"
+
+
+def _shape(config: CompleteConfig, class_name: str) -> dict[str, Any]:
+    folder = find_folder(str(config.weights), ["*.json", "transformer/*.json", "vae/*.json"])
+    return read_config(transformer_folder(folder, class_name))
+
+
+def _vae(config: CompleteConfig) -> dict[str, Any]:
+    """The VAE's config where it comes with the weights or the base; else diffusers' defaults,
+    which are the published ones of CogVideoX."""
+    for name in (config.foundation.base, config.weights):
+        if name:
+            folder = find_folder(name, ["*.json", "transformer/*.json", "vae/*.json"]) / "vae"
+            if (folder / "config.json").is_file():
+                return read_config(folder)
+    return {}
 
 
 def measured_flop_per_s(device: torch.device, side: int = 2048) -> float:

@@ -15,43 +15,58 @@ keys, values, and the four-times-wide feed-forward's. A count, not a measurement
 
 @dataclass(frozen=True)
 class TransformerSize:
-    """Of one pass over one video: parameters, blocks, width, tokens (text too)."""
+    """Parameters, those of the largest block, its linear layers' weights, blocks, width, and the
+    tokens of one clip (text too)."""
 
     params: int
     block_params: int
+    block_linear: int
     blocks: int
     width: int
     tokens: int
 
     @property
     def pass_flop(self) -> float:
-        """Operations: 2 per weight and token of attention's and feed-forward's linear layers
-        (12·width² a block), and attention itself."""
-        linear = 2 * 12 * self.width**2 * self.tokens
+        """Operations of one pass over one clip: 2 per linear weight and token, and attention."""
+        linear = 2 * self.block_linear * self.tokens
         attention = 4 * self.tokens**2 * self.width
         return float(self.blocks * (linear + attention))
 
 
-def meta_transformer(class_name: str, config: dict[str, Any]) -> TransformerSize:
+def meta_transformer(class_name: str, config: dict[str, Any], tokens: int) -> TransformerSize:
     """Size of a transformer of diffusers, built without memory (on the meta device)."""
+    import torch
+
+    model = _on_meta(class_name, config)
+    blocks = getattr(model, "transformer_blocks", None) or model.blocks
+    block = max(blocks, key=lambda b: sum(p.numel() for p in b.parameters()))
+    # Layers named after a norm make its scales from the time, once a video and not once a token.
+    linear = [
+        module.weight.numel()
+        for name, module in block.named_modules()
+        if isinstance(module, torch.nn.Linear) and "norm" not in name
+    ]
+    return TransformerSize(
+        params=sum(p.numel() for p in model.parameters()),
+        block_params=sum(p.numel() for p in block.parameters()),
+        block_linear=sum(linear),
+        blocks=len(blocks),
+        width=config["num_attention_heads"] * config["attention_head_dim"],
+        tokens=tokens,
+    )
+
+
+def _on_meta(class_name: str, config: dict[str, Any]) -> Any:
     from recam.completion.foundation.checkpoints import require_diffusers
 
     diffusers = require_diffusers()
     import torch
 
     with torch.device("meta"):
-        model = getattr(diffusers, class_name).from_config(config)
-    blocks = getattr(model, "transformer_blocks", None) or model.blocks
-    return TransformerSize(
-        params=sum(p.numel() for p in model.parameters()),
-        block_params=max(sum(p.numel() for p in block.parameters()) for block in blocks),
-        blocks=len(blocks),
-        width=config["num_attention_heads"] * config["attention_head_dim"],
-        tokens=num_tokens(config),
-    )
+        return getattr(diffusers, class_name).from_config(config)
 
 
-def num_tokens(config: dict[str, Any]) -> int:
+def cogvideox_tokens(config: dict[str, Any]) -> int:
     """Tokens of a CogVideoX transformer at its trained size, text included."""
     frames = (config["sample_frames"] - 1) // config["temporal_compression_ratio"] + 1
     patch = config["patch_size"]
@@ -59,19 +74,17 @@ def num_tokens(config: dict[str, Any]) -> int:
     return frames * grid + config["max_text_seq_length"]
 
 
-VAE_WEIGHTS_GB, VAE_WORK_GB = 0.45, 4.5
-"""CogVideoX's VAE: 216 M parameters; tiles of 240×360×9 frames. An estimate of what 24 causal
-convolutions at 128 channels keep."""
-
-
-def memory_need(size: TransformerSize, vae: dict[str, Any]) -> Need:
-    """Gigabytes of a transformer and a VAE like CogVideoX's, scaled by the VAE's width."""
-    width = vae["block_out_channels"][0] / 128
-    work = WORK_TENSORS * size.tokens * size.width * BYTES / 1e9
+def memory_need(
+    size: TransformerSize, vae_class: str, vae: dict[str, Any], vae_work_gb: float, vae_bytes: int
+) -> Need:
+    """Gigabytes of a transformer and its VAE. vae_work_gb: what coding one tile keeps at the
+    published VAE's width of 128; a narrower one needs less in proportion."""
+    width = (vae.get("block_out_channels") or [vae.get("base_dim", 128)])[0] / 128
+    vae_params = sum(p.numel() for p in _on_meta(vae_class, vae).parameters())
     return Need(
         transformer=size.params * BYTES / 1e9,
-        transformer_work=work,
-        vae=VAE_WEIGHTS_GB * width**2,
-        vae_work=VAE_WORK_GB * width,
+        transformer_work=WORK_TENSORS * size.tokens * size.width * BYTES / 1e9,
+        vae=vae_params * vae_bytes / 1e9,
+        vae_work=vae_work_gb * width,
         block=size.block_params * BYTES / 1e9,
     )

@@ -1,0 +1,157 @@
+"""LTX-Video: the fast one, with a time of its own for every token."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recam.completion.foundation.checkpoints import (
+    find_folder,
+    load_part,
+    read_config,
+    require_diffusers,
+    transformer_folder,
+)
+from recam.completion.foundation.flow import Family, FlowVideo, Text
+from recam.completion.foundation.placement import (
+    choose_placement,
+    free_gb,
+    pick_device,
+    place_transformer,
+)
+from recam.completion.foundation.size import memory_need, meta_transformer
+from recam.completion.foundation.text import prompt_embedding
+from recam.configs import FoundationConfig
+from recam.types import RecamError
+
+BASE = "Lightricks/LTX-Video"
+TRANSFORMER = "LTXVideoTransformer3DModel"
+VAE = "AutoencoderKLLTXVideo"
+VAE_WORK_GB = 4.0
+"""What coding one tile keeps, an estimate."""
+TEXT_LENGTH, GUIDANCE, STEPS = 256, 3.0, 40
+FRAMES, SIDE, TOKENS = 161, 704, 21 * 15 * 22
+SPACE, TIME = 32, 8
+"""Pixels and frames per latent that positions are counted in."""
+FPS = 25.0
+"""Rate that its positions in time are counted at."""
+DECODE_TIME, DECODE_NOISE = 0.05, 0.025
+"""Of VAEs whose decoder is told how noisy its latent is, as published for them."""
+
+
+def load_ltx(
+    weights: str, options: FoundationConfig, dtype: torch.dtype = torch.bfloat16
+) -> FlowVideo:
+    """LTX-Video from a checkpoint in diffusers' layout: a whole pipeline, or a transformer alone
+    with the rest from options.base.
+
+    Raises RecamError when files are missing or do not fit, or when no placement fits the memory.
+    """
+    diffusers = require_diffusers()
+    folder = find_folder(weights, ["*.json", "transformer/*"])
+    inner = transformer_folder(folder, TRANSFORMER)
+    has_vae = (folder / "vae" / "config.json").is_file()
+    base = options.base or (str(folder) if has_vae else BASE)
+    rest = find_folder(base, ["vae/*", "scheduler/*", "model_index.json"])
+    config, vae_config = read_config(inner), read_config(rest / "vae")
+    if config["in_channels"] != vae_config["latent_channels"]:
+        raise RecamError(
+            f"{inner}: takes {config['in_channels']} latent channels, but the VAE of {rest} gives "
+            f"{vae_config['latent_channels']}; the parts are of different models"
+        )
+    device = pick_device(options.model_device)
+    size = meta_transformer(TRANSFORMER, config, TOKENS)
+    need = memory_need(size, VAE, vae_config, VAE_WORK_GB, vae_bytes=2)
+    placement = choose_placement(need, free_gb(device), options.placement, device.type == "cpu")
+    prompt = prompt_embedding(base, options.prompt, TEXT_LENGTH, dtype, encode_masked_t5)
+    negative = prompt_embedding(base, "", TEXT_LENGTH, dtype, encode_masked_t5)
+    guidance = GUIDANCE if options.guidance is None else options.guidance
+    vae = load_part(diffusers.AutoencoderKLLTXVideo, rest / "vae", dtype)
+    vae.enable_tiling()
+    transformer = load_part(diffusers.LTXVideoTransformer3DModel, inner, dtype)
+    place_transformer(transformer, placement, device, dtype)
+    return FlowVideo(
+        family=FAMILY, transformer=transformer, vae=vae, prompt=prompt,
+        negative=None if options.prompt == "" or guidance == 1 else negative, guidance=guidance,
+        device=device, placement=placement, space=int(vae.spatial_compression_ratio),
+        time=int(vae.temporal_compression_ratio), patch=1,
+        shift=_shift(rest / "scheduler" / "scheduler_config.json"), max_frames=FRAMES, side=SIDE,
+        steps=STEPS,
+    )  # fmt: skip
+
+
+def _shift(path: Path) -> float:
+    """Of the noise levels, where the schedule depends on the number of tokens: that at TOKENS."""
+    config = json.loads(path.read_text()) if path.is_file() else {}
+    if not config.get("use_dynamic_shifting", True):
+        return float(config.get("shift", 1.0))
+    few, many = config.get("base_image_seq_len", 1024), config.get("max_image_seq_len", 4096)
+    low, high = config.get("base_shift", 0.95), config.get("max_shift", 2.05)
+    return math.exp(low + (high - low) * (min(TOKENS, many) - few) / (many - few))
+
+
+def encode_masked_t5(folder: Path, prompt: str, max_length: int, dtype: torch.dtype) -> Text:
+    """T5's last states of a padded prompt and the mask of its tokens, as LTX-Video is given."""
+    from transformers import AutoTokenizer, T5EncoderModel
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+        encoder = T5EncoderModel.from_pretrained(folder / "text_encoder", dtype=dtype).eval()
+    except (OSError, ValueError, ImportError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise RecamError(f"{folder}: its text encoder cannot be read: {reason}") from error
+    tokens = tokenizer(
+        prompt, padding="max_length", max_length=max_length, truncation=True, return_tensors="pt"
+    )
+    mask = tokens.attention_mask.bool()
+    with torch.no_grad():
+        states = encoder(tokens.input_ids, attention_mask=mask)[0]
+    return states.to(dtype).contiguous(), mask
+
+
+def _velocity(
+    transformer: Any, x: Tensor, sigma: Tensor, text: Text, control: Tensor | None
+) -> Tensor:
+    b, t, c, h, w = x.shape
+    embedding = text[0].expand(b, -1, -1)
+    packed = x.permute(0, 1, 3, 4, 2).reshape(b, t * h * w, c).to(embedding.dtype)
+    out = transformer(
+        hidden_states=packed, encoder_hidden_states=embedding, timestep=sigma.flatten(1) * 1000,
+        encoder_attention_mask=text[1].expand(b, -1), video_coords=_positions(x),
+        return_dict=False,
+    )[0]  # fmt: skip
+    return out.float().view(b, t, h, w, c).permute(0, 1, 4, 2, 3)
+
+
+def _positions(x: Tensor) -> Tensor:
+    """[b, 3, tokens]: seconds and pixels of every token; the first frame's time is 0."""
+    b, t, _, h, w = x.shape
+    axes = [torch.arange(n, device=x.device, dtype=torch.float32) for n in (t, h, w)]
+    frame, row, column = torch.meshgrid(*axes, indexing="ij")
+    seconds = (frame * TIME + 1 - TIME).clamp(min=0) / FPS
+    return torch.stack([seconds, row * SPACE, column * SPACE]).flatten(1).expand(b, -1, -1)
+
+
+def _encode(vae: Any, frames: Tensor) -> Tensor:
+    z = vae.encode(frames.transpose(1, 2)).latent_dist.mode().float()
+    mean, std = (part.view(1, -1, 1, 1, 1).to(z) for part in (vae.latents_mean, vae.latents_std))
+    return ((z - mean) * vae.config.scaling_factor / std).transpose(1, 2)
+
+
+def _decode(vae: Any, z: Tensor) -> Tensor:
+    z = z.transpose(1, 2).float()
+    mean, std = (part.view(1, -1, 1, 1, 1).to(z) for part in (vae.latents_mean, vae.latents_std))
+    z, time = z * std / vae.config.scaling_factor + mean, None
+    if vae.config.timestep_conditioning:
+        noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(0)).to(z)
+        z = (1 - DECODE_NOISE) * z + DECODE_NOISE * noise
+        time = torch.full((len(z),), DECODE_TIME, device=z.device, dtype=vae.dtype)
+    return vae.decode(z.to(vae.dtype), time, return_dict=False)[0].transpose(1, 2)
+
+
+FAMILY = Family(_velocity, _encode, _decode)

@@ -1,0 +1,196 @@
+"""The contract that Wan2.2-TI2V, Wan2.1-VACE and LTX-Video keep, on tiny random checkpoints."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from completion_clips import moving_hole, panned
+
+pytest.importorskip("diffusers")
+pytestmark = pytest.mark.filterwarnings("ignore::recam.completion.foundation.FitNote")
+
+from foundation_checkpoints import save_ltx, save_wan  # noqa: E402
+from recam.completion import complete  # noqa: E402
+from recam.completion.backbone import Backbone, Condition  # noqa: E402
+from recam.completion.foundation import load_foundation  # noqa: E402
+from recam.completion.foundation.flow import FlowVideo  # noqa: E402
+from recam.completion.foundation.predict import predict  # noqa: E402
+from recam.completion.foundation.wan import _vace_control  # noqa: E402
+from recam.configs import CompleteConfig, CompletionModel, FoundationConfig  # noqa: E402
+from recam.types import RecamError  # noqa: E402
+
+MODELS: tuple[CompletionModel, ...] = ("wan22", "vace", "ltx")
+SIDE = 96
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("flow")
+    wan = {name: save_wan(folder / name, name) for name in ("wan22", "vace")}
+    return {**wan, "ltx": save_ltx(folder / "ltx")}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    patch = pytest.MonkeyPatch()
+    patch.setenv("RECAM_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()
+
+
+def config_for(name: CompletionModel, weights: Path, **other: object) -> CompleteConfig:
+    foundation = FoundationConfig(
+        model_device="cpu", work_side=SIDE, prompt=str(other.pop("prompt", ""))
+    )
+    return CompleteConfig(name, str(weights), foundation, sampling_steps=2, overlap=2, **other)  # type: ignore[arg-type]
+
+
+@pytest.fixture(params=MODELS)
+def case(request: pytest.FixtureRequest, checkpoints: dict[str, Path]) -> tuple:
+    config = config_for(request.param, checkpoints[request.param])
+    model = load_foundation(config)
+    assert isinstance(model, FlowVideo)
+    return config, model
+
+
+@pytest.mark.parametrize(
+    "num, height, width", [(9, 64, 96), (1, 50, 90), (6, 70, 33), (12, 32, 180)]
+)
+def test_any_length_and_aspect(case: tuple, num: int, height: int, width: int) -> None:
+    config, model = case
+    model.max_frames = 9
+    holed = moving_hole(panned(num, 1, height, width), 1, size_px=12, left_px=10)
+    filled = complete(holed, config, model=model).frames
+    known = (holed.known == 1)[:, None].expand_as(filled)
+    assert filled.shape == holed.frames.shape
+    assert torch.equal(filled[known], holed.frames[known])
+    assert bool((filled[~known] != 0).any())
+
+
+def test_seeds(case: tuple) -> None:
+    config, model = case
+    holed = moving_hole(panned(9, 1, 64, 96), 1, size_px=30)
+
+    def run(seed: int) -> Tensor:
+        from dataclasses import replace
+
+        return complete(holed, replace(config, seed=seed), model=model).frames
+
+    assert torch.equal(run(1), run(1))
+    assert not torch.equal(run(1), run(2))
+
+
+def test_per_token_noise_or_a_clear_refusal(case: tuple) -> None:
+    _, model = case
+    assert isinstance(model, Backbone)
+    frames = torch.rand(1, 9, 3, 64, 96) * 2 - 1
+    known = torch.ones(1, 9, 1, 64, 96)
+    condition = Condition(frames, known, frames[:, None][:, :0])
+    z = model.encode(frames)
+    levels = model.token_levels(known)
+    assert model.decode(z).shape == frames.shape
+    sigma = torch.full_like(levels, 0.7)
+    assert torch.isfinite(model.denoise(z, sigma, condition)).all()
+    sigma[:, 0] = 0
+    if not model.per_token_noise:
+        with pytest.raises(ValueError, match="one noise level"):
+            model.denoise(z, sigma, condition)
+        with pytest.raises(ValueError, match="condition"):
+            model.denoise(z, sigma * 0, None)
+        return
+    x0 = model.denoise(z, sigma, None)
+    assert torch.equal(x0[:, 0], z[:, 0]) and not torch.equal(x0[:, 1], z[:, 1])
+    # The others are told the time of every token: a change of one token's own time changes them.
+    other = sigma.clone()
+    other[:, -1, 0, 0] = 0.1
+    assert not torch.equal(model.denoise(z, other, None)[:, 1], x0[:, 1])
+
+
+def test_a_prompt_is_optional_and_guided(case: tuple) -> None:
+    config, model = case
+    assert model.negative is None
+    prompted = load_foundation(config_for(config.model, Path(config.weights), prompt="a bear"))
+    assert isinstance(prompted, FlowVideo) and prompted.negative is not None
+    frames = torch.rand(1, 5 if model.time == 4 else 9, 3, 64, 96) * 2 - 1
+    known = torch.ones_like(frames[:, :, :1])
+    condition = Condition(frames, known, frames[:, None][:, :0])
+    z = model.encode(frames)
+    sigma = torch.full_like(model.token_levels(known), 0.7)
+    once = model.denoise(z, sigma, condition)
+    model.negative = model.prompt  # equal prompts: the same answer at twice the work
+    assert torch.equal(model.denoise(z, sigma, condition), once)
+    assert not torch.allclose(prompted.denoise(z, sigma, condition), once)
+
+
+def test_evidence_is_seen(case: tuple) -> None:
+    """What is generated depends on what is known around it."""
+    _, model = case
+    holed = moving_hole(panned(9, 1, 64, 96), 0, size_px=30)
+    other = moving_hole(panned(9, 1, 64, 96, seed=1), 0, size_px=30)
+    shown, known = holed.frames[None].float() / 127.5 - 1, holed.known[None, :, None]
+    made = model.sample(shown, known, 2, 0)
+    changed = model.sample(other.frames[None].float() / 127.5 - 1, known, 2, 0)
+    hole = (known == 0).expand_as(made)
+    assert float((made - changed)[hole].abs().mean()) > 1e-3
+
+
+def test_tokens_count_as_known_only_where_all_their_pixels_are(case: tuple) -> None:
+    _, model = case
+    known = torch.ones(1, 9, 1, 64, 96)
+    known[0, 6, 0, 40, 40] = 0
+    levels = model.token_levels(known)
+    side, late = model.pixel_multiple, (6 - 1) // model.time + 1
+    assert int((levels < 1).sum()) == 1 and float(levels[0, late, 40 // side, 40 // side]) < 1
+
+
+def test_vace_control_is_what_its_publishers_give_it(checkpoints: dict[str, Path]) -> None:
+    """Against diffusers' own pipeline, which takes the same video and mask."""
+    import diffusers
+
+    vae = diffusers.AutoencoderKLWan.from_pretrained(checkpoints["vace"] / "vae")
+    transformer = diffusers.WanVACETransformer3DModel.from_pretrained(
+        checkpoints["vace"] / "transformer"
+    )
+    scheduler = diffusers.UniPCMultistepScheduler()
+    pipe = diffusers.WanVACEPipeline(None, None, vae, scheduler, transformer)
+    video = torch.rand(1, 9, 3, 64, 96) * 2 - 1
+    known = torch.ones(1, 9, 1, 64, 96)
+    known[:, 2:7, :, 10:30, 40:70] = 0
+    grey = video * known
+    mask = (1 - known).transpose(1, 2).expand(-1, 3, -1, -1, -1)
+    latents = pipe.prepare_video_latents(grey.transpose(1, 2), mask, [[]], device="cpu")
+    theirs = torch.cat([latents, pipe.prepare_masks(mask, [[]])], 1)
+    with torch.no_grad():
+        ours = _vace_control(pipe.vae, grey, known)
+    assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_ltx_decoder_that_is_told_its_noise(tmp_path: Path) -> None:
+    model = load_foundation(config_for("ltx", save_ltx(tmp_path, timestep_conditioning=True)))
+    assert isinstance(model, FlowVideo)
+    z = model.encode(torch.rand(1, 9, 3, 64, 96) * 2 - 1)
+    assert torch.equal(model.decode(z), model.decode(z))
+
+
+def test_weights_of_another_model_are_refused(checkpoints: dict[str, Path]) -> None:
+    with pytest.raises(RecamError, match="holds a WanVACETransformer3DModel"):
+        load_foundation(config_for("wan22", checkpoints["vace"]))
+    with pytest.raises(RecamError, match="needs --weights"):
+        load_foundation(CompleteConfig("ltx"))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_doctor_reads_the_config_alone(
+    name: CompletionModel, checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    for file in checkpoints[name].rglob("config.json"):  # no weights there at all
+        copy = tmp_path / file.relative_to(checkpoints[name])
+        copy.parent.mkdir(parents=True)
+        copy.write_text(file.read_text())
+    lines = predict(config_for(name, tmp_path))
+    assert "billion parameters" in lines[0] and "2 passes" in lines[-1]
+    guided = predict(config_for(name, tmp_path, prompt="a bear"))
+    assert "4 passes" in guided[-1]
+    assert "give --weights" in predict(CompleteConfig(name))[0]
