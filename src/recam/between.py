@@ -30,7 +30,7 @@ SURE = 0.5
 """Confidence of the flow from which it is believed."""
 CARRIED = 0.35
 """Trust in motion that was carried to where one view alone shows the surface."""
-LEAST_SHARED = 0.05
+LEAST_SHARED = 0.15
 """Below this share of believable flow the views are said to show nothing in common."""
 DEFAULTS = InterpolateConfig()
 

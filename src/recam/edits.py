@@ -32,6 +32,10 @@ FEATHER_PX = 2
 """The edit fades out over so many pixels outside of its region, …"""
 REMOVE_MARGIN_PX = 4
 """… and what is removed takes so many with it: its edge, its blur."""
+MOTION_WEIGHT = 100.0
+"""Levels of colour difference that a pixel of difference in motion counts as."""
+BEFORE_WEIGHT = 150.0
+"""The same, for having been on the other side a moment ago."""
 LEAST_DIFFERENCE = 12
 """Of 255: smaller differences between a frame and its edited version are taken for noise."""
 LEAST_SHARE = 2e-4
@@ -182,8 +186,9 @@ def _picture(frame: Tensor) -> NDArray[np.uint8]:
 def track(video: Video, frame: int, region: Mask, progress: Progress) -> Iterator[_Tracked]:
     """The region of one frame in all others; later frames first, then earlier ones backwards.
 
-    A pixel belongs to it if its surface did: in the chosen frame where the flow leads there surely,
-    else in the frame before; what has just come into view goes with the side of its own colour.
+    A pixel belongs to it if its surface did in the chosen frame, where the flow leads there surely.
+    What was hidden then goes with the side that it moves with, that it looks like, and that it was
+    on a moment ago.
     """
     height, width = region.shape
     scale = min(1.0, FLOW_SIDE / max(height, width))
@@ -200,9 +205,11 @@ def track(video: Video, frame: int, region: Mask, progress: Progress) -> Iterato
             for c in (found.confidence, found.before_confidence)
         )
         direct, chained = _sample(whole, grid + flow), _sample(label, grid + step)
-        decided = np.where(sure, direct, chained)
-        picture = _picture(video.frames[found.frame])
-        label = _by_colour(decided, sure | step_sure, picture)
+        ahead = _enlarged(found.to_next, height, width)
+        ahead_sure = cv2.resize(found.next_confidence, (width, height)) > SURE
+        moves = ((step, step_sure), (ahead, ahead_sure))
+        before = np.where(step_sure, np.where(chained > 0.5, 1.0, -1.0), 0.0)
+        label = _by_likeness(direct, sure, _picture(video.frames[found.frame]), moves, before)
         yield _Tracked(found.frame, label > 0.5, grid + flow, sure & (direct > 0.5))
 
 
@@ -216,24 +223,44 @@ def _sample(picture: NDArray, at: Floats, kind: int = cv2.INTER_LINEAR) -> NDArr
     return cv2.remap(picture, at[..., 0], at[..., 1], kind, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _by_colour(label: Floats, decided: Mask, picture: NDArray[np.uint8]) -> Floats:
-    """Labels where decided; elsewhere the side whose colours nearby are more alike. 0 or 1."""
+def _by_likeness(
+    label: Floats,
+    decided: Mask,
+    picture: NDArray[np.uint8],
+    moves: tuple[tuple[Floats, Mask], ...],
+    before: NDArray,
+) -> Floats:
+    """Labels where decided; elsewhere the side that is more alike nearby. 0 or 1.
+
+    Alike in colour, and in motion [h, w, 2] where that is sure; ``before``: 1 or -1 for what was
+    inside or outside a moment ago, 0 for what was not there.
+    """
     inside, outside = decided & (label > 0.5), decided & (label <= 0.5)
     undecided = ~decided
     out = inside.astype(np.float32)
     if undecided.any() and inside.any():
-        sigma = max(2.0, max(label.shape) / 80)
-        colours = picture.astype(np.float32)
+        sigma = max(3.0, max(label.shape) / 40)
         misfit, share = [], []
-        for side in (inside, outside):
-            weight = cv2.GaussianBlur(side.astype(np.float32), (0, 0), sigma)
-            mean = cv2.GaussianBlur(colours * side[..., None], (0, 0), sigma)
-            mean /= np.maximum(weight, 1e-6)[..., None]
-            misfit.append(np.abs(colours - mean).sum(-1) + 20)
-            share.append(weight)
+        for side, sign in ((inside, 1), (outside, -1)):
+            weight, mean = _mean_near(picture.astype(np.float32), side, sigma)
+            off = np.abs(picture - mean).sum(-1) + 20 + BEFORE_WEIGHT * (before * sign < 0)
+            for flow, sure in moves:
+                near, motion = _mean_near(flow, side & sure, sigma)
+                apart = np.hypot(*(flow - motion).transpose(2, 0, 1))
+                # Beyond a limit it belongs to neither side's motion, as a head that turns.
+                off += MOTION_WEIGHT * np.where(sure & (near > 1e-4), np.minimum(apart, 2), 0)
+            misfit.append(off)
+            share.append(weight**0.25)  # nearness counts, but less than likeness
         alike = misfit[0] * share[1] < misfit[1] * share[0]
         out[undecided & alike] = 1.0
     return cv2.medianBlur((out * 255).astype(np.uint8), 5).astype(np.float32) / 255
+
+
+def _mean_near(values: Floats, where: Mask, sigma: float) -> tuple[Floats, Floats]:
+    """How much of ``where`` [h, w] is near each pixel, and the mean of values [h, w, c] there."""
+    weight = cv2.GaussianBlur(where.astype(np.float32), (0, 0), sigma)
+    mean = cv2.GaussianBlur(values * where[..., None].astype(np.float32), (0, 0), sigma)
+    return weight, mean / np.maximum(weight, 1e-6)[..., None]
 
 
 def _follow(

@@ -18,6 +18,9 @@ from recam.types import Progress, RecamError, Video, no_progress
 
 STEPS_PER_PX = 32
 """Stored flows are rounded to 1/32 px: a third of what the flow itself is good for."""
+NUM_PLANES = 4
+LEAST_MATCHES = 8
+"""Matched features that must move together before views far apart are searched from there."""
 SMALLEST_SIDE_PX = 24
 """Below this the flow has no pyramid to stand on."""
 
@@ -227,7 +230,8 @@ class AnchoredFlow:
 
     to_anchor: float32 [h, w, 2] px; what this frame shows at p, the anchor shows at p + to_anchor.
     confidence: float32 [h, w], as FlowSet's. to_before, before_confidence: the same to the
-    neighbouring frame on the anchor's side.
+    neighbouring frame on the anchor's side. to_next, next_confidence: to that on the other side
+    (confidence 0 at the video's end).
     """
 
     frame: int
@@ -235,6 +239,8 @@ class AnchoredFlow:
     confidence: NDArray[np.float32]
     to_before: NDArray[np.float32]
     before_confidence: NDArray[np.float32]
+    to_next: NDArray[np.float32]
+    next_confidence: NDArray[np.float32]
 
 
 def flows_to_frame(
@@ -257,13 +263,19 @@ def flows_to_frame(
     dis, done = _DisPerThread(), 0
     gray_anchor = _gray_frames(video[anchor : anchor + 1], height, width)[0]
     for order in (range(anchor + 1, len(video)), range(anchor - 1, -1, -1)):
-        before = gray_anchor
         to_anchor = np.zeros((height, width, 2), np.float32)
         from_anchor = np.zeros_like(to_anchor)
-        for j in order:
-            here = _gray_frames(video[j : j + 1], height, width)[0]
-            back, forth = dis(here, before, None), dis(before, here, None)
-            before_confidence = _confidence(back, forth)
+        nothing = np.zeros_like(to_anchor), np.zeros_like(to_anchor)
+        following, next_step = gray_anchor, nothing
+        for j in (anchor, *order):
+            here, (back, forth) = following, next_step
+            k = j + order.step
+            next_step = nothing
+            if k in order:
+                following = _gray_frames(video[k : k + 1], height, width)[0]
+                next_step = dis(following, here, None), dis(here, following, None)
+            if j == anchor:
+                continue
             summed = back + _follow(back, to_anchor)[0]
             summed_from = from_anchor + _follow(from_anchor, forth)[0]
             direct = dis(here, gray_anchor, summed.copy())
@@ -273,8 +285,12 @@ def flows_to_frame(
             to_anchor = np.where(better, direct, summed)
             better = _confidence(direct_from, direct) >= _confidence(summed_from, summed)
             from_anchor = np.where(better[..., None], direct_from, summed_from)
-            yield AnchoredFlow(j, to_anchor, np.maximum(sure, sure_summed), back, before_confidence)
-            before = here
+            ahead = next_step[1]
+            ahead_sure = _confidence(ahead, next_step[0]) * np.float32(k in order)
+            yield AnchoredFlow(
+                j, to_anchor, np.maximum(sure, sure_summed), back, _confidence(back, forth),
+                ahead, ahead_sure,
+            )  # fmt: skip
             done += 1
             progress("following motion", done, len(video) - 1)
 
@@ -289,8 +305,8 @@ def flow_between(
     """Flow between two grey pictures uint8 [h, w] that may be far apart.
 
     Returns flow a -> b float32 [h, w, 2] px, its confidence [h, w], flow b -> a, its confidence.
-    Searched for from no motion and from the homography that matched features agree on, if any; the
-    better of the two is kept at every pixel. Raises RecamError for pictures too small.
+    Searched for from no motion and from the homographies, up to NUM_PLANES, that matched features
+    agree on; the best of them is kept at every pixel. Raises RecamError for pictures too small.
     """
     if min(a.shape) < SMALLEST_SIDE_PX:
         raise RecamError(
@@ -298,23 +314,29 @@ def flow_between(
             f"the shorter side needs {SMALLEST_SIDE_PX} px or more"
         )
     dis = _DisPerThread()
-    forth, back = dis(a, b, None), dis(b, a, None)
-    sure, sure_back = _confidence(forth, back), _confidence(back, forth)
-    plane = _matched_homography(a, b)
-    if plane is not None:
+    found = [(dis(a, b, None), dis(b, a, None))]
+    for plane in _matched_planes(a, b):
         start, start_back = _flow_of(plane, a.shape), _flow_of(np.linalg.inv(plane), a.shape)
-        other, other_back = dis(a, b, start), dis(b, a, start_back)
-        other_sure = _confidence(other, other_back)
-        other_sure_back = _confidence(other_back, other)
-        better, better_back = other_sure > sure, other_sure_back > sure_back
-        forth = np.where(better[..., None], other, forth)
-        back = np.where(better_back[..., None], other_back, back)
-        sure = np.maximum(sure, other_sure)
-        sure_back = np.maximum(sure_back, other_sure_back)
+        found.append((dis(a, b, start), dis(b, a, start_back)))
     # Smooth areas return anywhere: what is reached must also look alike.
-    sure = sure * _likeness(a, b, forth)
-    sure_back = sure_back * _likeness(b, a, back)
+    forth, sure = _best([(f, _confidence(f, g) * _likeness(a, b, f)) for f, g in found])
+    back, sure_back = _best([(g, _confidence(g, f) * _likeness(b, a, g)) for f, g in found])
     return forth, sure, back, sure_back
+
+
+def _best(
+    found: list[tuple[NDArray[np.float32], NDArray[np.float32]]],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """At every pixel the flow that is the surest around it, and its confidence."""
+    flow, sure = found[0]
+    around = cv2.blur(sure, (9, 9))
+    for other, other_sure in found[1:]:
+        other_around = cv2.blur(other_sure, (9, 9))
+        better = other_around > around
+        flow = np.where(better[..., None], other, flow)
+        sure = np.where(better, other_sure, sure)
+        around = np.maximum(around, other_around)
+    return flow, sure
 
 
 def _likeness(
@@ -326,23 +348,33 @@ def _likeness(
     return np.exp(-0.5 * (off / 25) ** 2).astype(np.float32)
 
 
-def _matched_homography(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray | None:
-    """b_from_a [3, 3] that most matched SIFT features (Lowe 2004) agree on; None without any."""
+def _matched_planes(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> list[NDArray]:
+    """b_from_a [3, 3] that most matched SIFT features (Lowe 2004) agree on, then the next on what
+    is left; none where too few match."""
     sift = cv2.SIFT.create(2000)
     (points_a, about_a), (points_b, about_b) = (sift.detectAndCompute(p, None) for p in (a, b))
-    if about_a is None or about_b is None or min(len(about_a), len(about_b)) < 12:
-        return None
+    planes: list[NDArray] = []
+    if about_a is None or about_b is None or min(len(about_a), len(about_b)) < LEAST_MATCHES:
+        return planes
     pairs = cv2.BFMatcher(cv2.NORM_L2).knnMatch(about_a, about_b, k=2)
     kept = [m for m, n in pairs if m.distance < 0.75 * n.distance]
-    if len(kept) < 12:
-        return None
     here = np.array([points_a[m.queryIdx].pt for m in kept], np.float32)
     there = np.array([points_b[m.trainIdx].pt for m in kept], np.float32)
     cv2.setRNGSeed(0)
-    plane, inliers = cv2.findHomography(here, there, cv2.RANSAC, 4.0)
-    if plane is None or int(inliers.sum()) < 12 or abs(np.linalg.det(plane)) < 1e-3:
-        return None
-    return plane
+    while len(here) >= LEAST_MATCHES and len(planes) < NUM_PLANES:
+        # A similarity for the smaller groups: fewer matches fit it by chance.
+        if planes:
+            part, inliers = cv2.estimateAffinePartial2D(here, there, ransacReprojThreshold=3.0)
+            plane = None if part is None else np.vstack([part, [0, 0, 1]])
+        else:
+            plane, inliers = cv2.findHomography(here, there, cv2.RANSAC, 3.0)
+        if plane is None or int(inliers.sum()) < LEAST_MATCHES:
+            break
+        if 0.05 < abs(np.linalg.det(plane)) < 20:
+            planes.append(plane)
+        rest = inliers[:, 0] == 0
+        here, there = here[rest], there[rest]
+    return planes
 
 
 def _flow_of(plane: NDArray, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -1,0 +1,83 @@
+"""Frames between views: the views unchanged, straight motion found, exposure and bad input."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from recam.apps.cli import main
+from recam.between import interpolate
+from recam.configs import InterpolateConfig
+from recam.evaluation.metrics import psnr
+from recam.media import read_image, read_video, write_image
+from task_clips import moving_thing, texture
+from test_cli import fails, left_behind
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_straight_motion_between_two_views() -> None:
+    truth = moving_thing(7).frames
+    result = interpolate(truth[::6], InterpolateConfig(frames=5))
+    out = result.video.frames
+    assert torch.equal(out[0], truth[0]) and torch.equal(out[-1], truth[-1])
+    fade = torch.stack([truth[0].float().lerp(truth[6].float(), i / 6) for i in range(7)])
+    assert psnr(out[1:-1], truth[1:-1]) > psnr(fade[1:-1], truth[1:-1]) + 4
+    assert psnr(out[1:-1], truth[1:-1]) > 21
+
+
+def test_views_in_order() -> None:
+    views = moving_thing(9).frames[::4]
+    result = interpolate(views, InterpolateConfig(frames=3))
+    assert torch.equal(result.video.frames[::4], views) and len(result.video) == 9
+    assert torch.equal(result.partial.known[::4], torch.ones_like(result.partial.known[::4]))
+
+
+def test_exposure_passes_over_evenly() -> None:
+    still = torch.from_numpy(texture(96, 160, 3)).permute(2, 0, 1).clamp(40, 220)
+    dark = (still.float() * 0.7).round().to(torch.uint8)
+    out = interpolate(torch.stack([still, dark]), InterpolateConfig(frames=3)).video.frames
+    wanted = torch.stack([still.float() * 0.7 ** (i / 4) for i in range(5)])
+    assert torch.equal(out[0], still) and torch.equal(out[4], dark)
+    assert psnr(out, wanted) > 35
+
+
+def test_nothing_in_common_is_said() -> None:
+    views = torch.stack([torch.from_numpy(texture(96, 160, s)).permute(2, 0, 1) for s in (3, 4)])
+    with pytest.warns(UserWarning, match="nothing in common"):
+        result = interpolate(views, InterpolateConfig(frames=2))
+    assert torch.equal(result.video.frames[[0, 3]], views)
+
+
+def test_bad_views() -> None:
+    views = moving_thing(2).frames
+    with pytest.raises(ValueError, match="k ≥ 2"):
+        interpolate(views[:1])
+    with pytest.raises(ValueError, match="frames is 0"):
+        interpolate(views, InterpolateConfig(frames=0))
+
+
+def test_command(tmp_path: Path) -> None:
+    views = moving_thing(3).frames
+    for i in range(2):
+        write_image(views[2 * i], Path(f"input-{i}.png"))
+    write_image(views[0, :, :40], Path("input-small.png"))
+    main(["interpolate", "input-0.png", "input-1.png", "--frames", "2", "-o", "a", "--quiet"])
+    assert len(read_video(Path("a/result.mp4"))) == 4
+    line = fails("interpolate", "input-0.png", "input-small.png", "-o", "out")
+    assert "160×40" in line and "160×96" in line
+    assert "two or more" in fails("interpolate", "input-0.png", "-o", "out")
+    assert "input-9.png" in fails("interpolate", "input-0.png", "input-9.png", "-o", "out")
+    assert [n for n in left_behind(tmp_path) if not n.startswith("a")] == []
+
+
+def test_real_pairs(shared_data: Path) -> None:
+    for k in range(3):
+        files = [shared_data / "pairs" / "rife_demo" / f"I{k}_{j}.png" for j in (0, 1)]
+        views = torch.stack([read_image(f) for f in files])
+        result = interpolate(views, InterpolateConfig(frames=1))
+        assert torch.equal(result.video.frames[::2], views)
+        assert float((result.partial.known[1] > 0.9).float().mean()) > 0.6
