@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from recam.completion.windows import complete_windows
+from recam.completion import windows
+from recam.completion.windows import complete_windows, fitting_window, shrunk_to_fit
 from recam.types import Cameras, PartialVideo, Progress, RecamError, Rendering, no_progress
 
 
@@ -89,3 +90,28 @@ def test_nothing_known_is_refused() -> None:
     partial = PartialVideo(_numbered(3).frames, torch.zeros(3, 4, 6))
     with pytest.raises(RecamError, match="nothing"):
         complete_windows(_Recorder(), partial, 2, 0, no_progress)
+
+
+def test_windows_of_large_pictures_are_shorter() -> None:
+    assert fitting_window(48, 8, 480, 854) == (48, 8)
+    new, overlap = fitting_window(48, 8, 1080, 1920)
+    assert (new + overlap) * 1080 * 1920 <= windows.MAX_PIXELS and new > overlap > 0
+    assert fitting_window(48, 8, 4320, 7680) == (4, 2)
+
+
+def test_too_large_windows_are_filled_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    partial, fill = _numbered(6), _Recorder()
+    shrunk_to_fit(fill)(partial, no_progress)
+    assert fill.pieces[0] is partial  # small enough as it is
+    monkeypatch.setattr(windows, "MAX_PIXELS", 6 * 2 * 3)
+    fill = _Recorder()
+    depth = torch.arange(24.0).reshape(1, 4, 6).expand(6, 4, 6).contiguous()
+    k = torch.eye(3, dtype=torch.float64).expand(6, 3, 3)
+    cameras = Cameras(torch.eye(4, dtype=torch.float64).expand(6, 4, 4), k, 4, 6)
+    out = shrunk_to_fit(fill)(Rendering(partial.frames, partial.known, depth, cameras), no_progress)
+    (small,) = fill.pieces
+    assert isinstance(small, Rendering) and small.frames.shape == (6, 3, 2, 3)
+    assert small.known.tolist() == [[[1.0] * 3, [0.0] * 3]] * 6
+    kept = partial.known.bool()[:, None].expand(-1, 3, -1, -1)
+    assert torch.equal(out[kept], partial.frames[kept])
+    assert out[:, :, 3].max() == 1  # what the fill made up

@@ -20,6 +20,7 @@ from recam.completion.backbone import Backbone
 from recam.completion.dit import VideoTransformer
 from recam.completion.foundation import NAMES, FoundationModel, load_foundation
 from recam.completion.weights import find_weights, load_model, weights_sha256
+from recam.completion.windows import fitting_window
 from recam.configs import (
     CompleteConfig,
     FinetuneConfig,
@@ -241,13 +242,13 @@ def complete_along(
     path. From the second piece on, the last finished frames before it enter as known. Seconds
     spent are added to timings_s["render"] and ["complete"]. opened: see ``reshoot``.
     """
-    overlap = config.complete.overlap
+    size = (path.cameras.height, path.cameras.width)
+    window, overlap = fitting_window(config.complete.window, config.complete.overlap, *size)
     # The frames carried over come on top: a piece and they are one window.
-    completing = replace(config.complete, window=config.complete.window + overlap)
+    completing = replace(config.complete, window=window + overlap, overlap=overlap)
     if opened is None and config.complete.model in ("masked", *NAMES):
         opened = open_model(config.complete)
     model = opened.model if opened else None
-    window = config.complete.window
     if config.complete.model in NAMES:  # its own length, the frames carried over included
         longest = cast("FoundationModel", model).max_frames
         overlap = min(overlap, longest - 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from recam.completion.backbone import Backbone
-from recam.completion.windows import complete_windows
+from recam.completion.windows import complete_windows, fitting_window, shrunk_to_fit
 from recam.configs import CompleteConfig, SamplingConfig
 from recam.types import PartialVideo, Progress, Video, no_progress, video_from_frames
 
@@ -26,7 +26,8 @@ def complete(
     """Fill what is not known; what is (known == 1) stays bit for bit, unless the stochastic sampler
     was asked for.
 
-    Videos longer than ``config.window`` are done by windows whose overlap enters as known.
+    Videos longer than ``config.window`` (or than memory takes, of large pictures) are done by
+    windows whose overlap enters as known.
     ``model`` is used where config.model is "masked" or a foundation model's name; by default the
     weights that the config names are loaded, unadapted. Raises RecamError when nothing at all is
     known or there are no weights.
@@ -38,7 +39,11 @@ def complete(
         case "propagate":
             from recam.completion.propagate import propagate
 
-            frames = complete_windows(propagate, partial, config.window, config.overlap, progress)
+            height, width = partial.frames.shape[2:]
+            new = config.window - config.overlap
+            new, overlap = fitting_window(new, config.overlap, height, width)
+            fill = shrunk_to_fit(propagate)
+            frames = complete_windows(fill, partial, new + overlap, overlap, progress)
         case "masked":
             from recam.completion.masked import complete_masked
 
