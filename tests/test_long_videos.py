@@ -1,0 +1,47 @@
+"""Two hundred frames by windows: no seam where they meet, and memory that does not grow."""
+
+import gc
+
+import torch
+
+from recam import tasks
+from recam.configs import CompleteConfig, PathConfig, ReshootConfig
+from recam.synthetic import synthetic_clip
+from recam.trajectories import path_for_scene
+
+
+def _tensor_bytes() -> int:
+    """Bytes of all tensors that are alive, each storage once."""
+    gc.collect()
+    storages = {}
+    for thing in gc.get_objects():
+        if type(thing) is torch.Tensor:
+            storage = thing.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+    return sum(storages.values())
+
+
+def test_windows_leave_no_seam_and_memory_is_flat() -> None:
+    scene, _ = synthetic_clip(7, 200, 48, 80, "orbit", "room")
+    window = 48
+    config = ReshootConfig(
+        path=PathConfig("arc", yaw=12), complete=CompleteConfig(window=window, overlap=8)
+    )
+    path = path_for_scene(scene, config.path)
+    change: list[torch.Tensor] = []  # mean absolute difference to the frame before
+    borders, alive, last = [], [], None
+    for rendering, frames in tasks.complete_along(scene, path, config, {}):
+        joined = frames if last is None else torch.cat([last, frames])
+        if last is not None:
+            borders.append(len(change))
+        change += list((joined[1:].float() - joined[:-1].float()).abs().mean((1, 2, 3)))
+        assert len(rendering) <= window
+        last = frames[-1:].clone()
+        del rendering, frames, joined
+        alive.append(_tensor_bytes())
+    assert len(change) == 199 and len(borders) == 4
+    at_border = torch.stack([change[i] for i in borders]).mean()
+    elsewhere = torch.stack([c for i, c in enumerate(change) if i not in borders]).mean()
+    assert 0.9 < float(at_border / elsewhere) < 1.1
+    # The first window has no frames of one before.
+    assert max(alive[1:]) < 1.02 * alive[1] and alive[1] < 1.2 * alive[0]
