@@ -15,6 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::recam.completion.foundation.Fit
 diffusers = pytest.importorskip("diffusers")
 
 from foundation_checkpoints import save_cogvideox, save_cogvideox_transformer  # noqa: E402
+from recam import tasks  # noqa: E402
 from recam.apps.cli import main  # noqa: E402
 from recam.completion import complete  # noqa: E402
 from recam.completion.backbone import Backbone, Condition  # noqa: E402
@@ -29,8 +30,10 @@ from recam.completion.foundation.cogvideox import (  # noqa: E402
 from recam.completion.foundation.fit import fit_fixed, to_model  # noqa: E402
 from recam.completion.foundation.placement import Need, choose_placement  # noqa: E402
 from recam.completion.foundation.predict import COGNVS  # noqa: E402
-from recam.configs import CompleteConfig, FoundationConfig  # noqa: E402
+from recam.configs import CompleteConfig, FoundationConfig, ReshootConfig  # noqa: E402
 from recam.media import read_video, write_video  # noqa: E402
+from recam.reconstruct import save_scene  # noqa: E402
+from recam.synthetic import synthetic_clip  # noqa: E402
 from recam.types import PartialVideo, RecamError, video_from_frames  # noqa: E402
 
 STEPS = 4
@@ -381,3 +384,39 @@ def test_command_line(
     filled = read_video(tmp_path / "out").frames
     known = (clip.known == 1)[:, None].expand_as(filled)
     assert torch.equal(filled[known], clip.frames[known])
+
+
+def test_reshoot_of_more_frames_than_the_model_takes(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene, _ = synthetic_clip(3, 14, 64, 96, "orbit")
+    save_scene(scene, tmp_path / "scene")
+    main([
+        "reshoot", str(tmp_path / "scene"), "--path", "truck", "--distance", "0.2", "--model",
+        "cogvideox", "--weights", str(checkpoint), "--sampling-steps", "1", "--overlap", "3",
+        "--model-device", "cpu", "-o", str(tmp_path / "out"), "--quiet",
+    ])  # fmt: skip
+    assert len(read_video(tmp_path / "out" / "result.mp4")) == 14
+    assert f"model: {checkpoint}, not adapted" in capsys.readouterr().err
+    record = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert record["config"]["complete"]["model"] == "cogvideox"
+
+
+def test_a_path_of_one_clip_is_one_window(
+    model: CogVideoX, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths = []
+    original = CogVideoX.sample
+
+    def counted(self: CogVideoX, shown: Tensor, *args: object) -> Tensor:
+        lengths.append(shown.shape[1])
+        return original(self, shown, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(CogVideoX, "sample", counted)
+    completing = CompleteConfig("cogvideox", str(checkpoint), CPU, sampling_steps=1, overlap=3)
+    for frames, windows in ((9, 1), (12, 2), (13, 3)):
+        scene, _ = synthetic_clip(3, frames, 64, 96, "orbit")
+        lengths.clear()
+        opened = tasks.OpenedModel(model, None, "", None)
+        result = tasks.reshoot(scene, ReshootConfig(complete=completing), opened=opened)
+        assert len(result.video) == frames and lengths == [9] * windows
