@@ -2,7 +2,8 @@
 
 A scene is rendered twice, the second time with other materials on one object (the moving one that
 is the largest in the first frame, or the largest still one that is not a floor or wall); the first
-frame of the second is the edit. PSNR in dB where the two renders differ, over all other frames.
+frame of the second is the edit. PSNR in dB over all other frames, where the two renders
+differ / of whole frames, where the edit must not have spilled either.
 
 paste: the edited frame's region as it stands. warp: fetched along the same flow to the edited
 frame, the flow believed everywhere and nothing completed.
@@ -73,7 +74,7 @@ def main() -> None:
     parser.add_argument("--sheets", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    total: dict[str, list[float]] = {m: [] for m in METHODS}
+    total: dict[str, list[tuple[float, float]]] = {m: [] for m in METHODS}
     for seed in SEEDS:
         scene = sample_scene(seed, "room")
         cameras = sample_cameras(scene, seed, "orbit", args.frames, 240, 416, FPS)
@@ -99,17 +100,21 @@ def main() -> None:
                 "warp": warp_alone(video, truth[0], region),
                 "recam": ours,
             }
-            scores = {m: psnr(f[1:], truth[1:], differs[1:]) for m, f in made.items()}
-            for method, value in scores.items():
-                total[method].append(value)
-            text = "  ".join(f"{m} {v:5.2f}" for m, v in scores.items())
+            scores = {
+                m: (psnr(f[1:], truth[1:], differs[1:]), psnr(f[1:], truth[1:]))
+                for m, f in made.items()
+            }
+            for method, pair in scores.items():
+                total[method].append(pair)
+            text = "  ".join(f"{m} {v:5.2f}/{w:5.2f}" for m, (v, w) in scores.items())
             name = scene.object_names[which - 1]
             print(f"{seed:3} {kind:6} {name:12} {text}  ({seconds:.1f} s)")
             if args.sheets:
                 rows = {"truth": truth, "warp": made["warp"], "recam": ours}
                 sheet = contact_sheet(rows, 5, 300)
                 write_image(sheet, args.sheets / f"edit-{seed}-{kind}.png")
-    print("mean", "  ".join(f"{m} {np.mean(v):5.2f}" for m, v in total.items()))
+    means = {m: np.mean(v, 0) for m, v in total.items()}
+    print("mean", "  ".join(f"{m} {v[0]:5.2f}/{v[1]:5.2f}" for m, v in means.items()))
 
 
 if __name__ == "__main__":

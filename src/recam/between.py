@@ -146,7 +146,8 @@ def _sides(
         good = confidence > SURE
         completed, _ = complete_flow(flow, good, ~everywhere)
         # Hidden in the other view: it moves with what lies behind, and counts less.
-        trust = np.where(good, confidence, CARRIED if good.mean() >= LEAST_SHARED else 0.0)
+        rest = CARRIED if good.mean() >= LEAST_SHARED else 0.0
+        trust = np.maximum(cv2.blur(confidence, (5, 5)), rest) if rest else confidence * good
         flow = np.where(good[..., None], flow, completed).astype(np.float32)
         made.append(_Side(picture.astype(np.float32), flow, trust.astype(np.float32)))
     return made[0], made[1]
@@ -184,7 +185,7 @@ def _moment(
         back, trust = _carried(side.flow, side.trust, np.float32(share))
         colours = _fetch(side.picture, back) * np.exp(gain)
         # Where the other view knows better, motion that was only guessed has no say.
-        mine = (1 - share) * trust**4
+        mine = (1 - share) * trust**2
         total += mine[..., None] * colours
         weight += mine
         best = np.maximum(best, trust)

@@ -32,6 +32,8 @@ FEATHER_PX = 2
 """The edit fades out over so many pixels outside of its region, …"""
 REMOVE_MARGIN_PX = 4
 """… and what is removed takes so many with it: its edge, its blur."""
+GUESSED = 0.5
+"""How far the warped edit counts as known where the flow is not sure but leads into the region."""
 MOTION_WEIGHT = 100.0
 """Levels of colour difference that a pixel of difference in motion counts as."""
 BEFORE_WEIGHT = 150.0
@@ -334,7 +336,9 @@ def _paste(
         gain = _gain(_picture(video.frames[i]), before, tracked.sure)
         colours = np.rint(colours * gain).clip(0, 255).astype(np.uint8)
         layer[i] = torch.from_numpy(colours).permute(2, 0, 1)
-        known[i], inside[i] = torch.from_numpy(tracked.sure & tracked.inside), tracked.inside
+        lands = _sample(region.astype(np.float32), tracked.at) > 0.5
+        trust = np.where(tracked.sure, 1.0, np.where(lands, GUESSED, 0.0)) * tracked.inside
+        known[i], inside[i] = torch.from_numpy(trust.astype(np.float32)), tracked.inside
     timings_s["follow"] = time.perf_counter() - clock
     clock = time.perf_counter()
     filled = _completed_layer(layer, known, inside, config, progress)
