@@ -48,7 +48,7 @@ def shrunk_to_fit(fill: Fill) -> Fill:
         out = torch.empty_like(partial.frames)
         for i in range(t):
             picture = small[i].permute(1, 2, 0).contiguous().numpy()
-            large = cv2.resize(picture, (w, h), interpolation=cv2.INTER_CUBIC)
+            large = cv2.resize(picture, (w, h), interpolation=cv2.INTER_LINEAR)
             out[i] = torch.from_numpy(large).permute(2, 0, 1)
         return keep_known(partial, out)
 

@@ -35,14 +35,20 @@ class Source:
         )  # fmt: skip
 
 
+LARGE_PX = 4_000_000
+"""Pictures of more pixels are packed as uint8 rather than float32."""
+
+
 def make_source(
-    scene: Scene, index: int, config: RenderConfig, dtype: torch.dtype = torch.float32
+    scene: Scene, index: int, config: RenderConfig, dtype: torch.dtype | None = None
 ) -> Source:
     """Frame ``index`` with its depth enlarged to the picture's size and its edges found.
 
-    dtype: of the packed picture.
+    dtype: of the packed picture; default by its size.
     """
     height, width = scene.video.height, scene.video.width
+    if dtype is None:
+        dtype = torch.uint8 if height * width > LARGE_PX else torch.float32
     frame = scene.video.frames[index].contiguous()
     disparity = disparity_from_depth(scene.depth[index], scene.valid[index])
     disparity = enlarge(disparity, frame, config.edge_threshold)
