@@ -28,7 +28,11 @@ from recam.completion.foundation.cogvideox import (  # noqa: E402
     sample,
 )
 from recam.completion.foundation.fit import fit_fixed, to_model  # noqa: E402
-from recam.completion.foundation.placement import Need, choose_placement  # noqa: E402
+from recam.completion.foundation.placement import (  # noqa: E402
+    Need,
+    _streams,
+    choose_placement,
+)
 from recam.completion.foundation.predict import COGNVS  # noqa: E402
 from recam.configs import CompleteConfig, FoundationConfig, ReshootConfig  # noqa: E402
 from recam.media import read_video, write_video  # noqa: E402
@@ -420,3 +424,20 @@ def test_a_path_of_one_clip_is_one_window(
         opened = tasks.OpenedModel(model, None, "", None)
         result = tasks.reshoot(scene, ReshootConfig(complete=completing), opened=opened)
         assert len(result.video) == frames and lengths == [9] * windows
+
+
+def test_vae_in_tiles_at_the_published_size(model: CogVideoX) -> None:
+    """480×720 goes in four overlapping tiles and comes out whole."""
+    frames = torch.rand(1, 1, 3, 480, 720) * 2 - 1
+    z = model.encode(frames)
+    assert model.vae.use_tiling and z.shape == (1, 1, 4, 60, 90)
+    assert model.decode(z).shape == frames.shape
+
+
+def test_a_transformer_that_streams_is_not_moved_as_a_whole(checkpoint: Path) -> None:
+    transformer = load_cogvideox(str(checkpoint), CPU).transformer
+    assert not _streams(transformer)
+    transformer.enable_group_offload(
+        onload_device=torch.device("cpu"), offload_type="block_level", num_blocks_per_group=1
+    )
+    assert _streams(transformer)
