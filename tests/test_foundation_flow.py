@@ -194,3 +194,36 @@ def test_doctor_reads_the_config_alone(
     guided = predict(config_for(name, tmp_path, prompt="a bear"))
     assert "4 passes" in guided[-1]
     assert "give --weights" in predict(CompleteConfig(name))[0]
+
+
+@pytest.mark.parametrize("name", ["wan22", "ltx"])
+def test_one_step_is_that_of_the_published_pipeline(
+    name: CompletionModel, checkpoints: dict[str, Path]
+) -> None:
+    """Sign, times and positions: from pure noise to a clean latent in one step, nothing known."""
+    import diffusers
+
+    model = load_foundation(config_for(name, checkpoints[name]))
+    assert isinstance(model, FlowVideo)
+    model.transformer.float()
+    model.prompt = (model.prompt[0].float(), model.prompt[1])
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
+    # 9 frames of 64×96 in latents, drawn once for both.
+    size = (4, 3, 4, 6) if name == "wan22" else (8, 2, 2, 3)
+    noise = torch.randn(1, *size, generator=torch.Generator().manual_seed(0)).transpose(1, 2)
+    ones = torch.ones_like(model.token_levels(torch.ones(1, 9, 1, 64, 96)))
+    ours = model.denoise(noise, ones, None)
+    common = dict(
+        height=64, width=96, num_frames=9, num_inference_steps=1, guidance_scale=1.0,
+        generator=torch.Generator().manual_seed(0), prompt_embeds=model.prompt[0],
+        output_type="latent",
+    )  # fmt: skip
+    if name == "wan22":
+        wan = diffusers.WanPipeline(
+            None, None, model.vae, scheduler, model.transformer, expand_timesteps=True
+        )
+        theirs = wan(**common).frames
+    else:
+        ltx = diffusers.LTXConditionPipeline(scheduler, model.vae, None, None, model.transformer)
+        theirs = ltx(**common, prompt_attention_mask=model.prompt[1], frame_rate=25).frames
+    assert torch.allclose(ours, theirs.transpose(1, 2), atol=1e-4)
