@@ -190,6 +190,11 @@ def _moment(
         weight += mine
         best = np.maximum(best, trust)
     colours = total / np.maximum(weight, 1e-9)[..., None]
+    # Where the flow is not to be trusted a cross-fade errs least.
+    faded = (1 - moment) * sides[0].picture * np.exp(moment * log_gain)
+    faded += moment * sides[1].picture * np.exp((moment - 1) * log_gain)
+    sure = (best / SURE).clip(0, 1)[..., None] ** 2
+    colours = np.where(weight[..., None] > 0, sure * colours + (1 - sure) * faded, faded)
     known = np.where(weight > 0, (best / SURE).clip(0, 1), 0)
     return np.rint(colours).clip(0, 255).astype(np.uint8), known.astype(np.float32)
 
