@@ -60,11 +60,11 @@ def test_reshoot_adapts_once_and_reuses_the_adapter(files: Path, capsys) -> None
     record = json.loads(Path("a/config.json").read_text())
     assert record["weights_sha256"] == weights.weights_sha256(files / "tiny.safetensors")
     assert record["adaptation"] in first
-    assert "adapt" in json.loads(Path("a/timings.json").read_text())["seconds"]
+    seconds = json.loads(Path("a/timings.json").read_text())["seconds"]["adapt"]
     assert len(read_video(Path("a/result.mp4"))) == 8
     main(["reshoot", *options, "--distance", "-0.1", "-o", "b"])  # another path of the same scene
     assert f"(found in {kept[0].parent.resolve()})" in capsys.readouterr().err
-    assert json.loads(Path("b/timings.json").read_text())["seconds"]["adapt"] < 2
+    assert json.loads(Path("b/timings.json").read_text())["seconds"]["adapt"] < seconds
     main(["reshoot", *options, "--adapt-minutes", "0", "-o", "c"])
     assert "not adapted" in capsys.readouterr().err
     assert len(list(Path("cache/adapters").iterdir())) == 1
