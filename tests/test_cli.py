@@ -300,6 +300,15 @@ def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert list(tmp_path.glob("*.json*")) == [] and list(tmp_path.glob(".*.tmp")) == []
 
 
+def test_pictures_too_large_for_the_memory(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "BYTES_PER_PIXEL", 1e9)
+    line = fails("reshoot", str(clip), "-o", "out")
+    assert f"{WIDTH}×{HEIGHT}" in line and f"--max-side {WIDTH // 2}" in line
+    assert left_behind(tmp_path) == []
+
+
 def test_a_run_that_fails_leaves_no_folder(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ video ─ reconstruct ─► Scene ─ render ─► PartialVideo ─ complete �
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +30,8 @@ from recam.configs import (
     ReshootConfig,
 )
 from recam.covisibility import make_pairs, resize_scene, take_frames
-from recam.media import read_video
+from recam.media import probe, read_video
+from recam.media.convert import fitted_size
 from recam.media.pictures import pictures_at
 from recam.reconstruct import load_scene, reconstruct, save_scene
 from recam.render import render_windows
@@ -55,6 +57,10 @@ from recam.types import (
     no_progress,
 )
 
+BASE_BYTES = 1_500_000_000
+BYTES_PER_PIXEL = 550
+"""Of one frame: what a reshoot takes at its peak, measured at 7680×4320."""
+MOST_OF_MEMORY = 0.8
 SCENE_VERSION = 2
 """Raised when reconstruct's results change, so that scenes kept from before are made anew."""
 
@@ -87,6 +93,7 @@ def open_scene(
     for path in named:
         if not path.exists():
             raise RecamError(f"{path}: no such file or folder")
+    check_memory(source, input_config)
     key = content_hash(source, *named, input_config, config, SCENE_VERSION)
     folder = cache_folder() / "scenes" / key[:24]
     video = read_input(source, input_config, progress)
@@ -96,6 +103,23 @@ def open_scene(
     # Where a lens was straightened, the scene's frames are not the file's.
     save_scene(scene, folder, with_frames=scene.video is not video)
     return OpenedScene(scene, folder, False)
+
+
+def check_memory(source: Path, config: InputConfig) -> None:
+    """Raise RecamError now, rather than be killed after minutes, for pictures so large that the
+    machine's memory will not do."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return  # a system that does not say
+    info = probe(source)
+    height, width = fitted_size(info.height, info.width, config.max_side)
+    needed = BASE_BYTES + BYTES_PER_PIXEL * height * width
+    if needed > MOST_OF_MEMORY * memory:
+        raise RecamError(
+            f"{source}: pictures of {width}×{height} take about {needed / 1e9:.0f} GB, this "
+            f"machine has {memory / 1e9:.0f} GB; give --max-side {max(height, width) // 2}"
+        )
 
 
 def read_input(source: Path, config: InputConfig, progress: Progress = no_progress) -> Video:
