@@ -9,11 +9,12 @@ import pytest
 
 SRC = Path(__file__).resolve().parents[1] / "src" / "recam"
 
-# Each part may import those to its right and itself. types, configs and compiled are open to all.
+# Each part may import those to its right and itself. OPEN_TO_ALL are open to all.
 MAY_IMPORT = {
     "types": set(),
     "configs": set(),
     "compiled": set(),
+    "threads": set(),
     "cache": set(),
     "geometry": set(),
     "trajectories": {"geometry", "camera_files"},
@@ -39,7 +40,7 @@ MAY_IMPORT["evaluation"] = MAY_IMPORT["tasks"] | {"tasks", "synthetic"}
 MAY_IMPORT["apps"] = MAY_IMPORT["evaluation"] | MAY_IMPORT["api"] | {
     "evaluation", "path_picture", "api",
 }  # fmt: skip
-OPEN_TO_ALL = {"types", "configs", "compiled"}
+OPEN_TO_ALL = {"types", "configs", "compiled", "threads"}
 
 
 def _imports(path: Path) -> set[str]:

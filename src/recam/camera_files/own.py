@@ -103,6 +103,7 @@ def write_recam(
     distortion: Tensor | None,
     metric: bool,
 ) -> None:
+    """A cameras.json with an entry for each camera: frames int64 [n], times_s float [n] seconds."""
     entries = []
     for i in range(len(cameras)):
         entry: dict[str, Any] = {

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import local
 
@@ -14,6 +13,7 @@ import torch
 
 from recam.compiled import kernel
 from recam.completion.pull_push import fill_from_pyramid
+from recam.threads import one_opencv_thread
 from recam.types import Progress, no_progress
 
 FLOW_SIDE = 960
@@ -86,23 +86,10 @@ def estimate_motion(
         good = agreeing(forth, back, trusted[i], trusted[i + 1])
         future.flow[i], future.slack[i] = complete_flow(forth, good, seen[i], near(i))
 
-    with _one_opencv_thread() as num_threads, ThreadPoolExecutor(num_threads) as pool:
+    with one_opencv_thread() as num_threads, ThreadPoolExecutor(num_threads) as pool:
         for done, _ in enumerate(pool.map(find, range(num - 1))):
             progress("finding motion", done + 1, num - 1)
     return Motion(past, future)
-
-
-@contextmanager
-def _one_opencv_thread() -> Iterator[int]:
-    """Pairs of frames run side by side instead: faster, and the same on every machine."""
-    import cv2
-
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield max(before, 1)
-    finally:
-        cv2.setNumThreads(before)
 
 
 def _flow_finder(height: int, width: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:

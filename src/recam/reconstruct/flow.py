@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import local
 
@@ -14,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recam.threads import one_opencv_thread
 from recam.types import Progress, RecamError, Video, no_progress
 
 STEPS_PER_PX = 32
@@ -102,7 +102,7 @@ def compute_flows(
     flows: dict[tuple[int, int], Tensor] = {}
     confidences: dict[tuple[int, int], Tensor] = {}
     total = sum(len(video) - k for k in offsets)
-    with _one_opencv_thread() as num_threads, ThreadPoolExecutor(num_threads) as pool:
+    with one_opencv_thread() as num_threads, ThreadPoolExecutor(num_threads) as pool:
         dis = _DisPerThread()
         for k in offsets:
             half = _split(k, offsets)
@@ -161,17 +161,6 @@ def _split(k: int, offsets: tuple[int, ...]) -> int | None:
     """The most even a with a and k - a both among the offsets, or None."""
     candidates = [a for a in offsets if k - a in offsets]
     return min(candidates, key=lambda a: abs(2 * a - k)) if candidates else None
-
-
-@contextmanager
-def _one_opencv_thread() -> Iterator[int]:
-    """Pairs run side by side instead: faster, and DIS gives the same result on every machine."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield max(before, 1)
-    finally:
-        cv2.setNumThreads(before)
 
 
 class _DisPerThread:

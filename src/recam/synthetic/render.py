@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +28,7 @@ from recam.synthetic.scene import (
 )
 from recam.synthetic.shading import Look, develop, prepare_look, shade, sky_colors
 from recam.synthetic.surface import Points
+from recam.threads import one_torch_thread
 from recam.types import Cameras, Progress, no_progress
 
 SKY_DEPTH = 1e4
@@ -74,7 +73,7 @@ def render_synthetic(
     where = torch.device(device)
     chunks = _chunks(cameras, times_s, max_pixels, where)
     parts = []
-    with _one_thread():
+    with one_torch_thread():
         look = prepare_look(scene, where)
         poses = world_from_parts(scene, times_s)
         for chunk in chunks:
@@ -84,18 +83,6 @@ def render_synthetic(
             parts.append((_colors(look, views, keys), *_geometry(scene, keys)))
     progress("render", len(cameras), len(cameras))
     return SyntheticFrames(*(torch.cat(column) for column in zip(*parts)))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch on one CPU thread: the work is many small steps, at each of which threads would wait
-    for each other (on a busy machine, 20 times as long)."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def cast_synthetic(
@@ -110,7 +97,7 @@ def cast_synthetic(
     chunks = _chunks(cameras, times_s, max_pixels, where)
     poses = world_from_parts(scene, times_s)
     parts = []
-    with _one_thread():
+    with one_torch_thread():
         for chunk in chunks:
             views = camera_views(scene, cameras[chunk], poses[chunk], where)
             parts.append(_geometry(scene, cast(views)))

@@ -25,7 +25,7 @@ from recam.completion.foundation.placement import (
     place_transformer,
 )
 from recam.completion.foundation.size import memory_need, meta_transformer
-from recam.completion.foundation.text import prompt_embedding
+from recam.completion.foundation.text import prompt_embedding, read_encoder
 from recam.configs import FoundationConfig
 from recam.types import RecamError
 
@@ -97,17 +97,9 @@ def _shift(path: Path) -> float:
 
 def encode_masked_t5(folder: Path, prompt: str, max_length: int, dtype: torch.dtype) -> Text:
     """T5's last states of a padded prompt and the mask of its tokens, as LTX-Video is given."""
-    from transformers import AutoTokenizer, T5EncoderModel
+    from transformers import T5EncoderModel
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
-        encoder = T5EncoderModel.from_pretrained(folder / "text_encoder", dtype=dtype).eval()
-    except (OSError, ValueError, ImportError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise RecamError(f"{folder}: its text encoder cannot be read: {reason}") from error
-    tokens = tokenizer(
-        prompt, padding="max_length", max_length=max_length, truncation=True, return_tensors="pt"
-    )
+    encoder, tokens = read_encoder(T5EncoderModel, folder, prompt, max_length, dtype)
     mask = tokens.attention_mask.bool()
     with torch.no_grad():
         states = encoder(tokens.input_ids, attention_mask=mask)[0]

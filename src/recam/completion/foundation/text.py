@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,17 +56,30 @@ def encode_t5(
 ) -> tuple[Tensor, Tensor]:
     """The encoder's last states for a padded prompt, padding not masked, as CogVideoX is given."""
     require_diffusers()
-    from transformers import AutoTokenizer, T5EncoderModel
+    from transformers import T5EncoderModel
+
+    encoder, tokens = read_encoder(T5EncoderModel, folder, prompt, max_length, dtype)
+    with torch.no_grad():
+        embedding = encoder(tokens.input_ids)[0].to(dtype)
+    return embedding.contiguous(), tokens.attention_mask.bool()
+
+
+def read_encoder(
+    kind: Any, folder: Path, prompt: str, max_length: int, dtype: torch.dtype
+) -> tuple[Any, Any]:
+    """The text encoder of a checkpoint (a transformers class) and the padded tokens of a prompt.
+
+    Raises RecamError where the folder holds no such encoder.
+    """
+    from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
-        encoder = T5EncoderModel.from_pretrained(folder / "text_encoder", dtype=dtype).eval()
+        encoder = kind.from_pretrained(folder / "text_encoder", dtype=dtype).eval()
     except (OSError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split())[:300]
         raise RecamError(f"{folder}: its text encoder cannot be read: {reason}") from error
     tokens = tokenizer(
         prompt, padding="max_length", max_length=max_length, truncation=True, return_tensors="pt"
     )
-    with torch.no_grad():
-        embedding = encoder(tokens.input_ids)[0].to(dtype)
-    return embedding.contiguous(), tokens.attention_mask.bool()
+    return encoder, tokens

@@ -25,7 +25,7 @@ from recam.completion.foundation.placement import (
     place_transformer,
 )
 from recam.completion.foundation.size import memory_need, meta_transformer
-from recam.completion.foundation.text import prompt_embedding
+from recam.completion.foundation.text import prompt_embedding, read_encoder
 from recam.configs import FoundationConfig
 from recam.types import RecamError
 
@@ -113,17 +113,9 @@ def _flow_shift(path: Path, default: float) -> float:
 
 def encode_umt5(folder: Path, prompt: str, max_length: int, dtype: torch.dtype) -> Text:
     """UMT5's last states of a prompt, zeros where it is padded, as Wan is given."""
-    from transformers import AutoTokenizer, UMT5EncoderModel
+    from transformers import UMT5EncoderModel
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
-        encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=dtype).eval()
-    except (OSError, ValueError, ImportError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise RecamError(f"{folder}: its text encoder cannot be read: {reason}") from error
-    tokens = tokenizer(
-        prompt, padding="max_length", max_length=max_length, truncation=True, return_tensors="pt"
-    )
+    encoder, tokens = read_encoder(UMT5EncoderModel, folder, prompt, max_length, dtype)
     with torch.no_grad():
         states = encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
     mask = tokens.attention_mask.bool()

@@ -18,9 +18,7 @@ import os
 import shutil
 import time
 import zipfile
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -44,6 +42,7 @@ from recam.evaluation.synth4d.scenes import (
 from recam.geometry import project, unproject
 from recam.synthetic.render import SyntheticFrames, optical_flow, render_synthetic
 from recam.synthetic.scene import SyntheticScene
+from recam.threads import one_torch_thread
 from recam.types import Cameras, Progress, no_progress
 
 VERSION = 1
@@ -123,7 +122,7 @@ def make_scene(spec: SceneSpec, folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
     unfinished.mkdir(parents=True)
     try:
-        with _one_thread():
+        with one_torch_thread():
             arrays = _render_scene(spec, unfinished)
         files = {
             f.relative_to(unfinished).as_posix(): _sha256(f.read_bytes())
@@ -230,14 +229,3 @@ def _write_json(path: Path, content: Any) -> None:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     unfinished.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
     unfinished.replace(path)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch on one thread: sums then do not depend on how many there are."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
