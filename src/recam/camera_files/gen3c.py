@@ -83,7 +83,7 @@ def _xyzw(value: Any) -> list[float]:
 
 
 def write_gen3c_path(path: Path, cameras: Cameras, times_s: Tensor) -> None:
-    """A GEN3C camera path: quaternions x y z w (world_from_cam), centres, vertical fov in degrees."""
+    """A GEN3C camera path: quaternions x y z w of world_from_cam, centres, vertical fov in deg."""
     quaternion = quaternion_from_rotation(cameras.world_from_cam[:, :3, :3])[:, [1, 2, 3, 0]]
     fov = torch.rad2deg(2 * torch.atan(0.5 * cameras.height / cameras.intrinsics[:, 1, 1]))
     entries = [
