@@ -19,17 +19,25 @@ USUAL_FOV_DEG = 55.0
 def depth_prior(frames: Tensor, cameras: Cameras | None = None) -> tuple[Tensor, Tensor]:
     """Inverse depth of each frame up to one scale and shift for the whole clip, and its confidence.
 
-    **The function to extend**: a monocular depth network goes here. What is here now looks at
-    nothing but the cameras' directions and the colours at the bottom. It sets up a stage: a plane
-    ground that rises in the picture from its bottom to GROUND_ENDS, and there a round backdrop, so
-    far off that between the two lies as much depth as the picture is wide. Without ground (the sky
-    reaches the bottom) there is the backdrop alone. The stage stays where it is while the camera
-    turns, so that still things keep their depth.
+    **The function to extend**: a monocular depth network goes here. Now it is :func:`stage_prior`.
 
     frames: uint8 [t, 3, h, w]. cameras: t cameras of that size; None = one that stands still, with
-    a usual lens. Only their rotations and intrinsics are used. Returns inverse depth and confidence
-    in [0, 1], both float32 [t, h, w]; inverse depth is positive, of order 1 at the bottom of the
-    middle frame.
+    a usual lens. Only their rotations and intrinsics are used. Returns inverse depth, positive, and
+    confidence in [0, 1], both float32 [t, h, w].
+    """
+    return stage_prior(frames, cameras)
+
+
+def stage_prior(frames: Tensor, cameras: Cameras | None = None) -> tuple[Tensor, Tensor]:
+    """A stage: inverse depth that looks at nothing but the cameras' directions and the colours at
+    the bottom; for want of any better. Arguments and result as :func:`depth_prior`'s.
+
+    A plane ground that rises in the picture from its bottom to GROUND_ENDS, and there a round
+    backdrop, so far off that between the two lies as much depth as the picture is wide. Without
+    ground (the sky reaches the bottom) there is the backdrop alone. The stage stays where it is
+    while the camera turns, so that still things keep their depth.
+
+    Inverse depth is of order 1 at the bottom of the middle frame.
     """
     t, _, h, w = frames.shape
     if cameras is None:
