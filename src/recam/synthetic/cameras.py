@@ -69,7 +69,12 @@ def sample_cameras(
 
 
 def clearance(scene: SyntheticScene, centers: Tensor, times_s: Tensor) -> float:
-    """Least distance in metres from centers [t, 3] at times_s [t] to the parts' bounding boxes.
+    """The least of ``clearances``."""
+    return float(clearances(scene, centers, times_s).min())
+
+
+def clearances(scene: SyntheticScene, centers: Tensor, times_s: Tensor) -> Tensor:
+    """Distance in metres [t] from centers [t, 3] at times_s [t] to the parts' bounding boxes.
 
     Ellipsoids count as ellipsoids, so that one can stand beside a hill.
     """
@@ -81,7 +86,7 @@ def clearance(scene: SyntheticScene, centers: Tensor, times_s: Tensor) -> float:
     # |q/s| − 1 times the least axis never exceeds the distance to the ellipsoid.
     round_ = ((local / size).norm(dim=-1) - 1) * size.amin(-1)
     is_round = torch.tensor([p.shape in ("ellipsoid", "foliage") for p in scene.parts])
-    return float(torch.where(is_round, torch.maximum(box, round_), box).min())
+    return torch.where(is_round, torch.maximum(box, round_), box).amin(1)
 
 
 def _path(

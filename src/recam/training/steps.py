@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from recam.completion.dit import VideoTransformer
-
+Network = TypeVar("Network", bound=nn.Module)
 MAX_GRADIENT_NORM = 1.0
 
 
@@ -57,14 +56,17 @@ def update(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], lr:
     """One step on the gradients that are there; returns their norm. Skips what is not finite."""
     norm = float(nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM))
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        if isinstance(group["lr"], Tensor):  # torchao compiles it in otherwise
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
     if math.isfinite(norm):
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return norm
 
 
-def average_of(model: VideoTransformer) -> VideoTransformer:
+def average_of(model: Network) -> Network:
     """A copy that ``follow`` keeps as the running mean of the model's weights."""
     return copy.deepcopy(model).requires_grad_(False).eval()
 

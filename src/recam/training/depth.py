@@ -1,0 +1,218 @@
+"""Train the depth network from scratch on synthetic scenes. Run again to resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from recam.configs import DepthTrainConfig
+from recam.reconstruct.depth_net import DepthNet, DepthNetConfig, save_depth_net
+from recam.training.curves import write_csv
+from recam.training.data import step_generator
+from recam.training.depth_batch import draw_depth_batch, limited
+from recam.training.depth_data import Pool, heldout_chunk
+from recam.training.depth_loss import depth_loss
+from recam.training.steps import (
+    average_of,
+    bf16,
+    follow,
+    learning_rate,
+    load_checkpoint,
+    new_optimizer,
+    pick_device,
+    save_checkpoint,
+    update,
+)
+from recam.types import Progress, RecamError, no_progress
+
+MAY_CHANGE = {
+    "out", "minutes", "finish", "steps", "workers", "device", "checkpoint_every", "num_chunks",
+    "first_chunks", "area", "small_share",
+}  # fmt: skip
+"""Options that may differ when a run is resumed; any other would make it another run."""
+POOL_FULL = 2 / 3
+"""Part of the steps after which the pool has grown to its end."""
+
+
+@dataclass
+class Run:
+    """A training run in memory; step counts finished steps."""
+
+    model: DepthNet
+    average: DepthNet
+    optimizer: torch.optim.AdamW
+    step: int
+    rows: list[dict[str, float]]
+
+
+def pretrain_depth(
+    config: DepthTrainConfig,
+    network: DepthNetConfig = DepthNetConfig(),
+    pool: Pool | None = None,
+    progress: Progress = no_progress,
+    say: Callable[[str], None] = lambda line: None,
+    evaluate: bool = True,
+) -> Path:
+    """Train and return the weight file (averaged weights, bf16 safetensors).
+
+    Writes to config.out: checkpoint.pt, weights.safetensors, curve.csv, config.json. pool: pictures
+    to learn from instead of the scenes that are made for it. On a CPU a run of given steps that was
+    killed and resumed ends in the same bytes as one that was not. evaluate: say now and then how it
+    does on held-out scenes. Raises RecamError when the folder holds a run of other options.
+    """
+    started = time.monotonic()
+    budget = 60 * (math.inf if config.minutes is None else config.minutes)
+    device = pick_device(config.device)
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    run = _start_or_resume(config, network, out, device)
+    first_step, last = run.step, run.step >= config.steps
+    say(f"training on {device}, bf16, from step {run.step}")
+    made_here = pool is None
+    if pool is None:
+        pool = Pool(device, config.seed)
+        if device.type == "cpu" and not last:
+            pool.order(config.num_chunks, config.workers)
+    waited = learned = 0.0
+    try:
+        while not last:
+            late = run.step
+            if config.finish and math.isfinite(budget):
+                spent = min((time.monotonic() - started) / budget, 1.0)
+                late = max(late, first_step + int(spent * (config.steps - first_step)))
+            before = time.perf_counter()
+            if made_here:
+                pool.grow(chunks_at(late, config))
+            middle = time.perf_counter()
+            run.rows.append(_step(run, config, pool, late, device))
+            waited, learned = waited + middle - before, learned + time.perf_counter() - middle
+            last = run.step >= config.steps or time.monotonic() - started > budget
+            if last or run.step % config.checkpoint_every == 0:
+                _save(run, config, out)
+                say(_figures(run, config, len(pool), waited, learned, evaluate and made_here))
+            progress("training", run.step, config.steps)
+    finally:
+        if made_here:
+            pool.close()
+    return _export(run, out)
+
+
+def chunks_at(step: int, config: DepthTrainConfig) -> int:
+    """How many chunks of the pool a step draws from."""
+    done = min(step / max(POOL_FULL * config.steps, 1), 1.0)
+    more = max(config.num_chunks - config.first_chunks, 0)
+    return max(1, min(config.first_chunks, config.num_chunks) + int(done * more))
+
+
+def _step(
+    run: Run, config: DepthTrainConfig, pool: Pool, late: int, device: torch.device
+) -> dict[str, float]:
+    """One step, at the learning rate and picture size of step ``late``."""
+    generator = step_generator(config.seed, run.step, 0, device)
+    small = late < config.small_share * config.steps
+    area = config.area // 2 if small else config.area
+    batch = draw_depth_batch(pool, config.batch, area, generator)
+    with bf16(device):
+        log_inverse, log_error = run.model(batch.frames)
+    loss, parts = depth_loss(log_inverse, log_error, batch.target)
+    torch.autograd.backward(loss)
+    lr = learning_rate(late, config.steps, config.lr, config.warmup)
+    norm = update(run.optimizer, list(run.model.parameters()), lr)
+    follow(run.average, run.model, run.step, config.ema)
+    run.step += 1
+    names = ("scale", "affine", "gradient", "confidence")
+    row = dict(zip(names, parts.tolist()))
+    return {"step": run.step, "loss": loss.item(), "norm": norm, "lr": lr, **row}
+
+
+@torch.no_grad()
+def heldout_delta1(model: DepthNet, frames: Tensor, log_depth: Tensor) -> float:
+    """Part of the pixels whose depth is within 25 % of the true one, with one scale a picture.
+
+    frames uint8 [n, 3, h, w], log_depth [n, h, w].
+    """
+    device = next(model.parameters()).device
+    good = []
+    for i in range(0, len(frames), 16):
+        target = limited(-log_depth[i : i + 16].float()).to(device)
+        with bf16(device):
+            log_inverse, _ = model(frames[i : i + 16].to(device).float() / 255)
+        off = log_inverse - target
+        off = off - off.flatten(1).median(1).values[:, None, None]
+        good.append((off.abs() < math.log(1.25)).float().mean((1, 2)))
+    return float(torch.cat(good).mean())
+
+
+def _figures(
+    run: Run, config: DepthTrainConfig, num: int, waited: float, learned: float, evaluate: bool
+) -> str:
+    last = run.rows[-config.checkpoint_every :]
+    means = {k: sum(r[k] for r in last) / len(last) for k in ("loss", "scale", "gradient")}
+    line = f"step {run.step}: " + ", ".join(f"{k} {v:.4f}" for k, v in means.items())
+    line += f"; {num} pictures; waited {waited:.0f} s for them, learned {learned:.0f} s"
+    if evaluate and run.step % (5 * config.checkpoint_every) == 0:
+        known, other = (heldout_delta1(run.average, *heldout_chunk(left)) for left in (False, True))
+        run.rows[-1].update(heldout=known, left_out=other)
+        line += f"; held out: delta1 {known:.4f}, of the layout left out {other:.4f}"
+    return line
+
+
+def _start_or_resume(
+    config: DepthTrainConfig, network: DepthNetConfig, out: Path, device: torch.device
+) -> Run:
+    torch.manual_seed(config.seed)
+    model = DepthNet(network).to(device, memory_format=torch.channels_last)
+    average = average_of(model)
+    optimizer = new_optimizer(list(model.parameters()), config.lr, config.weight_decay)
+    run = Run(model, average, optimizer, 0, [])
+    path = out / "checkpoint.pt"
+    described = json.loads(_described(config, network))
+    if not path.exists():
+        (out / "config.json").write_text(json.dumps(described, indent=1))
+        return run
+    state = load_checkpoint(path)
+    before = json.loads(state["config"])
+    changed = [k for k in described if k not in MAY_CHANGE and before.get(k) != described[k]]
+    if changed:
+        raise RecamError(
+            f"{out} holds a run with other options ({', '.join(changed)}); "
+            "give the same options to resume it, or another folder"
+        )
+    model.load_state_dict(state["model"])
+    average.load_state_dict(state["average"])
+    optimizer.load_state_dict(state["optimizer"])
+    run.step, run.rows = state["step"], state["rows"]
+    return run
+
+
+def _described(config: DepthTrainConfig, network: DepthNetConfig) -> str:
+    return json.dumps({**dataclasses.asdict(config), "network": dataclasses.asdict(network)})
+
+
+def _save(run: Run, config: DepthTrainConfig, out: Path) -> None:
+    state = {
+        "config": _described(config, run.model.config),
+        "model": run.model.state_dict(),
+        "average": run.average.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "step": run.step,
+        "rows": run.rows,
+    }
+    save_checkpoint(out / "checkpoint.pt", state)
+    if run.rows:
+        write_csv(out / "curve.csv", run.rows)
+    _export(run, out)
+
+
+def _export(run: Run, out: Path) -> Path:
+    path = out / "weights.safetensors"
+    save_depth_net(run.average, path, torch.bfloat16, steps=str(run.step))
+    return path

@@ -1,0 +1,60 @@
+"""What the depth network is trained to make small."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+AFFINE_SHARE, GRADIENT_SHARE, CONFIDENCE_SHARE = 0.3, 0.5, 0.1
+SCALES = 4
+MAX_LOG = 6.0
+"""Inverse depth more than e to this above its median is cut in the affine part: a network that has
+learned nothing yet would drown the rest."""
+
+
+def depth_loss(log_inverse: Tensor, log_error: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss of a batch and its parts [4]: scale-invariant, affine-invariant, gradient,
+    confidence; see the functions below. All inputs float32 [b, h, w]; log_inverse and target are
+    logs of inverse depth, log_error the log of the error that the network expects."""
+    off = log_inverse - target
+    off = off - _median(off).detach()
+    parts = torch.stack(
+        [
+            off.abs().mean(),
+            affine_loss(log_inverse, target),
+            gradient_loss(off),
+            (off.detach().abs() * (-log_error).exp() + log_error).mean(),
+        ]
+    )
+    shares = parts.new_tensor([1.0, AFFINE_SHARE, GRADIENT_SHARE, CONFIDENCE_SHARE])
+    return (parts * shares).sum(), parts.detach()
+
+
+def affine_loss(log_inverse: Tensor, target: Tensor) -> Tensor:
+    """Mean distance of the two inverse depths after each is shifted by its median and scaled by its
+    mean distance from it: invariant to scale and shift of either (MiDaS, Ranftl et al. 2020)."""
+    return (_normalised(log_inverse) - _normalised(target)).abs().mean()
+
+
+def gradient_loss(off: Tensor) -> Tensor:
+    """Mean absolute difference of neighbouring errors [b, h, w] at SCALES scales, each half of the
+    one before: edges where they are, and flat where it is flat (MegaDepth, Li and Snavely 2018)."""
+    total = off.new_zeros(())
+    for i in range(SCALES):
+        e = off[:, :: 2**i, :: 2**i]
+        if e.shape[1] < 2 or e.shape[2] < 2:
+            break
+        across, down = e[:, :, 1:] - e[:, :, :-1], e[:, 1:] - e[:, :-1]
+        total = total + across.abs().mean() + down.abs().mean()
+    return total / SCALES
+
+
+def _median(x: Tensor) -> Tensor:
+    return x.flatten(1).median(1).values[:, None, None]
+
+
+def _normalised(log_inverse: Tensor) -> Tensor:
+    """Inverse depth with median 0 and mean absolute value 1."""
+    x = (log_inverse - _median(log_inverse).detach()).clamp(max=MAX_LOG).exp()
+    x = x - _median(x)
+    return x / x.abs().mean((1, 2), keepdim=True).clamp(min=0.1)
