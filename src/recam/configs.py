@@ -21,6 +21,10 @@ CameraFormat = Literal[
 ]  # fmt: skip
 SceneFormat = Literal["ply", "colmap", "nerfstudio", "megasam"]
 CameraMotion = Literal["auto", "static", "rotating", "moving"]
+DepthModel = Literal[
+    "auto", "shipped", "stage", "depth-anything-v2", "depth-pro", "depth-anything-3", "moge",
+    "vggt",
+]  # fmt: skip
 CompletionModel = Literal["propagate", "masked", "none", "cogvideox", "wan22", "ltx", "vace"]
 Placement = Literal["auto", "resident", "swap", "fp8", "stream"]
 
@@ -77,6 +81,15 @@ class ReconstructConfig:
     """Depth of the source: MegaSAM npz, CogNVS or ViPE folder, npz, or a folder of PNG/EXR/npy."""
     masks: str | None = None
     """Folder or video of masks, white = moving; used instead of found."""
+    depth_model: DepthModel = "auto"
+    """What says how deep things are where the video's own motion does not: the best that is
+    installed, recam's own network (shipped), a level ground with a backdrop (stage), or a model of
+    others."""
+    depth_weights: str | None = None
+    """Folder or Hub name of the depth model's weights; default: the published ones."""
+    scale: float | None = None
+    """Metres from the first camera to what the middle of its picture shows: makes a scene metric
+    that nothing else does."""
 
 
 @dataclass(frozen=True)
@@ -290,6 +303,38 @@ class PretrainConfig:
     checkpoint_every: int = 100
     evaluate_every: int = 200
     num_heldout: int = 6
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class DepthTrainConfig:
+    """Training the depth network."""
+
+    out: str = "pretrain-depth"
+    """Folder of checkpoint, curve and weights; run again to resume."""
+    minutes: float | None = None
+    """Stop after so much time, with everything written; run again to go on."""
+    finish: bool = False
+    """With minutes: the learning rate falls to its end within them (for the last session)."""
+    steps: int = 6000
+    batch: int = 16
+    area: int = 128 * 192
+    """Pixels of the crops learned from; their aspect varies from batch to batch."""
+    small_share: float = 0.6
+    """The first part of the steps sees crops of half that area."""
+    num_chunks: int = 100
+    """The pool's size at the end, in chunks of 32 scenes (128 pictures)."""
+    first_chunks: int = 8
+    """With so many it begins; it has all chunks when two thirds of the steps are done."""
+    workers: int = 1
+    """Processes that make the pool meanwhile on a CPU; a GPU makes it itself."""
+    lr: float = 1e-3
+    warmup: int = 100
+    weight_decay: float = 0.02
+    ema: float = 0.998
+    device: str = "auto"
+    """auto takes the GPU if there is one and says so."""
+    checkpoint_every: int = 100
     seed: int = 0
 
 

@@ -402,30 +402,37 @@ def _upright(rho: Array, region: Mask, dynamic: Mask) -> Array:
 def _steady(rho: Array, dynamic: Mask, flows: FlowSet) -> Array:
     """Two rounds of averaging over what the flow says is the same moving thing, and of evening
     out inside each region, so that it holds together."""
-    grid = _pixel_grid(flows.height, flows.width)
     for _ in range(2):
-        before = rho
-        rho = before.copy()
-
-        def job(i: int, before: Array = before, after: Array = rho) -> None:
-            if not dynamic[i].any():
-                return
-            total, weight = before[i].copy(), np.ones_like(before[i])
-            for k in flows.offsets:
-                for j in (i - k, i + k):
-                    if not flows.has(i, j):
-                        continue
-                    flow, confidence = (x.numpy() for x in flows.get(i, j))
-                    at = grid + flow
-                    moves = _at(dynamic[j].astype(np.float32), at, cv2.INTER_NEAREST)
-                    there = _at(before[j], at, cv2.INTER_NEAREST)
-                    w = confidence * moves * math.exp(-k / 8)
-                    total += w * there
-                    weight += w
-            after[i] = _even(total / weight, dynamic[i], before[i])
-
-        each_frame(job, range(len(rho)), no_progress, "")
+        before, rho = rho, average_along_flow(rho, dynamic, flows)
+        for i in range(len(rho)):
+            rho[i] = _even(rho[i], dynamic[i], before[i])
     return rho
+
+
+def average_along_flow(rho: Array, dynamic: Mask, flows: FlowSet) -> Array:
+    """``rho`` [t, h, w], averaged where ``dynamic`` over what the flow says is the same thing."""
+    grid = _pixel_grid(flows.height, flows.width)
+    out = rho.copy()
+
+    def job(i: int) -> None:
+        if not dynamic[i].any():
+            return
+        total, weight = rho[i].copy(), np.ones_like(rho[i])
+        for k in flows.offsets:
+            for j in (i - k, i + k):
+                if not flows.has(i, j):
+                    continue
+                flow, confidence = (x.numpy() for x in flows.get(i, j))
+                at = grid + flow
+                moves = _at(dynamic[j].astype(np.float32), at, cv2.INTER_NEAREST)
+                there = _at(rho[j], at, cv2.INTER_NEAREST)
+                w = confidence * moves * math.exp(-k / 8)
+                total += w * there
+                weight += w
+        out[i] = np.where(dynamic[i], total / weight, rho[i])
+
+    each_frame(job, range(len(rho)), no_progress, "")
+    return out
 
 
 def _even(value: Array, dynamic: Mask, elsewhere: Array) -> Array:

@@ -18,13 +18,21 @@ from recam.camera_files import read_cameras, undistort_video
 from recam.configs import ReconstructConfig
 from recam.geometry import intrinsics_from_fov
 from recam.media import read_mask
+from recam.reconstruct.believed import Belief, aligned_over_time, believe, steady
 from recam.reconstruct.cameras import solve_cameras
 from recam.reconstruct.depth import Array, triangulate
-from recam.reconstruct.dynamic import Mask, find_dynamic, residuals, stand, with_paused
+from recam.reconstruct.dynamic import (
+    Mask,
+    average_along_flow,
+    find_dynamic,
+    residuals,
+    stand,
+    with_paused,
+)
 from recam.reconstruct.flow import FlowSet, compute_flows
 from recam.reconstruct.importers import DepthSource, read_depth
-from recam.reconstruct.prior import USUAL_FOV_DEG, depth_prior
-from recam.reconstruct.still import NEAREST_TO_FAR, still_depth
+from recam.reconstruct.prior import USUAL_FOV_DEG, fitted_by_frame
+from recam.reconstruct.still import NEAREST_TO_FAR, PRIOR_WEIGHT, StillDepth, still_depth
 from recam.types import Cameras, Progress, RecamError, Scene, SourcePart, Video, no_progress
 
 DEFAULTS = ReconstructConfig()
@@ -35,6 +43,10 @@ MIN_MEASURED = 0.02
 """Part of the pixels whose depth must have been measured for the result to count as such."""
 GIVEN_DEPTH_ERROR = 0.1
 """Relative error that is forgiven in given depth when looking for motion."""
+TRUST_IN_MODELS = 3.0
+"""How many times as hard as the stage a depth model pulls on what was not measured."""
+LEAST_PIXELS = 1000
+"""Measured pixels that a scale is told by."""
 
 
 @dataclass
@@ -50,6 +62,7 @@ class _Run:
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
+    metres_per_unit: float | None = None
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -199,43 +212,89 @@ def _still_cameras(fov_deg: float, t: int, height: int, width: int) -> Cameras:
 def _with_own_depth(
     run: _Run, cameras: Cameras, masks: Mask | None, flows: FlowSet | None, moving: bool
 ) -> _Geometry:
-    """Measured depth where the camera's motion allows it, else the prior's."""
+    """Measured depth where the camera's motion allows it, else what a model or the stage says."""
     rgb = run.rgb()
-    prior, doubt = depth_prior(torch.from_numpy(rgb).permute(0, 3, 1, 2), cameras)
+    with run.timed("depth model"):
+        belief = believe(rgb, cameras, run.config, run.progress)
     if moving and flows is not None:
         with run.timed("depth"):
-            still = still_depth(rgb, flows, cameras, prior.numpy(), masks, run.progress)
+            weight = PRIOR_WEIGHT * (1.0 if belief.is_stage else TRUST_IN_MODELS)
+            still = still_depth(
+                rgb, flows, cameras, belief.inverse_depth, masks, run.progress, belief.drift, weight
+            )
         if still.measured >= MIN_MEASURED:
-            run.report["depth"] = {"source": "measured", "measured": round(still.measured, 3)}
-            depth = stand(still.inverse_depth, still.dynamic, flows, run.progress)
-            confidence = np.where(still.dynamic, np.float32(0.3), still.confidence)
-            return _Geometry(depth, still.dynamic, confidence)
-        run.notes.append(
-            "the camera moves too little for depth to be measured: a level ground with a backdrop "
-            "is assumed, on which moving things stand upright"
-        )
+            return _measured(run, still, belief, flows)
+    _tell_belief(run, belief, moving)
+    rho = belief.inverse_depth
+    rho = np.maximum(rho, float(np.quantile(rho, 0.95)) / (2 * NEAREST_TO_FAR))
+    if flows is None:
+        dynamic = np.zeros(rho.shape, bool) if masks is None else masks
+        return _Geometry(rho, dynamic, belief.confidence)
+    turning = _without_translation(cameras)
+    moves = masks
+    if moves is None:
+        with run.timed("motion"):
+            found = residuals(flows, turning, progress=run.progress)
+            moves = find_dynamic(found, flows, rgb, run.progress)
+            moves = with_paused(moves, flows, rho, turning, rgb, run.progress)
+    if belief.is_stage:
+        rho = stand(rho, moves, flows, run.progress)
     else:
-        how = {"static": "stands still", "rotating": "only turns"}.get(
-            run.report["cameras"]["motion"], "stands still"
-        )
+        with run.timed("steadying"):
+            rho = aligned_over_time(rho, belief.drift, flows, turning, ~moves)
+            stands = run.report["cameras"]["motion"] == "static"
+            rho = steady(rho, ~moves, flows, turning, stands, run.progress)
+    return _Geometry(rho, moves, belief.confidence)
+
+
+def _measured(run: _Run, still: StillDepth, belief: Belief, flows: FlowSet) -> _Geometry:
+    """Depth of what stands still as measured, and of what moves by the model or its contact."""
+    run.report["depth"] = {"source": "measured", "measured": round(still.measured, 3)}
+    sure = np.where(still.dynamic | (still.confidence < 0.3), 0, still.confidence)
+    if belief.is_stage:
+        depth = stand(still.inverse_depth, still.dynamic, flows, run.progress)
+    else:
+        run.report["depth"]["filled in by"] = belief.source
         run.notes.append(
-            f"the camera {how}, so depth cannot be measured: a level ground with a backdrop is "
-            "assumed, on which moving things stand upright"
+            f"depth is measured; where it could not be, and of what moves, {belief.source} says "
+            f"what it is ({belief.choice.why})"
         )
-    run.report["depth"] = {"source": "assumed"}
-    rho = prior.numpy().copy()
-    dynamic = masks
-    if dynamic is None:
-        dynamic = np.zeros(rho.shape, bool)
-        if flows is not None:
-            with run.timed("motion"):
-                turning = _without_translation(cameras)
-                found = residuals(flows, turning, progress=run.progress)
-                dynamic = find_dynamic(found, flows, rgb, run.progress)
-                dynamic = with_paused(dynamic, flows, rho, turning, rgb, run.progress)
-    if flows is not None:
-        rho = stand(rho, dynamic, flows, run.progress)
-    return _Geometry(rho, dynamic, doubt.numpy())
+        fitted = fitted_by_frame(
+            belief.inverse_depth, still.inverse_depth, sure.astype(np.float32), belief.drift
+        )
+        least = still.reference / NEAREST_TO_FAR
+        depth = np.where(still.dynamic, np.maximum(fitted, least), still.inverse_depth)
+        depth = average_along_flow(depth.astype(np.float32), still.dynamic, flows)
+    if belief.metric and int((sure > 0).sum()) >= LEAST_PIXELS:
+        there = (sure > 0) & (belief.inverse_depth > 0)
+        run.metres_per_unit = float(
+            np.median(still.inverse_depth[there] / belief.inverse_depth[there])
+        )
+        run.notes.append(f"the scene's scale is {belief.source}'s: metric")
+    confidence = np.where(still.dynamic, np.float32(0.3), still.confidence)
+    return _Geometry(depth, still.dynamic, confidence)
+
+
+def _tell_belief(run: _Run, belief: Belief, moving: bool) -> None:
+    """Say where depth comes from when it is not measured."""
+    how = {"static": "stands still", "rotating": "only turns"}.get(
+        run.report["cameras"]["motion"], "stands still"
+    )
+    why = f"the camera {how}, so depth cannot be measured"
+    if moving:
+        why = "the camera moves too little for depth to be measured"
+    if belief.is_stage:
+        run.report["depth"] = {"source": "assumed"}
+        run.notes.append(
+            f"{why}: a level ground with a backdrop is assumed, on which moving things stand "
+            f"upright ({belief.choice.why})"
+        )
+        return
+    run.report["depth"] = {"source": "believed", "model": belief.source, "metric": belief.metric}
+    run.notes.append(f"{why}: {belief.source} says what it is ({belief.choice.why})")
+    if belief.metric:
+        run.metres_per_unit = 1.0
+        run.notes.append(f"the scene's scale is {belief.source}'s: metres")
 
 
 def _without_translation(cameras: Cameras) -> Cameras:
@@ -305,6 +364,9 @@ def _scene(
     if not bool(valid.any()):
         raise RecamError("no depth could be found for any pixel of this video")
     metric = run.report.pop("metric cameras", False) or (given is not None and given.metric)
+    metres_per_unit = 1.0 if metric else run.metres_per_unit
+    if run.config.scale is not None:
+        metres_per_unit = _asked_scale(run, depth, valid)
     dynamic = torch.from_numpy(geometry.dynamic)
     report = {
         **run.report,
@@ -323,6 +385,21 @@ def _scene(
         valid=valid,
         dynamic=dynamic,
         confidence=torch.from_numpy(geometry.confidence.astype(np.float32)),
-        metres_per_unit=1.0 if metric else None,
+        metres_per_unit=metres_per_unit,
         report=report,
     )
+
+
+def _asked_scale(run: _Run, depth: Tensor, valid: Tensor) -> float:
+    """Metres per unit that make the middle of the first picture as far as the user says."""
+    metres = run.config.scale
+    if metres is None or not metres > 0:
+        raise ValueError(f"scale is {metres}; expected metres, more than 0")
+    reach_y, reach_x = max(1, run.height // 20), max(1, run.width // 20)
+    y, x = run.height // 2, run.width // 2
+    middle = slice(y - reach_y, y + reach_y + 1), slice(x - reach_x, x + reach_x + 1)
+    shown = depth[0][middle][valid[0][middle]]
+    if not len(shown):
+        raise RecamError("--scale: the middle of the first picture has no depth to be scaled")
+    run.notes.append(f"metric: the middle of the first picture is {metres:g} m away, as given")
+    return metres / float(shown.median())

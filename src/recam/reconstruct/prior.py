@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from recam.geometry import intrinsics_from_fov, pixel_centers
+from recam.reconstruct.outside.prior_depth import Drift
 from recam.types import Cameras
 
 GROUND_ENDS = 0.55
@@ -14,6 +15,12 @@ GROUND_ENDS = 0.55
 meets the assumed backdrop."""
 USUAL_FOV_DEG = 55.0
 """Horizontal field of view where nothing says better: a phone's or a 35 mm lens's."""
+
+
+TOGETHER = 2
+"""Frames to either side that a frame with a scale and shift of its own is fitted with."""
+LEAST_SHARE = 0.02
+"""Part of their pixels that must have been measured for that."""
 
 
 def depth_prior(frames: Tensor, cameras: Cameras | None = None) -> tuple[Tensor, Tensor]:
@@ -117,3 +124,25 @@ def fit_prior(
         spread = max(1.48 * float(np.median(np.abs(off))), 1e-9)
         robust = 1 / (1 + (off / (2 * spread)) ** 2)
     return (scale * prior + shift).astype(np.float32), spread
+
+
+def fitted_by_frame(
+    prior: np.ndarray, rho: np.ndarray, weight: np.ndarray, drift: Drift
+) -> np.ndarray:
+    """The prior [t, h, w] brought to measured inverse depth [t, h, w]; weight 0 = not measured.
+
+    drift "none": one scale and shift for the clip; else one for each frame, fitted with TOGETHER
+    frames to either side of it.
+    """
+    whole = fit_prior(prior, rho, weight)[0]
+    if drift == "none":
+        return whole
+    out = np.empty_like(whole)
+    for i in range(len(prior)):
+        piece = slice(max(i - TOGETHER, 0), i + TOGETHER + 1)
+        if (weight[piece] > 0).mean() < LEAST_SHARE:
+            out[i] = whole[i]
+            continue
+        fit, _ = fit_prior(prior[piece], rho[piece], weight[piece])
+        out[i] = fit[min(i, TOGETHER)]
+    return out

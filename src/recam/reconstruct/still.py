@@ -11,7 +11,8 @@ from recam.reconstruct.densify import Smoothness, complete, fuse, sharpen
 from recam.reconstruct.depth import Array, each_frame, triangulate
 from recam.reconstruct.dynamic import Mask, find_dynamic, residuals
 from recam.reconstruct.flow import FlowSet
-from recam.reconstruct.prior import fit_prior
+from recam.reconstruct.outside.prior_depth import Drift
+from recam.reconstruct.prior import fitted_by_frame
 from recam.reconstruct.sweep import sweep
 from recam.types import Cameras, Progress, no_progress
 
@@ -42,12 +43,14 @@ def still_depth(
     prior: Array,
     dynamic: Mask | None = None,
     progress: Progress = no_progress,
+    drift: Drift = "none",
+    prior_weight: float = PRIOR_WEIGHT,
 ) -> StillDepth:
     """Triangulate, match, agree over time, complete; and find what does not fit.
 
     rgb: uint8 [t, h, w, 3]. cameras: t cameras of that size. prior: affine-invariant inverse depth
-    [t, h, w], a weak pull where nothing was measured. noise_px: how far a still pixel's flow is
-    usually off. dynamic: bool [t, h, w] when it is known already.
+    [t, h, w], a weak pull of prior_weight where nothing was measured; drift: how its frames differ.
+    dynamic: bool [t, h, w] when it is known already.
     """
     evidence = triangulate(flows, cameras, progress)
     moving = dynamic
@@ -58,7 +61,7 @@ def still_depth(
     reference = float(np.quantile(rho[measured], 0.9)) if measured.any() else float(rho.max())
     tolerance = max(0.015 * reference, float(np.median(sigma)))
     trust = np.clip(margin / 5, 0, 1).astype(np.float32)
-    solve = _Solver(rgb, prior, reference, progress)
+    solve = _Solver(rgb, prior, drift, prior_weight, reference, progress)
     mean, support, through = fuse(rho, trust, ~moving, cameras, tolerance, progress)
     weight = _weights(support, through, moving, sigma, reference)
     first = solve(mean, weight, "filling in")
@@ -101,18 +104,25 @@ class _Solver:
     """``complete`` on all frames in units of the reference, pulled weakly to the fitted prior."""
 
     def __init__(
-        self, rgb: NDArray[np.uint8], prior: Array, reference: float, progress: Progress
+        self,
+        rgb: NDArray[np.uint8],
+        prior: Array,
+        drift: Drift,
+        prior_weight: float,
+        reference: float,
+        progress: Progress,
     ) -> None:
-        self.rgb, self.prior, self.reference, self.progress = rgb, prior, reference, progress
+        self.rgb, self.prior, self.drift, self.prior_weight = rgb, prior, drift, prior_weight
+        self.reference, self.progress = reference, progress
 
     def __call__(self, rho: Array, weight: Array, what: str) -> Array:
-        fitted, _ = fit_prior(self.prior, rho / self.reference, weight)
+        fitted = fitted_by_frame(self.prior, rho / self.reference, weight, self.drift)
         out = np.empty_like(rho)
 
         def job(i: int) -> None:
-            total = weight[i] + PRIOR_WEIGHT
-            value = (weight[i] * rho[i] / self.reference + PRIOR_WEIGHT * fitted[i]) / total
-            out[i] = complete(value, total, self.rgb[i], Smoothness()) * self.reference
+            total = weight[i] + self.prior_weight
+            value = weight[i] * rho[i] / self.reference + self.prior_weight * fitted[i]
+            out[i] = complete(value / total, total, self.rgb[i], Smoothness()) * self.reference
 
         each_frame(job, range(len(rho)), self.progress, what)
         return out

@@ -1,0 +1,202 @@
+"""Depth that is believed: from a model or the stage, made steady over a clip.
+
+Models look at frames one by one, so what they say breathes. Flow says which pixels of two frames
+show the same still point; a camera that only turns sees it at a depth that its rotation alone
+changes. So every frame's scale (and shift) can be brought to agree, and still points then get what
+the frames agree on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recam.configs import ReconstructConfig
+from recam.reconstruct.densify import fuse
+from recam.reconstruct.depth import Array, pair_maps
+from recam.reconstruct.dynamic import Mask, average_along_flow
+from recam.reconstruct.flow import FlowSet
+from recam.reconstruct.outside import DepthChoice, choose_depth_model, outside_depth
+from recam.reconstruct.outside.prior_depth import Drift
+from recam.reconstruct.prior import depth_prior, stage_prior
+from recam.types import Cameras, Progress, no_progress
+
+GRID_PX = 9
+"""Distance of the points that frames are compared at."""
+LEAST_CONFIDENCE = 0.6
+_HOLD = 1e-3
+"""How strongly, against one sample, frames keep to the scale and shift that they came with."""
+
+
+@dataclass(frozen=True)
+class Belief:
+    """inverse_depth, confidence: float32 [t, h, w]; the first not below 0. drift: what differs from
+    frame to frame. metric: in 1 / metres. model, weights: who said so; stage = nobody."""
+
+    inverse_depth: Array
+    confidence: Array
+    drift: Drift
+    metric: bool
+    choice: DepthChoice
+
+    @property
+    def is_stage(self) -> bool:
+        return self.choice.model == "stage"
+
+    @property
+    def source(self) -> str:
+        """For the user: the model, and its weights where they have a name."""
+        weights = self.choice.weights
+        return self.choice.model + (f" ({weights})" if weights else "")
+
+
+def believe(
+    rgb: NDArray[np.uint8],
+    cameras: Cameras,
+    config: ReconstructConfig,
+    progress: Progress = no_progress,
+) -> Belief:
+    """What the chosen model says about rgb uint8 [t, h, w, 3]. cameras: t cameras of that size."""
+    choice = choose_depth_model(config)
+    frames = torch.from_numpy(rgb).permute(0, 3, 1, 2)
+    if choice.model in ("stage", "shipped"):
+        prior = stage_prior if choice.model == "stage" else depth_prior
+        rho, confidence = prior(frames, cameras)
+        drift: Drift = "none" if choice.model == "stage" else "scale-and-shift"
+        return Belief(rho.numpy(), confidence.numpy(), drift, False, choice)
+    said = outside_depth(choice, frames.contiguous(), progress, config.fov)
+    return Belief(
+        said.inverse_depth.numpy(), said.confidence.numpy(), said.drift, said.metric, choice
+    )
+
+
+def aligned_over_time(
+    rho: Array, drift: Drift, flows: FlowSet, cameras: Cameras, still: Mask
+) -> Array:
+    """Inverse depth [t, h, w] with a scale (and shift) per frame, so that still points agree.
+
+    cameras: of which only rotations and intrinsics count; still: bool [t, h, w]. Scales average 1
+    and shifts 0. Least squares with Cauchy weights over points that flow connects; frames that
+    nothing connects keep theirs.
+    """
+    if drift == "none" or len(rho) < 2:
+        return rho
+    pairs = _samples(rho, flows, cameras, still)
+    if not len(pairs):
+        return rho
+    first, second, here, there, ratio = pairs.T
+    i, j = first.astype(np.int64), second.astype(np.int64)
+    unit = max(float(np.median(rho)), 1e-9)
+    here, there = here / unit, there * ratio / unit
+    num = len(rho)
+    scale, shift = np.ones(num), np.zeros(num)
+    with_shift = drift == "scale-and-shift"
+    spread = 1.0
+    for _ in range(8):
+        off = scale[i] * here + shift[i] - scale[j] * there - ratio * shift[j]
+        spread = max(1.48 * float(np.median(np.abs(off))), 1e-6)
+        weight = 1 / (1 + (off / (2 * spread)) ** 2)
+        scale, shift = _solved(i, j, here, there, ratio, weight, num, with_shift)
+    out = scale[:, None, None] * rho + unit * shift[:, None, None]
+    return np.maximum(out, 0).astype(np.float32)
+
+
+def _samples(rho: Array, flows: FlowSet, cameras: Cameras, still: Mask) -> NDArray[np.float64]:
+    """Rows (i, j, ρ_i, ρ_j, z_j / z_i) of points that flow connects."""
+    offsets = sorted({flows.offsets[0], flows.offsets[len(flows.offsets) // 2], flows.offsets[-1]})
+    columns = np.arange(GRID_PX // 2, flows.width, GRID_PX)
+    lines = np.arange(GRID_PX // 2, flows.height, GRID_PX)
+    x, y = np.tile(columns, len(lines)), np.repeat(lines, len(columns))
+    rows = []
+    for i, j in flows.pairs():
+        if j - i not in offsets:  # one way is enough
+            continue
+        flow, confidence = (a.numpy()[y, x] for a in flows.get(i, j))
+        u, v = x + flow[:, 0], y + flow[:, 1]
+        good = (confidence > LEAST_CONFIDENCE) & still[i, y, x]
+        good &= (u > 0) & (v > 0) & (u < flows.width - 1) & (v < flows.height - 1)
+        iu, iv = u[good].round().astype(int), v[good].round().astype(int)
+        good[good] &= still[j, iv, iu]
+        iu, iv = u[good].round().astype(int), v[good].round().astype(int)
+        a, _ = pair_maps(cameras, i, [j])
+        ratio = a[0, 2, 0] * (x[good] + 0.5) + a[0, 2, 1] * (y[good] + 0.5) + a[0, 2, 2]
+        own, other = rho[i, y[good], x[good]], rho[j, iv, iu]
+        numbers = np.broadcast_to([[i, j]], (len(own), 2))
+        rows.append(np.column_stack([numbers, own, other, ratio]))
+    return np.concatenate(rows).astype(np.float64) if rows else np.zeros((0, 5))
+
+
+def _solved(
+    i: NDArray[np.int64],
+    j: NDArray[np.int64],
+    here: NDArray[np.float64],
+    there: NDArray[np.float64],
+    ratio: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    num: int,
+    with_shift: bool,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scales and shifts [num] that make scale_i here + shift_i = scale_j there + ratio shift_j."""
+    terms = [(i, here), (j, -there)]
+    if with_shift:
+        terms += [(num + i, np.ones_like(here)), (num + j, -ratio)]
+    size = 2 * num if with_shift else num
+    flat = np.zeros(size * size)
+    for rows, a in terms:
+        for columns, b in terms:
+            flat += np.bincount(rows * size + columns, weight * a * b, size * size)
+    normal = flat.reshape(size, size)
+    wanted = np.concatenate([np.ones(num), np.zeros(size - num)])
+    right = _HOLD * wanted
+    normal[np.diag_indices(size)] += _HOLD
+    strong = float(weight.sum()) / num
+    for start, mean in ((0, 1.0), (num, 0.0)):
+        if start < size:
+            block = slice(start, start + num)
+            normal[block, block] += strong / num
+            right[block] += strong * mean
+    solution = np.linalg.solve(normal, right)
+    scale = np.maximum(solution[:num], 0.05).astype(np.float64)
+    return scale, solution[num:].astype(np.float64) if with_shift else np.zeros(num)
+
+
+def steady(
+    rho: Array,
+    still: Mask,
+    flows: FlowSet,
+    cameras: Cameras,
+    stands: bool,
+    progress: Progress = no_progress,
+) -> Array:
+    """Aligned inverse depth [t, h, w] in which still points keep theirs over time.
+
+    stands: the camera does not even turn: a still pixel gets the median over all frames; else what
+    the frames around agree on. What moves is averaged along its own flow.
+    """
+    if len(rho) < 2:
+        return rho
+    if stands:
+        out = _median_over_time(rho, still)
+    else:
+        turning = cameras.cam_from_world.clone()
+        turning[:, :3, 3] = 0
+        only = Cameras(turning, cameras.intrinsics, cameras.height, cameras.width)
+        tolerance = 0.1 * float(np.quantile(rho, 0.9))
+        out = rho
+        for _ in range(2):
+            out, _, _ = fuse(out, np.ones_like(rho), still, only, tolerance, progress)
+    return average_along_flow(out, ~still, flows)
+
+
+def _median_over_time(rho: Array, still: Mask) -> Array:
+    out = rho.copy()
+    for y in range(rho.shape[1]):  # a row at a time: the median wants a copy
+        row = np.where(still[:, y], rho[:, y], np.nan)
+        seen = still[:, y].any(0)
+        middle = np.zeros(rho.shape[2], np.float32)
+        middle[seen] = np.nanmedian(row[:, seen], axis=0)
+        out[:, y] = np.where(still[:, y], middle, rho[:, y])
+    return out
