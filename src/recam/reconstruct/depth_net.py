@@ -60,7 +60,9 @@ class _Attention(nn.Module):
         self.norm_a, self.norm_b = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.mlp[2].weight)
 
@@ -149,10 +151,34 @@ def _places(h: int, w: int, like: Tensor) -> Tensor:
     return grid[None].to(like.dtype)
 
 
-def save_depth_net(model: DepthNet, path: Path, dtype: torch.dtype, **notes: str) -> None:
-    """Write weights and config; notes go into the file's metadata."""
-    from recam.completion.weights import save_tensors
+def load_depth_net(path: Path, device: str = "cpu") -> DepthNet:
+    """The network that ``save_depth_net`` wrote, float32, ready to look at pictures.
 
-    tensors = {name: value.to(dtype) for name, value in model.state_dict().items()}
-    config = json.dumps(dataclasses.asdict(model.config))
-    save_tensors(path, tensors, {"format": FORMAT, "config": config, **notes})
+    Raises RecamError when the file is missing, damaged or of another kind.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise RecamError(f"{path}: no such file; this package came without a depth network")
+    try:
+        with safe_open(path, "pt", device=device) as file:
+            metadata = json.loads((file.metadata() or {}).get("recam", "{}"))
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise RecamError(f"{path}: not a whole safetensors file ({error})") from error
+    if metadata.get("format") != FORMAT:
+        raise RecamError(f"{path}: holds {metadata.get('format')!r}, expected {FORMAT!r}")
+    fields = json.loads(metadata["config"])
+    known = {field.name for field in dataclasses.fields(DepthNetConfig)}
+    if extra := set(fields) - known:
+        raise RecamError(f"{path}: weights of a newer recam: unknown fields {sorted(extra)}")
+    config = DepthNetConfig(
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    )
+    with torch.device("meta"):  # no time spent on a start that is replaced at once
+        model = DepthNet(config)
+    try:
+        model.load_state_dict(tensors, assign=True)
+    except RuntimeError as error:
+        raise RecamError(f"{path}: does not fit this version's network ({error})") from error
+    return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)

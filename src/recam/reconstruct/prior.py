@@ -26,13 +26,16 @@ LEAST_SHARE = 0.02
 def depth_prior(frames: Tensor, cameras: Cameras | None = None) -> tuple[Tensor, Tensor]:
     """Inverse depth of each frame up to one scale and shift for the whole clip, and its confidence.
 
-    **The function to extend**: a monocular depth network goes here. Now it is :func:`stage_prior`.
+    What recam's own network says (``shipped_depth``), or, where the package came without weights,
+    :func:`stage_prior`.
 
     frames: uint8 [t, 3, h, w]. cameras: t cameras of that size; None = one that stands still, with
     a usual lens. Only their rotations and intrinsics are used. Returns inverse depth, positive, and
     confidence in [0, 1], both float32 [t, h, w].
     """
-    return stage_prior(frames, cameras)
+    from recam.reconstruct.shipped_depth import available, shipped_depth
+
+    return shipped_depth(frames) if available() else stage_prior(frames, cameras)
 
 
 def stage_prior(frames: Tensor, cameras: Cameras | None = None) -> tuple[Tensor, Tensor]:

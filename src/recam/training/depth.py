@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from recam.completion.weights import save_tensors
 from recam.configs import DepthTrainConfig
-from recam.reconstruct.depth_net import DepthNet, DepthNetConfig, save_depth_net
+from recam.reconstruct.depth_net import FORMAT, DepthNet, DepthNetConfig
 from recam.training.curves import write_csv
 from recam.training.data import step_generator
 from recam.training.depth_batch import draw_depth_batch, limited
@@ -33,6 +34,7 @@ from recam.training.steps import (
 )
 from recam.types import Progress, RecamError, no_progress
 
+NETWORK = DepthNetConfig()
 MAY_CHANGE = {
     "out", "minutes", "finish", "steps", "workers", "device", "checkpoint_every", "num_chunks",
     "first_chunks", "area", "small_share",
@@ -55,7 +57,7 @@ class Run:
 
 def pretrain_depth(
     config: DepthTrainConfig,
-    network: DepthNetConfig = DepthNetConfig(),
+    network: DepthNetConfig = NETWORK,
     pool: Pool | None = None,
     progress: Progress = no_progress,
     say: Callable[[str], None] = lambda line: None,
@@ -214,5 +216,12 @@ def _save(run: Run, config: DepthTrainConfig, out: Path) -> None:
 
 def _export(run: Run, out: Path) -> Path:
     path = out / "weights.safetensors"
-    save_depth_net(run.average, path, torch.bfloat16, steps=str(run.step))
+    save_depth_net(run.average, path, steps=str(run.step))
     return path
+
+
+def save_depth_net(model: DepthNet, path: Path, **notes: str) -> None:
+    """Write weights in bf16, and the config; notes go into the file's metadata."""
+    tensors = {name: value.to(torch.bfloat16) for name, value in model.state_dict().items()}
+    config = json.dumps(dataclasses.asdict(model.config))
+    save_tensors(path, tensors, {"format": FORMAT, "config": config, **notes})

@@ -79,10 +79,14 @@ def filmed(frames: Tensor, generator: torch.Generator) -> Tensor:
     def chance(share: float) -> Tensor:
         return rand(0, 1) < share
 
-    x = frames.clamp(min=1e-4) ** torch.where(chance(0.8), rand(0.6, 1.5), torch.ones(()).to(frames))
+    x = frames.clamp(min=1e-4) ** torch.where(
+        chance(0.8), rand(0.6, 1.5), torch.ones(()).to(frames)
+    )
     x = x * torch.exp2(rand(-1.0, 0.7)) * torch.exp2(rand(-0.18, 0.18, 3))
     gray = x.mean(1, keepdim=True)
-    x = gray + (x - gray) * torch.where(chance(0.1), torch.zeros_like(gray[..., :1, :1]), rand(0.4, 1.6))
+    x = gray + (x - gray) * torch.where(
+        chance(0.1), torch.zeros_like(gray[..., :1, :1]), rand(0.4, 1.6)
+    )
     x = torch.where(chance(0.12), x.flip(1), x)
     middle = x.mean((1, 2, 3), keepdim=True)
     x = middle + (x - middle) * rand(0.6, 1.4) + rand(-0.08, 0.12)

@@ -74,7 +74,9 @@ def _one_thread() -> None:
     one()
 
 
-def chunk_path(seed: int, number: int, kind: SceneKind | None = None, base: int = FIRST_SEED) -> Path:
+def chunk_path(
+    seed: int, number: int, kind: SceneKind | None = None, base: int = FIRST_SEED
+) -> Path:
     key = content_hash(
         "views with depth", VERSION, seed, number, kind, base,
         [SCENES_PER_CHUNK, VIEWS_PER_SCENE, HEIGHT, WIDTH],

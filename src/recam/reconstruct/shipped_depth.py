@@ -1,0 +1,146 @@
+"""What recam's own small network believes about the depth of a clip, steady over time."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recam.reconstruct.densify import sharpen
+from recam.reconstruct.depth_net import SHIPPED, STRIDE, DepthNet, load_depth_net
+
+Array = NDArray[np.float32]
+
+AREA_PX = 144 * 216
+"""Pixels of what the network sees; it was trained on somewhat fewer."""
+SOON = 0.12
+"""Part of a frame's own opinion in the running average over time, where nothing changed."""
+LIKE = 14.0
+"""Mean difference of grey levels up to which two pixels may show the same thing."""
+STILL_PX = 0.35
+"""Flow below this is taken for none."""
+USUAL_ERROR = 0.15
+"""Expected error of log depth at which the confidence is a half."""
+EDGE = 0.06
+"""Steps of log depth that are moved to where the picture has its edge."""
+
+
+def available() -> bool:
+    """Whether the package came with weights."""
+    return SHIPPED.is_file()
+
+
+@cache
+def _network() -> DepthNet:
+    return load_depth_net(SHIPPED)
+
+
+def shipped_depth(frames: Tensor, model: DepthNet | None = None) -> tuple[Tensor, Tensor]:
+    """Inverse depth and its confidence of a clip by recam's own network.
+
+    frames: uint8 [t, 3, h, w] of any aspect, in order of time. model: None = the shipped one.
+    Returns float32 [t, h, w] each: inverse depth, positive, up to one scale (and, for what it does
+    not know, one shift) for the whole clip, of order 1 for what is near in the middle frame; and
+    confidence in [0, 1]. Frames are looked at one by one and then brought to one scale and averaged
+    along the flow, so that still pixels keep their depth. Raises ValueError for frames of another
+    type or shape, RecamError where the package came without weights.
+    """
+    if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[1] != 3:
+        raise ValueError(
+            f"shipped_depth got frames {frames.dtype} {list(frames.shape)}; expected uint8 "
+            "[t, 3, h, w]"
+        )
+    if 0 in frames.shape:
+        raise ValueError(f"shipped_depth got no pixels: frames {list(frames.shape)}")
+    log_inverse, log_error, gray = _guessed(frames, model or _network())
+    log_inverse = _steadied(log_inverse, gray)
+    middle = log_inverse[len(log_inverse) // 2]
+    near = float(np.quantile(middle, 0.9))
+    confidence = 1 / (1 + np.exp(log_error) / USUAL_ERROR)
+    t, _, h, w = frames.shape
+    inverse, trust = np.empty((t, h, w), np.float32), np.empty((t, h, w), np.float32)
+    for i in range(t):
+        log = cv2.resize(log_inverse[i] - near, (w, h), interpolation=cv2.INTER_LINEAR)
+        rgb = np.ascontiguousarray(frames[i].permute(1, 2, 0).numpy())
+        inverse[i] = np.exp(sharpen(log, rgb, EDGE))
+        trust[i] = cv2.resize(confidence[i], (w, h), interpolation=cv2.INTER_LINEAR)
+    return torch.from_numpy(inverse), torch.from_numpy(trust)
+
+
+def network_size(height: int, width: int, area: int = AREA_PX) -> tuple[int, int]:
+    """Multiples of STRIDE near the aspect, of about ``area`` pixels."""
+    scale = math.sqrt(area / (height * width))
+    h, w = (max(1, round(side * scale / STRIDE)) * STRIDE for side in (height, width))
+    return min(h, 64 * STRIDE), min(w, 64 * STRIDE)
+
+
+@torch.no_grad()
+def _guessed(frames: Tensor, model: DepthNet) -> tuple[Array, Array, NDArray[np.uint8]]:
+    """Log inverse depth and log error [t, h', w'] at the network's size, each the mean of what is
+    said about the picture and its mirror image; and the grey pictures."""
+    height, width = network_size(*frames.shape[-2:])
+    t = len(frames)
+    out = np.empty((2, t, height, width), np.float32)
+    gray = np.empty((t, height, width), np.uint8)
+    for i in range(t):
+        picture = np.ascontiguousarray(frames[i].permute(1, 2, 0).numpy())
+        shrinks = height < picture.shape[0]
+        kind = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        small = cv2.resize(picture, (width, height), interpolation=kind)
+        gray[i] = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        x = torch.from_numpy(small).permute(2, 0, 1)[None].float() / 255
+        with torch.autocast("cpu", torch.bfloat16):
+            both = torch.stack(model(torch.cat([x, x.flip(-1)])))
+        both[:, 1] = both[:, 1].flip(-1)
+        # Each is right up to a scale of its own.
+        both[0] -= both[0].flatten(1).median(1).values[:, None, None]
+        out[:, i] = both.mean(1).numpy()
+    return out[0], out[1], gray
+
+
+def _steadied(log_inverse: Array, gray: NDArray[np.uint8]) -> Array:
+    """Log inverse depth [t, h, w] with one scale for the clip, averaged over time.
+
+    A running average follows the flow forwards, another backwards; where the picture is not what
+    the flow says, a frame's own opinion counts alone. Each frame is first brought to the scale of
+    the running average.
+    """
+    if len(log_inverse) == 1:
+        return log_inverse
+    forward = _running(log_inverse, gray)
+    backward = _running(forward[::-1], gray[::-1])[::-1]
+    return np.ascontiguousarray(backward)
+
+
+def _running(log_inverse: Array, gray: NDArray[np.uint8]) -> Array:
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    h, w = gray.shape[1:]
+    grid = np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1).astype(np.float32)
+    out = np.empty_like(log_inverse)
+    out[0] = log_inverse[0]
+    weight = np.ones((h, w), np.float32)
+    for i in range(1, len(out)):
+        flow = dis.calc(gray[i], gray[i - 1], None)
+        flow[(flow**2).sum(-1) < STILL_PX**2] = 0
+        # To the nearest pixel: many small resamplings would wash edges out.
+        at = np.rint(grid + flow)
+        earlier = cv2.remap(out[i - 1], at[..., 0], at[..., 1], cv2.INTER_NEAREST,
+                            borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
+        count = cv2.remap(weight, at[..., 0], at[..., 1], cv2.INTER_NEAREST,
+                          borderMode=cv2.BORDER_CONSTANT)  # fmt: skip
+        seen = cv2.remap(gray[i - 1], at[..., 0], at[..., 1], cv2.INTER_NEAREST,
+                         borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
+        difference = cv2.blur(cv2.absdiff(gray[i], seen).astype(np.float32), (5, 5))
+        same = (difference < LIKE) & (count > 0)
+        own = log_inverse[i]
+        if same.mean() > 0.05:
+            own = own + np.float32(np.median((earlier - own)[same]))
+        count = np.where(same, np.minimum(count, 1 / SOON - 1), 0).astype(np.float32)
+        out[i] = (count * earlier + own) / (count + 1)
+        weight = count + 1
+    return out
