@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::recam.completion.foundation.Fit
 diffusers = pytest.importorskip("diffusers")
 
 from foundation_checkpoints import save_cogvideox, save_cogvideox_transformer  # noqa: E402
-from recam import tasks  # noqa: E402
+from recam import pieces, tasks  # noqa: E402
 from recam.apps.cli import main  # noqa: E402
 from recam.completion import complete  # noqa: E402
 from recam.completion.backbone import Backbone, Condition  # noqa: E402
@@ -421,7 +421,7 @@ def test_a_path_of_one_clip_is_one_window(
     for frames, windows in ((9, 1), (12, 2), (13, 3)):
         scene, _ = synthetic_clip(3, frames, 64, 96, "orbit")
         lengths.clear()
-        opened = tasks.OpenedModel(model, None, "", None)
+        opened = pieces.OpenedModel(model, None, "", None)
         result = tasks.reshoot(scene, ReshootConfig(complete=completing), opened=opened)
         assert len(result.video) == frames and lengths == [9] * windows
 

@@ -20,16 +20,19 @@ MAY_IMPORT = {
     "trajectories": {"geometry", "camera_files"},
     "path_picture": {"geometry", "trajectories"},
     "camera_files": {"geometry"},
-    "media": {"geometry"},
+    "media": {"geometry", "cache"},
     "synthetic": {"geometry", "trajectories"},
     "reconstruct": {"geometry", "camera_files", "media"},
     "render": {"geometry"},
     "covisibility": {"geometry", "trajectories", "render"},
     "completion": {"geometry", "cache"},
-    "training": {"geometry", "covisibility", "completion", "synthetic", "media", "cache"},
+    "training": {
+        "geometry", "covisibility", "completion", "synthetic", "media", "cache", "reconstruct",
+    },
+    "pieces": {"geometry", "completion", "cache"},
     "tasks": {
         "geometry", "trajectories", "camera_files", "media", "reconstruct", "render",
-        "covisibility", "completion", "training", "cache",
+        "covisibility", "completion", "training", "cache", "pieces",
     },
 }  # fmt: skip
 MAY_IMPORT["path_presets"] = set()

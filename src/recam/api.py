@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from recam import between, edits, photos, tasks
-from recam.completion import complete as complete_video
 from recam.configs import (
     CompleteConfig,
     EditConfig,
@@ -33,6 +32,7 @@ from recam.configs import (
 )
 from recam.media import read_image, read_mask, write_image, write_video
 from recam.media.pictures import PICTURE_SUFFIXES
+from recam.pieces import complete_whole
 from recam.reconstruct import reconstruct as reconstruct_video
 from recam.types import (
     PartialVideo,
@@ -168,10 +168,10 @@ def complete(
     """Fill a video where ``known`` is not True (white); one picture's mask holds throughout."""
     film = as_video(video, fps=fps, progress=progress)
     where = as_mask(known, len(film), film.height, film.width, soft=True)
-    where = where.expand(len(film), -1, -1).float().contiguous()
+    where = where.expand(len(film), -1, -1).float()
     partial = PartialVideo(film.frames, where)
     clock = time.perf_counter()
-    frames = complete_video(partial, config, progress).frames
+    frames = complete_whole(partial, config, progress)
     timings_s = {"complete": time.perf_counter() - clock}
     return Result(replace(film, frames=frames), partial, config, timings_s, tasks.versions())
 

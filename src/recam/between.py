@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recam.cache import scratch_tensor
 from recam.compiled import kernel
-from recam.completion import complete
 from recam.completion.motion import complete_flow
 from recam.configs import InterpolateConfig
+from recam.pieces import complete_whole
 from recam.reconstruct.flow import flow_between
 from recam.tasks import versions
 from recam.types import PartialVideo, Progress, Result, no_progress, video_from_frames
@@ -71,8 +72,8 @@ def interpolate(
     clock, timings_s = time.perf_counter(), {}
     step = config.frames + 1
     total = (len(views) - 1) * step + 1
-    frames = torch.zeros(total, *views.shape[1:], dtype=torch.uint8)
-    known = torch.zeros(total, *views.shape[2:])
+    frames = scratch_tensor((total, *views.shape[1:]), torch.uint8)
+    known = scratch_tensor((total, *views.shape[2:]), torch.float32)
     frames[::step], known[::step] = views, 1.0
     for k in range(len(views) - 1):
         between = warp_between(views[k], views[k + 1], config)
@@ -83,7 +84,7 @@ def interpolate(
     timings_s["warp"] = time.perf_counter() - clock
     partial = PartialVideo(frames, known)
     clock = time.perf_counter()
-    done = complete(partial, config.complete, progress).frames
+    done = complete_whole(partial, config.complete, progress)
     timings_s["complete"] = time.perf_counter() - clock
     return Result(video_from_frames(done, fps), partial, config, timings_s, versions())
 

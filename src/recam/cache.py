@@ -6,8 +6,15 @@ import dataclasses
 import hashlib
 import json
 import os
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+MAX_BYTES_IN_MEMORY = 256 << 20
+"""Videos beyond this many bytes go to a memory-mapped file."""
 
 
 def cache_folder() -> Path:
@@ -15,6 +22,29 @@ def cache_folder() -> Path:
     if folder := os.environ.get("RECAM_CACHE"):
         return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recam"
+
+
+def scratch_file() -> IO[bytes]:
+    """An open file in the cache folder that is gone when it is closed (a system's own temporary
+    folder is often kept in memory)."""
+    folder = cache_folder() / "scratch"
+    folder.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryFile(dir=folder)
+
+
+def scratch_tensor(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """A tensor of zeros, in memory, or above MAX_BYTES_IN_MEMORY in a memory-mapped file that goes
+    with it: the system writes back what it needs the memory of."""
+    import numpy as np
+    import torch
+
+    kind = torch.empty(0, dtype=dtype).numpy().dtype
+    num_bytes = int(np.prod(shape)) * kind.itemsize
+    if num_bytes <= MAX_BYTES_IN_MEMORY:
+        return torch.zeros(shape, dtype=dtype)
+    with scratch_file() as file:
+        file.truncate(num_bytes)
+        return torch.from_numpy(np.memmap(file, kind, "r+", shape=shape))
 
 
 def folder_bytes(folder: Path) -> int:

@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recam.completion import complete
+from recam.cache import scratch_tensor
 from recam.configs import EditConfig
+from recam.pieces import complete_streamed, complete_whole
 from recam.reconstruct.flow import flows_to_frame
 from recam.tasks import versions
 from recam.types import PartialVideo, Progress, RecamError, Result, Video, no_progress
@@ -287,8 +288,9 @@ def _complete_region(
 ) -> Result:
     """Complete the regions; ``shown``: a frame and the picture that its region shows."""
     clock, timings_s = time.perf_counter(), {}
-    known = torch.ones(len(video), video.height, video.width)
-    frames = video.frames.clone()
+    frames = _copied(video.frames)
+    known = scratch_tensor((len(video), video.height, video.width), torch.float32)
+    known.fill_(1)
     for i, inside in regions:
         hole = _dilated(inside, REMOVE_MARGIN_PX)
         if shown is not None and i == shown[0]:
@@ -298,9 +300,9 @@ def _complete_region(
     timings_s["follow"] = time.perf_counter() - clock
     partial = PartialVideo(frames, known)
     clock = time.perf_counter()
-    done = complete(partial, config.complete, progress)
+    done = complete_whole(partial, config.complete, progress)
     timings_s["complete"] = time.perf_counter() - clock
-    return Result(replace(video, frames=done.frames), partial, config, timings_s, versions())
+    return Result(replace(video, frames=done), partial, config, timings_s, versions())
 
 
 def _blended(old: NDArray[np.uint8], new: NDArray[np.uint8], inside: Mask) -> NDArray[np.uint8]:
@@ -323,9 +325,9 @@ def _paste(
     """The edit as a layer of its own: warped where the flow is sure, completed where it is not."""
     clock, timings_s = time.perf_counter(), {}
     num, height, width = len(video), video.height, video.width
-    layer = torch.zeros_like(video.frames)
-    known = torch.zeros(num, height, width)
-    inside = np.zeros((num, height, width), bool)
+    layer = scratch_tensor((num, 3, height, width), torch.uint8)
+    known = scratch_tensor((num, height, width), torch.float32)
+    inside = scratch_tensor((num, height, width), torch.bool).numpy()
     original = _picture(video.frames[frame]).astype(np.float32)
     layer[frame] = torch.from_numpy(new).permute(2, 0, 1)
     known[frame], inside[frame] = torch.from_numpy(_dilated(region, FEATHER_PX)).float(), region
@@ -343,14 +345,22 @@ def _paste(
     clock = time.perf_counter()
     filled = _completed_layer(layer, known, inside, config, progress)
     timings_s["complete"] = time.perf_counter() - clock
-    frames, shown = video.frames.clone(), torch.ones_like(known)
+    frames = _copied(video.frames)
     for i in range(num):
         if inside[i].any():
             old, top = _picture(video.frames[i]), _picture(filled[i])
             frames[i] = torch.from_numpy(_blended(old, top, inside[i]))
-            shown[i][torch.from_numpy(inside[i])] = known[i][torch.from_numpy(inside[i])]
-    partial = PartialVideo(frames, shown)
+        known[i][torch.from_numpy(~inside[i])] = 1
+    partial = PartialVideo(frames, known)
     return Result(replace(video, frames=frames), partial, config, timings_s, versions())
+
+
+def _copied(frames: Tensor) -> Tensor:
+    """A copy of a video's frames, on disk where they are many."""
+    out = scratch_tensor(tuple(frames.shape), torch.uint8)
+    for i in range(len(frames)):
+        out[i] = frames[i]
+    return out
 
 
 def _gain(here: NDArray[np.uint8], there: Floats, sure: Mask) -> Floats:
@@ -368,16 +378,24 @@ def _completed_layer(
 ) -> Tensor:
     """The layer uint8 [t, 3, h, w] with what it lacks inside filled from itself alone, so that
     nothing around it bleeds in. Only the part of the picture that it ever covers is worked on."""
-    wanted = np.stack([_dilated(one, FEATHER_PX) for one in inside])
-    if not (wanted & (known.numpy() < 1)).any():
+    ever, lacking, something = np.zeros(inside.shape[1:], bool), False, False
+    for i, one in enumerate(inside):
+        wanted = _dilated(one, FEATHER_PX)
+        ever |= wanted
+        lacking |= bool((wanted & (known[i].numpy() < 1)).any())
+        something |= bool((known[i] > 0).any())
+    if not lacking:
         return layer
-    if not bool((known > 0).any()):
+    if not something:
         raise RecamError("the edited region could not be followed through this video")
-    rows, columns = np.flatnonzero(wanted.any((0, 2))), np.flatnonzero(wanted.any((0, 1)))
+    rows, columns = np.flatnonzero(ever.any(1)), np.flatnonzero(ever.any(0))
     pad, (_, height, width) = 16, inside.shape
     y = slice(max(0, rows[0] - pad), min(height, rows[-1] + 1 + pad))
     x = slice(max(0, columns[0] - pad), min(width, columns[-1] + 1 + pad))
-    part = PartialVideo(layer[:, :, y, x].contiguous(), known[:, y, x].contiguous())
-    out = layer.clone()
-    out[:, :, y, x] = complete(part, config.complete, progress).frames
-    return out
+    part = PartialVideo(layer[:, :, y, x], known[:, y, x])
+    done = 0
+    for _, frames in complete_streamed(part, config.complete, {}, progress):
+        # What is finished is not read again: windows carry their own copies over.
+        layer[done : done + len(frames), :, y, x] = frames
+        done += len(frames)
+    return layer

@@ -17,13 +17,13 @@ from torch import Tensor
 from recam.completion import complete
 from recam.completion.motion import from_nearest, split_border
 from recam.configs import ImageConfig, RenderConfig, ReshootConfig
+from recam.pieces import collected
 from recam.render import render
 from recam.tasks import complete_along, versions
 from recam.trajectories import path_for_scene
 from recam.types import (
     CameraPath,
     Cameras,
-    PartialVideo,
     Progress,
     Rendering,
     Result,
@@ -56,12 +56,9 @@ def reshoot_image(
     clock = time.perf_counter()
     remembered = remember(scene, path, config, progress)
     timings_s["memory"] = time.perf_counter() - clock
-    pieces = list(frames_along(remembered, path, config, timings_s, progress))
-    partial = PartialVideo(
-        torch.cat([r.frames for r, _ in pieces]), torch.cat([r.known for r, _ in pieces])
-    )
-    video = video_from_frames(torch.cat([f for _, f in pieces]))
-    return Result(video, partial, config, timings_s, versions())
+    pieces = frames_along(remembered, path, config, timings_s, progress)
+    partial, frames = collected(pieces, len(path))
+    return Result(video_from_frames(frames), partial, config, timings_s, versions())
 
 
 def image_path(scene: Scene, config: ImageConfig) -> CameraPath:

@@ -8,20 +8,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 
 from recam.cache import cache_folder, content_hash
-from recam.completion import complete
-from recam.completion.backbone import Backbone
 from recam.completion.dit import VideoTransformer
-from recam.completion.foundation import NAMES, FoundationModel, load_foundation
-from recam.completion.weights import find_weights, load_model, weights_sha256
-from recam.completion.windows import fitting_window
+from recam.completion.foundation import NAMES
 from recam.configs import (
     CompleteConfig,
     FinetuneConfig,
@@ -33,6 +29,7 @@ from recam.covisibility import make_pairs, resize_scene, take_frames
 from recam.media import probe, read_video
 from recam.media.convert import fitted_size
 from recam.media.pictures import pictures_at
+from recam.pieces import OpenedModel, collected, complete_pieces, open_model, plan_pieces
 from recam.reconstruct import load_scene, reconstruct, save_scene
 from recam.render import render_windows
 from recam.training.examples import encode_hidden, frames_to_learn
@@ -150,17 +147,6 @@ LEAST_FRAMES = 4
 """Shorter videos have too little to learn from and to check on."""
 
 
-@dataclass(frozen=True)
-class OpenedModel:
-    """A model ready for one video, its weights' sha256 (None for a foundation model's gigabytes),
-    and what adapting it did."""
-
-    model: Backbone | FoundationModel
-    sha256: str | None
-    note: str
-    adapter: Path | None
-
-
 def model_for_scene(
     opened: OpenedScene, config: CompleteConfig, progress: Progress = no_progress
 ) -> OpenedModel | None:
@@ -217,15 +203,6 @@ def model_for_partial(
     return _opened_model(len(partial), identity, config, learn)
 
 
-def open_model(config: CompleteConfig) -> OpenedModel:
-    """The model as its weights are. Raises RecamError when there are none."""
-    if config.model in NAMES:
-        return OpenedModel(load_foundation(config), None, f"{config.weights}, not adapted", None)
-    weights = find_weights(config.weights)
-    note = "not adapted to this video (--adapt-minutes 0)"
-    return OpenedModel(load_model(weights), weights_sha256(weights), note, None)
-
-
 def _opened_model(
     num_frames: int,
     identity: Sequence[Any],
@@ -263,61 +240,21 @@ def complete_along(
     """Render and complete a path window by window, so that memory does not grow with its length.
 
     Yields (rendering, frames uint8 [k, 3, h, w]) of consecutive pieces that together cover the
-    path. From the second piece on, the last finished frames before it enter as known. Seconds
-    spent are added to timings_s["render"] and ["complete"]. opened: see ``reshoot``.
+    path; see ``complete_pieces``, which also keeps finished windows for a run that is stopped.
+    Seconds spent are added to timings_s["render"] and ["complete"]. opened: see ``reshoot``.
     """
     size = (path.cameras.height, path.cameras.width)
-    window, overlap = fitting_window(config.complete.window, config.complete.overlap, *size)
-    # The frames carried over come on top: a piece and they are one window.
-    completing = replace(config.complete, window=window + overlap, overlap=overlap)
-    if opened is None and config.complete.model in ("masked", *NAMES):
-        opened = open_model(config.complete)
-    model = opened.model if opened else None
-    if config.complete.model in NAMES:  # its own length, the frames carried over included
-        longest = cast("FoundationModel", model).max_frames
-        overlap = min(overlap, longest - 1)
-        window = longest if len(path) <= longest else longest - overlap
-    lead: Rendering | None = None
-    done = 0
-    pieces = render_windows(scene, path, config.render, window)
-    clock = time.perf_counter()
-    for rendering in pieces:
-        timings_s["render"] = timings_s.get("render", 0.0) + time.perf_counter() - clock
+    plan = plan_pieces(config.complete, len(path), *size, opened)
+
+    def rendered() -> Iterator[Rendering]:
         clock = time.perf_counter()
-        num_lead = 0 if lead is None else len(lead)
-        partial = rendering if lead is None else _joined(lead, rendering)
-        seeded = replace(completing, seed=config.complete.seed + done)  # noise of its own
-        video = complete(partial, seeded, model=model)
-        frames = video.frames[num_lead:]
-        timings_s["complete"] = timings_s.get("complete", 0.0) + time.perf_counter() - clock
-        done += len(frames)
-        progress("render and complete", done, len(path))
-        yield rendering, frames
-        lead = _finished_tail(rendering, frames, overlap)
-        clock = time.perf_counter()
+        for rendering in render_windows(scene, path, config.render, plan.window):
+            timings_s["render"] = timings_s.get("render", 0.0) + time.perf_counter() - clock
+            yield rendering
+            clock = time.perf_counter()
 
-
-def _finished_tail(rendering: Rendering, frames: torch.Tensor, num: int) -> Rendering | None:
-    """The last ``num`` frames of a finished piece, all of them known now."""
-    if num == 0:
-        return None
-    return Rendering(
-        frames[-num:],
-        torch.ones_like(rendering.known[-num:]),
-        rendering.depth[-num:],
-        rendering.cameras[slice(-num, None)],
-    )
-
-
-def _joined(a: Rendering, b: Rendering) -> Rendering:
-    cameras = replace(
-        a.cameras,
-        cam_from_world=torch.cat([a.cameras.cam_from_world, b.cameras.cam_from_world]),
-        intrinsics=torch.cat([a.cameras.intrinsics, b.cameras.intrinsics]),
-    )
-    parts = ((a.frames, b.frames), (a.known, b.known), (a.depth, b.depth))
-    frames, known, depth = (torch.cat(part) for part in parts)
-    return Rendering(frames, known, depth, cameras)
+    what = "render and complete"
+    yield from complete_pieces(rendered(), len(path), plan, timings_s, progress, what)
 
 
 def reshoot(
@@ -332,11 +269,9 @@ def reshoot(
     """
     path = path_for_scene(scene, config.path)
     timings_s: dict[str, float] = {}
-    pieces = list(complete_along(scene, path, config, timings_s, progress, opened))
-    partial = PartialVideo(
-        torch.cat([r.frames for r, _ in pieces]), torch.cat([r.known for r, _ in pieces])
-    )
-    video = Video(torch.cat([f for _, f in pieces]), *path_times_s(scene, path))
+    pieces = complete_along(scene, path, config, timings_s, progress, opened)
+    partial, frames = collected(pieces, len(path))
+    video = Video(frames, *path_times_s(scene, path))
     sha256 = opened.sha256 if opened else None
     return Result(video, partial, config, timings_s, versions(), sha256)
 

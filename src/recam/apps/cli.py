@@ -7,6 +7,7 @@ needs them, so that ``recam --help`` answers at once.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from dataclasses import dataclass, field
@@ -308,6 +309,8 @@ def main(argv: list[str] | None = None) -> None:
             commands, prog="recam", description="Move the camera after the shot.", args=argv
         )
     warnings.showwarning = _show_note  # type: ignore[assignment]
+    # A system's plain request to stop cleans up like Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         command.run()
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from recam.apps.runs import (
     write_json,
 )
 from recam.camera_files import write_cameras
-from recam.completion import complete as complete_video
 from recam.completion.foundation import NAMES, require_weights
 from recam.completion.weights import find_weights
 from recam.configs import (
@@ -43,6 +43,7 @@ from recam.media import (
     write_video,
 )
 from recam.path_picture import draw_path
+from recam.pieces import OpenedModel, complete_whole
 from recam.reconstruct import export_scene, save_scene
 from recam.render import render_windows
 from recam.trajectories import focus_depth
@@ -111,7 +112,7 @@ def write_run(
     config: ReshootConfig,
     timings_s: dict[str, float],
     progress: Progress,
-    model: tasks.OpenedModel | None = None,
+    model: OpenedModel | None = None,
 ) -> None:
     """Render and complete along the path, and write the run's folder."""
     with new_folder(folder):
@@ -126,7 +127,7 @@ def _write_run(
     config: ReshootConfig,
     timings_s: dict[str, float],
     progress: Progress,
-    model: tasks.OpenedModel | None,
+    model: OpenedModel | None,
 ) -> None:
     scene = opened.scene
     times_s, audio_path = tasks.path_times_s(scene, path)
@@ -303,9 +304,8 @@ def complete(
         )
         if opened is not None:
             say(f"model: {opened.note}")
-        model = opened.model if opened else None
-        completed = complete_video(partial, config, progress, model)
-    for note in write_video(tasks.replace(video, frames=completed.frames), out):
+        completed = complete_whole(partial, config, progress, opened)
+    for note in write_video(replace(video, frames=completed), out):
         say(f"result: {note}")
     print(out)
     return out

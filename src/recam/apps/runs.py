@@ -16,6 +16,9 @@ from typing import Any
 
 from recam.types import RecamError
 
+UNFINISHED = ".unfinished"
+"""File in the folder of a run that is not done, with the number of its process."""
+
 
 def choose_folder(wanted: Path | None, name: str) -> Path:
     """The folder to write: the wanted one, else the first free of name, name-2, name-3, … here.
@@ -25,16 +28,32 @@ def choose_folder(wanted: Path | None, name: str) -> Path:
     """
     if wanted is None:
         folder, number = Path(name), 2
-        while folder.exists():
+        while folder.exists() and not _is_abandoned(folder):
             folder, number = Path(f"{name}-{number}"), number + 1
     else:
         folder = wanted
         if folder.exists() and not folder.is_dir():
             raise RecamError(f"{folder}: is a file; give a folder for the results")
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / "config.json").exists():
+        holds = folder.is_dir() and any(folder.iterdir()) and not _is_abandoned(folder)
+        if holds and not (folder / "config.json").exists():
             raise RecamError(f"{folder}: holds other files; give a new or an empty folder")
+    if _is_abandoned(folder):
+        shutil.rmtree(folder)
     check_writable(folder)
     return folder
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """Whether a run made the folder and was killed before it could finish it or take it away."""
+    marker = folder / UNFINISHED
+    try:
+        number = int(marker.read_text())
+        os.kill(number, 0)  # asks whether the process is there, and does nothing to it
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 @contextmanager
@@ -46,7 +65,10 @@ def new_folder(folder: Path) -> Iterator[None]:
     was_there = folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
+        if not was_there:
+            (folder / UNFINISHED).write_text(str(os.getpid()))
         yield
+        (folder / UNFINISHED).unlink(missing_ok=True)
     except BaseException:
         if not was_there:
             shutil.rmtree(folder, ignore_errors=True)

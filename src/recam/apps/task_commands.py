@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from recam import api, between, edits, photos
 from recam.apps.commands import (
+    NUM_SHEET_FRAMES,
     PREVIEW_WIDTH,
     check_weights,
     holes_shown,
@@ -23,9 +24,12 @@ from recam.apps.progress import show_progress
 from recam.apps.runs import choose_folder, new_folder
 from recam.camera_files import write_cameras
 from recam.configs import EditConfig, ImageConfig, InputConfig, InterpolateConfig
-from recam.media import contact_sheet, side_by_side, write_image, write_video
+from recam.media import VideoWriter, contact_sheet, side_by_side, write_image, write_video
 from recam.path_picture import draw_path
-from recam.types import RecamError, Result
+from recam.types import PartialVideo, RecamError, Result
+
+WRITTEN_TOGETHER = 16
+"""Frames: pictures to look at are made of so many at a time."""
 
 
 def image(
@@ -119,19 +123,34 @@ def _write_result(
 ) -> None:
     """result.mp4, preview.mp4, known.mp4, contact_sheet.png and the run's record."""
     clock = time.perf_counter()
-    shown = {**rows, "evidence": holes_shown(result.partial), "result": result.video.frames}
-    known = (result.partial.known * 255).round().to(torch.uint8)[:, None].expand(-1, 3, -1, -1)
     for note in write_video(result.video, folder / "result.mp4"):
         say(f"result: {note}")
-    preview = side_by_side(list(shown.values()), list(shown), PREVIEW_WIDTH)
-    plain = replace(result.video, audio_path=None)
-    write_video(replace(plain, frames=preview.frames), folder / "preview.mp4", crf=18)
-    write_video(replace(plain, frames=known.contiguous()), folder / "known.mp4", crf=0)
-    write_image(
-        contact_sheet({**shown, "known": known}, cell_width=320), folder / "contact_sheet.png"
-    )
+    num_known = 0.0
+    with (
+        VideoWriter(folder / "preview.mp4", fps=None, crf=18) as preview_file,
+        VideoWriter(folder / "known.mp4", fps=None, crf=0) as known_file,
+    ):
+        for first in range(0, len(result.video), WRITTEN_TOGETHER):
+            piece = slice(first, first + WRITTEN_TOGETHER)
+            part = PartialVideo(result.partial.frames[piece], result.partial.known[piece])
+            shown = [r[piece] for r in rows.values()]
+            shown += [holes_shown(part), result.video.frames[piece]]
+            preview = side_by_side(shown, [*rows, "evidence", "result"], PREVIEW_WIDTH)
+            times_s = result.video.times_s[piece]
+            preview_file.write(preview.frames, times_s)
+            known_file.write(_grey(part.known), times_s)
+            num_known += float((part.known > 0.5).float().mean((1, 2)).sum())
+    num = len(result.video)
+    picked = np.linspace(0, num - 1, min(NUM_SHEET_FRAMES, num)).round().astype(int).tolist()
+    part = PartialVideo(result.partial.frames[picked], result.partial.known[picked])
+    sheet = {name: frames[picked] for name, frames in rows.items()}
+    sheet |= {"evidence": holes_shown(part), "result": result.video.frames[picked]}
+    sheet["known"] = _grey(part.known)
+    write_image(contact_sheet(sheet, cell_width=320), folder / "contact_sheet.png")
     timings_s = {**timings_s, **result.timings_s, "write": time.perf_counter() - clock}
-    write_record(
-        folder, source, result.config, timings_s,
-        known_fraction=float((result.partial.known > 0.5).float().mean()),
-    )  # fmt: skip
+    write_record(folder, source, result.config, timings_s, known_fraction=num_known / num)
+
+
+def _grey(known: Tensor) -> Tensor:
+    """uint8 [t, 3, h, w] of known [t, h, w]."""
+    return (known * 255).round().to(torch.uint8)[:, None].expand(-1, 3, -1, -1)

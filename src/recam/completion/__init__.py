@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["complete", "sampling_config"]
 
 DEFAULTS = CompleteConfig()
+BLENDED = 0.5
+"""Share of the frames carried over into a window that are filled again and cross-faded."""
 
 
 def complete(
@@ -43,7 +45,9 @@ def complete(
             new = config.window - config.overlap
             new, overlap = fitting_window(new, config.overlap, height, width)
             fill = shrunk_to_fit(propagate)
-            frames = complete_windows(fill, partial, new + overlap, overlap, progress)
+            frames = complete_windows(
+                fill, partial, new + overlap, overlap, progress, int(BLENDED * overlap)
+            )
         case "masked":
             from recam.completion.masked import complete_masked
 

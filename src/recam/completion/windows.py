@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from recam.completion.baselines import keep_known
 from recam.types import PartialVideo, Progress, RecamError, Rendering
 
 Fill = Callable[[PartialVideo, Progress], Tensor]
+P = TypeVar("P", bound=PartialVideo)
 
 MAX_PIXELS = 40_000_000
 """Of the frames of a window together, some 5 GB while they are filled: 43 frames at 1280×720."""
@@ -80,13 +83,18 @@ def _resized(partial: PartialVideo, height: int, width: int) -> PartialVideo:
 
 
 def complete_windows(
-    fill: Fill, partial: PartialVideo, window: int, overlap: int, progress: Progress
+    fill: Fill,
+    partial: PartialVideo,
+    window: int,
+    overlap: int,
+    progress: Progress,
+    blend: int = 0,
 ) -> Tensor:
     """uint8 [t, 3, h, w]: ``fill`` applied to windows of at most ``window`` frames.
 
-    The first ``overlap`` frames of every window but the first are the last finished ones of the
-    window before and enter as known. Raises ValueError for an overlap that leaves no step,
-    RecamError when nothing is known in the whole video.
+    The first ``overlap`` frames of every window but the first are the last ones of the window
+    before; all but ``blend`` of them enter as known (see ``fill_pieces``). Raises ValueError for an
+    overlap that leaves no step, RecamError when nothing is known in the whole video.
     """
     if not 0 <= overlap < window:
         raise ValueError(f"overlap {overlap} must be smaller than the window of {window} frames")
@@ -95,28 +103,101 @@ def complete_windows(
     total = len(partial)
     if total <= window:
         return fill(partial, progress)
+    starts = [0, *range(window, total, window - overlap), total]
+    pieces = (cut(partial, a, b) for a, b in itertools.pairwise(starts))
     out = torch.empty_like(partial.frames)
     done = 0
-    while done < total:
-        lead = min(overlap, done)
-        piece = _slice(partial, done - lead, min(done - lead + window, total))
-        piece.frames[:lead] = out[done - lead : done]
-        piece.known[:lead] = 1.0
-        filled = fill(piece, _quiet)
-        out[done : done + len(piece) - lead] = filled[lead:]
-        done += len(piece) - lead
+
+    def numbered(piece: PartialVideo, first: int) -> Tensor:
+        return fill(piece, _quiet)
+
+    for _, frames in fill_pieces(numbered, pieces, total, overlap, blend):
+        out[done : done + len(frames)] = frames
+        done += len(frames)
         progress("completing", done, total)
     return out
 
 
-def _quiet(what: str, done: int, total: int) -> None:
-    """A window's own steps are not shown: the windows are."""
+def fill_pieces(
+    fill: Callable[[P, int], Tensor],
+    pieces: Iterable[P],
+    total: int,
+    overlap: int,
+    blend: int = 0,
+) -> Iterator[tuple[P, Tensor]]:
+    """Fill consecutive pieces of a video of ``total`` frames so that nothing tells where they meet.
+
+    fill(piece, first): frames uint8 [k, 3, h, w] of a piece; first: number of its first frame that
+    is not finished yet.
+    Before every piece but the first come ``overlap`` frames: finished ones, which enter as known,
+    then ``blend`` that were filled once without knowing what follows; they are filled again, and
+    the two versions are cross-faded. Yields (partial, finished frames) of consecutive parts that
+    together cover the video; each but the last is held back by ``blend`` frames. What a piece is
+    given depends on the pieces before it alone, so that equal pieces give equal frames.
+    """
+    lead: P | None = None  # finished frames, as known
+    open_part: P | None = None  # the last frames as they came, …
+    open_frames: Tensor | None = None  # … and how they were filled
+    first = 0  # of the frames that are not finished
+    for piece in pieces:
+        whole = piece if open_part is None else joined(open_part, piece)
+        given = whole if lead is None else joined(lead, whole)
+        num_lead = len(given) - len(whole)
+        frames = fill(given, first)[num_lead:]
+        if open_frames is not None:
+            frames = _cross_faded(open_frames, frames)
+        last = first + len(whole) == total
+        held = 0 if last else min(blend, overlap, len(whole) - 1)
+        done = len(whole) - held
+        finished = frames[:done]
+        yield cut(whole, 0, done), finished
+        open_part, open_frames = None, None
+        if held:
+            open_part, open_frames = cut(whole, done, len(whole)), frames[done:].clone()
+        lead = _finished_tail(whole, finished, overlap - held)
+        first += done
 
 
-def _slice(partial: PartialVideo, first: int, last: int) -> PartialVideo:
+def _cross_faded(before: Tensor, after: Tensor) -> Tensor:
+    """``after``, its first len(before) frames faded over from ``before``; uint8 [t, 3, h, w]."""
+    out = after.clone()
+    for i in range(len(before)):
+        share = (i + 1) / (len(before) + 1)
+        out[i] = torch.lerp(before[i].float(), after[i].float(), share).round_().to(torch.uint8)
+    return out
+
+
+def _finished_tail(piece: P, frames: Tensor, num: int) -> P | None:
+    """The last ``num`` frames of a finished piece, all of them known now."""
+    num = min(num, len(frames))
+    if num <= 0:
+        return None
+    tail = cut(piece, len(frames) - num, len(frames))
+    return replace(tail, frames=frames[-num:].clone(), known=torch.ones_like(tail.known))
+
+
+def joined(a: P, b: P) -> P:
+    """Two consecutive pieces as one, with their geometry where there is one."""
+    frames, known = torch.cat([a.frames, b.frames]), torch.cat([a.known, b.known])
+    if isinstance(a, Rendering) and isinstance(b, Rendering):
+        cameras = replace(
+            a.cameras,
+            cam_from_world=torch.cat([a.cameras.cam_from_world, b.cameras.cam_from_world]),
+            intrinsics=torch.cat([a.cameras.intrinsics, b.cameras.intrinsics]),
+        )
+        depth = torch.cat([a.depth, b.depth])
+        return replace(a, frames=frames, known=known, depth=depth, cameras=cameras)
+    return replace(a, frames=frames, known=known)
+
+
+def cut(partial: P, first: int, last: int) -> P:
     """A copy of some frames, with their geometry where there is one."""
     frames, known = partial.frames[first:last].clone(), partial.known[first:last].clone()
     if isinstance(partial, Rendering):
-        depth, cameras = partial.depth[first:last], partial.cameras[first:last]
+        depth, cameras = partial.depth[first:last].clone(), partial.cameras[first:last]
         return replace(partial, frames=frames, known=known, depth=depth, cameras=cameras)
-    return PartialVideo(frames, known)
+    return replace(partial, frames=frames, known=known)
+
+
+def _quiet(what: str, done: int, total: int) -> None:
+    """A window's own steps are not shown: the windows are."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -14,15 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recam.cache import MAX_BYTES_IN_MEMORY, cache_folder, scratch_file, scratch_tensor
 from recam.media.convert import fitted_size, resized
 from recam.media.film import film_frames
 from recam.media.pictures import decode_animation, decode_picture
 from recam.media.source import MediaInfo, kind_of, probe
 from recam.media.whole import cannot_write, written_whole
 from recam.types import Progress, RecamError, SourcePart, Video, no_progress
-
-MAX_BYTES_IN_MEMORY = 2 << 30
-"""Frames beyond this many bytes go to a memory-mapped file."""
 
 
 def iterate_frames(
@@ -85,7 +82,7 @@ def read_video(
         max_side: longer side in pixels to scale down to (area filter, even sizes).
         fps_of_pictures: frame rate of sources without a clock.
         storage: file to memory-map the frames into, so that memory stays flat with length; it
-            must outlive the video. None = in memory, or a temporary file above 2 GiB.
+            must outlive the video. None = in memory, or a temporary file above 256 MiB.
 
     Raises:
         RecamError: missing, empty, broken, not a video; pictures of different sizes; disk full.
@@ -155,7 +152,7 @@ class _FrameStore:
             try:
                 self._file.write(np.ascontiguousarray(frame).data)
             except OSError as error:
-                raise cannot_write(self._storage or Path(tempfile.gettempdir()), error) from error
+                raise cannot_write(self._storage or cache_folder(), error) from error
         elif self._array is not None:
             self._array[self._num] = frame
         self._num += 1
@@ -166,7 +163,7 @@ class _FrameStore:
             temporary = self._stack.enter_context(written_whole(self._storage))
             self._file = self._stack.enter_context(temporary.open("wb"))
         elif self._expected * frame.nbytes > MAX_BYTES_IN_MEMORY:
-            self._file = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+            self._file = self._stack.enter_context(scratch_file())
         else:
             self._array = np.empty((self._expected, *frame.shape), np.uint8)
 
@@ -174,7 +171,7 @@ class _FrameStore:
         assert self._array is not None
         capacity = self._num + max(16, self._num // 2)
         if capacity * self._array[0].nbytes > MAX_BYTES_IN_MEMORY:
-            self._file = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+            self._file = self._stack.enter_context(scratch_file())
             self._array.tofile(self._file)
             self._array = None
         else:
@@ -291,7 +288,8 @@ def read_mask(
     """
     part = part or SourcePart(str(path))
     wanted = set(range(num_frames)) | set([] if part.frames is None else part.frames.tolist())
-    grey: dict[int, np.ndarray] = {}
+    place = {entry: i for i, entry in enumerate(sorted(wanted))}
+    grey = scratch_tensor((len(wanted), height, width), torch.uint8).numpy()
     num, brightest = 0, 0
     for picture, _ in iterate_frames(path):
         picture = _without_padding(picture, height, width)
@@ -301,20 +299,21 @@ def read_mask(
                 "give a mask of the video's size"
             )
         if num in wanted:
-            grey[num] = _grey(picture, height, width)
-            brightest = max(brightest, int(grey[num].max()))
+            grey[place[num]] = _grey(picture, height, width)
+            brightest = max(brightest, int(grey[place[num]].max()))
         num += 1
     index = [0] * num_frames
     if num != 1:
         index = part.entries(num, num_frames, f"frames of the mask {path}").tolist()
-    known = np.empty((num_frames, height, width), np.float32)
+    known = scratch_tensor((num_frames, height, width), torch.float32)
     for i, entry in enumerate(index):
-        known[i] = np.clip((grey[entry].astype(np.float32) - 16) / (255 - 32), 0, 1)
+        values = (grey[place[entry]].astype(np.float32) - 16) / (255 - 32)
+        known[i] = torch.from_numpy(np.clip(values, 0, 1))
     if 0 < brightest < 128 and (brightest == 1 or brightest > 16):
         raise ValueError(
             f"{path} is nowhere brighter than {brightest} of 255; expected white (255) = True"
         )
-    return torch.from_numpy(known)
+    return known
 
 
 def _grey(picture: np.ndarray, height: int, width: int) -> np.ndarray:
