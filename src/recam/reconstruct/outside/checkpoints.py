@@ -23,6 +23,7 @@ def require_transformers() -> Any:
     except RuntimeError as error:  # a torchvision of another torch does this
         raise RecamError(f"transformers does not start; see `recam doctor` ({error})") from error
     transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     return transformers
 
 
