@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["complete", "sampling_config"]
 
 DEFAULTS = CompleteConfig()
-BLENDED = 0.5
+BLENDED = 0.75
 """Share of the frames carried over into a window that are filled again and cross-faded."""
 
 

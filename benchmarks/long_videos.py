@@ -1,0 +1,126 @@
+"""Peak memory of every task against the length of the video.
+
+Each task runs in a process of its own. Anonymous memory is what counts (RssAnon of Linux, sampled
+every 20 ms): pages of files that are mapped into memory are written back when it gets scarce.
+"import" is the same process before the task begins.
+
+    python benchmarks/long_videos.py [--frames 50 200 1000] [--tasks complete reshoot …]
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+TASKS = ("complete", "reshoot", "edit", "interpolate")
+HEIGHT, WIDTH = 96, 160
+
+
+class Peak(threading.Thread):
+    """Samples the anonymous memory of this process, in MB."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.most, self.running = anonymous_mb(), True
+
+    def run(self) -> None:
+        while self.running:
+            self.most = max(self.most, anonymous_mb())
+            time.sleep(0.02)
+
+
+def anonymous_mb() -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) / 1024
+    raise SystemExit("this system does not tell a process's anonymous memory")
+
+
+def measure(task: str, num: int) -> None:
+    """Run one task on a video of num frames; prints peak and starting memory and seconds."""
+    import torch
+
+    import recam
+    from recam import cache
+
+    cache.MAX_BYTES_IN_MEMORY = 1 << 20  # the frames are small: everything goes to disk
+    torch.set_num_threads(1)
+    x = torch.arange(WIDTH + 2 * num)
+    texture = (((x[None] * 37 + torch.arange(HEIGHT)[:, None] * 17) // 9 * 41) % 200).to(
+        torch.uint8
+    )
+    frames = cache.scratch_tensor((num, 3, HEIGHT, WIDTH), torch.uint8)
+    for i in range(num):  # a wall that the camera passes
+        frames[i] = texture[None, :, 2 * i : 2 * i + WIDTH]
+    small = frames[:2].clone()
+    recam.complete(small, torch.ones(HEIGHT, WIDTH))  # imports and compiles
+    known = torch.ones(HEIGHT, WIDTH)
+    known[30:60, 60:100] = 0
+    before = anonymous_mb()
+    peak = Peak()
+    peak.start()
+    clock = time.perf_counter()
+    match task:
+        case "complete":
+            recam.complete(frames, known)
+        case "reshoot":
+            passing(frames)
+        case "edit":
+            edited = frames[0].clone()
+            edited[0, 30:60, 60:100] = 255
+            recam.edit(frames, edited)
+        case "interpolate":
+            recam.interpolate(frames[0], frames[4], frames=num - 2)
+    peak.running = False
+    print(f"{max(peak.most, anonymous_mb()):.0f} {before:.0f} {time.perf_counter() - clock:.1f}")
+
+
+def passing(frames) -> None:
+    """Render and complete along a path; the scene is given (reconstruction is another stage)."""
+    import torch
+
+    from recam import tasks
+    from recam.cache import scratch_tensor
+    from recam.configs import PathConfig, ReshootConfig
+    from recam.trajectories import path_for_scene
+    from recam.types import Cameras, Scene, video_from_frames
+
+    num, size = len(frames), (len(frames), HEIGHT, WIDTH)
+    pose = torch.eye(4, dtype=torch.float64).repeat(num, 1, 1)
+    pose[:, 0, 3] = -torch.arange(num) * 2.0 * 4 / 120
+    k = torch.tensor([[120.0, 0, WIDTH / 2], [0, 120, HEIGHT / 2], [0, 0, 1]]).double()
+    depth = scratch_tensor(size, torch.float32).fill_(4)
+    yes, no = scratch_tensor(size, torch.bool).fill_(True), scratch_tensor(size, torch.bool)
+    scene = Scene(
+        video_from_frames(frames), Cameras(pose, k.repeat(num, 1, 1), HEIGHT, WIDTH), depth, yes,
+        no, scratch_tensor(size, torch.float32).fill_(1),
+    )  # fmt: skip
+    config = ReshootConfig(path=PathConfig("arc", yaw=15))
+    for _ in tasks.complete_along(scene, path_for_scene(scene, config.path), config, {}):
+        pass
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--frames", nargs="*", type=int, default=[50, 200, 1000])
+    parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=TASKS)
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        measure(args.one[0], int(args.one[1]))
+        return
+    print("task         frames   peak MB  import MB  seconds")
+    for task in args.tasks:
+        for num in args.frames:
+            run = [sys.executable, __file__, "--one", task, str(num)]
+            done = subprocess.run(run, capture_output=True, text=True, check=True)
+            peak, before, seconds = done.stdout.split()
+            print(f"{task:12} {num:6} {peak:>9} {before:>10} {seconds:>8}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
