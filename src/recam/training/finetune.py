@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -38,18 +39,23 @@ from recam.training.steps import (
 )
 from recam.types import Pair, Progress, RecamError, no_progress
 
+if TYPE_CHECKING:
+    from recam.completion.foundation import FoundationModel
+
 ADAPTER_FORMAT = "recam adapter 1"
 OBJECTIVE = ObjectiveConfig(degrade=0, drop_condition=0, pure_noise=0.8, own_levels=0.1)
 """Evidence is already as real warps leave it, and sampling mostly asks at pure noise."""
 HELD_BACK = 0.25
 """Share of the frames, at the end, that training does not see and the check is made on."""
 EVALUATED_FRAMES = 8
+MAX_SIDE = 512
 EXAMPLES_SHARE = 0.3
 """Of the time, at most this is spent on making examples (but for the first three)."""
 MARGIN_DB = 0.3
 """A smaller gain on the held-back pairs says little of the video's own holes."""
 NEAR_A_HOLE = 0.8
 WARMUP = 20
+REPORTED = ("before_db", "after_db", "best_step", "steps", "margin_db")
 DECAY = 0.98
 
 
@@ -58,15 +64,17 @@ class Adaptation:
     """An adapted model and what adapting did.
 
     before_db, after_db: mean hole PSNR on the held-back pairs' held-back frames, without and with.
-    best_step 0: adapting did not help, and model is what it was.
+    best_step 0: adapting did not help, and model is what it was. Of a foundation model they are
+    those of the latents in the holes, and margin_db is its own.
     """
 
-    model: VideoTransformer
+    model: Any
     before_db: float
     after_db: float
     best_step: int
     steps: int
     seconds: dict[str, float]
+    margin_db: float = MARGIN_DB
 
     def describe(self) -> str:
         if math.isnan(self.before_db):
@@ -75,7 +83,7 @@ class Adaptation:
             return "not adapted: the time was over before the first step"
         if self.best_step == 0:
             return (
-                f"adapting did not help by {MARGIN_DB} dB on the held-back pairs "
+                f"adapting did not help by {self.margin_db} dB on the held-back pairs "
                 f"({self.before_db:.2f} dB before, {self.steps} steps): using the model as it was"
             )
         return (
@@ -85,20 +93,30 @@ class Adaptation:
 
 
 def finetune(
-    model: VideoTransformer,
+    model: VideoTransformer | FoundationModel,
     pairs: Iterable[Pair],
     config: FinetuneConfig,
-    max_side: int = 512,
+    max_side: int | None = None,
     folder: Path | None = None,
     progress: Progress = no_progress,
 ) -> Adaptation:
-    """Adapt a model to the video that the pairs show (see ``adapt`` for what is done).
+    """Adapt a model to the video that the pairs show (see ``adapt`` and, of foundation models,
+    ``adapt_foundation`` for what is done).
 
     Takes the first config.num_pairs pairs, so ``make_pairs``, which is endless, can be given.
+    max_side: longer side that is worked at; default 512, or a foundation model's own.
     """
     started = time.perf_counter()
     pairs = itertools.islice(pairs, config.num_pairs)
     seconds = EXAMPLES_SHARE * 60 * config.minutes
+    if not isinstance(model, VideoTransformer):
+        from recam.training.foundation import adapt_foundation
+        from recam.training.latents import encode_latents
+
+        latents = encode_latents(model, pairs, max_side, config.seed, seconds, progress)
+        spent = time.perf_counter() - started
+        return adapt_foundation(model, latents, config, folder, progress, spent)
+    max_side = max_side or MAX_SIDE
     examples = encode_pairs(pairs, model.config.fills, max_side, seconds, progress)
     return adapt(model, examples, config, folder, progress, time.perf_counter() - started)
 
@@ -125,15 +143,52 @@ def adapt(
     key = _key(model, examples, config)
     if folder is not None and (finished := _read_finished(folder, key, model)):
         return finished
-    clock = time.perf_counter() - seconds_spent
+    check, learn = split_examples(examples)
     work = _Work(model, config)
+    adapted = work_through(work, check, learn, key, config, folder, progress, seconds_spent)
+    if folder is not None and not math.isnan(adapted.before_db):
+        _write_finished(folder, key, adapted, work)
+    return adapted
+
+
+class Work(Protocol):
+    """An adaptation under way, of any model; see _Work."""
+
+    step: int
+    loss: float
+    before_db: float
+    seconds: dict[str, float]
+
+    def train(self, examples: Sequence[Any], late: int = 0) -> None: ...
+
+    def judge(self, check: Sequence[Any]) -> None: ...
+
+    def save(self, path: Path, key: str, seconds: float) -> None: ...
+
+    def resume(self, path: Path, key: str) -> float: ...
+
+    def finish(self, seconds: dict[str, float]) -> Adaptation: ...
+
+
+def work_through(
+    work: Work,
+    check: Sequence[Any],
+    learn: Sequence[Any],
+    key: str,
+    config: FinetuneConfig,
+    folder: Path | None,
+    progress: Progress,
+    seconds_spent: float,
+) -> Adaptation:
+    """Train and judge in turn until config.steps or config.minutes are over; with a folder, from
+    where a run of the same key was stopped."""
+    clock = time.perf_counter() - seconds_spent
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         clock -= work.resume(folder / "adapting.pt", key)
-    check, learn = split_examples(examples)
     work.judge(check)
     if math.isnan(work.before_db):  # nothing to judge by
-        return work.finish(model, {"examples": seconds_spent, **work.seconds})
+        return work.finish({"examples": seconds_spent, **work.seconds})
     while work.step < config.steps and time.perf_counter() - clock < 60 * config.minutes:
         spent = time.perf_counter() - clock - seconds_spent
         late = spent / max(60 * config.minutes - seconds_spent, 1e-9)
@@ -144,17 +199,14 @@ def adapt(
                 work.save(folder / "adapting.pt", key, time.perf_counter() - clock)
         progress(f"adapting (loss {work.loss:.3f})", work.step, config.steps)
     work.judge(check)
-    adapted = work.finish(model, {"examples": seconds_spent, **work.seconds})
-    if folder is not None:
-        _write_finished(folder, key, adapted, work)
-    return adapted
+    return work.finish({"examples": seconds_spent, **work.seconds})
 
 
 class _Work:
     """An adaptation under way; ``average`` is what is judged and kept."""
 
     def __init__(self, model: VideoTransformer, config: FinetuneConfig) -> None:
-        self.config = config
+        self.config, self.original = config, model
         self.device = model.device
         torch.manual_seed(config.seed)
         self.model = copy.deepcopy(model).float().train().requires_grad_(True)
@@ -230,10 +282,10 @@ class _Work:
             setattr(self, name, value)
         return seconds
 
-    def finish(self, original: VideoTransformer, seconds: dict[str, float]) -> Adaptation:
-        result = original
+    def finish(self, seconds: dict[str, float]) -> Adaptation:
+        result = self.original
         if self.best_step:
-            dtype = next(original.parameters()).dtype
+            dtype = next(self.original.parameters()).dtype
             self.average.load_state_dict(self.best, strict=False)
             result = copy.deepcopy(self.average)
             if self.config.method == "lora":
@@ -328,13 +380,25 @@ def _write_finished(folder: Path, key: str, adapted: Adaptation, work: _Work) ->
     """adapter.safetensors: what changed (nothing, when adapting did not help), and the report."""
     dtype = next(adapted.model.parameters()).dtype
     tensors = {name: t.to(dtype) for name, t in work.best.items()} if adapted.best_step else {}
-    report = {f: getattr(adapted, f) for f in ("before_db", "after_db", "best_step", "steps")}
+    write_adaptation(folder, tensors, ADAPTER_FORMAT, key, adapted, work.config)
+
+
+def write_adaptation(
+    folder: Path,
+    tensors: dict[str, Tensor],
+    kind: str,
+    key: str,
+    adapted: Adaptation,
+    config: FinetuneConfig,
+) -> None:
+    """adapter.safetensors with its report; what an interrupted run would need goes."""
+    report = {f: getattr(adapted, f) for f in REPORTED}
     report["seconds"] = adapted.seconds
     described = {
-        "format": ADAPTER_FORMAT,
+        "format": kind,
         "key": key,
-        "method": work.config.method,
-        "rank": str(work.config.rank),
+        "method": config.method,
+        "rank": str(config.rank),
         "report": json.dumps(report),
     }
     save_tensors(folder / "adapter.safetensors", tensors, described)
@@ -348,9 +412,15 @@ def _read_finished(folder: Path, key: str, model: VideoTransformer) -> Adaptatio
     return read_adaptation(path, model)
 
 
-def read_adaptation(path: Path, model: VideoTransformer) -> Adaptation:
+def read_adaptation(path: Path, model: VideoTransformer | FoundationModel) -> Adaptation:
     """What a finished adaptation of this model left. Raises RecamError as ``load_adapter``."""
-    return Adaptation(load_adapter(model, path), **json.loads(read_metadata(path)["report"]))
+    report = json.loads(read_metadata(path)["report"])
+    if isinstance(model, VideoTransformer):
+        return Adaptation(load_adapter(model, path), **report)
+    from recam.training.foundation import load_foundation_adapter
+
+    load_foundation_adapter(model, path)
+    return Adaptation(model, **report)
 
 
 def load_adapter(model: VideoTransformer, path: Path) -> VideoTransformer:

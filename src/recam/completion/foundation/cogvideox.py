@@ -177,22 +177,22 @@ def sample(
 
 def predict(model: CogVideoX, x: Tensor, beside: Tensor, t: Tensor) -> Tensor:
     """The transformer's answer (velocity), float32, guided where two prompts differ."""
-    dtype = model.prompt.dtype
-    hidden = torch.cat([x, beside.to(x)], 2).to(model.device, dtype)
-    rotary = rotary_positions(model, x.shape[1], x.shape[3], x.shape[4])
-
-    def run(text: Tensor) -> Tensor:
-        text = text.to(model.device).expand(len(x), -1, -1)
-        return model.transformer(
-            hidden_states=hidden, encoder_hidden_states=text, timestep=t, image_rotary_emb=rotary,
-            return_dict=False,
-        )[0].float()  # fmt: skip
-
-    answer = run(model.prompt)
+    answer = velocity(model, x, beside, t, model.prompt)
     if model.negative is None:
         return answer
-    away = run(model.negative)
+    away = velocity(model, x, beside, t, model.negative)
     return away + model.guidance * (answer - away)
+
+
+def velocity(model: CogVideoX, x: Tensor, beside: Tensor, t: Tensor, text: Tensor) -> Tensor:
+    """The transformer's answer to one prompt, float32: v = √ᾱ·ε − √(1 − ᾱ)·x0."""
+    dtype = model.prompt.dtype
+    return model.transformer(
+        hidden_states=torch.cat([x, beside.to(x)], 2).to(model.device, dtype),
+        encoder_hidden_states=text.to(model.device).expand(len(x), -1, -1), timestep=t,
+        image_rotary_emb=rotary_positions(model, x.shape[1], x.shape[3], x.shape[4]),
+        return_dict=False,
+    )[0].float()  # fmt: skip
 
 
 def rotary_positions(model: CogVideoX, num: int, height: int, width: int) -> Any:
@@ -215,12 +215,24 @@ def rotary_positions(model: CogVideoX, num: int, height: int, width: int) -> Any
 def encode(model: CogVideoX, frames: Tensor, generator: torch.Generator | None) -> Tensor:
     """Latent [b, t', c, h', w'] at the transformer's scale: a draw of the posterior, or its mode
     without a generator."""
-    dtype = model.vae.dtype
     with on_device(model.vae, model.placement, model.device):
-        pixels = frames.to(model.device, dtype).transpose(1, 2)
-        posterior = model.vae.encode(pixels).latent_dist
+        posterior = _posterior(model, frames)
         z = posterior.sample(generator) if generator else posterior.mode()
-    return (z.transpose(1, 2) * model.vae.config.scaling_factor).to(dtype)
+    return (z.transpose(1, 2) * model.vae.config.scaling_factor).to(model.vae.dtype)
+
+
+@torch.no_grad()
+def encode_spread(model: CogVideoX, frames: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the posterior [b, t', c, h', w'], at the transformer's scale:
+    a fresh draw for every training step costs no encoding."""
+    with on_device(model.vae, model.placement, model.device):
+        posterior = _posterior(model, frames)
+        scale = model.vae.config.scaling_factor
+        return posterior.mean.transpose(1, 2) * scale, posterior.std.transpose(1, 2) * scale
+
+
+def _posterior(model: CogVideoX, frames: Tensor) -> Any:
+    return model.vae.encode(frames.to(model.device, model.vae.dtype).transpose(1, 2)).latent_dist
 
 
 @torch.no_grad()

@@ -128,11 +128,18 @@ class FlowVideo:
         if condition is None:
             raise ValueError("this model needs a condition: known frames enter beside the noise")
         if self._control is None or self._control[0] is not condition:
-            with on_device(self.vae, self.placement, self.device):
-                shown = condition.evidence.to(self.device, self.vae.dtype)
-                known = condition.known.to(self.device, self.vae.dtype)
-                self._control = (condition, self.family.control(self.vae, shown, known))
+            latents = self.control_latents(condition.evidence, condition.known)
+            self._control = (condition, latents)
         return self._control[1]
+
+    @torch.no_grad()
+    def control_latents(self, shown: Tensor, known: Tensor) -> Tensor:
+        """What enters beside the noise of a model that was trained to complete."""
+        if self.family.control is None:
+            raise ValueError("nothing enters beside this model's noise")
+        with on_device(self.vae, self.placement, self.device):
+            shown, known = (part.to(self.device, self.vae.dtype) for part in (shown * known, known))
+            return self.family.control(self.vae, shown, known)
 
     def sample(
         self, shown: Tensor, known: Tensor, steps: int, seed: int, progress: Progress = no_progress
@@ -143,7 +150,7 @@ class FlowVideo:
         condition = Condition(shown * known, known, nothing)
         seeds = [seed + i for i in range(len(shown))]
         levels = sampling_levels(steps, self.shift)
-        evidence = self.encode(_filled(shown, known))
+        evidence = self.encode(filled(shown, known))
         clean = (self.token_levels(known) >= 1).to(self.device)
         if not self.per_token_noise:  # its control says what is known
             clean = torch.zeros_like(clean)
@@ -156,7 +163,7 @@ class FlowVideo:
         return self.decode(z)
 
 
-def _filled(shown: Tensor, known: Tensor) -> Tensor:
+def filled(shown: Tensor, known: Tensor) -> Tensor:
     """The frames with smoothly filled holes: black ones would darken the latents of what is known
     beside them, since a VAE looks around."""
     out = []

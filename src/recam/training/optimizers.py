@@ -1,0 +1,54 @@
+"""AdamW whose two states take a byte each, from whichever package has it here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from recam.types import RecamError
+
+
+def eight_bit_adamw(parameters: list[nn.Parameter], lr: float) -> Any:
+    """torchao's (weights at 16 bits are rounded at random, so that steps far below their precision
+    still add up), else bitsandbytes' (GPU only; rounds to nearest).
+
+    Raises RecamError, saying what to install, when neither is here.
+    """
+    on_gpu = parameters[0].device.type == "cuda"
+    try:
+        from torchao.optim import AdamW8bit
+    except ImportError:
+        pass
+    else:
+        rounded = parameters[0].dtype == torch.bfloat16
+        return AdamW8bit(
+            parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.0, bf16_stochastic_round=rounded
+        )
+    if on_gpu:
+        try:
+            import bitsandbytes
+        except ImportError:
+            pass
+        else:
+            return bitsandbytes.optim.AdamW8bit(
+                parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.0
+            )
+    raise RecamError(
+        "adapting the whole model keeps its optimiser's states at 8 bits, for which torchao is "
+        "not installed: pip install torchao; or adapt with --adapt-method lora"
+    )
+
+
+@contextmanager
+def uncompiled_on(device: torch.device) -> Iterator[None]:
+    """torchao compiles its step, which a CPU (where all of this only proves itself) does not need
+    and may have no compiler for."""
+    if device.type != "cpu":
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
