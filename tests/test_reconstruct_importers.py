@@ -1,6 +1,7 @@
 """Depth from other programs' files: each layout written by hand, and what is refused."""
 
 import io
+import json
 import struct
 import zipfile
 import zlib
@@ -12,9 +13,10 @@ import pytest
 import torch
 
 from recam.camera_files import write_cameras
+from recam.geometry import quaternion_from_rotation
 from recam.reconstruct.exr import _unpacked, read_exr
 from recam.reconstruct.importers import read_depth, resize_depth
-from recam.types import RecamError
+from recam.types import RecamError, SourcePart
 from reconstruct_scene import make_cameras
 
 T, H, W = 4, 24, 32
@@ -178,6 +180,99 @@ def test_vista4d_folder(tmp_path: Path, depth: np.ndarray) -> None:
         source = read_depth(path, T, H, W)
         _same(source, depth)
         assert source.cameras is not None
+
+
+def test_vista4d_masks_say_what_moves_and_what_is_sky(tmp_path: Path, depth: np.ndarray) -> None:
+    for name in ("depths", "dynamic_mask", "sky_mask"):
+        (tmp_path / name).mkdir()
+    for i in range(T):
+        (tmp_path / "depths" / f"{i:04d}.exr").write_bytes(exr_bytes({"Z": depth[i]}, "ZIPS"))
+        moving, sky = np.zeros((2, H, W), np.uint8)
+        moving[8:12, 4 + i : 9 + i] = 255
+        sky[:5] = 255
+        cv2.imwrite(str(tmp_path / "dynamic_mask" / f"{i:04d}.png"), moving)
+        cv2.imwrite(str(tmp_path / "sky_mask" / f"{i:04d}.png"), sky)
+    source = read_depth(tmp_path, T, H, W)
+    assert source.dynamic is not None and source.dynamic.dtype == torch.bool
+    assert source.dynamic[2].nonzero().min(0).values.tolist() == [8, 6]
+    assert int(source.dynamic[2].sum()) == 20
+    assert float(source.depth[:, :5].min()) > 10 * float(source.depth[:, 5:].max()) / 9
+    assert torch.equal(source.depth[:, 5:], torch.from_numpy(depth[:, 5:]))
+    (tmp_path / "dynamic_mask" / "0000.png").unlink()
+    with pytest.raises(ValueError, match="3 masks for 4 depth maps"):
+        read_depth(tmp_path, T, H, W)
+
+
+def test_megasam_reconstructions_folder(tmp_path: Path, depth: np.ndarray) -> None:
+    cameras = make_cameras(T, H, W)
+    wxyz = quaternion_from_rotation(cameras.cam_from_world[:, :3, :3]).numpy()
+    poses = np.concatenate([cameras.cam_from_world[:, :3, 3].numpy(), wxyz[:, [1, 2, 3, 0]]], 1)
+    four = cameras.intrinsics[:, [0, 1, 0, 1], [0, 1, 2, 2]].numpy()
+    np.save(tmp_path / "images.npy", np.zeros((T, 3, H, W), np.uint8))
+    np.save(tmp_path / "disps.npy", 1 / (depth + 1e-6))
+    np.save(tmp_path / "poses.npy", poses.astype(np.float32))
+    np.save(tmp_path / "intrinsics.npy", four.astype(np.float32))
+    np.save(tmp_path / "motion_prob.npy", np.ones((T, H // 8, W // 8), np.float32))
+    source = read_depth(tmp_path, T, H, W)
+    _same(source, depth, 1e-4)
+    assert source.cameras is not None and source.dynamic is None
+    assert torch.allclose(source.cameras.cam_from_world, cameras.cam_from_world, atol=1e-5)
+    assert torch.allclose(source.cameras.intrinsics, cameras.intrinsics, rtol=1e-5)
+    part = SourcePart("clip", None, torch.tensor([1, 3]))
+    some = read_depth(tmp_path, 2, H, W, part)
+    assert some.cameras is not None
+    assert torch.allclose(some.cameras.cam_from_world, cameras.cam_from_world[1::2], atol=1e-5)
+    np.save(tmp_path / "poses.npy", poses[:, :6])
+    with pytest.raises(ValueError, match=r"poses\.npy \(N,7\)"):
+        read_depth(tmp_path, T, H, W)
+
+
+def test_colmap_dense_workspace(tmp_path: Path, depth: np.ndarray) -> None:
+    cameras = make_cameras(T, H, W)
+    names = [f"{i:03d}.png" for i in range(T)]
+    write_cameras(cameras, tmp_path / "sparse", "colmap", names=names)
+    maps = tmp_path / "stereo" / "depth_maps"
+    maps.mkdir(parents=True)
+    for i, name in enumerate(names):
+        for kind, factor in (("geometric", 1.0), ("photometric", 3.0)):
+            body = (factor * depth[i]).astype("<f4").tobytes()
+            (maps / f"{name}.{kind}.bin").write_bytes(f"{W}&{H}&1&".encode() + body)
+    source = read_depth(tmp_path, T, H, W)
+    _same(source, depth)
+    assert source.cameras is not None
+    assert torch.allclose(source.cameras.cam_from_world, cameras.cam_from_world, atol=1e-9)
+    for file in maps.glob("*.geometric.bin"):
+        file.unlink()
+    assert np.allclose(read_depth(tmp_path, T, H, W).depth.numpy(), 3 * depth)
+    (maps / f"{names[0]}.photometric.bin").write_bytes(b"12&")
+    with pytest.raises(ValueError, match="width&height&channels"):
+        read_depth(tmp_path, T, H, W)
+
+
+def test_nerfstudio_frames_that_name_depth(tmp_path: Path, depth: np.ndarray) -> None:
+    cameras = make_cameras(T, H, W)
+    names = [f"images/frame_{i}.png" for i in range(T)]
+    write_cameras(cameras, tmp_path / "transforms.json", "nerfstudio", names=names)
+    content = json.loads((tmp_path / "transforms.json").read_text())
+    (tmp_path / "depth").mkdir()
+    for i, frame in enumerate(content["frames"]):
+        frame["depth_file_path"] = f"depth/frame_{i}.png"
+        stored = (1000 * depth[i]).round().astype(np.uint16)
+        cv2.imwrite(str(tmp_path / "depth" / f"frame_{i}.png"), stored)
+    content["frames"].reverse()  # names, not their order in the file, count
+    (tmp_path / "transforms.json").write_text(json.dumps(content))
+    for path in (tmp_path, tmp_path / "transforms.json"):
+        source = read_depth(path, T, H, W)
+        assert np.allclose(source.depth.numpy(), depth, atol=6e-4)
+        assert source.cameras is not None
+        assert torch.allclose(source.cameras.cam_from_world, cameras.cam_from_world, atol=1e-9)
+    content["depth_unit_scale_factor"] = 0.002
+    (tmp_path / "transforms.json").write_text(json.dumps(content))
+    assert np.allclose(read_depth(tmp_path, T, H, W).depth.numpy(), 2 * depth, atol=2e-3)
+    del content["frames"][0]["depth_file_path"]
+    (tmp_path / "transforms.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="3 of 4 frames"):
+        read_depth(tmp_path, T, H, W)
 
 
 def test_stacks_and_inverse_depth_by_name(tmp_path: Path, depth: np.ndarray) -> None:

@@ -21,7 +21,7 @@ from recam.reconstruct.dynamic import Mask, average_along_flow
 from recam.reconstruct.flow import FlowSet
 from recam.reconstruct.outside import DepthChoice, choose_depth_model, outside_depth
 from recam.reconstruct.outside.prior_depth import Drift
-from recam.reconstruct.prior import depth_prior, stage_prior
+from recam.reconstruct.prior import stage_prior
 from recam.types import Cameras, Progress, no_progress
 
 GRID_PX = 9
@@ -62,11 +62,14 @@ def believe(
     """What the chosen model says about rgb uint8 [t, h, w, 3]. cameras: t cameras of that size."""
     choice = choose_depth_model(config)
     frames = torch.from_numpy(rgb).permute(0, 3, 1, 2)
-    if choice.model in ("stage", "shipped"):
-        prior = stage_prior if choice.model == "stage" else depth_prior
-        rho, confidence = prior(frames, cameras)
-        drift: Drift = "none" if choice.model == "stage" else "scale-and-shift"
-        return Belief(rho.numpy(), confidence.numpy(), drift, False, choice)
+    if choice.model == "stage":
+        rho, confidence = stage_prior(frames, cameras)
+        return Belief(rho.numpy(), confidence.numpy(), "none", False, choice)
+    if choice.model == "shipped":
+        from recam.reconstruct.shipped_depth import shipped_depth
+
+        rho, confidence = shipped_depth(frames)
+        return Belief(rho.numpy(), confidence.numpy(), "scale-and-shift", False, choice)
     said = outside_depth(choice, frames.contiguous(), progress, config.fov)
     return Belief(
         said.inverse_depth.numpy(), said.confidence.numpy(), said.drift, said.metric, choice

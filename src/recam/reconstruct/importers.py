@@ -2,11 +2,15 @@
 
 | source | what is read |
 | --- | --- |
-| MegaSAM | ``*_droid.npz`` or ``*_cvd_hr.npz``: depths, and the cameras beside them |
+| MegaSAM | ``*_droid.npz`` or ``*_cvd_hr.npz``: depths, and the cameras beside them; or a folder |
+|  | of ``reconstructions/``: ``disps.npy``, ``poses.npy``, ``intrinsics.npy`` |
 | CogNVS | a sequence's folder, or its ``cam_info``: ``*depth.npy``, and the cameras |
 | GEN3C | ``depth.npz`` or its folder; ``mask.npz`` and ``camera.npz`` beside it |
-| Vista4D | the folder, or its ``recon_and_seg``: ``depths/*.exr``, and ``cameras.npz`` |
+| Vista4D | the folder, or its ``recon_and_seg``: ``depths/*.exr``, ``cameras.npz``, and |
+|  | ``dynamic_mask/*.png``, ``sky_mask/*.png`` |
 | ViPE | ``depth/<name>.zip`` of EXR, or the folder; pose and intrinsics beside it; metres |
+| COLMAP | a dense workspace: ``stereo/depth_maps/*.geometric.bin``, cameras of its ``sparse`` |
+| nerfstudio | ``transforms.json`` or its folder, where its frames name depth pictures |
 | any | ``.npz`` or ``.npy`` with one stack [t, h, w]; a folder of 16-bit PNG, EXR or npy |
 
 Depth means z-depth. An array or file whose name contains "disp" holds inverse depth. A 16-bit PNG
@@ -29,15 +33,26 @@ from torch import Tensor
 from recam.camera_files import CameraFile, read_cameras
 from recam.configs import CameraFormat
 from recam.media.pictures import natural_key
+from recam.reconstruct.depth_layouts import (
+    RawDepth,
+    load_array,
+    picture_masks,
+    read_colmap_dense,
+    read_megasam_folder,
+    read_nerfstudio_depth,
+)
 from recam.reconstruct.exr import read_exr
 from recam.types import Cameras, RecamError, SourcePart
 
 DEPTH_SUFFIXES = (".exr", ".npy", ".png")
+SKY_TIMES = 60.0
+"""Sky is put at so many times the depth of what is near."""
 LARGEST_MM = 50_000
 """Depth pictures with many values above this many millimetres are not in millimetres."""
 WHAT_IS_READ = (
-    "expected a MegaSAM npz, a CogNVS, GEN3C, Vista4D or ViPE folder, an npz or npy with one "
-    "stack [frames, height, width], or a folder of 16-bit PNG (millimetres), EXR or npy"
+    "expected a MegaSAM npz, a MegaSAM, CogNVS, GEN3C, Vista4D, ViPE or dense COLMAP folder, "
+    "nerfstudio's transforms.json with depth, an npz or npy with one stack [frames, height, width],"
+    " or a folder of 16-bit PNG (millimetres), EXR or npy"
 )
 
 
@@ -50,6 +65,7 @@ class DepthSource:
     metric: True when the units are metres, None when nothing says so.
     cameras: t cameras of size (h, w) in the same units, when the source has them.
     notes: what was assumed, for the user.
+    dynamic: bool [t, h, w], what moves, when the source says it.
     """
 
     depth: Tensor
@@ -57,19 +73,7 @@ class DepthSource:
     metric: bool | None
     cameras: Cameras | None
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Raw:
-    """Maps as stored; what they are called; whether they are inverse, or metres; their cameras."""
-
-    maps: NDArray
-    name: str
-    inverse: bool = False
-    metric: bool | None = None
-    cameras: tuple[Path, CameraFormat] | None = None
-    valid: NDArray[np.bool_] | None = None
-    notes: tuple[str, ...] = ()
+    dynamic: Tensor | None = None
 
 
 def read_depth(
@@ -115,10 +119,22 @@ def read_depth(
     notes = raw.notes
     if not valid.all():
         notes += (f"{100 * (1 - valid.mean()):.1f} % of the given depth is missing or not valid",)
-    cameras, camera_notes = _cameras(raw, num_frames, height, width, part)
+    cameras, camera_notes = _cameras(raw, index, height, width, part)
+    dynamic = None
+    if raw.dynamic is not None:
+        small = [
+            cv2.resize(
+                raw.dynamic[i].astype(np.uint8),
+                (width, height),
+                interpolation=cv2.INTER_NEAREST_EXACT,
+            )
+            for i in index
+        ]
+        dynamic = torch.from_numpy(np.stack(small) > 0)
     return DepthSource(
-        torch.from_numpy(depth), torch.from_numpy(valid), raw.metric, cameras, notes + camera_notes
-    )
+        torch.from_numpy(depth), torch.from_numpy(valid), raw.metric, cameras,
+        notes + camera_notes, dynamic,
+    )  # fmt: skip
 
 
 def resize_depth(
@@ -141,53 +157,60 @@ def resize_depth(
     return np.where(good, out, 0).astype(np.float32), good
 
 
-def _as_depth(raw: _Raw, i: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _as_depth(raw: RawDepth, i: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     one = raw.maps[i].astype(np.float32)
     good = np.isfinite(one) & (one > 0)
     if raw.valid is not None:
         good &= raw.valid[i]
     if raw.inverse:
         one = 1 / np.where(good, one, 1)
+    if raw.sky is not None and bool(raw.sky[i].any()):
+        sky = (
+            cv2.resize(
+                raw.sky[i].astype(np.uint8), one.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT
+            )
+            > 0
+        )
+        seen = one[good & ~sky]
+        if len(seen):  # as far as anything is taken to be, whatever a model made of it
+            one = np.where(sky, SKY_TIMES * float(np.quantile(seen, 0.1)), one)
+            good = good | sky
     return np.where(good, one, 0).astype(np.float32), good
 
 
 def _cameras(
-    raw: _Raw, num_frames: int, height: int, width: int, part: SourcePart
+    raw: RawDepth, index: list[int], height: int, width: int, part: SourcePart
 ) -> tuple[Cameras | None, tuple[str, ...]]:
+    if raw.own_cameras is not None:
+        own = raw.own_cameras.resized(height, width)[torch.tensor(index)]
+        return own, ("cameras read from the same folder",)
     if raw.cameras is None:
         return None, ()
     path, kind = raw.cameras
     file: CameraFile = read_cameras(
-        path, kind, num_frames=num_frames, height=height, width=width, part=part
+        path, kind, num_frames=len(index), height=height, width=width, part=part
     )
     if file.cameras is None:
         return None, (f"{path} has no intrinsics, so its cameras are not used",)
     return file.cameras, (f"cameras read from {path.name} as well", *file.notes)
 
 
-def _read_file(path: Path) -> _Raw:
+def _read_file(path: Path) -> RawDepth:
     match path.suffix.lower():
         case ".npz":
             return _read_npz(path)
         case ".npy":
             cameras = path.with_name(path.name.removesuffix("depth.npy") + "c2ws.npy")
             known = (cameras, "megasam") if cameras != path and cameras.is_file() else None
-            return _Raw(_load(path), str(path), "disp" in path.stem.lower(), cameras=known)  # type: ignore[arg-type]
+            return RawDepth(load_array(path), str(path), "disp" in path.stem.lower(), cameras=known)  # type: ignore[arg-type]
         case ".zip":
             return _read_vipe(path)
+        case ".json":
+            return read_nerfstudio_depth(path, _each_picture)
     raise ValueError(f"{path}: {WHAT_IS_READ}")
 
 
-def _load(path: Path) -> NDArray:
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError as error:
-        raise RecamError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: not a NumPy file of plain numbers ({error})") from error
-
-
-def _read_npz(path: Path) -> _Raw:
+def _read_npz(path: Path) -> RawDepth:
     try:
         with np.load(path, allow_pickle=False) as file:
             shapes = {name: file[name].ndim for name in file.files}
@@ -207,7 +230,7 @@ def _read_npz(path: Path) -> _Raw:
         if "mask" in mask.files and mask["mask"].shape == maps.shape:
             valid, notes = mask["mask"].astype(bool), ("mask.npz taken as where depth is valid",)
     inverse = "disp" in name.lower()
-    return _Raw(maps, f"{path} ({name})", inverse, None, cameras, valid, notes)
+    return RawDepth(maps, f"{path} ({name})", inverse, None, cameras, valid, notes)
 
 
 def _depth_array(shapes: dict[str, int], path: Path) -> str:
@@ -226,7 +249,7 @@ def _depth_array(shapes: dict[str, int], path: Path) -> str:
     return stacks[0]
 
 
-def _read_vipe(path: Path) -> _Raw:
+def _read_vipe(path: Path) -> RawDepth:
     """ViPE's zip of one EXR a frame; its frames are numbered by their names."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -241,10 +264,10 @@ def _read_vipe(path: Path) -> _Raw:
         raise ValueError(f"{path}: no EXR inside; expected ViPE's zip of EXR depth")
     pose = path.parent.parent / "pose" / f"{path.stem}.npz"
     cameras: tuple[Path, CameraFormat] | None = (pose, "vipe") if pose.is_file() else None
-    return _Raw(_stack(maps, path), str(path), metric=True, cameras=cameras)
+    return RawDepth(_stack(maps, path), str(path), metric=True, cameras=cameras)
 
 
-def _read_folder(path: Path) -> _Raw:
+def _read_folder(path: Path) -> RawDepth:
     for found in (path / "recon_and_seg", path):
         if (found / "depths").is_dir():
             cameras = found / "cameras.npz"
@@ -252,7 +275,17 @@ def _read_folder(path: Path) -> _Raw:
                 (cameras, "vista4d") if cameras.is_file() else None
             )
             raw = _read_pictures(found / "depths")
-            return _Raw(raw.maps, raw.name, raw.inverse, raw.metric, known)
+            return RawDepth(
+                raw.maps, raw.name, raw.inverse, raw.metric, known,
+                dynamic=picture_masks(found / "dynamic_mask", len(raw.maps)),
+                sky=picture_masks(found / "sky_mask", len(raw.maps)),
+            )  # fmt: skip
+    if (path / "disps.npy").is_file() and (path / "poses.npy").is_file():
+        return read_megasam_folder(path)
+    if (path / "stereo" / "depth_maps").is_dir():
+        return read_colmap_dense(path)
+    if (path / "transforms.json").is_file():
+        return read_nerfstudio_depth(path / "transforms.json", _each_picture)
     if (path / "depth.npz").is_file():
         return _read_npz(path / "depth.npz")
     for folder in (path / "cam_info", path):
@@ -267,7 +300,7 @@ def _read_folder(path: Path) -> _Raw:
     return _read_pictures(path)
 
 
-def _read_pictures(path: Path) -> _Raw:
+def _read_pictures(path: Path) -> RawDepth:
     kinds = {s: sorted(path.glob(f"*{s}"), key=natural_key) for s in DEPTH_SUFFIXES}
     kinds = {s: [f for f in files if "depth" in f.name] or files for s, files in kinds.items()}
     kinds = {s: files for s, files in kinds.items() if files}
@@ -280,15 +313,15 @@ def _read_pictures(path: Path) -> _Raw:
     if suffix == ".png":
         _check_millimetres(maps, path)
         maps = np.where(maps == 65535, 0, maps).astype(np.float32) / 1000
-        return _Raw(maps, str(path), metric=True, notes=("16-bit PNG read as millimetres",))
-    return _Raw(maps, str(path), inverse)
+        return RawDepth(maps, str(path), metric=True, notes=("16-bit PNG read as millimetres",))
+    return RawDepth(maps, str(path), inverse)
 
 
 def _each_picture(files: list[Path]) -> Iterator[NDArray]:
     for file in files:
         match file.suffix:
             case ".npy":
-                yield np.asarray(_load(file)).squeeze()
+                yield np.asarray(load_array(file)).squeeze()
             case ".exr":
                 yield read_exr(file.read_bytes(), str(file))
             case _:

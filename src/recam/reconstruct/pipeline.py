@@ -114,7 +114,7 @@ def reconstruct(
     run = _Run(video, config, height, width, progress, part)
     given = _given_depth(run)
     cameras, lens_valid = _given_cameras(run, given)
-    masks = _given_masks(run)
+    masks = _given_masks(run, given)
     flows = _flows(run, needed=cameras is None or given is None or masks is None)
     cameras, moving = _solve(run, cameras, flows)
     if given is not None:
@@ -161,9 +161,12 @@ def _given_cameras(run: _Run, given: DepthSource | None) -> tuple[Cameras | None
     return cameras.resized(run.height, run.width), valid
 
 
-def _given_masks(run: _Run) -> Mask | None:
+def _given_masks(run: _Run, given: DepthSource | None) -> Mask | None:
     if run.config.masks is None:
-        return None
+        if given is None or given.dynamic is None:
+            return None
+        run.notes.append(f"moving areas taken from {run.config.depth}")
+        return given.dynamic.numpy()
     masks = read_mask(
         run.config.masks, len(run.video), run.height, run.width, resize=True, part=run.part
     )
@@ -372,7 +375,7 @@ def _scene(
         **run.report,
         "working size": [run.height, run.width],
         "dynamic": {
-            "source": "given" if run.config.masks else "found",
+            "source": "given" if _masks_given(run, given) else "found",
             "part": round(float(dynamic.float().mean()), 4),
         },
         "seconds": run.seconds,
@@ -388,6 +391,10 @@ def _scene(
         metres_per_unit=metres_per_unit,
         report=report,
     )
+
+
+def _masks_given(run: _Run, given: DepthSource | None) -> bool:
+    return run.config.masks is not None or (given is not None and given.dynamic is not None)
 
 
 def _asked_scale(run: _Run, depth: Tensor, valid: Tensor) -> float:

@@ -68,6 +68,8 @@ def choose_depth_model(config: ReconstructConfig) -> DepthChoice:
     if asked in ("shipped", "stage"):
         if weights is not None:
             raise RecamError(f"--depth-model {asked} takes no --depth-weights")
+        if asked == "shipped" and not shipped_available():
+            raise RecamError("this installation came without the depth network's weights")
         return DepthChoice(asked, None, "asked for")
     if asked != "auto":
         return DepthChoice(asked, weights or PUBLISHED[asked], "asked for")
