@@ -15,10 +15,21 @@ diffusers = pytest.importorskip("diffusers")
 pytest.importorskip("peft")
 
 from foundation_checkpoints import save_cogvideox, save_ltx, save_wan  # noqa: E402
+from recam import tasks  # noqa: E402
+from recam.apps.cli import main  # noqa: E402
 from recam.completion.foundation import load_foundation  # noqa: E402
 from recam.completion.foundation.adapters import add_adapter, has_adapter, set_adapter  # noqa: E402
 from recam.completion.foundation.cogvideox import velocity  # noqa: E402
+from recam.completion.foundation.predict import COGNVS  # noqa: E402
+from recam.completion.foundation.size import (  # noqa: E402
+    adapting_gb,
+    cogvideox_tokens,
+    meta_transformer,
+)
 from recam.configs import CompleteConfig, FinetuneConfig, FoundationConfig  # noqa: E402
+from recam.media import read_video  # noqa: E402
+from recam.reconstruct import save_scene  # noqa: E402
+from recam.synthetic import synthetic_clip  # noqa: E402
 from recam.training import foundation  # noqa: E402
 from recam.training.finetune import finetune, num_learned  # noqa: E402
 from recam.training.foundation import (  # noqa: E402
@@ -305,3 +316,44 @@ def test_defaults_are_the_reference_ones() -> None:
     assert lora.steps == 200 and lora.method == "lora" and whole.lr == 2e-5
     with pytest.raises(ValueError, match="unknown method"):
         foundation_finetune_config(10, "all")
+
+
+def test_commands_adapt_and_find_the_adapter_again(
+    checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene, _ = synthetic_clip(3, 9, 64, 96, "orbit")
+    save_scene(scene, tmp_path / "scene")
+    argv = [
+        "reshoot", str(tmp_path / "scene"), "--path", "truck", "--model", "ltx", "--weights",
+        str(checkpoints["ltx"]), "--sampling-steps", "1", "--model-device", "cpu", "--work-side",
+        "96", "--adapt-minutes", "1", "--adapt-steps", "4", "--quiet",
+    ]  # fmt: skip
+    main([*argv, "-o", str(tmp_path / "a")])
+    said = capsys.readouterr().err
+    assert "adapting did" in said and "(found in" not in said
+    main([*argv, "-o", str(tmp_path / "b")])
+    assert "(found in" in capsys.readouterr().err
+    one, two = (read_video(tmp_path / n / "result.mp4").frames for n in "ab")
+    assert torch.equal(one, two)
+
+
+def test_a_partial_video_is_adapted_to_or_it_says_why_not(
+    checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partial = pairs(1)[0].partial
+    options = FoundationConfig(model_device="cpu", work_side=96, adapt_steps=3)
+    config = CompleteConfig("ltx", str(checkpoints["ltx"]), options, adapt_minutes=1)
+    opened = tasks.model_for_partial(partial, ("a",), config)
+    assert opened is not None and opened.adapter is not None and "adapt" in opened.note
+    monkeypatch.setattr(foundation, "free_gb", lambda device: -1.0)
+    poor = tasks.model_for_partial(partial, ("b",), config)
+    assert poor is not None and poor.adapter is None
+    assert "not adapted: adapting (lora) needs about" in poor.note
+    off = tasks.model_for_partial(partial, ("b",), replace(config, adapt_minutes=0))
+    assert off is not None and "not adapted" in off.note
+
+
+def test_memory_of_adapting_the_published_model() -> None:
+    size = meta_transformer("CogVideoXTransformer3DModel", COGNVS, cogvideox_tokens(COGNVS))
+    assert 15 < adapting_gb(size, "lora") < 25
+    assert 35 < adapting_gb(size, "whole") < 60  # the goal on one GPU

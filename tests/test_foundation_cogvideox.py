@@ -384,7 +384,7 @@ def test_command_line(
     argv += ["--model", "cogvideox", "--sampling-steps", "1", "--quiet"]
     with pytest.raises(SystemExit, match="needs --weights"):
         main(argv)
-    main([*argv, "--weights", str(checkpoint), "--model-device", "cpu"])
+    main([*argv, "--weights", str(checkpoint), "--model-device", "cpu", "--adapt-minutes", "0"])
     filled = read_video(tmp_path / "out").frames
     known = (clip.known == 1)[:, None].expand_as(filled)
     assert torch.equal(filled[known], clip.frames[known])
@@ -398,7 +398,7 @@ def test_reshoot_of_more_frames_than_the_model_takes(
     main([
         "reshoot", str(tmp_path / "scene"), "--path", "truck", "--distance", "0.2", "--model",
         "cogvideox", "--weights", str(checkpoint), "--sampling-steps", "1", "--overlap", "3",
-        "--model-device", "cpu", "-o", str(tmp_path / "out"), "--quiet",
+        "--model-device", "cpu", "--adapt-minutes", "0", "-o", str(tmp_path / "out"), "--quiet",
     ])  # fmt: skip
     assert len(read_video(tmp_path / "out" / "result.mp4")) == 14
     assert f"model: {checkpoint}, not adapted" in capsys.readouterr().err

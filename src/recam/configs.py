@@ -27,6 +27,7 @@ DepthModel = Literal[
 ]  # fmt: skip
 CompletionModel = Literal["propagate", "masked", "none", "cogvideox", "wan22", "ltx", "vace"]
 Placement = Literal["auto", "resident", "swap", "fp8", "stream"]
+AdaptMethod = Literal["lora", "whole"]
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,17 @@ class PairConfig:
 
 
 Conditioning = Literal["clean-tokens", "concat", "both"]
-Fill = Literal["pull-push", "propagate", "past", "future"]
+Fill = Literal[
+    "pull-push", "past", "future", "propagate", "traced-past", "traced-future", "around",
+    "flow", "flow-past", "flow-future", "flow-around", "telea",
+]  # fmt: skip
+"""Classical fills that the masked model starts from (completion/fills.py)."""
+SEARCHED: tuple[Fill, ...] = (
+    "propagate", "traced-past", "traced-future", "around",
+    "flow", "flow-past", "flow-future", "flow-around", "telea",
+)  # fmt: skip
+"""Those that estimate motion or march along borders: propagate with the rendering's depth, what it
+found in the past, in the future and around; the same by flow alone; and Telea's inpainting."""
 MaskSource = Literal[
     "reprojected", "random-2d", "first-frame", "endpoints", "tracks", "border", "everything",
     "identity",
@@ -162,6 +173,11 @@ class FoundationConfig:
     """Longer side that models of free size (wan22, ltx, vace) work at; default: the model's own."""
     model_device: str = "auto"
     """cpu, cuda, cuda:1 …; auto takes the GPU if there is one."""
+    adapt_method: AdaptMethod = "lora"
+    """What --adapt-minutes trains. lora: a low-rank adapter of megabytes. whole: every weight, with
+    the optimiser's states at 8 bits (needs torchao)."""
+    adapt_steps: int = 200
+    """At most, within --adapt-minutes."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +193,8 @@ class CompleteConfig:
     models: folder or Hub name, such as kaihuac/cognvs_ckpt_inpaint."""
     foundation: FoundationConfig = field(default_factory=FoundationConfig)
     adapt_minutes: float = 3.0
-    """masked: time for adapting the model to this video first, kept for the next run; 0 = off."""
+    """masked and foundation models: time for adapting the model to this video first, kept for the
+    next run; 0 = off."""
     sampler: Sampler = "anchored"
     """masked: anchored keeps evidence clean throughout; stochastic re-noises it early and denoises
     it with the rest, which corrects broken warps but touches known pixels."""
@@ -198,18 +215,20 @@ class ModelConfig:
 
     patch: int = 16
     """Side of a token in pixels; 8, 16 or 32."""
-    hidden: int = 384
-    heads: int = 6
-    blocks: int = 12
+    hidden: int = 256
+    heads: int = 4
+    blocks: int = 6
     """Cycling through attention within a frame, along time, and to anchor frames."""
     stem: int = 48
-    """Channels at a quarter of the resolution, before and after the transformer."""
+    """Channels at a quarter of the resolution; twice as many at every halving before the tokens."""
+    convs: int = 2
+    """Pairs of convolutions at each of these resolutions, on the way down and on the way up."""
     num_anchors: int = 8
     """Frames that every token may attend to in full; the cost is linear in the video's length."""
     conditioning: Conditioning = "both"
     """How evidence enters: as clean tokens, as channels beside the noisy ones, or both."""
-    fills: tuple[Fill, ...] = ("propagate", "pull-push")
-    """Full-resolution fills to start from; the first is the untrained model's output."""
+    fills: tuple[Fill, ...] = SEARCHED
+    """Full-resolution fills to start from; the untrained model's output is their mean."""
     residual_std: float = 0.25
     """Expected distance of the truth from the first fill, in units where frames span [-1, 1]."""
 
@@ -319,9 +338,7 @@ class DepthTrainConfig:
     steps: int = 6000
     batch: int = 16
     area: int = 128 * 192
-    """Pixels of the crops learned from; their aspect varies from batch to batch."""
-    small_share: float = 0.6
-    """The first part of the steps sees crops of half that area."""
+    """Pixels of the crops learned from at the end (a quarter at first); their aspect varies."""
     num_chunks: int = 100
     """The pool's size at the end, in chunks of 32 scenes (128 pictures)."""
     first_chunks: int = 8
@@ -348,7 +365,7 @@ class FinetuneConfig:
     """At most, within the budget."""
     num_pairs: int = 6
     """Pairs made from the video, two of them held back to check on."""
-    method: Literal["lora", "whole"] = "whole"
+    method: AdaptMethod = "whole"
     rank: int = 16
     """Of the low-rank adapter."""
     lr: float = 3e-4

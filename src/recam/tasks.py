@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from recam.cache import cache_folder, content_hash
 from recam.completion.dit import VideoTransformer
-from recam.completion.foundation import NAMES
+from recam.completion.foundation import NAMES, FoundationModel
 from recam.configs import (
     CompleteConfig,
     FinetuneConfig,
@@ -40,6 +40,15 @@ from recam.training.finetune import (
     finetune,
     read_adaptation,
 )
+from recam.training.foundation import (
+    adapt_foundation,
+    clip_tokens,
+    foundation_finetune_config,
+    require_memory,
+    require_trainable,
+    weights_fingerprint,
+)
+from recam.training.latents import encode_hidden_latents
 from recam.trajectories import path_for_scene
 from recam.types import (
     CameraPath,
@@ -152,26 +161,36 @@ def model_for_scene(
 ) -> OpenedModel | None:
     """The model that completes paths through a scene: None when config.model needs none.
 
-    With config.adapt_minutes the masked one is adapted to the scene's video, by pairs made of it;
-    the adapter is kept in the cache under the hash of scene, weights and options, for other paths.
+    With config.adapt_minutes it is adapted to the scene's video, by pairs made of it; the adapter
+    is kept in the cache under the hash of scene, weights and options, for other paths.
     """
-    if config.model in NAMES:
-        return open_model(config)
-    if config.model != "masked":
+    if config.model not in ("masked", *NAMES):
         return None
-    frames = len(opened.scene)
+    whole = opened.scene.video
 
-    def learn(model: VideoTransformer, options: FinetuneConfig, folder: Path) -> Adaptation:
-        shown = take_frames(opened.scene, frames_to_learn(frames))
-        video = shown.video
-        scale = min(1.0, config.model_side / max(video.height, video.width))
-        shown = resize_scene(shown, round(video.height * scale), round(video.width * scale))
+    def learn(model: Any, options: FinetuneConfig, folder: Path) -> Adaptation:
+        shown = take_frames(opened.scene, _frames_to_learn(model, len(whole)))
+        if isinstance(model, VideoTransformer):
+            side: int | None = config.model_side
+            largest = config.model_side
+        else:
+            side = config.foundation.work_side
+            largest = max(model.fit(whole.height, whole.width, side).inner)
+        scale = min(1.0, largest / max(whole.height, whole.width))
+        shown = resize_scene(shown, round(whole.height * scale), round(whole.width * scale))
         pairs = make_pairs(shown, np.random.default_rng(options.seed))
-        return finetune(model, pairs, options, config.model_side, folder, progress)
+        return finetune(model, pairs, options, side, folder, progress)
 
     in_cache = opened.folder.parent == cache_folder() / "scenes"  # named by its content's hash
     identity = opened.folder.name if in_cache else opened.folder
-    return _opened_model(frames, (identity,), config, learn)
+    return _opened_model(tuple(whole.frames.shape), (identity,), config, learn)
+
+
+def _frames_to_learn(model: Any, num_frames: int) -> torch.Tensor:
+    """Foundation models see as many consecutive frames as they complete together."""
+    if isinstance(model, VideoTransformer):
+        return frames_to_learn(num_frames)
+    return frames_to_learn(num_frames, model.max_frames, max_stride=1)
 
 
 def model_for_partial(
@@ -185,40 +204,61 @@ def model_for_partial(
     With config.adapt_minutes it is adapted to what is known of the video. ``identity`` says what
     the video is, for the cache (see content_hash).
     """
-    if config.model in NAMES:
-        return open_model(config)
-    if config.model != "masked":
+    if config.model not in ("masked", *NAMES):
         return None
 
-    def learn(model: VideoTransformer, options: FinetuneConfig, folder: Path) -> Adaptation:
+    def learn(model: Any, options: FinetuneConfig, folder: Path) -> Adaptation:
         started = time.perf_counter()
-        index = frames_to_learn(len(partial))
+        index = _frames_to_learn(model, len(partial))
         shown = PartialVideo(partial.frames[index], partial.known[index])
+        seconds = EXAMPLES_SHARE * 60 * options.minutes
+        if not isinstance(model, VideoTransformer):
+            latents = encode_hidden_latents(
+                model, shown, options.num_pairs, config.foundation.work_side, options.seed,
+                seconds, progress,
+            )  # fmt: skip
+            spent = time.perf_counter() - started
+            return adapt_foundation(model, latents, options, folder, progress, spent)
         examples = encode_hidden(
             shown, options.num_pairs, model.config.fills, config.model_side, options.seed,
-            EXAMPLES_SHARE * 60 * options.minutes, progress,
+            seconds, progress,
         )  # fmt: skip
         return adapt(model, examples, options, folder, progress, time.perf_counter() - started)
 
-    return _opened_model(len(partial), identity, config, learn)
+    return _opened_model(tuple(partial.frames.shape), identity, config, learn)
 
 
 def _opened_model(
-    num_frames: int,
+    shape: tuple[int, ...],
     identity: Sequence[Any],
     config: CompleteConfig,
-    learn: Callable[[VideoTransformer, FinetuneConfig, Path], Adaptation],
+    learn: Callable[[Any, FinetuneConfig, Path], Adaptation],
 ) -> OpenedModel:
+    """shape: of the video, [t, 3, h, w]."""
     opened = open_model(config)
     model, sha256 = opened.model, opened.sha256
-    assert isinstance(model, VideoTransformer)
     if config.adapt_minutes <= 0:
         return opened
-    if num_frames < LEAST_FRAMES:
-        note = f"not adapted: {num_frames} frames are too few (at least {LEAST_FRAMES})"
+    if shape[0] < LEAST_FRAMES:
+        note = f"not adapted: {shape[0]} frames are too few (at least {LEAST_FRAMES})"
         return OpenedModel(model, sha256, note, None)
-    options = FinetuneConfig(minutes=config.adapt_minutes, seed=config.seed)
-    key = content_hash(*identity, sha256, options, config.model_side, ADAPTER_VERSION)
+    if isinstance(model, VideoTransformer):
+        options = FinetuneConfig(minutes=config.adapt_minutes, seed=config.seed)
+        key = content_hash(*identity, sha256, options, config.model_side, ADAPTER_VERSION)
+    else:
+        given = config.foundation
+        options = foundation_finetune_config(
+            config.adapt_minutes, given.adapt_method, given.adapt_steps, config.seed
+        )
+        try:
+            require_trainable(model)
+            num = min(shape[0], cast("FoundationModel", model).max_frames)
+            tokens = clip_tokens(model, num, shape[2], shape[3], given.work_side)
+            require_memory(model, given.adapt_method, tokens)
+        except RecamError as error:
+            return OpenedModel(model, sha256, f"not adapted: {error}", None)
+        seen = (weights_fingerprint(model), given.prompt, given.work_side)
+        key = content_hash(*identity, *seen, options, ADAPTER_VERSION)
     folder = cache_folder() / "adapters" / key[:24]
     adapter = folder / "adapter.safetensors"
     if adapter.is_file():

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from recam.completion.backbone import Condition
 from recam.completion.codec import from_signal, to_signal
-from recam.completion.fills import make_condition
+from recam.completion.fills import fills_to_signal, make_condition, search_fills
 from recam.completion.masked import resize, shrink_known
-from recam.completion.propagate import propagate
+from recam.completion.windows import resize_partial
 from recam.configs import Fill, MaskSource
 from recam.training.loss import Batch
 from recam.training.masks import draw_known
@@ -29,7 +29,7 @@ class Example:
     """A clip, what is shown of it, and the fills of that, all cached at the working size.
 
     target, evidence: uint8 [t, 3, h, w]. known: float32 [t, 1, h, w]. fills: uint8
-    [k, t, 3, h, w]. scored: float32 [t, 1, h, w], 1 where the target is true and worth learning.
+    [k, t, 4, h, w], colours and trust. scored: float32 [t, 1, h, w], 1 where the target is true and worth learning.
     """
 
     target: Tensor
@@ -46,20 +46,20 @@ class Example:
 
         known = part(self.known)
         evidence = torch.where(known > 0, to_signal(part(self.evidence)), 0.0)
-        fills = to_signal(self.fills[:, when][..., rows, columns][None].to(device))
+        fills = fills_to_signal(self.fills[:, when][..., rows, columns][None].to(device))
         joint = torch.zeros(1, dtype=torch.bool, device=device)
-        condition = Condition(evidence, known, fills)
+        condition = Condition(evidence, known, fills[:, :, :, :3], fills[:, :, :, 3:])
         return Batch(to_signal(part(self.target)), condition, joint, part(self.scored))
 
 
-def frames_to_learn(num_frames: int) -> Tensor:
-    """Indices of the frames that all examples of a video show: at most MOST_FRAMES from its middle,
+def frames_to_learn(num_frames: int, most: int = MOST_FRAMES, max_stride: int = 3) -> Tensor:
+    """Indices of the frames that all examples of a video show: at most ``most`` from its middle,
     every second or third one of a long video.
 
     All show the same ones, so that what is held back at their end is held back from all.
     """
-    count = min(num_frames, MOST_FRAMES)
-    stride = min(max(num_frames // count, 1), 3)
+    count = min(num_frames, most)
+    stride = min(max(num_frames // count, 1), max_stride)
     start = (num_frames - 1 - stride * (count - 1)) // 2
     return start + stride * torch.arange(count)
 
@@ -171,16 +171,19 @@ def _encode(
 ) -> Example:
     size = _working_size(target, max_side)
     frames, known = shrink_known(to_signal(partial.frames), partial.known[:, None], size)
-    given = None
-    if "propagate" in fills:
-        given = resize(to_signal(propagate(partial)), size)[None]
+    given = fills_to_signal(search_fills(resize_partial(partial, *size), fills))[None]
     condition = make_condition(frames[None], known[None], fills, given)
+    trust = (
+        torch.zeros_like(condition.fills[:, :, :, :1])
+        if condition.trust is None
+        else condition.trust
+    )
     scored_small = F.interpolate(scored[:, None], size=size, mode="area")
     return Example(
         from_signal(resize(to_signal(target), size)),
         from_signal(condition.evidence[0]),
         known,
-        from_signal(condition.fills[0]),
+        torch.cat([from_signal(condition.fills[0]), (trust[0] * 255).round().to(torch.uint8)], 2),
         (scored_small > 0.999).float(),
     )
 

@@ -412,7 +412,7 @@ def _read_finished(folder: Path, key: str, model: VideoTransformer) -> Adaptatio
     return read_adaptation(path, model)
 
 
-def read_adaptation(path: Path, model: VideoTransformer | FoundationModel) -> Adaptation:
+def read_adaptation(path: Path, model: Any) -> Adaptation:
     """What a finished adaptation of this model left. Raises RecamError as ``load_adapter``."""
     report = json.loads(read_metadata(path)["report"])
     if isinstance(model, VideoTransformer):

@@ -25,9 +25,10 @@ from recam.completion.foundation.adapters import (
     remove_adapter,
     set_adapter,
 )
-from recam.completion.foundation.placement import on_device
+from recam.completion.foundation.placement import free_gb, on_device
+from recam.completion.foundation.size import BYTES, adapting_gb, transformer_size
 from recam.completion.weights import read_metadata
-from recam.configs import FinetuneConfig
+from recam.configs import AdaptMethod, FinetuneConfig
 from recam.training.data import step_generator
 from recam.training.finetune import (
     WARMUP,
@@ -56,13 +57,13 @@ LEARNING_RATES = {"lora": 1e-4, "whole": 2e-5}
 
 
 def foundation_finetune_config(
-    minutes: float, method: str = "lora", steps: int = 200, seed: int = 0
+    minutes: float, method: AdaptMethod = "lora", steps: int = 200, seed: int = 0
 ) -> FinetuneConfig:
     """What a foundation model is adapted with: 8 pairs and 200 steps, as the reference."""
     if method not in LEARNING_RATES:
         raise ValueError(f"unknown method {method!r}; expected one of {sorted(LEARNING_RATES)}")
     return FinetuneConfig(
-        minutes=minutes, steps=steps, num_pairs=8, method=method,  # type: ignore[arg-type]
+        minutes=minutes, steps=steps, num_pairs=8, method=method,
         lr=LEARNING_RATES[method], evaluate_every=50, seed=seed,
     )  # fmt: skip
 
@@ -115,6 +116,30 @@ def require_trainable(model: Any) -> None:
             f"adapting needs the transformer on the device at 16 bits, but its placement is "
             f"{model.placement}; give --placement swap, or --adapt-minutes 0"
         )
+
+
+def require_memory(model: Any, method: AdaptMethod, num_tokens: int) -> None:
+    """Raise RecamError where the memory that is free now will not do (see size.adapting_gb)."""
+    transformer = model.transformer
+    size = transformer_size(transformer, transformer.config, num_tokens)
+    need, free = adapting_gb(size, method), free_gb(model.device)
+    if next(transformer.parameters()).device == model.device:  # its weights are there already
+        free += size.params * BYTES / 1e9
+    if need > free:
+        less = "; --adapt-method lora needs less" if method == "whole" else ""
+        raise RecamError(
+            f"adapting ({method}) needs about {need:.1f} GB, {free:.1f} are free on "
+            f"{model.device}{less}"
+        )
+
+
+def clip_tokens(model: Any, num: int, height: int, width: int, max_side: int | None) -> int:
+    """Tokens of a clip as the model sees it, its text included."""
+    fitted = model.fit(height, width, max_side).size
+    frames = (model.padded_frames(num) - 1) // model.time + 1
+    side = model.pixel_multiple
+    text = model.prompt if isinstance(model.prompt, Tensor) else model.prompt[0]
+    return frames * (fitted[0] // side) * (fitted[1] // side) + text.shape[1]
 
 
 class _Work:
@@ -243,12 +268,18 @@ def split_latents(
 def adaptation_key(model: Any, examples: Sequence[LatentExample], config: FinetuneConfig) -> str:
     """What an adaptation depends on, as a hash: weights, examples, options but the time."""
     options = dataclasses.replace(config, minutes=0.0)
-    # Sums of billions of weights take seconds; a few hundred of each say which weights they are.
-    few = [float(p.detach().flatten()[:256].double().sum()) for p in model.transformer.parameters()]
     seen = [[float(e.target.double().sum()), float(e.learn.sum())] for e in examples]
     text = [float(model.prompt[0].double().sum())]
+    few = weights_fingerprint(model)
     described = json.dumps([dataclasses.asdict(options), few, seen, text], sort_keys=True)
     return hashlib.sha256(described.encode()).hexdigest()
+
+
+def weights_fingerprint(model: Any) -> str:
+    """Tells checkpoints apart without reading gigabytes: the first values of every parameter."""
+    parts = [*model.transformer.named_parameters(), *model.vae.named_parameters()]
+    few = [float(p.detach().flatten()[:256].double().sum()) for name, p in parts]
+    return hashlib.sha256(json.dumps(few).encode()).hexdigest()
 
 
 def load_foundation_adapter(model: Any, path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recam.completion.foundation.placement import Need
+from recam.configs import AdaptMethod
 
 BYTES = 2  # of a bf16 number
 WORK_TENSORS = 14
@@ -35,9 +36,13 @@ class TransformerSize:
 
 def meta_transformer(class_name: str, config: dict[str, Any], tokens: int) -> TransformerSize:
     """Size of a transformer of diffusers, built without memory (on the meta device)."""
+    return transformer_size(_on_meta(class_name, config), config, tokens)
+
+
+def transformer_size(model: Any, config: dict[str, Any], tokens: int) -> TransformerSize:
+    """Size of a transformer that is there already."""
     import torch
 
-    model = _on_meta(class_name, config)
     blocks = getattr(model, "transformer_blocks", None) or model.blocks
     block = max(blocks, key=lambda b: sum(p.numel() for p in b.parameters()))
     # Layers named after a norm make its scales from the time, once a video and not once a token.
@@ -88,3 +93,13 @@ def memory_need(
         vae_work=vae_work_gb * width,
         block=size.block_params * BYTES / 1e9,
     )
+
+
+def adapting_gb(size: TransformerSize, method: AdaptMethod) -> float:
+    """Gigabytes of adapting with the transformer's weights on the device at 16 bits: every block's
+    input is kept and its inside computed twice; ``whole`` adds gradients at 16 bits and two states
+    of 8. Predicted, not measured; the VAE is not there while it trains."""
+    token_bytes = size.tokens * size.width * BYTES
+    activations = (size.blocks + 2 * WORK_TENSORS) * token_bytes
+    a_weight = BYTES + (BYTES + 2 if method == "whole" else 0)
+    return (size.params * a_weight + activations) / 1e9
