@@ -344,7 +344,7 @@ class DepthTrainConfig:
     first_chunks: int = 8
     """With so many it begins; it has all chunks when two thirds of the steps are done."""
     workers: int = 1
-    """Processes that make the pool meanwhile on a CPU; a GPU makes it itself."""
+    """Processes that make the pool meanwhile, on the device that trains."""
     lr: float = 1e-3
     warmup: int = 100
     weight_decay: float = 0.02

@@ -20,6 +20,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from recam.configs import (
     CameraFormat,
     CompleteConfig,
+    DepthTrainConfig,
     EditConfig,
     ImageConfig,
     InputConfig,
@@ -243,6 +244,18 @@ class Pretrain(Common):
 
 
 @dataclass(frozen=True)
+class PretrainDepth(Common):
+    """Train the network that guesses depth from single pictures, on scenes made on the fly."""
+
+    config: DepthTrainConfig = field(default_factory=DepthTrainConfig)
+
+    def run(self) -> None:
+        from recam.apps import learning_depth
+
+        learning_depth.pretrain_depth(self.config, self.quiet)
+
+
+@dataclass(frozen=True)
 class Demo(Common):
     """Reshoot a sample clip that recam makes itself, and say how close to the truth it is."""
 
@@ -289,6 +302,7 @@ COMMANDS = {
     "edit": Edit,
     "paths": Paths,
     "pretrain": Pretrain,
+    "pretrain-depth": PretrainDepth,
     "eval": Eval,
     "demo": Demo,
     "doctor": Doctor,

@@ -31,8 +31,8 @@ class DepthNetConfig:
     """widths: channels at a half, a quarter, an eighth and a sixteenth of the picture's size.
     blocks: residual blocks at the last three. attention: transformer blocks at the last."""
 
-    widths: tuple[int, int, int, int] = (32, 48, 96, 192)
-    blocks: tuple[int, int, int] = (2, 2, 3)
+    widths: tuple[int, int, int, int] = (24, 40, 80, 160)
+    blocks: tuple[int, int, int] = (1, 2, 3)
     attention: int = 4
     heads: int = 4
 
@@ -105,6 +105,14 @@ class DepthNet(nn.Module):
         self.up_full = nn.Conv2d(half, 16, 1)
         self.join_full = nn.Conv2d(16, 16, 3, padding=1)
         self.head = nn.Conv2d(16, 2, 3, padding=1)
+        # Signals keep their size through every layer: by torch's usual start, what comes from the
+        # deepest level would be a hundredth of what comes from the first, and be learned last.
+        through = (self.full, self.stem, *self.downs, *self.ups, self.up_full, self.join_full)
+        for conv in through:
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
+        for block in self.modules():
+            if isinstance(block, _Residual):
+                nn.init.kaiming_normal_(block.first.weight, nonlinearity="linear")
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 

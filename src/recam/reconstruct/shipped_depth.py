@@ -125,7 +125,9 @@ def _running(log_inverse: Array, gray: NDArray[np.uint8]) -> Array:
     out[0] = log_inverse[0]
     weight = np.ones((h, w), np.float32)
     for i in range(1, len(out)):
-        flow = dis.calc(gray[i], gray[i - 1], None)
+        # The flow's coarsest level needs some pixels both ways.
+        thin = min(h, w) < 2 * STRIDE
+        flow = np.zeros_like(grid) if thin else dis.calc(gray[i], gray[i - 1], None)
         flow[(flow**2).sum(-1) < STILL_PX**2] = 0
         # To the nearest pixel: many small resamplings would wash edges out.
         at = np.rint(grid + flow)

@@ -37,9 +37,12 @@ from recam.types import Progress, RecamError, no_progress
 NETWORK = DepthNetConfig()
 MAY_CHANGE = {
     "out", "minutes", "finish", "steps", "workers", "device", "checkpoint_every", "num_chunks",
-    "first_chunks", "area", "small_share",
+    "first_chunks", "area",
 }  # fmt: skip
 """Options that may differ when a run is resumed; any other would make it another run."""
+GROWTH = ((0.5, 0.25), (0.85, 0.5))
+"""Up to the first of each two, a part of the steps, crops have the second of it of their pixels:
+layout is learned from small pictures, where a step costs little, edges from large ones."""
 POOL_FULL = 2 / 3
 """Part of the steps after which the pool has grown to its end."""
 
@@ -81,9 +84,11 @@ def pretrain_depth(
     made_here = pool is None
     if pool is None:
         pool = Pool(device, config.seed)
-        if device.type == "cpu" and not last:
+        if not last:
             pool.order(config.num_chunks, config.workers)
     waited = learned = 0.0
+    # Where no other run could repeat it bit for bit, a run makes do with what pictures there are.
+    wait = device.type == "cpu" and not config.finish
     try:
         while not last:
             late = run.step
@@ -92,7 +97,8 @@ def pretrain_depth(
                 late = max(late, first_step + int(spent * (config.steps - first_step)))
             before = time.perf_counter()
             if made_here:
-                pool.grow(chunks_at(late, config))
+                pool.grow(chunks_at(0, config))
+                pool.grow(chunks_at(late, config), wait)
             middle = time.perf_counter()
             run.rows.append(_step(run, config, pool, late, device))
             waited, learned = waited + middle - before, learned + time.perf_counter() - middle
@@ -119,9 +125,8 @@ def _step(
 ) -> dict[str, float]:
     """One step, at the learning rate and picture size of step ``late``."""
     generator = step_generator(config.seed, run.step, 0, device)
-    small = late < config.small_share * config.steps
-    area = config.area // 2 if small else config.area
-    batch = draw_depth_batch(pool, config.batch, area, generator)
+    share = next((share for until, share in GROWTH if late < until * config.steps), 1.0)
+    batch = draw_depth_batch(pool, config.batch, int(config.area * share), generator)
     with bf16(device):
         log_inverse, log_error = run.model(batch.frames)
     loss, parts = depth_loss(log_inverse, log_error, batch.target)
@@ -173,7 +178,7 @@ def _start_or_resume(
     torch.manual_seed(config.seed)
     model = DepthNet(network).to(device, memory_format=torch.channels_last)
     average = average_of(model)
-    optimizer = new_optimizer(list(model.parameters()), config.lr, config.weight_decay)
+    optimizer = new_optimizer(list(model.parameters()), config.lr, config.weight_decay, True)
     run = Run(model, average, optimizer, 0, [])
     path = out / "checkpoint.pt"
     described = json.loads(_described(config, network))

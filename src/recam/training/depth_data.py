@@ -41,9 +41,12 @@ class Pool:
     def __len__(self) -> int:
         return sum(len(f) for f in self.frames)
 
-    def grow(self, num_chunks: int) -> None:
-        """Take in chunks until there are num_chunks; those not yet made are waited for, or made."""
+    def grow(self, num_chunks: int, wait: bool = True) -> None:
+        """Take in chunks until there are num_chunks; those not yet made are waited for, or made.
+        Without ``wait``, those that are not there yet are left for later."""
         for i in range(len(self.frames), num_chunks):
+            if not wait and not chunk_path(self.seed, i).is_file():
+                return
             if i in self.waiting:
                 self.waiting.pop(i).result()
             frames, log_depth = read_chunk(chunk_file(self.seed, i, str(self.device)), self.device)
@@ -57,7 +60,8 @@ class Pool:
             return
         context = multiprocessing.get_context("spawn")
         self.workers = ProcessPoolExecutor(num_workers, context, _one_thread)
-        jobs = {i: self.workers.submit(chunk_file, self.seed, i, "cpu") for i in missing}
+        device = str(self.device)
+        jobs = {i: self.workers.submit(chunk_file, self.seed, i, device) for i in missing}
         self.waiting.update(jobs)
 
     def close(self) -> None:

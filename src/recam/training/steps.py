@@ -34,14 +34,15 @@ def bf16(device: torch.device) -> AbstractContextManager:
 
 
 def new_optimizer(
-    parameters: list[nn.Parameter], lr: float, weight_decay: float
+    parameters: list[nn.Parameter], lr: float, weight_decay: float, fused: bool | None = None
 ) -> torch.optim.AdamW:
-    """AdamW; only matrices decay."""
+    """AdamW; only matrices decay. fused: in one kernel, several times faster for a small model."""
     groups = [
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, betas=(0.9, 0.99))
+    used = [g for g in groups if g["params"]]
+    return torch.optim.AdamW(used, lr=lr, betas=(0.9, 0.99), fused=fused)
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
