@@ -41,6 +41,10 @@ BEFORE_WEIGHT = 150.0
 """The same, for having been on the other side a moment ago."""
 LEAST_DIFFERENCE = 12
 """Of 255: smaller differences between a frame and its edited version are taken for noise."""
+SAME_MOTION_PX, OTHER_MOTION_PX = 0.5, 1.5
+"""Pixels a frame: what moves with a side, and what does not."""
+LEAST_REACH_PX = 16
+"""Colours around an edited region are learned from so far at least."""
 LEAST_SHARE = 2e-4
 """Regions smaller than this share of the picture are taken for noise."""
 
@@ -198,6 +202,7 @@ def track(video: Video, frame: int, region: Mask, progress: Progress) -> Iterato
     h, w = max(1, round(height * scale)), max(1, round(width * scale))
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
     whole = region.astype(np.float32)
+    colours = _colours_of(_picture(video.frames[frame]), region)
     label = whole
     for found in flows_to_frame(video, frame, h, w, progress):
         if abs(found.frame - frame) == 1:
@@ -212,7 +217,10 @@ def track(video: Video, frame: int, region: Mask, progress: Progress) -> Iterato
         ahead_sure = cv2.resize(found.next_confidence, (width, height)) > SURE
         moves = ((step, step_sure), (ahead, ahead_sure))
         before = np.where(step_sure, np.where(chained > 0.5, 1.0, -1.0), 0.0)
-        label = _by_likeness(direct, sure, _picture(video.frames[found.frame]), moves, before)
+        picture = _picture(video.frames[found.frame])
+        label = _by_likeness(direct, sure, picture, moves, before)
+        sides = _sides(label, sure, moves, before, colours.reach)
+        label = _cut_out(picture, label, sides, before, colours)
         yield _Tracked(found.frame, label > 0.5, grid + flow, sure & (direct > 0.5))
 
 
@@ -257,6 +265,96 @@ def _by_likeness(
         alike = misfit[0] * share[1] < misfit[1] * share[0]
         out[undecided & alike] = 1.0
     return cv2.medianBlur((out * 255).astype(np.uint8), 5).astype(np.float32) / 255
+
+
+@dataclass(frozen=True)
+class _Colours:
+    """Mixtures of Gaussians of the colours outside and inside of a region, as cv2.grabCut has
+    them; reach: px around it that they were learned from."""
+
+    outside: NDArray[np.float64]
+    inside: NDArray[np.float64]
+    reach: int
+
+
+def _colours_of(picture: NDArray[np.uint8], region: Mask) -> _Colours:
+    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
+    reach = max(rows[-1] - rows[0], columns[-1] - columns[0], 2 * LEAST_REACH_PX) // 2
+    colours = _Colours(np.zeros((1, 65)), np.zeros((1, 65)), int(reach))
+    y, x = _box(region, colours.reach)
+    given = np.where(region[y, x], cv2.GC_FGD, cv2.GC_BGD).astype(np.uint8)
+    cv2.setRNGSeed(0)
+    if (given == cv2.GC_BGD).any():
+        cv2.grabCut(
+            picture[y, x], given, None, colours.outside, colours.inside, 1,
+            cv2.GC_INIT_WITH_MASK,
+        )  # fmt: skip
+    return colours
+
+
+def _box(inside: Mask, pad: int) -> tuple[slice, slice]:
+    """Rows and columns of what is inside, with ``pad`` px around it."""
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    y = slice(max(0, rows[0] - pad), min(inside.shape[0], rows[-1] + 1 + pad))
+    return y, slice(max(0, columns[0] - pad), min(inside.shape[1], columns[-1] + 1 + pad))
+
+
+def _sides(
+    label: Floats,
+    decided: Mask,
+    moves: tuple[tuple[Floats, Mask], ...],
+    before: NDArray,
+    reach: int,
+) -> NDArray[np.int8]:
+    """1 where a pixel is inside for certain, −1 where it is outside, 0 elsewhere: int8 [h, w].
+
+    Beside what is decided: what moves with one side nearby, unlike the other, and was not on the
+    other a moment ago. A foot on the ground moves like the ground, but was a foot before.
+    """
+    sides = np.where(decided, np.where(label > 0.5, 1, -1), 0).astype(np.int8)
+    inside, outside = sides > 0, sides < 0
+    for flow, sure in moves:
+        off = []
+        for side in (inside, outside):
+            near, motion = _mean_near(flow, side & sure, max(reach / 4, 4.0))
+            apart = np.hypot(*(flow - motion).transpose(2, 0, 1))
+            off.append(np.where(near > 1e-4, apart, np.nan))
+        with_in = (off[0] < SAME_MOTION_PX) & (off[1] > OTHER_MOTION_PX)
+        with_out = (off[1] < SAME_MOTION_PX) & (off[0] > OTHER_MOTION_PX)
+        sides[(sides == 0) & sure & with_in & (before >= 0)] = 1
+        sides[(sides == 0) & sure & with_out & (before <= 0)] = -1
+    return sides
+
+
+def _cut_out(
+    picture: NDArray[np.uint8],
+    label: Floats,
+    sides: NDArray[np.int8],
+    before: NDArray,
+    colours: _Colours,
+) -> Floats:
+    """The label, with what is on neither side for certain split along edges by the region's colours
+    and those around it (Rother et al. 2004), learned where the region is known.
+
+    Pieces that were nowhere inside a moment ago are left out.
+    """
+    inside = label > 0.5
+    if not inside.any() or not colours.inside.any():
+        return label
+    y, x = _box(inside, colours.reach // 2)
+    kinds = np.array([cv2.GC_BGD, 0, cv2.GC_FGD], np.uint8)[sides + 1]
+    unsure = np.where(inside, cv2.GC_PR_FGD, cv2.GC_PR_BGD)
+    given = np.ascontiguousarray(np.where(sides == 0, unsure, kinds)[y, x].astype(np.uint8))
+    cv2.grabCut(
+        np.ascontiguousarray(picture[y, x]), given, None, colours.outside.copy(),
+        colours.inside.copy(), 1, cv2.GC_EVAL_FREEZE_MODEL,
+    )  # fmt: skip
+    cut = (given == cv2.GC_FGD) | (given == cv2.GC_PR_FGD)
+    _, pieces = cv2.connectedComponents(cut.astype(np.uint8))
+    old = (sides[y, x] > 0) | (before[y, x] > 0)
+    out = np.zeros_like(inside)
+    out[y, x] = cut & np.isin(pieces, np.unique(pieces[old & cut]))
+    return cv2.medianBlur(out.astype(np.uint8) * 255, 5).astype(np.float32) / 255
 
 
 def _mean_near(values: Floats, where: Mask, sigma: float) -> tuple[Floats, Floats]:
