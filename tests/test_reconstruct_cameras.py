@@ -12,9 +12,17 @@ from recam.configs import InputConfig, ReconstructConfig
 from recam.evaluation.cameras import camera_errors
 from recam.geometry import fov_x_deg, rotation_angle_deg
 from recam.media import read_video
-from recam.reconstruct.bundle import Bundle, Freedom, adjust, residuals_px
+from recam.reconstruct.bundle import (
+    Bundle,
+    Freedom,
+    adjust,
+    residuals_px,
+    rotation_exp,
+    triangulated,
+)
 from recam.reconstruct.cameras import CameraSolution, solve_cameras
 from recam.reconstruct.flow import FlowSet, compute_flows
+from recam.reconstruct.motion import reversed_relief, start_bundle, unit_depth
 from recam.reconstruct.pipeline import OFFSETS, working_size
 from recam.reconstruct.tracks import Tracks
 from recam.tasks import source_part
@@ -163,3 +171,25 @@ def test_rotation_on_real_clips(shared_data: Path, source: str, num: int, motion
     assert found.motion == motion
     assert file.cameras is not None
     assert rotation_rms_deg(found.cameras, file.cameras) < 1.5
+
+
+def test_a_relief_turned_inside_out_takes_nearly_the_same_pictures() -> None:
+    """With a long lens; and turned once more it is itself again."""
+    rng = np.random.default_rng(4)
+    points = np.stack([*rng.uniform(-0.1, 0.1, (2, 60)), rng.uniform(0.85, 1.15, 60)], 1)
+    angle = np.linspace(0, 0.25, 9)
+    rotation = rotation_exp(np.stack([0 * angle, -angle, 0 * angle], 1))
+    middle = np.array([0.0, 0.0, 1.0])
+    center = middle - np.einsum("kji,j->ki", rotation, middle)  # an orbit about the middle
+    seen = np.einsum("kij,knj->nki", rotation, points[None] - center[:, None])
+    uv = 1500 * seen[..., :2] / seen[..., 2:]
+    frame = np.tile(np.arange(9), 60)
+    tracks = Tracks(uv.reshape(-1, 2), frame, 9 * np.arange(61))
+    true = replace(start_bundle(tracks, rotation, 1500.0), center=center)
+    true = unit_depth(triangulated(true, tracks))
+    mirrored = reversed_relief(true, tracks)
+    assert np.median(residuals_px(true, tracks)) < 0.1
+    moved = np.linalg.norm(uv - uv[:, :1] - (uv - uv[:, :1]).mean(0), axis=-1)
+    assert np.median(residuals_px(mirrored, tracks)) < 0.1 * np.quantile(moved, 0.9)
+    assert np.corrcoef(mirrored.inverse_depth, true.inverse_depth)[0, 1] < -0.9
+    assert np.allclose(reversed_relief(mirrored, tracks).center, true.center, atol=0.02)

@@ -126,11 +126,12 @@ def fit_moving(
 ) -> Fit:
     """Rotations, centres, depths and a focal length, from zero translation and equal depths.
 
-    The robust scale comes down in steps. All starts get the first ones, the two best the last.
+    The robust scale comes down in steps. All starts get the first ones, the two best the last; and
+    the two best with their relief reversed as well, since each of the two has a valley of its own
+    that no small step leads out of.
     """
-    starts = []
-    for focal in focals:
-        bundle = start_bundle(tracks, chained_rotations(tracks, num_frames, focal), focal)
+
+    def carried_on(bundle: Bundle) -> tuple[float, Bundle]:
         cost = 0.0
         for sigma_px, redescends in ((16.0, False), (6.0, False), (2.0, True)):
             freedom = Freedom(
@@ -139,8 +140,33 @@ def fit_moving(
             )  # fmt: skip
             bundle, cost = adjust(bundle, tracks, freedom, 12)
             bundle = unit_depth(bundle)
-        starts.append((cost, bundle))
+        return cost, bundle
+
+    starts = [
+        carried_on(start_bundle(tracks, chained_rotations(tracks, num_frames, focal), focal))
+        for focal in focals
+    ]
+    starts.sort(key=lambda start: start[0])
+    starts += [carried_on(reversed_relief(bundle, tracks)) for _, bundle in starts[:2]]
     return _best_of_two(starts, tracks, "moving", usual_focal)
+
+
+def reversed_relief(bundle: Bundle, tracks: Tracks) -> Bundle:
+    """Cameras on the opposite side of the first one that take nearly the same pictures of the
+    relief turned inside out: what is near becomes far.
+
+    A bundle of unit depth is expected. With a long lens the two are hard to tell apart (the Necker
+    reversal: Koenderink and van Doorn 1991), so an optimisation may settle in the wrong one.
+    """
+    middle = np.array([0.0, 0.0, 1.0])
+    seen, wanted = (middle + sign * bundle.center for sign in (1, -1))
+    seen, wanted = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (seen, wanted))
+    axis = np.cross(seen, wanted)
+    sine = np.linalg.norm(axis, axis=1, keepdims=True)
+    angle = np.arctan2(sine, (seen * wanted).sum(1, keepdims=True))
+    turned = bundle.rotation @ rotation_exp(axis / np.maximum(sine, 1e-12) * angle)
+    cameras = start_bundle(tracks, np.ascontiguousarray(turned), bundle.focal)
+    return unit_depth(triangulated(replace(cameras, center=-bundle.center), tracks))
 
 
 def _best_of_two(
