@@ -11,7 +11,7 @@ import torch
 from recam.configs import DepthTrainConfig
 from recam.reconstruct.depth_net import SHIPPED, DepthNet, DepthNetConfig, load_depth_net
 from recam.reconstruct.shipped_depth import available, network_size, shipped_depth
-from recam.training.depth import chunks_at, pretrain_depth, save_depth_net
+from recam.training.depth import chunks_at, heldout_delta1, pretrain_depth, save_depth_net
 from recam.training.depth_batch import compressed, draw_depth_batch, filmed, limited
 from recam.training.depth_data import Pool
 from recam.training.depth_loss import affine_loss, depth_loss, gradient_loss
@@ -240,3 +240,20 @@ def test_shipped_depth_of_a_room_beats_the_ramp() -> None:
     still = ~truth.dynamic.any(0)
     flicker = inverse.std(0)[still] / inverse.mean(0)[still]
     assert float(flicker.mean()) < 0.02
+
+
+def test_heldout_figure_of_the_truth_is_one() -> None:
+    class Knows(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dummy = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            log = -2 * frames[:, 0]
+            return log, log
+
+    frames = torch.arange(0, 40 * 60, dtype=torch.float32).view(1, 1, 40, 60).expand(1, 3, 40, 60)
+    frames = (frames % 256).to(torch.uint8)
+    truth = 2 * frames[:, 0].float() / 255
+    assert heldout_delta1(Knows(), frames, truth + 0.3) == 1.0  # type: ignore[arg-type]
+    assert heldout_delta1(Knows(), frames, 2 - truth) < 0.5  # type: ignore[arg-type]

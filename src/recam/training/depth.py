@@ -15,7 +15,7 @@ from torch import Tensor
 
 from recam.completion.weights import save_tensors
 from recam.configs import DepthTrainConfig
-from recam.reconstruct.depth_net import FORMAT, DepthNet, DepthNetConfig
+from recam.reconstruct.depth_net import FORMAT, STRIDE, DepthNet, DepthNetConfig
 from recam.training.curves import write_csv
 from recam.training.data import step_generator
 from recam.training.depth_batch import draw_depth_batch, limited
@@ -147,6 +147,8 @@ def heldout_delta1(model: DepthNet, frames: Tensor, log_depth: Tensor) -> float:
     frames uint8 [n, 3, h, w], log_depth [n, h, w].
     """
     device = next(model.parameters()).device
+    height, width = (side // STRIDE * STRIDE for side in frames.shape[-2:])
+    frames, log_depth = frames[..., :height, :width], log_depth[..., :height, :width]
     good = []
     for i in range(0, len(frames), 16):
         target = limited(-log_depth[i : i + 16].float()).to(device)
