@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from recam.geometry import intrinsics_from_fov, se3, so3_exp, unproject
-from recam.reconstruct.prior import depth_prior, fit_prior
+from recam.reconstruct import shipped_depth
+from recam.reconstruct.prior import depth_prior, fit_prior, stage_prior
 from recam.types import Cameras
 
 
@@ -16,7 +17,7 @@ def _turning(t: int, h: int = 48, w: int = 80) -> Cameras:
 
 def test_nearest_at_the_bottom_and_positive() -> None:
     frames = torch.full((3, 3, 48, 80), 120, dtype=torch.uint8)
-    inverse_depth, confidence = depth_prior(frames)
+    inverse_depth, confidence = stage_prior(frames)
     assert inverse_depth.shape == confidence.shape == (3, 48, 80)
     assert inverse_depth.dtype == confidence.dtype == torch.float32
     assert float(inverse_depth.min()) > 0
@@ -28,7 +29,7 @@ def test_nearest_at_the_bottom_and_positive() -> None:
 def test_the_stage_stands_still_while_the_camera_turns() -> None:
     cameras = _turning(5)
     frames = torch.full((5, 3, 48, 80), 120, dtype=torch.uint8)
-    inverse_depth, _ = depth_prior(frames, cameras)
+    inverse_depth, _ = stage_prior(frames, cameras)
     world = unproject(1 / inverse_depth.double(), cameras)
     # A world direction that all frames see is at one distance in all of them.
     middle = world[2].reshape(-1, 3)
@@ -46,13 +47,13 @@ def test_the_stage_stands_still_while_the_camera_turns() -> None:
 def test_no_ground_where_the_sky_reaches_the_bottom() -> None:
     sky = torch.zeros(3, 3, 48, 80, dtype=torch.uint8)
     sky[:, 0], sky[:, 1], sky[:, 2] = 90, 150, 220
-    inverse_depth, _ = depth_prior(sky)
+    inverse_depth, _ = stage_prior(sky)
     assert float(inverse_depth.max() / inverse_depth.min()) < 1.3
 
 
 def test_prior_wants_cameras_of_its_size() -> None:
     with pytest.raises(ValueError, match=r"use cameras\.resized"):
-        depth_prior(torch.zeros(5, 3, 10, 10, dtype=torch.uint8), _turning(5))
+        stage_prior(torch.zeros(5, 3, 10, 10, dtype=torch.uint8), _turning(5))
 
 
 def test_fit_prior_finds_scale_and_shift_despite_outliers() -> None:
@@ -71,3 +72,13 @@ def test_fit_prior_never_turns_the_prior_over() -> None:
     prior = np.linspace(0, 1, 1000, dtype=np.float32).reshape(1, 10, 100)
     fitted, _ = fit_prior(prior, 1 - prior, np.ones_like(prior))
     assert np.ptp(fitted) < 1e-6
+
+
+def test_prior_is_the_network_where_there_are_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = torch.full((2, 3, 20, 30), 120, dtype=torch.uint8)
+    said = torch.full((2, 20, 30), 0.5), torch.full((2, 20, 30), 0.25)
+    monkeypatch.setattr(shipped_depth, "shipped_depth", lambda given: said)
+    for there in (True, False):
+        monkeypatch.setattr(shipped_depth, "available", lambda there=there: there)
+        expected = said if there else stage_prior(frames)
+        assert all(torch.equal(a, b) for a, b in zip(depth_prior(frames), expected))
