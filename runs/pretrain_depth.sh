@@ -2,7 +2,7 @@
 # Pretrains the depth network on synthetic views, made while it learns. Runs unchanged on two CPU
 # cores and on one GPU; run again to resume. `recam pretrain-depth` takes options, e.g.
 #   runs/pretrain_depth.sh --seed 1
-# All is written to $OUT (default runs/out-depth): checkpoint.pt, weights.safetensors, curve.csv,
+# All is written to $OUT (default runs/out/depth): checkpoint.pt, weights.safetensors, curve.csv,
 # config.json, log.txt. The pool of pictures is kept in the cache and found again by the next run.
 #   MINUTES=9   stops after so much time with everything written (default: at the last step)
 #   KEEP=DIR    the run lives there instead, and $OUT gets only what is worth carrying away
@@ -11,7 +11,7 @@
 # sha256 and the figures of benchmarks/depth_prior.py into src/recam/weights/depth_card.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-out=${OUT:-runs/out-depth}
+out=${OUT:-runs/out/depth}
 run=${KEEP:-$out}
 python=${PYTHON:-python3}
 mkdir -p "$out" "$run"

@@ -46,7 +46,7 @@ def report() -> dict[str, list[str]]:
         ],
         "packages": [_package_line(name) for name in BASE],
         "optional": [_optional_line(name, use) for name, use in EXTRAS.items()] + _torchvision(),
-        "weights": _weights(),
+        "weights": _weights() + _depth_weights(),
         "cache": [f"{folder}: {folder_bytes(folder) / 1e9:.2f} GB (delete it at will)"],
     }
 
@@ -62,6 +62,19 @@ def _weights() -> list[str]:
         return [f"masked model: {error}", "`propagate`, the default, needs none"]
     size, steps = path.stat().st_size / 1e6, about.get("steps", "unknown")
     return [f"masked model: {path} ({size:.0f} MB, {steps} steps, sha256 {weights_sha256(path)})"]
+
+
+def _depth_weights() -> list[str]:
+    """The depth network's weights: where they are, or what goes without them."""
+    from recam.completion.weights import read_metadata, weights_sha256
+    from recam.reconstruct.depth_net import SHIPPED
+
+    if not SHIPPED.is_file():
+        return ["depth network: no weights here; without another depth model a stage is assumed"]
+    size, steps = SHIPPED.stat().st_size / 1e6, read_metadata(SHIPPED).get("steps", "unknown")
+    return [
+        f"depth network: {SHIPPED} ({size:.0f} MB, {steps} steps, sha256 {weights_sha256(SHIPPED)})"
+    ]
 
 
 def _package_line(name: str) -> str:
