@@ -11,10 +11,11 @@ import cv2
 import pytest
 import torch
 
+from recam.cache import listing_hash
 from recam.completion.dit import VideoTransformer
 from recam.completion.weights import save_model
-from recam.configs import FinetuneConfig, ModelConfig, RenderConfig
-from recam.evaluation import benchmark
+from recam.configs import Conditioning, FinetuneConfig, ModelConfig, RenderConfig
+from recam.evaluation import benchmark, chamfer
 from recam.evaluation.ablations import ablation_tables, run_ablations
 from recam.evaluation.benchmark import run_method
 from recam.evaluation.configs import MethodConfig, ScoreConfig, method_name
@@ -31,9 +32,10 @@ from recam.evaluation.metrics import psnr
 from recam.evaluation.report import csv_text, markdown_table, write_report
 from recam.geometry import se3, so3_exp, unproject
 from recam.media import write_image, write_video
+from recam.render import render
 from recam.synthetic import synthetic_clip, true_view
 from recam.trajectories import relative_path
-from recam.types import CameraPath, Cameras, RecamError, Video, video_from_frames
+from recam.types import CameraPath, Cameras, RecamError, Scene, Video, video_from_frames
 
 T, H, W = 5, 24, 40
 TRUE = ScoreConfig()
@@ -307,15 +309,110 @@ def test_ablations_have_the_baselines_in_every_table(
     assert text.count("| propagate") == 2 and "Not run: finetune-steps (needs --weights)" in text
 
 
+def _tiny_weights(path: Path, conditioning: Conditioning = "both") -> str:
+    config = ModelConfig(
+        patch=8, hidden=32, heads=2, blocks=2, stem=8, fills=("pull-push", "past", "future"),
+        conditioning=conditioning,
+    )  # fmt: skip
+    model = VideoTransformer(config)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():  # as built it returns its first fill, whatever the sampler does
+        for parameter in model.parameters():
+            parameter += 0.03 * torch.randn(parameter.shape, generator=generator)
+    save_model(model, path)
+    return str(path)
+
+
+def test_ablations_of_a_model_run_through(
+    tmp_path: Path, synthetic_sample: EvaluationSample
+) -> None:
+    """Steps and masks of adapting, ways of conditioning, the stochastic sampler's threshold."""
+    weights = _tiny_weights(tmp_path / "tiny.safetensors")
+    concat = _tiny_weights(tmp_path / "concat.safetensors", "concat")
+    tables = ablation_tables(weights, (concat,), (2,), (0.3, 0.7), passes=2, minutes=1)
+    only = {k: tables[k] for k in ("finetune-steps", "masks", "sampling", "conditioning")}
+    text = run_ablations([synthetic_sample], only, tmp_path / "out", ScoreConfig(num_frames=4), {})
+    records = json.loads((tmp_path / "out" / "results.json").read_text())["records"]
+    assert set(records) == {
+        "render only", "propagate", "model", "adapted 2 steps, reprojected masks",
+        "adapted 2 steps, random-2d masks", "anchored, 2 passes", "stochastic, threshold 0.3",
+        "stochastic, threshold 0.7", "model concat",
+    }  # fmt: skip
+    scores = {name: rows[0]["scores"] for name, rows in records.items()}
+    assert all(math.isfinite(s["psnr"]) for s in scores.values())
+    assert scores["anchored, 2 passes"]["psnr"] != scores["stochastic, threshold 0.3"]["psnr"]
+    adapted = records["adapted 2 steps, random-2d masks"][0]
+    assert adapted["seconds"]["adapt"] > 0 and adapted["notes"]
+    assert "Not run" not in text and text.count("## ") == 4
+
+
+def test_scores_are_made_anew_when_the_data_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = torch.full((T, 3, H, W), 90, dtype=torch.uint8)
+    data = tmp_path / "data"
+    write_image(truth[0], data / "scene" / "0.png")
+    made = []
+    plain = benchmark._run_view
+    monkeypatch.setattr(benchmark, "_run_view", lambda *a: made.append(1) or plain(*a))
+    predictions = tmp_path / "theirs"
+    for i in range(T):
+        write_image(truth[i], predictions / "place" / "far" / f"{i}.png")
+
+    def run() -> int:
+        sample = replace(sample_of(truth), files=listing_hash(data, leave_out=data / "out"))
+        run_method([sample], predictions, "theirs", tmp_path / "out", TRUE)
+        return len(made)
+
+    assert [run(), run()] == [1, 1]
+    write_image(truth[0], data / "out" / "sheet.png")  # its own results do not count
+    assert run() == 1
+    write_image(truth[0], data / "scene" / "1.png")
+    assert [run(), run()] == [2, 2]
+
+
+def test_space_of_results_is_compared_with_that_of_the_source(
+    tmp_path: Path, synthetic_sample: EvaluationSample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = open_source(synthetic_sample, MethodConfig(), synthetic_sample.read_video()).scene
+    view = synthetic_sample.views[0]
+    true = synthetic_sample.cameras
+    assert true is not None
+
+    def found(video: Video, progress: object = None) -> Scene:
+        """The source's own space at half its size, as a reconstruction of other views has it."""
+        scale = 0.5
+        pose = view.path.cameras.cam_from_world.clone()
+        pose[:, :3, 3] *= scale
+        cameras = replace(view.path.cameras.resized(*source.depth.shape[1:]), cam_from_world=pose)
+        near = render(source, view.path, RenderConfig(aggregate_static=False))
+        size = source.depth.shape[1:]
+        depth = torch.nn.functional.interpolate(near.depth[:, None], size)[:, 0]
+        still = torch.zeros_like(source.dynamic)
+        return Scene(video, cameras, scale * depth, depth > 0, still, torch.ones_like(depth))
+
+    monkeypatch.setattr(chamfer, "reconstruct", found)
+    config = ScoreConfig(consistency=True)
+    (record,) = run_method([synthetic_sample], MethodConfig("none"), "none", tmp_path, config)
+    assert 0 <= record["scores"]["chamfer"] < 0.04
+    (kept,) = run_method([synthetic_sample], MethodConfig("none"), "none", tmp_path, TRUE)
+    assert "chamfer" not in kept["scores"]  # another question, so another key
+
+    def fails(video: Video, progress: object = None) -> Scene:
+        raise RecamError("nothing to hold on to")
+
+    monkeypatch.setattr(chamfer, "reconstruct", fails)
+    (record,) = run_method([synthetic_sample], MethodConfig("none"), "b", tmp_path, config)
+    assert math.isnan(record["scores"]["chamfer"])
+    assert any("nothing to hold on to" in note for note in record["notes"])
+
+
 def test_masked_model_is_adapted_once_a_scene(
     tmp_path: Path, synthetic_sample: EvaluationSample
 ) -> None:
-    config = ModelConfig(
-        patch=8, hidden=32, heads=2, blocks=2, stem=8, fills=("pull-push", "past", "future")
-    )
-    save_model(VideoTransformer(config), tmp_path / "tiny.safetensors")
+    weights = _tiny_weights(tmp_path / "tiny.safetensors")
     adapt = FinetuneConfig(minutes=1, steps=2, num_pairs=2, num_frames=3, crop=32, evaluate_every=2)
-    plain = MethodConfig("masked", weights=str(tmp_path / "tiny.safetensors"))
+    plain = MethodConfig("masked", weights=weights)
     adapted = MethodConfig("masked", weights=plain.weights, finetune=adapt, pair_masks="random-2d")
     (record,) = run_method([synthetic_sample], adapted, "adapted", tmp_path / "out", TRUE)
     assert record["seconds"]["adapt"] > 0 and record["scores"]["psnr_known"] > 20

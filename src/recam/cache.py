@@ -52,6 +52,17 @@ def folder_bytes(folder: Path) -> int:
     return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
 
 
+def listing_hash(folder: Path, leave_out: Path | None = None) -> str:
+    """sha256 (hex) over names, sizes and times of change of a folder's files: enough to notice that
+    data were exchanged, without reading them. leave_out: a folder in it that does not count."""
+    listed = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not (leave_out and path.resolve().is_relative_to(leave_out)):
+            stat = path.stat()
+            listed.append((path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns))
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+
+
 def content_hash(*parts: Any) -> str:
     """sha256 (hex) over parts: an existing Path by its bytes (a folder by its files' names and
     bytes), a dataclass by its fields, anything else by its JSON."""

@@ -38,6 +38,9 @@ class Evaluation:
     """Metrics of networks; they need the eval extra and weights."""
     warping: bool = False
     """Also the warping error, along the optical flow of the truth (estimated, takes a while)."""
+    consistency: bool = False
+    """Also how far the space that a result shows is from the source's (Chamfer distance): every
+    result is reconstructed, which takes minutes."""
     fit_color: bool = False
     """Fit one affine colour map to the truth before scoring."""
     save_videos: bool = False

@@ -6,12 +6,14 @@ import itertools
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recam import tasks
 from recam.apps.progress import show_progress
 from recam.apps.runs import check_writable, machine
+from recam.cache import listing_hash
 from recam.completion.weights import find_weights
 from recam.evaluation.benchmark import run_method
 from recam.evaluation.cognvs import cognvs_pairs, score_pairs
@@ -71,6 +73,9 @@ def synth4d(options: Evaluation, data: Path | None) -> None:
 def folder(options: Evaluation, name: str, data: Path) -> None:
     """Score methods on a data set in a user's folder."""
     samples = list(itertools.islice(load_samples(name, data), options.limit))  # type: ignore[arg-type]
+    out = options.out or Path("recam-eval")
+    files = listing_hash(data, leave_out=out.resolve())
+    samples = [replace(sample, files=files) for sample in samples]
     score(options, name, samples, {"data": str(data)})
 
 
@@ -83,7 +88,7 @@ def score(
     out.mkdir(parents=True, exist_ok=True)
     config = ScoreConfig(
         options.limit, options.num_frames, options.views, options.perceptual, options.warping,
-        options.fit_color, options.save_videos, num_jobs(options.jobs),
+        options.consistency, options.fit_color, options.save_videos, num_jobs(options.jobs),
     )  # fmt: skip
     own = options.method or (() if options.predictions else ("propagate",))
     methods: dict[str, MethodConfig | Path] = {path.name: path for path in options.predictions}

@@ -26,6 +26,7 @@ from torch import Tensor
 
 import recam
 from recam.cache import content_hash
+from recam.evaluation.chamfer import consistency_scores
 from recam.evaluation.color import apply_color, fit_color
 from recam.evaluation.configs import MethodConfig, ScoreConfig
 from recam.evaluation.datasets.sample import EvaluationSample, TargetView
@@ -34,6 +35,7 @@ from recam.evaluation.methods import (
     Completer,
     Prediction,
     SourceScene,
+    carried_path,
     method_key,
     open_source,
     predict,
@@ -141,7 +143,7 @@ class _Maker:
         assert isinstance(job.method, MethodConfig)
         self.sample = job.sample
         self.source: SourceScene = open_source(
-            job.sample, job.method, video, job.kept / str(len(video)), progress
+            job.sample, job.method, video, _kept_scenes(job, video), progress
         )
         self.completer = Completer(job.method, self.source.scene, progress)
         self.shared_s = {**self.source.seconds, **self.completer.seconds}
@@ -150,6 +152,19 @@ class _Maker:
         if not self.sample.views:
             return predict_self(self.source, SELF_VIEWS[view.name], self.completer, progress)
         return predict(self.sample, view, self.source, self.completer, progress)
+
+
+def _kept_scenes(job: Job, video: Video) -> Path:
+    """The folder of this sample's estimated scenes, for as long as its files stay the same."""
+    return job.kept / f"{len(video)}{job.sample.files[:12]}"
+
+
+def _given_source(job: Job, video: Video, progress: Progress) -> SourceScene:
+    """The sample's scene where the results are someone else's: true where that is known."""
+    known = job.sample.cameras is not None, job.sample.read_depth is not None
+    cameras, depth = ("true" if k else "estimated" for k in known)
+    method = MethodConfig("none", cameras=cameras, depth=depth)  # type: ignore[arg-type]
+    return open_source(job.sample, method, video, _kept_scenes(job, video), progress)
 
 
 def _views(job: Job) -> list[TargetView]:
@@ -219,6 +234,14 @@ def _run_view(
     scores |= {} if maker is None else maker.source.errors
     if job.config.warping:
         scores |= warping_scores(frames, truth)
+    if job.config.consistency:
+        source = maker.source if maker else _given_source(job, video, progress)
+        wanted = source.scene.cameras
+        if not itself:
+            wanted = carried_path(cut.path, job.sample, source).cameras
+        found, note = consistency_scores(Video(frames, truth.times_s), wanted, source.scene)
+        scores |= found
+        notes += [note] if note else []
     scores |= perceptual_scores(frames, truth.frames, job.config.perceptual, counted, progress)
     stem = job.folder / _plain(view.name)
     if any(name in SET_METRICS for name in job.config.perceptual):
@@ -271,8 +294,9 @@ def _key(job: Job) -> str:
         k: v
         for k, v in asdict(job.config).items()
         if k in ("num_frames", "perceptual", "fit_color", "warping")
+        or (k == "consistency" and v)  # scores kept from before it was there stay good
     }
-    fields = [VERSION, job.sample.name, method_key(job.method), config]
+    fields = [VERSION, job.sample.name, job.sample.files, method_key(job.method), config]
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 

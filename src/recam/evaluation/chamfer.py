@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor
 
 from recam.geometry import align_similarity, unproject
-from recam.types import Cameras, Scene
+from recam.reconstruct import reconstruct
+from recam.types import Cameras, Progress, RecamError, Scene, Video, no_progress
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,18 @@ def consistency_3d(
     if wanted is not None:
         points = _into_world_of(points, generated.cameras, wanted)
     return chamfer_distance(points / unit, reference / unit, max_fraction)
+
+
+def consistency_scores(
+    result: Video, wanted: Cameras, source: Scene, progress: Progress = no_progress
+) -> tuple[dict[str, float], str]:
+    """{"chamfer": consistency_3d of a result's reconstruction, from its pictures alone}, and a note
+    where there is none (NaN): pictures that cannot be reconstructed, a camera that stands."""
+    try:
+        scene = reconstruct(result, progress=progress)
+        return {"chamfer": consistency_3d(scene, source, wanted).chamfer}, ""
+    except (RecamError, ValueError) as error:
+        return {"chamfer": math.nan}, f"no 3D consistency: {error}"
 
 
 def _into_world_of(points: Tensor, cameras: Cameras, wanted: Cameras) -> Tensor:

@@ -49,6 +49,8 @@ class ScoreConfig:
     """Metrics of networks: they need the eval extra and weights."""
     warping: bool = False
     """Also the warping error, along the optical flow of the truth (estimated, takes a while)."""
+    consistency: bool = False
+    """Also the 3D consistency: every result is reconstructed, which takes minutes."""
     fit_color: bool = False
     """Fit one affine colour map to the truth before scoring (cameras that differ in exposure)."""
     save_videos: bool = False

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recam.cache import listing_hash
 from recam.camera_files import write_cameras
 from recam.completion import complete
 from recam.completion.weights import find_weights, load_model, weights_sha256
@@ -371,12 +372,7 @@ def read_prediction(path: Path, num_frames: int, height: int, width: int) -> Pre
 def method_key(method: MethodConfig | Path) -> str:
     """Hash of all that a result depends on besides the data: options and weights, or files."""
     if isinstance(method, Path):
-        files = sorted(f for f in method.rglob("*") if f.is_file())
-        listed = [
-            (f.relative_to(method).as_posix(), f.stat().st_size, f.stat().st_mtime_ns)
-            for f in files
-        ]
-        return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+        return listing_hash(method)
     if method.model != "masked":  # what is about the model alone does not matter
         windows = SamplingConfig(window=method.sampling.window, overlap=method.sampling.overlap)
         plain = MethodConfig(sampling=windows)

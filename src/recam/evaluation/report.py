@@ -25,6 +25,7 @@ COLUMNS = {
     "fid": ("FID ↓", ".2f"), "kid": ("KID ↓", ".5f"), "fvd": ("FVD ↓", ".1f"),
     "rotation_deg": ("rotation, ° ↓", ".2f"), "focal_error": ("focal, % ↓", ".1%"),
     "abs_rel": ("AbsRel ↓", ".3f"), "delta1": ("δ1 ↑", ".3f"),
+    "chamfer": ("3D, % ↓", ".2%"),
     "warping": ("warping ×1000 ↓", ".2f"), "flicker": ("flicker ↓", ".2f"),
     "holes_fraction": ("holes, %", ".1%"),
 }  # fmt: skip

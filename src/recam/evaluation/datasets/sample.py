@@ -50,6 +50,8 @@ class EvaluationSample:
     metres_per_unit: scale of the cameras' world, or None.
     notes: how the protocol here differs from the published one, and what was assumed, for users.
     split: the part of the data set that it belongs to, or "".
+    files: hash of the files that it is read from (see listing_hash), or "": scores that were kept
+        are made anew when it changes.
     """
 
     name: str
@@ -62,3 +64,4 @@ class EvaluationSample:
     metres_per_unit: float | None = None
     notes: tuple[str, ...] = ()
     split: str = ""
+    files: str = ""

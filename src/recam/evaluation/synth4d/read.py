@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recam.cache import content_hash
 from recam.camera_files import read_cameras
 from recam.evaluation.datasets.pictures import read_pictures
 from recam.evaluation.datasets.sample import EvaluationSample, TargetView
@@ -48,6 +49,7 @@ def synth4d_samples(folder: Path, limit: int | None = None) -> Iterator[Evaluati
             read_dynamic=partial(_bool_array, scene / "source.npz", "dynamic"),
             metres_per_unit=1.0,
             split=spec.split,
+            files=content_hash(scene / "hashes.json"),
         )
 
 
