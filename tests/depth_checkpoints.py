@@ -71,6 +71,50 @@ def save_depth_pro(folder: Path, fov: bool = True) -> Path:
     return folder
 
 
+def save_sam2(folder: Path, video: bool = False) -> Path:
+    """SAM 2 at 128 px, the image model or the video model; returns the folder."""
+    import transformers
+
+    torch.manual_seed(SEED)
+    backbone = transformers.Sam2HieraDetConfig(
+        hidden_size=8, image_size=[128, 128], num_query_pool_stages=3,
+        blocks_per_stage=[1, 1, 2, 1], embed_dim_per_stage=[8, 16, 32, 64],
+        num_attention_heads_per_stage=[1, 1, 1, 1], window_size_per_stage=[8, 4, 4, 4],
+        global_attention_blocks=[3],
+    )  # fmt: skip
+    vision: dict = dict(
+        backbone_config=backbone, backbone_channel_list=[64, 32, 16, 8],
+        backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]], fpn_hidden_size=32,
+    )  # fmt: skip
+    prompt: dict = dict(hidden_size=32, image_size=128, patch_size=16, mask_input_channels=4)
+    decoder: dict = dict(
+        hidden_size=32, mlp_dim=32, num_attention_heads=2, iou_head_hidden_dim=16,
+        num_hidden_layers=2,
+    )  # fmt: skip
+    if video:
+        memory: dict = dict(
+            memory_attention_hidden_size=32, memory_attention_num_layers=1,
+            memory_attention_num_attention_heads=1, memory_attention_feed_forward_hidden_size=32,
+            memory_encoder_hidden_size=32, memory_encoder_output_channels=16,
+            mask_downsampler_embed_dim=32, memory_fuser_embed_dim=32,
+            memory_fuser_intermediate_dim=32, memory_fuser_num_layers=1,
+            memory_attention_rope_feat_sizes=[8, 8], image_size=128,
+        )  # fmt: skip
+        config = transformers.Sam2VideoConfig(
+            vision_config=transformers.Sam2VisionConfig(**vision).to_dict(),
+            prompt_encoder_config=prompt, mask_decoder_config=decoder, **memory,
+        )  # fmt: skip
+        model = transformers.Sam2VideoModel(config)
+    else:
+        config = transformers.Sam2Config(
+            vision_config=transformers.Sam2VisionConfig(**vision).to_dict(),
+            prompt_encoder_config=prompt, mask_decoder_config=decoder,
+        )  # fmt: skip
+        model = transformers.Sam2Model(config)
+    model.save_pretrained(folder)
+    return folder
+
+
 def _randomise(model: torch.nn.Module) -> None:
     """Weights that let every part show in the output."""
     generator = torch.Generator().manual_seed(SEED)

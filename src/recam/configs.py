@@ -28,6 +28,9 @@ DepthModel = Literal[
 CompletionModel = Literal["propagate", "masked", "none", "cogvideox", "wan22", "ltx", "vace"]
 Placement = Literal["auto", "resident", "swap", "fp8", "stream"]
 AdaptMethod = Literal["lora", "whole"]
+Quantize = Literal["none", "int8", "int8-dynamic"]
+FeatureCache = Literal["none", "first-block"]
+Schedule = Literal["own", "ddim", "unipc"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,8 @@ class ReconstructConfig:
     others."""
     depth_weights: str | None = None
     """Folder or Hub name of the depth model's weights; default: the published ones."""
+    mask_weights: str | None = None
+    """Folder or Hub name of a SAM 2 checkpoint that outlines what was found to move."""
     scale: float | None = None
     """Metres from the first camera to what the middle of its picture shows: makes a scene metric
     that nothing else does."""
@@ -173,6 +178,17 @@ class FoundationConfig:
     """Longer side that models of free size (wan22, ltx, vace) work at; default: the model's own."""
     model_device: str = "auto"
     """cpu, cuda, cuda:1 …; auto takes the GPU if there is one."""
+    quantize: Quantize = "none"
+    """int8: weights of the blocks at 8 bits. int8-dynamic: what they are multiplied with as well.
+    Needs torchao."""
+    compile: bool = False
+    """Compile the transformer's blocks (torch.compile): minutes first, faster from then on."""
+    feature_cache: FeatureCache = "none"
+    """first-block: steps that change little reuse what the blocks gave before."""
+    cache_threshold: float = 0.05
+    """How much counts as little, for feature_cache."""
+    schedule: Schedule = "own"
+    """own: as published. ddim: of cogvideox. unipc: made for few --sampling-steps."""
     adapt_method: AdaptMethod = "lora"
     """What --adapt-minutes trains. lora: a low-rank adapter of megabytes. whole: every weight, with
     the optimiser's states at 8 bits (needs torchao)."""

@@ -226,6 +226,8 @@ def _with_own_depth(
                 rgb, flows, cameras, belief.inverse_depth, masks, run.progress, belief.drift, weight
             )
         if still.measured >= MIN_MEASURED:
+            if masks is None:
+                still = replace(still, dynamic=_outlined(run, rgb, still.dynamic))
             return _measured(run, still, belief, flows)
     _tell_belief(run, belief, moving)
     rho = belief.inverse_depth
@@ -240,6 +242,7 @@ def _with_own_depth(
             found = residuals(flows, turning, progress=run.progress)
             moves = find_dynamic(found, flows, rgb, run.progress)
             moves = with_paused(moves, flows, rho, turning, rgb, run.progress)
+            moves = _outlined(run, rgb, moves)
     if belief.is_stage:
         rho = stand(rho, moves, flows, run.progress)
     else:
@@ -248,6 +251,19 @@ def _with_own_depth(
             stands = run.report["cameras"]["motion"] == "static"
             rho = steady(rho, ~moves, flows, turning, stands, run.progress)
     return _Geometry(rho, moves, belief.confidence)
+
+
+def _outlined(run: _Run, rgb: NDArray[np.uint8], dynamic: Mask) -> Mask:
+    """What moves, with its borders where SAM 2 has them, if the user names its weights."""
+    weights = run.config.mask_weights
+    if weights is None or not dynamic.any():
+        return dynamic
+    from recam.reconstruct.outside.sam2 import outlined_by_sam2
+
+    with run.timed("outlining"):
+        out, known = outlined_by_sam2(rgb, dynamic, weights, run.progress)
+    run.notes.append(f"moving areas outlined by SAM 2 ({weights}), {known:.0%} of their regions")
+    return out
 
 
 def _measured(run: _Run, still: StillDepth, belief: Belief, flows: FlowSet) -> _Geometry:
@@ -328,7 +344,8 @@ def _with_given_depth(
             with run.timed("motion"):
                 slack = np.where(valid, GIVEN_DEPTH_ERROR * rho, 1e9).astype(np.float32)
                 found = residuals(flows, cameras, rho, slack, run.progress)
-                dynamic = find_dynamic(found, flows, run.rgb(), run.progress)
+                rgb = run.rgb()
+                dynamic = _outlined(run, rgb, find_dynamic(found, flows, rgb, run.progress))
     return cameras, _Geometry(rho, dynamic, valid.astype(np.float32))
 
 

@@ -90,20 +90,23 @@ def model_type(folder: Path) -> str:
     return str(read_json_file(folder / "config.json").get("model_type", "unknown"))
 
 
-def load_whole(model_class: Any, folder: Path, dtype: torch.dtype = torch.float32) -> Any:
-    """A model with every one of its parameters read, ready to run.
+def load_whole(model_class: Any, folder: Path, more_is_fine: bool = False) -> Any:
+    """A float32 model with every one of its parameters read, ready to run.
 
-    Raises RecamError where transformers would only warn: parameters that are missing (and would
-    stay random), too many, or of another shape.
+    more_is_fine: the checkpoint may hold parameters that the model has no place for. Raises
+    RecamError where transformers would only warn: parameters that are missing (and would stay
+    random), too many, or of another shape.
     """
     try:
         model, report = model_class.from_pretrained(
-            folder, dtype=dtype, output_loading_info=True, local_files_only=True
+            folder, dtype=torch.float32, output_loading_info=True, local_files_only=True
         )
     except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise RecamError(f"{folder}: cannot be read as {model_class.__name__}: {reason}") from error
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if what == "unexpected_keys" and more_is_fine:
+            continue
         if names := sorted(str(name) for name in report.get(what) or []):
             raise RecamError(
                 f"{folder}: {len(names)} {what.split('_')[0]} parameters, such as {names[0]}; not "
