@@ -27,6 +27,7 @@ from recam.completion.foundation.adapters import (
 )
 from recam.completion.foundation.placement import free_gb, on_device
 from recam.completion.foundation.size import BYTES, adapting_gb, transformer_size
+from recam.completion.foundation.speedups import is_quantized
 from recam.completion.weights import read_metadata
 from recam.configs import AdaptMethod, FinetuneConfig
 from recam.training.data import step_generator
@@ -116,6 +117,8 @@ def require_trainable(model: Any) -> None:
             f"adapting needs the transformer on the device at 16 bits, but its placement is "
             f"{model.placement}; give --placement swap, or --adapt-minutes 0"
         )
+    if is_quantized(model.transformer):
+        raise RecamError("quantised weights are not adapted; leave out --quantize")
 
 
 def require_memory(model: Any, method: AdaptMethod, num_tokens: int) -> None:

@@ -32,9 +32,16 @@ from recam.completion.foundation.placement import (
     place_transformer,
 )
 from recam.completion.foundation.size import cogvideox_tokens, memory_need, meta_transformer
+from recam.completion.foundation.speedups import (
+    branch,
+    feature_caching,
+    prepare,
+    step,
+    vp_scheduler,
+)
 from recam.completion.foundation.text import prompt_embedding
 from recam.completion.schedule import vp_from_flow
-from recam.configs import Fill, FoundationConfig, Placement
+from recam.configs import FeatureCache, Fill, FoundationConfig, Placement
 from recam.types import Progress, RecamError, no_progress
 
 BASE = "zai-org/CogVideoX-5b-I2V"
@@ -61,6 +68,8 @@ class CogVideoX:
     guidance: float
     device: torch.device
     placement: Placement
+    feature_cache: FeatureCache = "none"
+    cache_threshold: float = 0.05
     per_token_noise: bool = False
     steps: int = STEPS
 
@@ -162,14 +171,13 @@ def sample(
     x = x * scheduler.init_noise_sigma
     before: Tensor | None = None
     times = scheduler.timesteps
-    with on_device(model.transformer, model.placement, model.device):
+    caching = feature_caching(model.transformer, model.feature_cache, model.cache_threshold)
+    with on_device(model.transformer, model.placement, model.device), caching:
         for i, t in enumerate(times):
             v = predict(model, x, beside, t.expand(len(x)).to(model.device))
             # On the CPU in the scheduler, as its table of levels and the generator are.
-            x_cpu, before = scheduler.step(
-                v.cpu(), before, t, times[i - 1] if i else None, x.cpu(), generator=generator,
-                return_dict=False,
-            )  # fmt: skip
+            t_before = times[i - 1] if i else None
+            x_cpu, before = step(scheduler, v.cpu(), before, t, t_before, x.cpu(), generator)
             x = x_cpu.to(beside)
             progress("sampling", i + 1, len(times))
     return decode(model, x)
@@ -177,10 +185,12 @@ def sample(
 
 def predict(model: CogVideoX, x: Tensor, beside: Tensor, t: Tensor) -> Tensor:
     """The transformer's answer (velocity), float32, guided where two prompts differ."""
-    answer = velocity(model, x, beside, t, model.prompt)
+    with branch(model.transformer, "prompt"):
+        answer = velocity(model, x, beside, t, model.prompt)
     if model.negative is None:
         return answer
-    away = velocity(model, x, beside, t, model.negative)
+    with branch(model.transformer, "negative"):
+        away = velocity(model, x, beside, t, model.negative)
     return away + model.guidance * (answer - away)
 
 
@@ -262,13 +272,14 @@ def load_cogvideox(
     check_completer(config, read_config(rest / "vae"), inner)
     device = pick_device(options.model_device)
     size = meta_transformer(TRANSFORMER, config, cogvideox_tokens(config))
-    need = memory_need(size, VAE, read_config(rest / "vae"), VAE_WORK_GB, vae_bytes=2)
+    need = memory_need(size, VAE, read_config(rest / "vae"), VAE_WORK_GB, 2, options.quantize)
     placement = choose_placement(need, free_gb(device), options.placement, device.type == "cpu")
     prompt, negative = prompt_pair(base, options.prompt, config["max_text_seq_length"], dtype)
     vae = load_part(diffusers.AutoencoderKLCogVideoX, rest / "vae", dtype)
     vae.enable_slicing()
     vae.enable_tiling()
     transformer = load_part(diffusers.CogVideoXTransformer3DModel, inner, dtype)
+    prepare(transformer, placement, options.quantize, options.compile)
     place_transformer(transformer, placement, device, dtype)
     scheduler = diffusers.CogVideoXDPMScheduler.from_pretrained(
         rest / "scheduler", timestep_spacing="trailing"
@@ -276,7 +287,10 @@ def load_cogvideox(
     guidance = GUIDANCE if options.guidance is None else options.guidance
     if guidance == 1:
         negative = None
-    return CogVideoX(transformer, vae, scheduler, prompt, negative, guidance, device, placement)
+    return CogVideoX(
+        transformer, vae, vp_scheduler(scheduler, options.schedule), prompt, negative, guidance,
+        device, placement, options.feature_cache, options.cache_threshold,
+    )  # fmt: skip
 
 
 def prompt_pair(

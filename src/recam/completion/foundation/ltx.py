@@ -25,6 +25,7 @@ from recam.completion.foundation.placement import (
     place_transformer,
 )
 from recam.completion.foundation.size import memory_need, meta_transformer
+from recam.completion.foundation.speedups import prepare
 from recam.completion.foundation.text import prompt_embedding, read_encoder
 from recam.configs import FoundationConfig
 from recam.types import RecamError
@@ -66,7 +67,7 @@ def load_ltx(
         )
     device = pick_device(options.model_device)
     size = meta_transformer(TRANSFORMER, config, TOKENS)
-    need = memory_need(size, VAE, vae_config, VAE_WORK_GB, vae_bytes=2)
+    need = memory_need(size, VAE, vae_config, VAE_WORK_GB, 2, options.quantize)
     placement = choose_placement(need, free_gb(device), options.placement, device.type == "cpu")
     prompt = prompt_embedding(base, options.prompt, TEXT_LENGTH, dtype, encode_masked_t5)
     negative = prompt_embedding(base, "", TEXT_LENGTH, dtype, encode_masked_t5)
@@ -74,6 +75,7 @@ def load_ltx(
     vae = load_part(diffusers.AutoencoderKLLTXVideo, rest / "vae", dtype)
     vae.enable_tiling()
     transformer = load_part(diffusers.LTXVideoTransformer3DModel, inner, dtype)
+    prepare(transformer, placement, options.quantize, options.compile)
     place_transformer(transformer, placement, device, dtype)
     return FlowVideo(
         family=FAMILY, transformer=transformer, vae=vae, prompt=prompt,
@@ -81,7 +83,8 @@ def load_ltx(
         device=device, placement=placement, space=int(vae.spatial_compression_ratio),
         time=int(vae.temporal_compression_ratio), patch=1,
         shift=_shift(rest / "scheduler" / "scheduler_config.json"), max_frames=FRAMES, side=SIDE,
-        steps=STEPS,
+        steps=STEPS, feature_cache=options.feature_cache,
+        cache_threshold=options.cache_threshold, schedule=options.schedule,
     )  # fmt: skip
 
 

@@ -19,11 +19,12 @@ from recam.completion.foundation.placement import (
 )
 from recam.completion.foundation.size import (
     TransformerSize,
+    adapting_gb,
     cogvideox_tokens,
     memory_need,
     meta_transformer,
 )
-from recam.configs import CompleteConfig
+from recam.configs import AdaptMethod, CompleteConfig
 from recam.types import RecamError
 
 COGNVS: dict[str, Any] = {
@@ -51,6 +52,7 @@ def predict(config: CompleteConfig) -> list[str]:
         f"{config.weights or PUBLISHED[config.model]}: {size.params / 1e9:.2f} billion parameters, "
         f"{size.tokens} tokens a clip of {clip}; {free:.1f} GB free on {device}",
         *(f"about {need.of(p):.1f} GB with placement {p}: {EXPLAINED[p]}" for p in ORDER),
+        *_adapting_lines(size),
     ]
     try:
         chosen = choose_placement(need, free, options.placement, device.type == "cpu")
@@ -69,26 +71,37 @@ def predict(config: CompleteConfig) -> list[str]:
     return lines
 
 
+def _adapting_lines(size: TransformerSize) -> list[str]:
+    methods: tuple[AdaptMethod, ...] = ("lora", "whole")
+    needs = (f"about {adapting_gb(size, m):.1f} GB with {m}" for m in methods)
+    return [f"adapting to a video, at 16 bits on the device: {', '.join(needs)}"]
+
+
 def _costs(config: CompleteConfig) -> tuple[TransformerSize, Need, int, float, str]:
     """Size, memory, steps, guidance and a clip's length of a foundation model."""
     from recam.completion.foundation import cogvideox, ltx, wan
 
     if config.weights is None and config.model != "cogvideox":
         raise RecamError(f"{config.model}: give --weights, such as {PUBLISHED[config.model]}")
+    quantize = config.foundation.quantize
     if config.model == "cogvideox":
         shape = _shape(config, cogvideox.TRANSFORMER) if config.weights else COGNVS
         tokens = cogvideox_tokens(shape)
         size = meta_transformer(cogvideox.TRANSFORMER, shape, tokens)
-        need = memory_need(size, cogvideox.VAE, _vae(config), cogvideox.VAE_WORK_GB, vae_bytes=2)
+        need = memory_need(
+            size, cogvideox.VAE, _vae(config), cogvideox.VAE_WORK_GB, 2, config.foundation.quantize
+        )
         clip = f"{shape['sample_frames']} frames"
         return size, need, cogvideox.STEPS, cogvideox.GUIDANCE, clip
     if config.model == "ltx":
         size = meta_transformer(ltx.TRANSFORMER, _shape(config, ltx.TRANSFORMER), ltx.TOKENS)
-        need = memory_need(size, ltx.VAE, _vae(config), ltx.VAE_WORK_GB, vae_bytes=2)
+        need = memory_need(
+            size, ltx.VAE, _vae(config), ltx.VAE_WORK_GB, 2, config.foundation.quantize
+        )
         return size, need, ltx.STEPS, ltx.GUIDANCE, f"{ltx.FRAMES} frames"
     known = wan.MODELS[config.model]
     size = meta_transformer(known.transformer, _shape(config, known.transformer), known.tokens)
-    need = memory_need(size, wan.VAE, _vae(config), wan.VAE_WORK_GB, vae_bytes=4)
+    need = memory_need(size, wan.VAE, _vae(config), wan.VAE_WORK_GB, 4, quantize)
     return size, need, known.steps, wan.GUIDANCE, f"{known.frames} frames"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recam.completion.foundation.placement import Need
-from recam.configs import AdaptMethod
+from recam.configs import AdaptMethod, Quantize
 
 BYTES = 2  # of a bf16 number
 WORK_TENSORS = 14
@@ -80,14 +80,17 @@ def cogvideox_tokens(config: dict[str, Any]) -> int:
 
 
 def memory_need(
-    size: TransformerSize, vae_class: str, vae: dict[str, Any], vae_work_gb: float, vae_bytes: int
-) -> Need:
+    size: TransformerSize, vae_class: str, vae: dict[str, Any], vae_work_gb: float, vae_bytes: int,
+    quantize: Quantize = "none",
+) -> Need:  # fmt: skip
     """Gigabytes of a transformer and its VAE. vae_work_gb: what coding one tile keeps at the
     published VAE's width of 128; a narrower one needs less in proportion."""
     width = (vae.get("block_out_channels") or [vae.get("base_dim", 128)])[0] / 128
     vae_params = sum(p.numel() for p in _on_meta(vae_class, vae).parameters())
+    linear = size.blocks * size.block_linear  # at 8 bits, where quantised
+    saved = linear * (BYTES - 1) / 1e9 if quantize != "none" else 0.0
     return Need(
-        transformer=size.params * BYTES / 1e9,
+        transformer=size.params * BYTES / 1e9 - saved,
         transformer_work=WORK_TENSORS * size.tokens * size.width * BYTES / 1e9,
         vae=vae_params * vae_bytes / 1e9,
         vae_work=vae_work_gb * width,

@@ -25,6 +25,7 @@ from recam.completion.foundation.placement import (
     place_transformer,
 )
 from recam.completion.foundation.size import memory_need, meta_transformer
+from recam.completion.foundation.speedups import prepare
 from recam.completion.foundation.text import prompt_embedding, read_encoder
 from recam.configs import FoundationConfig
 from recam.types import RecamError
@@ -82,7 +83,7 @@ def load_wan(
         )
     device = pick_device(options.model_device)
     size = meta_transformer(known.transformer, config, known.tokens)
-    need = memory_need(size, VAE, vae_config, VAE_WORK_GB, vae_bytes=4)
+    need = memory_need(size, VAE, vae_config, VAE_WORK_GB, 4, options.quantize)
     placement = choose_placement(need, free_gb(device), options.placement, device.type == "cpu")
     prompt = prompt_embedding(base, options.prompt, TEXT_LENGTH, dtype, encode_umt5)
     negative = prompt_embedding(base, "", TEXT_LENGTH, dtype, encode_umt5)
@@ -90,6 +91,7 @@ def load_wan(
     # At 32 bits, as its publishers load it.
     vae = load_part(diffusers.AutoencoderKLWan, rest / "vae", torch.float32)
     transformer = load_part(getattr(diffusers, known.transformer), inner, dtype)
+    prepare(transformer, placement, options.quantize, options.compile)
     place_transformer(transformer, placement, device, dtype)
     scheduler = rest / "scheduler" / "scheduler_config.json"
     return FlowVideo(
@@ -98,7 +100,8 @@ def load_wan(
         device=device, placement=placement, space=int(vae_config.get("scale_factor_spatial", 8)),
         time=int(vae_config.get("scale_factor_temporal", 4)), patch=int(config["patch_size"][1]),
         shift=_flow_shift(scheduler, known.shift), max_frames=known.frames, side=known.side,
-        steps=known.steps,
+        steps=known.steps, feature_cache=options.feature_cache,
+        cache_threshold=options.cache_threshold, schedule=options.schedule,
     )  # fmt: skip
 
 
