@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam.edits import _picture, _sample, changed_region, edit, track
+from recam.edits import changed_region, edit
 from recam.evaluation.metrics import psnr
+from recam.follow import as_picture, sample_at, track
 from recam.media import contact_sheet, write_image
 from recam.synthetic import SyntheticScene, render_synthetic, sample_cameras, sample_scene
 from recam.types import Video, no_progress
@@ -59,11 +60,11 @@ def paste(video: Video, edited: Tensor, region: np.ndarray) -> Tensor:
 
 
 def warp_alone(video: Video, edited: Tensor, region: np.ndarray) -> Tensor:
-    out, new = video.frames.clone(), _picture(edited)
+    out, new = video.frames.clone(), as_picture(edited)
     out[0] = edited
     for found in track(video, 0, region, no_progress):
-        inside = torch.from_numpy(_sample(region.astype(np.float32), found.at) > 0.5)
-        colours = torch.from_numpy(_sample(new, found.at)).permute(2, 0, 1)
+        inside = torch.from_numpy(sample_at(region.astype(np.float32), found.at) > 0.5)
+        colours = torch.from_numpy(sample_at(new, found.at)).permute(2, 0, 1)
         out[found.frame] = torch.where(inside, colours, out[found.frame])
     return out
 
@@ -89,7 +90,7 @@ def main() -> None:
             which = largest(ids, wanted)
             changed = with_other_material(scene, which)
             truth = render_synthetic(changed, cameras, times_s).frames
-            region = changed_region(_picture(plain.frames[0]), _picture(truth[0]))
+            region = changed_region(as_picture(plain.frames[0]), as_picture(truth[0]))
             differs = ((truth.float() - plain.frames.float()).abs().amax(1) > 12).float()
             clock = time.perf_counter()
             ours = edit(video, truth[0]).video.frames
