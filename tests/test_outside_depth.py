@@ -14,7 +14,7 @@ import torch
 from depth_checkpoints import FOV_DEG, save_depth_anything, save_depth_pro
 from recam.configs import ReconstructConfig
 from recam.reconstruct import outside
-from recam.reconstruct.outside import DepthChoice, choose_depth_model, outside_depth
+from recam.reconstruct.outside import DepthChoice, choose_depth_model, models_used, outside_depth
 from recam.reconstruct.outside.pictures import prepared, read_recipe, target_size
 from recam.reconstruct.outside.prior_depth import PriorDepth, inverse_of
 from recam.types import RecamError
@@ -239,6 +239,23 @@ def test_choice_follows_weights_then_what_is_here(
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(RecamError, match="kind bert"):
         choose_depth_model(replace(auto, depth_weights=str(tmp_path)))
+
+
+def test_a_scene_depends_on_the_models_that_made_it(
+    monkeypatch: pytest.MonkeyPatch, depth_anything: Path, depth_pro: Path
+) -> None:
+    monkeypatch.setattr(outside, "in_hub_cache", lambda name: False)
+    monkeypatch.setattr(outside, "shipped_available", lambda: False)
+    auto = ReconstructConfig()
+    stage = models_used(auto)
+    by_weights = [
+        models_used(replace(auto, depth_weights=str(f))) for f in (depth_anything, depth_pro)
+    ]
+    assert stage != by_weights[0] != by_weights[1]
+    monkeypatch.setattr(outside, "in_hub_cache", lambda name: name == "apple/DepthPro-hf")
+    assert models_used(auto) not in (stage, *by_weights)
+    assert models_used(auto) == models_used(auto)
+    assert "stage" not in models_used(replace(auto, depth="depth.npz"))  # nothing is guessed then
 
 
 def test_inverse_of_far_and_broken_depth_is_zero() -> None:

@@ -31,6 +31,7 @@ from recam.media.convert import fitted_size
 from recam.media.pictures import pictures_at
 from recam.pieces import OpenedModel, collected, complete_pieces, open_model, plan_pieces
 from recam.reconstruct import load_scene, reconstruct, save_scene
+from recam.reconstruct.outside import models_used
 from recam.render import render_windows
 from recam.training.examples import encode_hidden, frames_to_learn
 from recam.training.finetune import (
@@ -67,7 +68,7 @@ BASE_BYTES = 1_500_000_000
 BYTES_PER_PIXEL = 550
 """Of one frame: what a reshoot takes at its peak, measured at 7680×4320."""
 MOST_OF_MEMORY = 0.8
-SCENE_VERSION = 2
+SCENE_VERSION = 3
 """Raised when reconstruct's results change, so that scenes kept from before are made anew."""
 
 
@@ -100,7 +101,7 @@ def open_scene(
         if not path.exists():
             raise RecamError(f"{path}: no such file or folder")
     check_memory(source, input_config)
-    key = content_hash(source, *named, input_config, config, SCENE_VERSION)
+    key = content_hash(source, *named, input_config, config, models_used(config), SCENE_VERSION)
     folder = cache_folder() / "scenes" / key[:24]
     video = read_input(source, input_config, progress)
     if (folder / "scene.json").is_file():

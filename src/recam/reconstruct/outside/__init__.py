@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -25,7 +26,14 @@ from recam.reconstruct.outside.checkpoints import in_hub_cache, model_type
 from recam.reconstruct.outside.prior_depth import PriorDepth
 from recam.types import Progress, RecamError, no_progress
 
-__all__ = ["PUBLISHED", "DepthChoice", "PriorDepth", "choose_depth_model", "outside_depth"]
+__all__ = [
+    "PUBLISHED",
+    "DepthChoice",
+    "PriorDepth",
+    "choose_depth_model",
+    "models_used",
+    "outside_depth",
+]
 
 PUBLISHED: dict[DepthModel, str] = {
     "depth-anything-3": "depth-anything/DA3NESTED-GIANT-LARGE",
@@ -81,6 +89,27 @@ def choose_depth_model(config: ReconstructConfig) -> DepthChoice:
     if shipped_available():
         return DepthChoice("shipped", None, "no other depth model is installed")
     return DepthChoice("stage", None, "no depth model is installed")
+
+
+def models_used(config: ReconstructConfig) -> list[Any]:
+    """What a scene depends on besides its options: which depth model auto means here, and the files
+    of weights that are named. JSON-able. Raises RecamError as ``choose_depth_model`` does."""
+    used: list[Any] = []
+    if config.depth is None:
+        choice = choose_depth_model(config)
+        used += [choice.model, _files(choice.weights)]
+        if choice.model == "shipped":
+            used.append(_files(str(import_module("recam.reconstruct.depth_net").SHIPPED)))
+    return [*used, _files(config.mask_weights)]
+
+
+def _files(name: str | None) -> list[Any]:
+    """A folder's or file's names, sizes and times of change; else the name alone."""
+    path = Path(name).expanduser() if name else None
+    if path is None or not path.exists():
+        return [name]
+    files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
+    return [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files]
 
 
 def shipped_available() -> bool:
