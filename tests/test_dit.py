@@ -56,12 +56,25 @@ def inputs(model: VideoTransformer, b: int = 1, t: int = 4, h: int = 24, w: int 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("level", [1.0, 0.3])
-def test_the_untrained_model_is_the_first_fill(mode, level) -> None:
+def test_the_untrained_model_is_the_mean_of_the_fills(mode, level) -> None:
     model = VideoTransformer(replace(TINY, conditioning=mode))
     assert isinstance(model, Backbone)
     x, sigma, c = inputs(model)
     sigma = torch.full_like(sigma, level)
-    assert torch.equal(model.denoise(x, sigma, c), c.fills[:, 0])
+    assert torch.allclose(model.denoise(x, sigma, c), c.fills.mean(1), atol=1e-6)
+
+
+def test_trust_is_looked_at() -> None:
+    model = shaken()
+    x, sigma, c = inputs(model)
+    sure = replace(c, trust=torch.ones_like(c.fills[:, :, :, :1]))
+    none = replace(c, trust=torch.zeros_like(c.fills[:, :, :, :1]))
+    with torch.no_grad():
+        out = [model.denoise(x, sigma, condition) for condition in (c, none, sure)]
+    assert torch.equal(out[0], out[1])
+    assert not torch.allclose(out[0], out[2], atol=1e-3)
+    with pytest.raises(ValueError, match="trust"):
+        replace(c, trust=c.fills)
 
 
 def test_clean_tokens_come_back_as_they_were() -> None:

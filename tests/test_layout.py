@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "covisibility": {"geometry", "trajectories", "render"},
     "completion": {"geometry", "cache"},
     "training": {
-        "geometry", "covisibility", "completion", "synthetic", "media", "cache", "reconstruct",
+        "geometry", "trajectories", "render", "covisibility", "completion", "synthetic", "media",
+        "cache", "reconstruct",
     },
     "pieces": {"geometry", "completion", "cache"},
     "tasks": {

@@ -7,10 +7,10 @@ from recam.completion.codec import from_signal
 from recam.completion.dit import VideoTransformer
 from recam.completion.fills import hold, make_condition
 from recam.completion.masked import complete_masked
-from recam.configs import ModelConfig, ObjectiveConfig, SamplingConfig
+from recam.configs import SEARCHED, ModelConfig, ObjectiveConfig, SamplingConfig
 from recam.training.data import FilledPair, draw_batch, make_material, step_generator
 from recam.training.degrade import degrade, double_resampled, floaters
-from recam.training.layered import layered_clips, traced_fill
+from recam.training.layered import layered_clips, traced_fills
 from recam.training.loss import masked_loss
 from recam.training.masks import draw_known
 from recam.training.steps import new_optimizer, update
@@ -148,7 +148,11 @@ def test_layered_clips_move_and_hide() -> None:
 
 def test_the_traced_fill_finds_what_other_frames_show() -> None:
     clips = layered_clips((6, 6, 48, 64), rng(9))
-    filled = traced_fill(clips, clips.frames, clips.known, rng(1))
+    fills = traced_fills(clips, clips.frames, clips.known, SEARCHED, rng(1))
+    assert fills.shape == (6, len(SEARCHED), 6, 4, 48, 64)
+    filled, trust = fills[:, 0, :, :3], fills[:, 0, :, 3:]
+    assert torch.equal(trust, torch.maximum(fills[:, 1, :, 3:], fills[:, 2, :, 3:]))
+    assert 0 < float(trust.max()) <= 1 and not bool((trust * clips.known).any())
     known = clips.known.expand_as(filled) > 0.5
     assert torch.equal(filled[known], clips.frames[known])
     condition = make_condition(clips.frames, clips.known, ("pull-push",))
@@ -208,7 +212,8 @@ def test_propagate_must_be_given() -> None:
     clips = layered_clips(SIZE, rng())
     with pytest.raises(ValueError, match="propagate"):
         make_condition(clips.frames, clips.known, ("propagate",))
-    condition = make_condition(clips.frames, clips.known, ("propagate",), 0 * clips.frames)
+    given = torch.zeros(2, 1, 4, 4, 24, 32)
+    condition = make_condition(clips.frames, clips.known, ("propagate",), given)
     assert condition.fills.shape == (2, 1, 4, 3, 24, 32)
     assert torch.equal(condition.fills[:, 0], condition.evidence)
 
@@ -222,7 +227,8 @@ def test_real_material_enters_batches() -> None:
     assert bool((only_video.target == -1).all()) and bool((only_video.condition.known == 1).any())
     only_pair = draw_batch(SIZE, objective, TINY.fills, rng(), make_material((), [pair]), 0.0)
     assert bool((only_pair.target == -1).all()) and not bool(only_pair.condition.known.any())
-    filled = FilledPair(shown, pair.target, video + 128)
+    grey = torch.full((len(SEARCHED), 9, 4, 40, 60), 128, dtype=torch.uint8)
+    filled = FilledPair(shown, pair.target, grey)
     objective_of_all = ObjectiveConfig(masks=("tracks", "everything"), degrade=0)
     fills = ("propagate", "pull-push")
     own = draw_batch(SIZE, objective_of_all, fills, rng(), make_material((), [filled]), 0.0)

@@ -21,7 +21,7 @@ from recam.training.examples import MOST_FRAMES, encode_hidden, frames_to_learn
 from recam.training.heldout import layered_pairs
 from recam.types import PartialVideo, RecamError, video_from_frames
 
-TINY = ModelConfig(patch=8, hidden=32, heads=2, blocks=3, stem=8)
+TINY = ModelConfig(patch=8, hidden=32, heads=2, blocks=3, stem=8, fills=("propagate",))
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from recam.apps import learning
-from recam.completion.propagate import propagate
 from recam.completion.weights import join_parts, load_model, read_metadata, split_file
-from recam.configs import ModelConfig, PretrainConfig
+from recam.configs import SEARCHED, ModelConfig, PretrainConfig
 from recam.training import scenes, steps
 from recam.training.curves import Curve, draw_curves
 from recam.training.heldout import hold_out, layered_pairs, model_psnr
@@ -149,8 +148,8 @@ def test_a_time_budget_ends_a_run_with_everything_written(tmp_path: Path) -> Non
 def test_pairs_of_scenes_are_made_once_and_some_held_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scenes, "SIZE", (4, 32, 48))
-    monkeypatch.setattr(scenes, "PAIRS", replace(scenes.PAIRS, num_frames=4))
+    monkeypatch.setattr(scenes, "SIZE", (5, 32, 48))
+    monkeypatch.setattr(scenes, "KEPT_FRAMES", 4)
     config = replace(TINY, out=str(tmp_path / "a"), steps=1, num_scenes=1, workers=1)
     fills: tuple = ("propagate", "pull-push")
     config = replace(config, model=replace(TINY.model, fills=fills), synthetic_share=0.0)
@@ -161,8 +160,13 @@ def test_pairs_of_scenes_are_made_once_and_some_held_out(
     monkeypatch.setattr(scenes, "scene_pairs", None)  # the next run finds them
     again = learning.pretrain(replace(config, out=str(tmp_path / "b")), quiet=True)
     assert again.read_bytes() == path.read_bytes()
-    pairs = next(scenes.many_scene_pairs(1, config.seed, 1))
-    assert all(torch.equal(p.filled, propagate(p.partial)) for p in pairs)
+    for pair in next(scenes.many_scene_pairs(1, config.seed, 1)):
+        assert pair.target.frames.shape == pair.partial.frames.shape == (4, 3, 32, 48)
+        assert pair.filled.shape == (len(SEARCHED), 4, 4, 32, 48)
+        known = (pair.partial.known == 1)[:, None].expand(4, 3, 32, 48)
+        assert bool(known.any()) and not bool(known.all())
+        for fill in pair.filled[:, :, :3]:
+            assert torch.equal(fill[known], pair.partial.frames[known])
 
 
 def test_the_device_checks_itself() -> None:
@@ -211,7 +215,7 @@ def test_the_untrained_model_equals_its_fill_on_held_out_clips() -> None:
     assert set(classical) == {
         "hold nearest", "Telea", "Navier-Stokes", "pull-push", "propagate",
     }  # fmt: skip
-    model = VideoTransformer(TINY.model).eval()
+    model = VideoTransformer(replace(TINY.model, fills=("pull-push",))).eval()
     assert model_psnr(model, pairs) == pytest.approx(classical["pull-push"], abs=0.05)
 
 

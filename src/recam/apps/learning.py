@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 import time
 from dataclasses import replace
@@ -14,13 +13,15 @@ from recam.apps.progress import show_progress
 from recam.configs import InputConfig, PretrainConfig, ReconstructConfig
 from recam.training.data import FilledPair
 from recam.training.pretrain import pretrain as train
-from recam.training.scenes import PAIRS, filled, many_scene_pairs
+from recam.training.scenes import BACK, filled, kept_part, many_scene_pairs, seen_back
 from recam.training.self_check import self_check
 from recam.training.steps import pick_device
 from recam.types import Progress, RecamError
 
-MAX_FRAMES, MAX_SIDE = 120, 512
-"""Of every video, as much as this is reconstructed."""
+MAX_FRAMES, MAX_SIDE = 400, 400
+"""Of every video, as much as this is looked at, …"""
+PART_FRAMES, PAIRS_OF_A_PART = 24, 3
+"""… in parts of so many frames, each reconstructed by itself."""
 
 
 def say(text: str) -> None:
@@ -59,22 +60,28 @@ def video_pairs(config: PretrainConfig, progress: Progress) -> list[FilledPair]:
     A video that cannot be reconstructed is named and left out of the pairs.
     """
     from recam import tasks
-    from recam.covisibility import make_pairs
+    from recam.media import read_video
     from recam.training.data import find_videos
 
     paths = find_videos(Path(config.videos or "."))
     pairs: list[FilledPair] = []
     for i, path in enumerate(paths):
-        part = InputConfig(num_frames=MAX_FRAMES, max_side=MAX_SIDE)
-        try:
-            scene = tasks.open_scene(path, part, ReconstructConfig(), progress).scene
-        except RecamError as error:
-            say(f"no pairs of {path.name}: {error}")
-            continue
-        options = replace(PAIRS, num_frames=min(PAIRS.num_frames or 1, len(scene)), max_stride=2)
-        made = make_pairs(scene, np.random.default_rng([config.seed, i]), options)
-        for pair in itertools.islice(made, config.pairs_per_video):
-            if bool((pair.partial.known > 0).any()):
-                pairs.append(filled(pair))
-            progress("filling pairs of videos", len(pairs), len(paths) * config.pairs_per_video)
+        num_parts = -(-config.pairs_per_video // PAIRS_OF_A_PART)
+        whole = read_video(path, num_frames=MAX_FRAMES, max_side=64)  # how long it is
+        spare = max(len(whole) - PART_FRAMES, 0)
+        num_parts = min(num_parts, 1 + spare // PART_FRAMES)
+        for k in range(num_parts):
+            start = spare * k // max(num_parts - 1, 1)
+            part = InputConfig(start=start, num_frames=PART_FRAMES, max_side=MAX_SIDE)
+            try:
+                scene = tasks.open_scene(path, part, ReconstructConfig(), progress).scene
+            except RecamError as error:
+                say(f"no pairs of {path.name} from frame {start}: {error}")
+                continue
+            rng = np.random.default_rng([config.seed, i, k])
+            for _ in range(PAIRS_OF_A_PART):
+                rendering, target = seen_back(scene, BACK, rng)
+                if bool((rendering.known > 0).any()) and bool((rendering.known < 1).any()):
+                    pairs.append(kept_part(filled(rendering, target), rng))
+            progress("filling pairs of videos", i * num_parts + k + 1, len(paths) * num_parts)
     return pairs

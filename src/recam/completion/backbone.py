@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -18,24 +19,35 @@ class Condition:
     evidence: float [b, t, 3, h, w] in [-1, 1], 0 where nothing is known.
     known: float [b, t, 1, h, w] in [0, 1]; between, evidence that is not to be trusted wholly.
     fills: float [b, k, t, 3, h, w] in [-1, 1], k classical fills, the best one first.
+    trust: float [b, k, t, 1, h, w] in [0, 1], how surely a fill shows what is there, 0 where it
+        is a guess from around; None = 0 everywhere.
     """
 
     evidence: Tensor
     known: Tensor
     fills: Tensor
+    trust: Tensor | None = None
 
     def __post_init__(self) -> None:
         b, t, c, h, w = self.evidence.shape
         fits = (b, self.fills.shape[1], t, 3, h, w)
-        if c != 3 or self.known.shape != (b, t, 1, h, w) or self.fills.shape != fits:
+        fit = self.known.shape == (b, t, 1, h, w) and self.fills.shape == fits
+        if self.trust is not None:
+            fit = fit and self.trust.shape == (*fits[:3], 1, h, w)
+        if c != 3 or not fit:
             raise ValueError(
                 f"Condition of evidence {list(self.evidence.shape)}, known "
                 f"{list(self.known.shape)}, fills {list(self.fills.shape)}; expected "
-                "[b, t, 3, h, w], [b, t, 1, h, w] and [b, k, t, 3, h, w]"
+                "[b, t, 3, h, w], [b, t, 1, h, w] and [b, k, t, 3, h, w] (trust: 1 channel)"
             )
 
     def to(self, device: torch.device) -> Condition:
-        return Condition(*(a.to(device) for a in (self.evidence, self.known, self.fills)))
+        return self.each(lambda a: a.to(device))
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Condition:
+        """``change`` applied to each of its tensors."""
+        trust = None if self.trust is None else change(self.trust)
+        return Condition(change(self.evidence), change(self.known), change(self.fills), trust)
 
     def doubted(self, trust: float = 0.5) -> Condition:
         """The same with evidence that may be wrong: known is scaled by ``trust``."""
@@ -44,10 +56,13 @@ class Condition:
 
 def join(conditions: list[Condition]) -> Condition:
     """Conditions of the same size as one batch."""
+    trust = [torch.zeros_like(c.fills[..., :1, :, :]) if c.trust is None else c.trust
+             for c in conditions]  # fmt: skip
     return Condition(
         torch.cat([c.evidence for c in conditions]),
         torch.cat([c.known for c in conditions]),
         torch.cat([c.fills for c in conditions]),
+        torch.cat(trust),
     )
 
 

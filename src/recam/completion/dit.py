@@ -1,13 +1,15 @@
 """The small masked video transformer: predicts clean frames from fills, evidence and noise.
 
 It works on pixels (its latent is the frames themselves). A token is a patch of one frame. Around
-the transformer lies a thin convolutional stem and head at a quarter of the resolution, and the
-prediction is a correction of a full-resolution classical fill, so detail need not pass through the
-tokens. All last layers start at zero: the untrained model returns the fill.
+the transformer lies a pyramid of convolutions, from a quarter of the resolution down to the
+tokens' and back up, and the prediction is a mixture of classical fills at full resolution plus a
+correction, so detail need not pass through the tokens. All last layers start at zero: the
+untrained model returns the mean of the fills.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -149,15 +151,75 @@ def anchor_frames(num_frames: int, num_anchors: int, phase: float) -> Tensor:
 
 
 class ConvBlock(nn.Module):
-    """Two 3×3 convolutions added to what they are given."""
+    """Two 3×3 convolutions added to what they are given; then, with ``in_time``, one over three
+    neighbouring frames. Starts as the identity."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, in_time: bool = False) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.time = nn.Conv1d(channels, channels, 3, padding=1) if in_time else None
+        for last in (self.conv2, self.time):
+            if last is not None and last.bias is not None:
+                nn.init.zeros_(last.weight)
+                nn.init.zeros_(last.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.silu(self.conv1(F.silu(x))))
+    def forward(self, x: Tensor, num_frames: int) -> Tensor:
+        """x [b t, c, h, w] of clips of num_frames."""
+        x = x + self.conv2(F.silu(self.conv1(F.silu(x))))
+        if self.time is None:
+            return x
+        n, c, h, w = x.shape
+        # Frames innermost: [b h w, c, t].
+        lines = F.silu(x).view(-1, num_frames, c, h, w).permute(0, 3, 4, 2, 1)
+        mixed = self.time(lines.reshape(-1, c, num_frames))
+        mixed = mixed.view(-1, h, w, c, num_frames).permute(0, 4, 3, 1, 2)
+        return x + mixed.reshape(n, c, h, w)
+
+
+class Pyramid(nn.Module):
+    """Convolutions at 1/4 of the resolution, 1/8, … down to twice the tokens' size, and back up.
+
+    Channels double with every level. The tokens' own level is the transformer's.
+    """
+
+    def __init__(self, config: ModelConfig, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        s, num = config.stem, (config.patch // STEM_STRIDE).bit_length() - 1
+        wide = [s * 2**i for i in range(num)] + [config.hidden]
+        self.enter = nn.Conv2d(in_channels, s, 1)
+        steps = list(itertools.pairwise(wide))
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in steps)
+        self.up = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in steps)
+        self.before = nn.ModuleList(self._blocks(config, i, wide[i]) for i in range(num))
+        self.after = nn.ModuleList(self._blocks(config, i, wide[i]) for i in range(num))
+        self.leave = nn.Conv2d(s, out_channels, 1)
+
+    @staticmethod
+    def _blocks(config: ModelConfig, level: int, channels: int) -> nn.ModuleList:
+        return nn.ModuleList(ConvBlock(channels, level > 0) for _ in range(config.convs))
+
+    def descend(self, x: Tensor, num_frames: int) -> tuple[Tensor, list[Tensor]]:
+        """From [b t, in_channels, h, w] to the tokens [b t, hidden, h', w'], and each level."""
+        x = self.enter(x)
+        kept = []
+        for blocks, down in zip(self.before, self.down):
+            assert isinstance(blocks, nn.ModuleList)
+            for block in blocks:
+                x = block(x, num_frames)
+            kept.append(x)
+            x = down(x)
+        return x, kept
+
+    def ascend(self, x: Tensor, kept: list[Tensor], num_frames: int) -> Tensor:
+        """From tokens [b t, hidden, h', w'] to [b t, out_channels, h, w]."""
+        for i in reversed(range(len(kept))):
+            x = kept[i] + F.pixel_shuffle(self.up[i](x), 2)
+            blocks = self.after[i]
+            assert isinstance(blocks, nn.ModuleList)
+            for block in blocks:
+                x = block(x, num_frames)
+        return self.leave(x)
 
 
 class VideoTransformer(nn.Module):
@@ -169,38 +231,32 @@ class VideoTransformer(nn.Module):
         self.config = config
         self.per_token_noise = config.conditioning != "concat"
         self.grad_checkpoint = False
-        d, s, k = config.hidden, config.stem, len(config.fills)
-        per_pixel = 3 + 3 * max(k, 1) + 3 + 1
-        side = config.patch // STEM_STRIDE
-        self.stem_in = nn.Conv2d(per_pixel * STEM_STRIDE**2 + 1, s, 1)
-        self.stem = ConvBlock(s)
-        self.embed = nn.Linear(s * side * side, d)
+        d, k = config.hidden, len(config.fills)
+        per_pixel = 3 + 3 * max(k, 1) + k + 3 + 1
+        # residual (3), how much of what x says (1), what each fill counts (k)
+        self.pyramid = Pyramid(config, per_pixel * STEM_STRIDE**2 + 1, (4 + k) * STEM_STRIDE**2)
         self.level_embed = nn.Sequential(nn.Linear(32, d), nn.SiLU(), nn.Linear(d, d))
         kinds = [BLOCK_KINDS[i % len(BLOCK_KINDS)] for i in range(config.blocks)]
         phases = [(i // len(BLOCK_KINDS) * 0.618 + 0.5) % 1.0 for i in range(config.blocks)]
         self.blocks = nn.ModuleList(Block(config, *kp) for kp in zip(kinds, phases))
         self.norm = Norm(d)
-        self.unembed = nn.Linear(d, s * side * side)
-        self.head1 = ConvBlock(s)
-        self.head2 = ConvBlock(s)
-        # residual (3), how much of what x says (1), weights of the other fills (k - 1)
-        self.head_out = nn.Conv2d(s, (3 + 1 + max(k - 1, 0)) * STEM_STRIDE**2, 1)
-        self._start_at_the_fill()
+        self._start_at_the_fills()
 
-    def _start_at_the_fill(self) -> None:
+    def _start_at_the_fills(self) -> None:
         for block in self.blocks:
             assert isinstance(block, Block)
             nn.init.zeros_(block.attention.out.weight)
             nn.init.zeros_(block.attention.out.bias)
             nn.init.zeros_(block.down.weight)
             nn.init.zeros_(block.down.bias)
-        nn.init.zeros_(self.head_out.weight)
-        assert self.head_out.bias is not None
-        nn.init.zeros_(self.head_out.bias)
+        leave = self.pyramid.leave
+        assert leave.bias is not None
+        nn.init.zeros_(leave.weight)
+        nn.init.zeros_(leave.bias)
 
     @property
     def device(self) -> torch.device:
-        return self.embed.weight.device
+        return self.norm.weight.device
 
     @property
     def pixel_multiple(self) -> int:
@@ -233,42 +289,47 @@ class VideoTransformer(nn.Module):
             )
         if not self.per_token_noise:
             require_uniform(sigma)
-        start, others, evidence, known = self._inputs(x, condition)
+        fills, trust, evidence, known = self._inputs(x, condition)
+        start = fills[0]
         s = spread_levels(sigma, x)
         std = self.config.residual_std
         # What x says beyond the start, faded out as it drowns in noise: at level 1 it is 0, so no
         # noise can reach the output through the skips.
         said = shrinkage(s, std) * (x - (1 - s) * start)
-        differences = [other - start for other in others]
-        pixels = torch.cat([said / std, start, *differences, evidence, known], 2)
+        differences = [2 * (other - start) for other in fills[1:]]
+        pixels = torch.cat([said / std, start, *differences, *trust, evidence, known], 2)
         out = self._network(pixels, sigma)
-        x0 = start + residual_scale(s, std) * out[:, :, :3] + out[:, :, 3:4] * said
-        for i, difference in enumerate(differences):
-            x0 = x0 + out[:, :, 4 + i : 5 + i] * difference
+        x0 = residual_scale(s, std) * out[:, :, :3] + out[:, :, 3:4] * said
+        shares = out[:, :, 4:].softmax(2)
+        for i in range(len(self.config.fills)):
+            x0 = x0 + shares[:, :, i : i + 1] * fills[i]
         return torch.where(s == 0, x, x0)
 
     def _inputs(
         self, x: Tensor, condition: Condition | None
-    ) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
-        """First fill, other fills, evidence and known; zeros for what the mode does not show."""
+    ) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
+        """Fills (zeros when there is none), their trust, evidence and known; zeros for what the
+        mode does not show."""
         num_fills = len(self.config.fills)
         zeros, no = torch.zeros_like(x), torch.zeros_like(x[:, :, :1])
         if condition is None:
-            return zeros, [zeros] * max(num_fills - 1, 0), zeros, no
+            return [zeros] * max(num_fills, 1), [no] * num_fills, zeros, no
         if condition.fills.shape[1] != num_fills:
             raise ValueError(
                 f"the condition has {condition.fills.shape[1]} fills, the model takes {num_fills} "
                 f"({', '.join(self.config.fills) or 'none'})"
             )
-        fills = [f.to(x.dtype) for f in condition.fills.unbind(1)]
-        start, others = (fills[0], fills[1:]) if fills else (zeros, [])
+        fills = [f.to(x.dtype) for f in condition.fills.unbind(1)] or [zeros]
+        trust = [no] * num_fills
+        if condition.trust is not None:
+            trust = [s.to(x.dtype) for s in condition.trust.unbind(1)]
         if self.config.conditioning == "clean-tokens":
-            return start, others, zeros, no
+            return fills, trust, zeros, no
         known = condition.known.to(x.dtype)
-        return start, others, condition.evidence.to(x.dtype) * (known > 0), known
+        return fills, trust, condition.evidence.to(x.dtype) * (known > 0), known
 
     def _network(self, pixels: Tensor, sigma: Tensor) -> Tensor:
-        """[b, t, c, h, w] per-pixel inputs to [b, t, 4 + …, h, w] float32 per-pixel outputs."""
+        """[b, t, c, h, w] per-pixel inputs to [b, t, 4 + k, h, w] float32 per-pixel outputs."""
         b, t, _, height, width = pixels.shape
         h, w = sigma.shape[2:]
         side = self.config.patch // STEM_STRIDE
@@ -276,9 +337,9 @@ class VideoTransformer(nn.Module):
         stem = F.pixel_unshuffle(pixels.to(dtype).flatten(0, 1), STEM_STRIDE)
         level = sigma.to(dtype).reshape(b * t, 1, h, w).repeat_interleave(side, 2)
         stem = torch.cat([stem, level.repeat_interleave(side, 3)], 1)
-        stem = self.stem(self.stem_in(stem.contiguous(memory_format=torch.channels_last)))
-        tokens = self.embed(F.pixel_unshuffle(stem, side).permute(0, 2, 3, 1))
-        tokens = tokens.reshape(b, t, h, w, -1) + self.level_embed(level_features(sigma).to(dtype))
+        low, kept = self.pyramid.descend(stem.contiguous(memory_format=torch.channels_last), t)
+        tokens = low.permute(0, 2, 3, 1).reshape(b, t, h, w, -1)
+        tokens = tokens + self.level_embed(level_features(sigma).to(dtype))
         angles = rotary_table(t, h, w, self.config.hidden // self.config.heads, pixels.device)
         noisy = sigma > 0
         for block in self.blocks:
@@ -286,17 +347,15 @@ class VideoTransformer(nn.Module):
                 tokens = checkpoint(block, tokens, angles, noisy, use_reentrant=False)
             else:
                 tokens = block(tokens, angles, noisy)
-        out = self.unembed(self.norm(tokens)).flatten(0, 1).permute(0, 3, 1, 2)
-        out = F.pixel_shuffle(out, side).contiguous(memory_format=torch.channels_last)
-        out = self.head_out(self.head2(self.head1(out.to(stem.dtype) + stem)))
-        out = F.pixel_shuffle(out, STEM_STRIDE)
+        out = self.norm(tokens).flatten(0, 1).permute(0, 3, 1, 2).to(low.dtype)
+        out = F.pixel_shuffle(self.pyramid.ascend(out, kept, t), STEM_STRIDE)
         return out.reshape(b, t, -1, height, width).float()
 
     def _working_dtype(self, device_type: str) -> torch.dtype:
         """What convolutions and products run in: autocast's choice, else the weights' own."""
         if torch.is_autocast_enabled(device_type):
             return torch.get_autocast_dtype(device_type)
-        return self.embed.weight.dtype
+        return self.norm.weight.dtype
 
 
 def level_features(sigma: Tensor) -> Tensor:

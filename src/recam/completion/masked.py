@@ -12,13 +12,13 @@ from torch import Tensor
 from recam.completion.backbone import Backbone, Condition
 from recam.completion.baselines import keep_known
 from recam.completion.codec import from_signal, pad, padding_to, to_signal, unpad
-from recam.completion.fills import make_condition
+from recam.completion.fills import fills_to_signal, make_condition, search_fills
 from recam.completion.propagate import propagate
 from recam.completion.pull_push import pull_push
 from recam.completion.samplers import sample_anchored, sample_single_step, sample_stochastic
 from recam.completion.schedule import sampling_levels
-from recam.completion.windows import complete_windows
-from recam.configs import Fill, SamplingConfig
+from recam.completion.windows import complete_windows, resize_partial
+from recam.configs import SEARCHED, Fill, SamplingConfig
 from recam.types import PartialVideo, Progress, Video, no_progress, video_from_frames
 
 SEAM_PX = 6
@@ -62,19 +62,22 @@ def _complete_window(
     height, width = partial.frames.shape[-2:]
     scale = min(1.0, config.max_side / max(height, width))
     size = (max(round(height * scale), 1), max(round(width * scale), 1))
-    full_start = _full_size_start(model.fills, partial, progress)
+    small = resize_partial(partial, *size)
+    searched = fills_to_signal(search_window(small, model.fills, progress))
     frames, known = shrink_known(to_signal(partial.frames), partial.known[:, None], size)
-    start = resize(to_signal(full_start), size)
-    given = start[None].to(model.device)
     frames, known = frames[None].to(model.device), known[None].to(model.device)
-    condition = make_condition(frames, known, model.fills, given)
+    condition = make_condition(frames, known, model.fills, searched[None].to(model.device))
     padding = padding_to(*size, model.pixel_multiple)
     x0 = unpad(_sample(model, _padded(condition, padding), config), padding)
     anchored = config.sampler == "anchored"
     if anchored:
         x0 = fit_to_known(x0, frames, known)
     x0 = x0[0].float().cpu()
-    filled = from_signal(x0) if scale == 1.0 else _enlarge(x0 - start, full_start)
+    if scale == 1.0:
+        filled = from_signal(x0)
+    else:
+        full_start = _full_size_start(model.fills, partial, progress)
+        filled = _enlarge(x0 - resize(to_signal(full_start), size), full_start)
     return keep_known(partial, filled) if anchored else filled
 
 
@@ -101,8 +104,17 @@ def _sample(model: Backbone, condition: Condition, config: SamplingConfig) -> Te
 
 def _padded(condition: Condition, padding: tuple[int, int, int, int]) -> Condition:
     # The edge is repeated, known or not: padding must not turn evidence at the border into holes.
-    parts = (condition.evidence, condition.known, condition.fills)
-    return Condition(*(pad(part, padding) for part in parts))
+    return condition.each(lambda part: pad(part, padding))
+
+
+def search_window(partial: PartialVideo, fills: tuple[Fill, ...], progress: Progress) -> Tensor:
+    """``search_fills``; grey without trust where nothing at all is known."""
+    if bool((partial.known > 0).any()):
+        return search_fills(partial, fills, progress)
+    t, _, h, w = partial.frames.shape
+    nothing = torch.full((sum(f in SEARCHED for f in fills), t, 4, h, w), 128, dtype=torch.uint8)
+    nothing[:, :, 3] = 0
+    return nothing
 
 
 def fit_to_known(x0: Tensor, frames: Tensor, known: Tensor) -> Tensor:

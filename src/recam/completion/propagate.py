@@ -28,6 +28,22 @@ DEPTH_STEP = 0.1
 """A surface nearer than what lies across a hole by more than this share stands in front of it."""
 
 
+@dataclass(frozen=True)
+class Found:
+    """What there is to fill holes with: uint8 [t, 3, h, w] each, known pixels as they were.
+
+    frames: ``propagate``'s result. past, future: what the nearest moment before (after) shows of
+    the same surface; ``frames`` where none does. around: the fill from around alone, in space and
+    time. trust: float16 [t, 2, h, w] in [0, 1], how well past and future are known: 0 = not found.
+    """
+
+    frames: Tensor
+    past: Tensor
+    future: Tensor
+    around: Tensor
+    trust: Tensor
+
+
 def propagate(partial: PartialVideo, progress: Progress = no_progress) -> Tensor:
     """Fill holes along time, then over space and time together. uint8 [t, 3, h, w].
 
@@ -39,21 +55,57 @@ def propagate(partial: PartialVideo, progress: Progress = no_progress) -> Tensor
     moved camera uncovers the background. Known pixels stay bit for bit. Raises RecamError when
     nothing at all is known.
     """
+    return _search(partial, progress)[0]
+
+
+def find(partial: PartialVideo, progress: Progress = no_progress) -> Found:
+    """``propagate``, and what it chose from."""
+    result, around, sides = _search(partial, progress)
+    if sides is None:
+        nothing = torch.zeros(len(partial), 2, *partial.known.shape[1:], dtype=torch.float16)
+        return Found(result, result, result, around, nothing)
+    now = np.arange(len(partial), dtype=np.float32)[:, None, None]
+    hole = (partial.known <= 0.5).numpy()
+    shown, trust = [], []
+    for inner, margin in sides:
+        # As in the result: what only the margin of a hole shows comes second.
+        first = inner.frame >= 0
+        frame = np.where(first, inner.frame, margin.frame)
+        color = np.where(first[..., None], inner.color, margin.color)
+        miss = np.where(first, inner.miss, margin.miss + 1).astype(np.float32)
+        has = (frame >= 0) & hole
+        picture = torch.from_numpy(color).permute(0, 3, 1, 2)
+        shown.append(
+            keep_known(partial, torch.where(torch.from_numpy(has)[:, None], picture, result))
+        )
+        gap = np.abs(now - frame)
+        trust.append(np.where(has, 1 / (1 + miss + 0.1 * gap), 0).astype(np.float16))
+    return Found(result, shown[0], shown[1], around, torch.from_numpy(np.stack(trust, 1)))
+
+
+Sides = list[tuple[Traced, Traced]]
+"""What past and future show: from well inside known parts, and from their margins."""
+
+
+def _search(partial: PartialVideo, progress: Progress) -> tuple[Tensor, Tensor, Sides | None]:
+    """``propagate``'s result, the fill from around, and what was found along time."""
     require_something_known(partial)
     known = (partial.known > 0.5).numpy()
     around = _surroundings(partial, known)
-    result = _filled_around(partial, partial.frames, around.weight)
+    spatial = result = _filled_around(partial, partial.frames, around.weight)
     if len(partial) == 1 or known.all():
-        return result
+        return result, spatial, None
     frames = _as_pictures(partial.frames)
     source = _eroded(known, MARGIN_PX)
     for number in range(PASSES):
         motion = estimate_motion(_luma(result), known, source, around.nearness)
         progress("completing", 2 * number + 1, 2 * PASSES)
-        colors, found = _traced(frames, source, motion)
+        inner = _both(frames, source, motion)
+        colors, found = _blended(*inner)
         # What only the margin of a hole shows is still better than a guess. Filled frames, since
         # sampling there touches the hole.
-        margin_colors, in_margin = _traced(_as_pictures(result), known, motion)
+        margin = _both(_as_pictures(result), known, motion)
+        margin_colors, in_margin = _blended(*margin)
         colors[~found] = margin_colors[~found]
         traced = torch.from_numpy((found | in_margin) & ~known)
         shown = torch.where(
@@ -64,7 +116,7 @@ def propagate(partial: PartialVideo, progress: Progress = no_progress) -> Tensor
             break
         progress("completing", 2 * number + 2, 2 * PASSES)
     progress("completing", 2 * PASSES, 2 * PASSES)
-    return result
+    return result, spatial, list(zip(inner, margin))
 
 
 def _eroded(known: np.ndarray, margin_px: int) -> np.ndarray:
@@ -86,11 +138,9 @@ def _luma(frames: Tensor) -> np.ndarray:
     return np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in _as_pictures(frames)])
 
 
-def _traced(
-    frames: np.ndarray, source: np.ndarray, motion: Motion
-) -> tuple[np.ndarray, np.ndarray]:
-    """What past and future source pixels show where there is none, as _blended."""
-    return _blended(*[trace(frames, ~source, source, motion, past) for past in (True, False)])
+def _both(frames: np.ndarray, source: np.ndarray, motion: Motion) -> list[Traced]:
+    """What past and future source pixels show where there is none."""
+    return [trace(frames, ~source, source, motion, past) for past in (True, False)]
 
 
 def _blended(*parts: Traced) -> tuple[np.ndarray, np.ndarray]:

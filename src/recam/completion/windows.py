@@ -47,7 +47,9 @@ def shrunk_to_fit(fill: Fill) -> Fill:
         scale = (MAX_PIXELS / (t * h * w)) ** 0.5
         if scale >= 1:
             return fill(partial, progress)
-        small = fill(_resized(partial, max(1, int(h * scale)), max(1, int(w * scale))), progress)
+        small = fill(
+            resize_partial(partial, max(1, int(h * scale)), max(1, int(w * scale))), progress
+        )
         out = torch.empty_like(partial.frames)
         for i in range(t):
             picture = small[i].permute(1, 2, 0).contiguous().numpy()
@@ -58,8 +60,11 @@ def shrunk_to_fit(fill: Fill) -> Fill:
     return fitting
 
 
-def _resized(partial: PartialVideo, height: int, width: int) -> PartialVideo:
-    """A partial video made smaller; pixels that are known in part only count as unknown."""
+def resize_partial(partial: PartialVideo, height: int, width: int) -> PartialVideo:
+    """A partial video made smaller; pixels that are known in part only count as unknown. Of its own
+    size it stays as it is."""
+    if (height, width) == partial.frames.shape[-2:]:
+        return partial
     import cv2
 
     t = len(partial)

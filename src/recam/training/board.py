@@ -12,7 +12,7 @@ from torch import Tensor
 from recam.completion.dit import VideoTransformer, num_parameters
 from recam.configs import PretrainConfig
 from recam.training.curves import Curve, draw_curves, tensorboard_writer, write_csv
-from recam.training.data import draw_batch, step_generator
+from recam.training.data import FilledPair, draw_batch, step_generator
 from recam.training.heldout import Heldout, hold_out, layered_pairs, model_psnr
 from recam.training.loss import masked_loss
 from recam.training.masks import Size
@@ -144,7 +144,10 @@ class Board:
 
 def _first_frames(pair: Pair, num: int) -> Pair:
     partial = PartialVideo(pair.partial.frames[:num], pair.partial.known[:num])
-    return Pair(partial, pair.target[slice(num)])
+    target = pair.target[slice(num)]
+    if isinstance(pair, FilledPair):
+        return FilledPair(partial, target, pair.filled[:, :num])
+    return Pair(partial, target)
 
 
 def _device_name(device: torch.device) -> str:

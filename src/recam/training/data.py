@@ -11,30 +11,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recam.completion.codec import from_signal, to_signal
-from recam.completion.fills import make_condition
-from recam.completion.propagate import propagate
-from recam.configs import Fill, MaskSource, ObjectiveConfig
+from recam.completion.codec import from_signal
+from recam.completion.fills import fills_to_signal, make_condition, pick, search_fills
+from recam.configs import SEARCHED, Fill, MaskSource, ObjectiveConfig
 from recam.training.degrade import degrade
-from recam.training.layered import layered_clips, traced_fill
+from recam.training.layered import layered_clips, traced_fills
 from recam.training.loss import Batch
 from recam.training.masks import Size, draw_known
 from recam.types import Pair, PartialVideo, Progress, RecamError, no_progress
 
 JOINT_SHARE = 0.15
+BACKWARDS = tuple(
+    [name.replace("past", "future") if "past" in name else name.replace("future", "past")
+     for name in SEARCHED].index(name) for name in SEARCHED
+)  # fmt: skip
+"""Of a clip played backwards, the past's fills are the future's."""
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"}
 
 
 @dataclass(frozen=True)
 class FilledPair(Pair):
-    """A pair and what ``propagate`` makes of its partial video, uint8 [t, 3, h, w]."""
+    """A pair and all searched fills of its partial video, uint8 [k, t, 4, h, w] (search_fills)."""
 
     filled: Tensor
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip on the device that trains; uint8 [t, 3, h, w] each, known uint8 [t, 1, h, w] (0, 1).
+    """A clip on the device that trains; uint8 [t, 3, h, w] each, known uint8 [t, 1, h, w] (0, 1),
+    filled uint8 [k, t, 4, h, w].
 
     A video has its true frames alone, and masks are drawn for it.
     """
@@ -107,31 +112,33 @@ def draw_batch(
     reprojected = torch.stack([*clips.known[made], *holes])
     known, identity = _choose_masks(objective.masks, reprojected, size, generator)
     for i, cut in enumerate(cuts, b - len(cuts)):
-        if cut.filled is not None:  # its fill belongs to its own holes
+        if cut.filled is not None:  # its fills belong to its own holes
             known[i], identity[i] = reprojected[i], False
     chosen = torch.rand(b, generator=generator, device=device) < objective.degrade
     frames, known = degrade(frames, known, chosen | identity, generator)
     joint = torch.rand(b, generator=generator, device=device) < JOINT_SHARE
     given = None
-    if "propagate" in fills:
-        parts = list(_propagated_cuts(cuts, frames, known))
+    if set(fills) & set(SEARCHED):
+        parts = [pick(cut, fills) for cut in _filled_cuts(cuts, frames, known)]
         if len(cuts) < b:
-            parts[:0] = traced_fill(clips, frames[made], known[made], generator)
+            parts[:0] = traced_fills(clips, frames[made], known[made], fills, generator)
         given = torch.stack(parts)
     condition = make_condition(frames, known, fills, given)
     return Batch(target, condition, joint | identity, torch.ones_like(known))
 
 
-def _propagated_cuts(cuts: Sequence[_Cut], frames: Tensor, known: Tensor) -> Iterator[Tensor]:
-    """The fill of every cut clip, which are the last of a batch: its own, else ``propagate``'s."""
+def _filled_cuts(cuts: Sequence[_Cut], frames: Tensor, known: Tensor) -> Iterator[Tensor]:
+    """All searched fills [k, t, 4, h, w] of every cut clip, which are the last of a batch: its own,
+    else made now."""
     for i, cut in enumerate(cuts, len(frames) - len(cuts)):
         if cut.filled is not None:
             yield cut.filled
         elif bool((known[i] > 0).any()):
             shown = PartialVideo(from_signal(frames[i]).cpu(), known[i, :, 0].cpu().contiguous())
-            yield to_signal(propagate(shown)).to(frames)
+            yield fills_to_signal(search_fills(shown)).to(frames)
         else:
-            yield torch.zeros_like(frames[i])
+            t, _, h, w = frames[i].shape
+            yield frames.new_zeros(len(SEARCHED), t, 4, h, w)
 
 
 def _choose_masks(
@@ -156,7 +163,8 @@ def _choose_masks(
 
 @dataclass(frozen=True)
 class _Cut:
-    """A part of a clip at the training size: [t, 3, h, w] in [-1, 1], known [t, 1, h, w]."""
+    """A part of a clip at the training size: [t, 3, h, w] in [-1, 1], known [t, 1, h, w], all
+    searched fills [k, t, 4, h, w]."""
 
     true: Tensor
     shown: Tensor
@@ -176,7 +184,8 @@ def _random_cut(clips: Sequence[Clip], size: Size, generator: torch.Generator) -
     stride = 1 + below(min(3, (num_frames - 1) // max(t - 1, 1)))
     start = below(num_frames - stride * (t - 1))
     when = (start + stride * torch.arange(t)).clamp(max=num_frames - 1)
-    if below(2):
+    backwards = below(2)
+    if backwards:
         when = when.flip(0)
     when = when.to(clip.true.device)
     scale = max(h / height, w / width, 0.35 + 0.05 * below(14))
@@ -185,9 +194,16 @@ def _random_cut(clips: Sequence[Clip], size: Size, generator: torch.Generator) -
     flip = below(2)
 
     def resized(frames: Tensor) -> Tensor:
-        part = frames[:, :, top : top + crop_h, left : left + crop_w][when].float()
-        part = F.interpolate(part, size=(h, w), mode="area")
+        part = frames[when][..., top : top + crop_h, left : left + crop_w].float()
+        if (crop_h, crop_w) != (h, w):
+            part = F.interpolate(part, size=(h, w), mode="area")
         return part.flip(-1) if flip else part
+
+    def all_fills(fills: Tensor) -> Tensor:
+        if backwards:
+            fills = fills[list(BACKWARDS)]
+        parts = resized(fills.transpose(0, 1).flatten(1, 2)).unflatten(1, (-1, 4)).transpose(0, 1)
+        return torch.cat([parts[:, :, :3] * (2 / 255) - 1, parts[:, :, 3:] / 255], 2)
 
     def signal(frames: Tensor | None) -> Tensor | None:
         return None if frames is None else resized(frames) * (2 / 255) - 1
@@ -196,7 +212,8 @@ def _random_cut(clips: Sequence[Clip], size: Size, generator: torch.Generator) -
     assert true is not None
     # A pixel made of known and unknown ones is not known; its evidence would be half a hole.
     known = None if clip.known is None else (resized(clip.known) > 0.999).float()
-    return _Cut(true, true if shown is None else shown, known, signal(clip.filled))
+    filled = None if clip.filled is None else all_fills(clip.filled)
+    return _Cut(true, true if shown is None else shown, known, filled)
 
 
 def find_videos(folder: Path) -> list[Path]:

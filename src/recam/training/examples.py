@@ -29,7 +29,8 @@ class Example:
     """A clip, what is shown of it, and the fills of that, all cached at the working size.
 
     target, evidence: uint8 [t, 3, h, w]. known: float32 [t, 1, h, w]. fills: uint8
-    [k, t, 4, h, w], colours and trust. scored: float32 [t, 1, h, w], 1 where the target is true and worth learning.
+    [k, t, 4, h, w], colours and trust. scored: float32 [t, 1, h, w], 1 where the target is true
+    and worth learning.
     """
 
     target: Tensor

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from recam.completion.baselines import fill_hold_nearest, fill_navier_stokes, fill_telea
-from recam.completion.codec import from_signal, to_signal
+from recam.completion.codec import from_signal, pad, padding_to, to_signal, unpad
 from recam.completion.dit import VideoTransformer
-from recam.completion.fills import make_condition
+from recam.completion.fills import fills_to_signal, make_condition, pick, search_fills
 from recam.completion.propagate import propagate
 from recam.completion.pull_push import pull_push
 from recam.completion.samplers import sample_single_step
+from recam.configs import SEARCHED
+from recam.training.data import FilledPair
 from recam.training.layered import layered_clips
 from recam.training.masks import Size
 from recam.training.steps import bf16
@@ -55,7 +57,7 @@ CLASSICAL: dict[str, Callable[[PartialVideo], Tensor]] = {
 
 @dataclass(frozen=True)
 class Heldout:
-    """Clips, what ``propagate`` makes of each, and the mean hole PSNR of each classical method."""
+    """Clips, the searched fills of each, and the mean hole PSNR of each classical method."""
 
     pairs: Sequence[Pair]
     filled: Sequence[Tensor]
@@ -69,13 +71,16 @@ class Heldout:
 
 
 def hold_out(pairs: Sequence[Pair]) -> Heldout:
-    """Fill every pair by every classical method, once."""
+    """Fill every pair by every classical method, once; those that are filled already keep their
+    fills, which may have been searched for in more frames, and with depth."""
+    searched = [p.filled if isinstance(p, FilledPair) else search_fills(p.partial) for p in pairs]
     results = {name: [fill(p.partial) for p in pairs] for name, fill in CLASSICAL.items()}
+    results["propagate"] = [f[SEARCHED.index("propagate"), :, :3] for f in searched]
     scores = {
         name: _mean([hole_psnr(f, p.target.frames, p.partial.known) for f, p in zip(filled, pairs)])
         for name, filled in results.items()
     }
-    return Heldout(pairs, results["propagate"], scores)
+    return Heldout(pairs, searched, scores)
 
 
 def model_psnr(
@@ -83,11 +88,10 @@ def model_psnr(
 ) -> float:
     """Mean hole PSNR of the model's single-step answer, at the pairs' own size.
 
-    filled: what ``propagate`` makes of each, when it is known already.
+    filled: all searched fills of each (``search_fills``), when they are known already.
     """
     if filled is None:
-        needed = "propagate" in model.config.fills
-        filled = [propagate(p.partial) if needed else p.partial.frames for p in pairs]
+        filled = [search_fills(p.partial) for p in pairs]
     return _mean([_psnr_of(model, pair, start) for pair, start in zip(pairs, filled)])
 
 
@@ -95,11 +99,13 @@ def _psnr_of(model: VideoTransformer, pair: Pair, filled: Tensor) -> float:
     device = model.device
     frames = to_signal(pair.partial.frames)[None].to(device)
     known = pair.partial.known[None, :, None].to(device)
-    given = to_signal(filled)[None].to(device)
+    given = fills_to_signal(pick(filled, model.config.fills))[None].to(device)
     condition = make_condition(frames, known, model.config.fills, given)
-    clean = model.token_levels(known) >= 1
+    padding = padding_to(frames.shape[-2], frames.shape[-1], model.pixel_multiple)
+    condition = condition.each(lambda part: pad(part, padding))
+    clean = model.token_levels(condition.known) >= 1
     with torch.no_grad(), bf16(device):
-        x0 = sample_single_step(model, condition.evidence, clean, condition)
+        x0 = unpad(sample_single_step(model, condition.evidence, clean, condition), padding)
     return hole_psnr(from_signal(x0[0].cpu()), pair.target.frames, pair.partial.known)
 
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recam.completion.fills import pull_push_signal
+from recam.configs import Fill
 from recam.training.masks import Size, smooth_noise, uniform
 
 NUM_LAYERS = 5
@@ -192,19 +193,54 @@ def _seen_from_aside(
     return known[:, :, None]
 
 
-def traced_fill(
-    clips: LayeredClips, frames: Tensor, known: Tensor, generator: torch.Generator
+def traced_fills(
+    clips: LayeredClips,
+    frames: Tensor,
+    known: Tensor,
+    names: tuple[Fill, ...],
+    generator: torch.Generator,
 ) -> Tensor:
-    """What following the true motion to the nearest frame that shows a surface would find:
-    [b, t, 3, h, w], made on the device; stands in for ``propagate`` in training.
+    """Stands in for ``search_fills`` in training, made on the device from the true motion: those of
+    ``names`` that it makes, colours and trust [b, k, t, 4, h, w].
 
     frames and known are the evidence, perhaps degraded. The motion is wrong by up to about a pixel
     per few frames of distance, smoothly, as estimated motion is. What no frame shows is filled by
-    pull-push from the rest.
+    pull-push from the rest, which also stands in for Telea's inpainting.
     """
+    around = pull_push_signal(torch.where(known > 0.5, frames, 0.0), (known > 0.5).float())
+    made = {"around": around, "flow-around": around, "telea": around}
+    trusts: dict[str, Tensor] = {}
+    for family in (
+        ("propagate", "traced-past", "traced-future"),
+        ("flow", "flow-past", "flow-future"),
+    ):
+        if not set(names) & set(family):
+            continue
+        sides = _traced(clips, frames, known, generator)
+        (past, past_trust), (future, future_trust) = sides
+        total = (past_trust + future_trust).clamp(min=1e-6)
+        both = (past * past_trust + future * future_trust) / total
+        have = (known > 0.5) | (total > 1e-5)
+        both = torch.where(known > 0.5, frames, both)
+        rest = pull_push_signal(torch.where(have, both, 0.0), have.float())
+        made[family[0]] = torch.where(have, both, rest)
+        trusts[family[0]] = torch.maximum(past_trust, future_trust)
+        for name, (colors, trust) in zip(family[1:], sides):
+            made[name] = torch.where(trust > 0, colors, made[family[0]])
+            trusts[name] = trust
+    none = torch.zeros_like(known)
+    chosen = [torch.cat([made[n], trusts.get(n, none)], 2) for n in names if n in made]
+    return torch.stack(chosen, 1)
+
+
+def _traced(
+    clips: LayeredClips, frames: Tensor, known: Tensor, generator: torch.Generator
+) -> list[tuple[Tensor, Tensor]]:
+    """What the nearest past and the nearest future moment show of unknown pixels' surfaces: colours
+    [b, t, 3, h, w] and trust [b, t, 1, h, w], 0 where none does."""
     b, t, _, h, w = frames.shape
-    have = known > 0.5
-    filled = frames
+    have = [known > 0.5, known > 0.5]
+    filled, trust = [frames, frames], [torch.zeros_like(known), torch.zeros_like(known)]
     affine = F.pad(clips.maps, (0, 0, 0, 1))
     affine[..., 2, 2] = 1
     inverse = torch.linalg.inv(affine)[..., :2, :]
@@ -212,7 +248,7 @@ def traced_fill(
     unsure = unsure.permute(0, 1, 3, 4, 2) * torch.tensor([2 / w, 2 / h], device=frames.device)
     shown = torch.cat([frames, known], 2)
     for distance in range(1, t):
-        for sign in (-1, 1):
+        for side, sign in enumerate((-1, 1)):
             now = slice(distance, t) if sign < 0 else slice(0, t - distance)
             then = slice(0, t - distance) if sign < 0 else slice(distance, t)
             grid = torch.zeros(b, t - distance, h, w, 2, device=frames.device)
@@ -232,10 +268,12 @@ def traced_fill(
                 padding_mode="border", align_corners=False,
             ).view(b, t - distance, h, w)  # fmt: skip
             good = inside & (found[:, :, 3] > 0.99) & (layer_there == clips.front[:, now])
-            take = good[:, :, None] & ~have[:, now]
-            filled = filled.clone()
-            filled[:, now] = torch.where(take, found[:, :, :3], filled[:, now])
-            have = have.clone()
-            have[:, now] |= take
-    rest = pull_push_signal(torch.where(have, filled, 0.0), have.float())
-    return torch.where(have, filled, rest)
+            take = good[:, :, None] & ~have[side][:, now]
+            miss = 0.3 * distance * unsure[:, now].norm(dim=-1)[:, :, None] * (w / 2)
+            sure = 1 / (1 + miss + 0.1 * distance)
+            filled[side], trust[side] = filled[side].clone(), trust[side].clone()
+            filled[side][:, now] = torch.where(take, found[:, :, :3], filled[side][:, now])
+            trust[side][:, now] = torch.where(take, sure, trust[side][:, now])
+            have[side] = have[side].clone()
+            have[side][:, now] |= take
+    return list(zip(filled, trust))

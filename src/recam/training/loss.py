@@ -14,6 +14,8 @@ from recam.completion.schedule import add_noise, residual_scale, spread_levels, 
 from recam.configs import ObjectiveConfig
 
 MAX_LEVEL_WEIGHT = 4.0
+EASY = 0.002
+"""Squared error, where frames span [-1, 1], that is as good as none (5.7 grey levels)."""
 DOUBT = 0.5
 """Share of trust that evidence gets when it is denoised jointly (see Condition.doubted)."""
 
@@ -43,9 +45,10 @@ def masked_loss(
     """Weighted squared error of the clean estimate over the tokens that were noised.
 
     Each token has its own level; clean ones (0) are the evidence and cost nothing. Unknown pixels
-    weigh config.hole_weight times as much as known ones. Every sample counts alike: else clips of
-    which next to nothing is known would, by their area, leave the small holes of a reshoot without
-    a say. In units of the model's residual_std².
+    weigh config.hole_weight times as much as known ones. Every sample counts alike, whatever its
+    area and its difficulty: its error is in units of that of the mean of its fills (residual_std²
+    where the model takes none). Else clips of which next to nothing is known would leave the small
+    holes of a reshoot without a say; and PSNR counts ratios as well.
     ``network`` is the model as wrapped for compiling or several devices, if it is.
     """
     target, condition = batch.target, batch.condition
@@ -70,13 +73,21 @@ def masked_loss(
     level_weight = (std / residual_scale(s, std).clamp(min=1e-3)).square()
     weight = torch.where(batch.condition.known < 1, config.hole_weight, 1.0)
     weight = weight * batch.scored * (s > 0) * level_weight.clamp(max=MAX_LEVEL_WEIGHT)
-    error = (x0.float() - target).square().mean(2, keepdim=True)
     total = weight.flatten(1).sum(1)
-    of_sample = (weight * error).flatten(1).sum(1) / total.clamp(min=1)
-    return of_sample.sum() / (total > 0).sum().clamp(min=1) / std**2
+
+    def mean_error(frames: Tensor) -> Tensor:
+        error = (frames.float() - target).square().mean(2, keepdim=True)
+        return (weight * error).flatten(1).sum(1) / total.clamp(min=1)
+
+    usual = mean_error(batch.condition.fills.mean(1)) if model.config.fills else std**2
+    of_sample = mean_error(x0) / (usual + EASY)
+    return of_sample.sum() / (total > 0).sum().clamp(min=1)
 
 
 def _withhold(condition: Condition, withheld: Tensor) -> Condition:
     """Take channels and fills from some samples; their clean tokens stay."""
     keep = (~withheld).to(condition.known).view(-1, 1, 1, 1, 1)
-    return Condition(condition.evidence, condition.known * keep, condition.fills * keep[:, None])
+    trust = None if condition.trust is None else condition.trust * keep[:, None]
+    return Condition(
+        condition.evidence, condition.known * keep, condition.fills * keep[:, None], trust
+    )
