@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 TASKS = ("complete", "reshoot", "edit", "interpolate")
-HEIGHT, WIDTH = 96, 160
+HEIGHT, WIDTH = 48, 80
 
 
 class Peak(threading.Thread):
@@ -59,7 +59,7 @@ def measure(task: str, num: int) -> None:
     small = frames[:2].clone()
     recam.complete(small, torch.ones(HEIGHT, WIDTH))  # imports and compiles
     known = torch.ones(HEIGHT, WIDTH)
-    known[30:60, 60:100] = 0
+    known[15:30, 30:50] = 0
     before = anonymous_mb()
     peak = Peak()
     peak.start()
@@ -71,7 +71,7 @@ def measure(task: str, num: int) -> None:
             passing(frames)
         case "edit":
             edited = frames[0].clone()
-            edited[0, 30:60, 60:100] = 255
+            edited[0, 15:30, 30:50] = 255
             recam.edit(frames, edited)
         case "interpolate":
             recam.interpolate(frames[0], frames[4], frames=num - 2)
@@ -91,8 +91,8 @@ def passing(frames) -> None:
 
     num, size = len(frames), (len(frames), HEIGHT, WIDTH)
     pose = torch.eye(4, dtype=torch.float64).repeat(num, 1, 1)
-    pose[:, 0, 3] = -torch.arange(num) * 2.0 * 4 / 120
-    k = torch.tensor([[120.0, 0, WIDTH / 2], [0, 120, HEIGHT / 2], [0, 0, 1]]).double()
+    pose[:, 0, 3] = -torch.arange(num) * 2.0 * 4 / 60
+    k = torch.tensor([[60.0, 0, WIDTH / 2], [0, 60, HEIGHT / 2], [0, 0, 1]]).double()
     depth = scratch_tensor(size, torch.float32).fill_(4)
     yes, no = scratch_tensor(size, torch.bool).fill_(True), scratch_tensor(size, torch.bool)
     scene = Scene(
