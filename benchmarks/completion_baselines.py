@@ -1,9 +1,12 @@
-"""How well the classical ways of completing a video fill holes.
+"""How well the classical ways of completing a video fill holes, and the masked model beside them.
 
-    python benchmarks/completion_baselines.py [--clips bear hike] [--sheets FOLDER]
+    python benchmarks/completion_baselines.py [--clips bear hike] [--seeds 3] [--sheets FOLDER]
+    python benchmarks/completion_baselines.py --weights shipped [--adapt 300] ...
 
-Real clips of ../shared/data: holes by double reprojection (the clip's scene as recam estimates it,
-seen from an orbit that reaches 14° and back again, each frame alone); the clip itself is the truth.
+Real clips of ../shared/data, none of which the shipped weights were trained or chosen on: holes by
+double reprojection (the clip's scene as recam estimates it, seen from an orbit that reaches 14° and
+back again, each frame alone; with other seeds than 0 from a random path); the clip itself is the
+truth. "adapted" is the model after so many steps on the known pixels alone.
 Synthetic clips: an orbit that reaches 20° rendered with true depth and all frames' static points,
 as a reshoot is; the truth is the true new view. Scenes are kept in recam's cache.
 
@@ -21,20 +24,31 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from recam.completion.baselines import fill_hold_nearest, fill_navier_stokes, fill_telea
+from recam.completion.masked import complete_masked
 from recam.completion.propagate import propagate
 from recam.completion.pull_push import pull_push
-from recam.configs import InputConfig, ReconstructConfig, RenderConfig
-from recam.covisibility import double_reproject, novel_cameras
+from recam.completion.weights import find_weights, load_model
+from recam.configs import (
+    FinetuneConfig,
+    InputConfig,
+    ReconstructConfig,
+    RenderConfig,
+    SamplingConfig,
+)
+from recam.covisibility import double_reproject, novel_cameras, sample_path
 from recam.evaluation.metrics import psnr
 from recam.evaluation.temporal import flicker
 from recam.media import contact_sheet, write_image
 from recam.render import render
 from recam.synthetic import synthetic_clip, true_view
 from recam.tasks import open_scene
+from recam.training.examples import encode_hidden
+from recam.training.finetune import adapt
 from recam.trajectories import focus_depth
 from recam.types import CameraPath, Cameras, PartialVideo, Rendering, Scene
 
@@ -43,7 +57,8 @@ CLIPS = {  # clip, and the direction of its orbit
     "davis_bear": ("dynamic/davis_bear/gt_rgb.mp4", -1),
     "davis_hike": ("dynamic/davis_hike/input.mp4", 1),
     "infcam_cat": ("dynamic/infcam_cat/input.mp4", -1),
-    "sam2_bedroom": ("dynamic/sam2_bedroom/input.mp4", 1),
+    "iphone_teddy": ("dynamic/iphone_teddy/input.mp4", 1),
+    "davis_judo": ("dynamic/davis_judo/input.mp4", -1),
     "spatialvid_crossing": ("dynamic/spatialvid_crossing/input.mp4", -1),
 }
 SYNTHETIC = {"synthetic_7": (7, "tripod", 15), "synthetic_11": (11, "dolly", -20)}
@@ -80,13 +95,19 @@ def orbit(scene: Scene, yaw_deg: float) -> Cameras:
     return novel_cameras(own, yaw, 0 * yaw, 0 * yaw, focus_depth(scene))
 
 
-def real_case(path: Path, direction: int, num_frames: int, size: int) -> Case:
+def random_path(scene: Scene, seed: int) -> Cameras:
+    """Cameras on one of the random paths that training pairs are made with."""
+    own = scene.cameras.resized(scene.video.height, scene.video.width)
+    path = sample_path(np.random.default_rng(seed), len(scene))
+    return novel_cameras(own, *path, focus_depth(scene))
+
+
+def real_case(path: Path, direction: int, num_frames: int, size: int, seed: int = 0) -> Case:
     """A clip with the holes that its own geometry gives it when it is seen there and back."""
     source = InputConfig(num_frames=num_frames, max_side=size)
     scene = open_scene(path, source, ReconstructConfig()).scene
-    seen = double_reproject(
-        scene, orbit(scene, direction * YAW_DEG), RenderConfig(aggregate_static=False)
-    )
+    cameras = orbit(scene, direction * YAW_DEG) if seed == 0 else random_path(scene, seed)
+    seen = double_reproject(scene, cameras, RenderConfig(aggregate_static=False))
     truth, known = scene.video.frames[:], seen.visible
     rendering = Rendering(
         truth * known[:, None], known.float(), seen.back.depth * known, seen.back.cameras
@@ -110,40 +131,67 @@ def score(result: Tensor, case: Case) -> dict[str, float]:
     }
 
 
+def with_model(weights: str, adapt_steps: int) -> dict[str, Callable[[Rendering], Tensor]]:
+    """The masked model as it is, and adapted to what is known of each video."""
+    model = load_model(find_weights(None if weights == "shipped" else weights))
+    sampling = SamplingConfig()
+
+    def plain(rendering: Rendering) -> Tensor:
+        return complete_masked(model, rendering, sampling).frames
+
+    def adapted(rendering: Rendering) -> Tensor:
+        config = FinetuneConfig(steps=adapt_steps, minutes=60)
+        examples = encode_hidden(
+            rendering, config.num_pairs, model.config.fills, sampling.max_side, config.seed
+        )
+        made = adapt(model, examples, config)
+        print(f"  {made.describe()}")
+        return complete_masked(made.model, rendering, sampling).frames
+
+    return {"model": plain} | ({"adapted": adapted} if adapt_steps else {})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=33, help="of real clips")
     parser.add_argument("--size", type=int, default=480, help="longer side of real clips")
     parser.add_argument("--clips", nargs="*", help="only clips with one of these words in the name")
+    parser.add_argument("--seeds", type=int, default=1, help="so many paths for each real clip")
+    parser.add_argument("--weights", help="the masked model too: a weight file, or 'shipped'")
+    parser.add_argument("--adapt", type=int, default=0, help="and adapted by so many steps")
     parser.add_argument("--sheets", type=Path, help="folder for contact sheets (not for the repo)")
     args = parser.parse_args()
-    rows: dict[str, list[dict[str, float]]] = {name: [] for name in METHODS}
+    methods = METHODS | (with_model(args.weights, args.adapt) if args.weights else {})
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
     print(f"{'clip':28s} {'method':14s}  hole  whole flicker     s")
-    for name in [*CLIPS, *SYNTHETIC]:
+    cases = [(name, seed) for name in CLIPS for seed in range(args.seeds)]
+    for name, seed in [*cases, *((name, 0) for name in SYNTHETIC)]:
         if args.clips and not any(word in name for word in args.clips):
             continue
         if name in CLIPS:
             path, direction = CLIPS[name]
-            case = real_case(DATA / path, direction, args.frames, args.size)
+            case = real_case(DATA / path, direction, args.frames, args.size, seed)
         else:
             case = synthetic_case(*SYNTHETIC[name])
         results = {"truth": case.truth, "holes": case.rendering.frames}
         share = 1 - float(case.rendering.known.mean())
-        for method, fill in METHODS.items():
+        for method, fill in methods.items():
             start = time.perf_counter()
             results[method] = fill(case.rendering)
             seconds = time.perf_counter() - start
             rows[method].append(score(results[method], case) | {"s": seconds})
-            print_row(f"{name} {share:.1%}", method, rows[method][-1])
+            print_row(f"{name}/{seed} {share:.1%}", method, rows[method][-1])
         if args.sheets:
             args.sheets.mkdir(parents=True, exist_ok=True)
             picked = torch.linspace(0, len(case.truth) - 1, 4).round().long()
             sheet = contact_sheet({k: v[picked] for k, v in results.items()}, cell_width=400)
-            write_image(sheet, args.sheets / f"{name}.png")
+            write_image(sheet, args.sheets / f"{name}_{seed}.png")
     for method, scores in rows.items():
         if scores:
             mean = {k: sum(s[k] for s in scores) / len(scores) for k in scores[0]}
             print_row("mean", method, mean)
+            gain = [s["hole"] - p["hole"] for s, p in zip(scores, rows["propagate"])]
+            print(f"  over propagate {np.mean(gain):+.2f} ± {np.std(gain):.2f} dB in holes")
 
 
 def print_row(name: str, method: str, row: dict[str, float]) -> None:

@@ -24,7 +24,7 @@ from recam.render import View, render
 from recam.render.frame import render_frame
 from recam.render.source import carry_mask, make_source
 from recam.trajectories import focus_depth, relative_path
-from recam.types import CameraPath, Cameras, Pair, PartialVideo, Rendering, Scene, Video
+from recam.types import CameraPath, Cameras, Pair, Rendering, Scene, Video
 
 Mask2D = Literal["boxes", "strokes", "frames", "border"]
 DEFAULT_RENDER = RenderConfig()
@@ -166,7 +166,11 @@ def make_pairs(
         resampled = rng.random() < config.resampled_fraction
         frames = seen.back.frames if resampled else part.video.frames
         known = seen.visible
-        yield Pair(PartialVideo(frames * known[:, None], known.float()), part.video)
+        shown = replace(
+            seen.back, frames=frames * known[:, None], known=known.float(),
+            depth=seen.back.depth * known,
+        )  # fmt: skip
+        yield Pair(shown, part.video)
 
 
 def _sample_frames(rng: np.random.Generator, length: int, config: PairConfig) -> Tensor:

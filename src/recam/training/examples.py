@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from recam.completion.windows import resize_partial
 from recam.configs import Fill, MaskSource
 from recam.training.loss import Batch
 from recam.training.masks import draw_known
-from recam.types import Pair, PartialVideo, Progress, RecamError, no_progress
+from recam.types import Pair, PartialVideo, Progress, RecamError, Rendering, no_progress
 
 MOST_FRAMES = 32
 SOURCES: tuple[MaskSource, ...] = ("tracks", "border", "random-2d")
@@ -113,8 +113,10 @@ def _hide(
     if not bool((known > 0).any()):  # the moved holes hide all that is left
         hidden = 1 - draw_known("tracks", (1, t, h, w), generator)[0, :, 0]
         known = partial.known * (1 - hidden)
-    shown = partial.frames * (known > 0)[:, None]
-    return PartialVideo(shown, known), partial.frames, (partial.known > 0.999).float()
+    shown = replace(partial, frames=partial.frames * (known > 0)[:, None], known=known)
+    if isinstance(shown, Rendering):
+        shown = replace(shown, depth=shown.depth * (known > 0))
+    return shown, partial.frames, (partial.known > 0.999).float()
 
 
 def encode_hidden(
@@ -134,7 +136,8 @@ def encode_hidden(
         raise RecamError("nothing in the video is known, so there is nothing to adapt to")
     until = time.monotonic() + seconds
     generator = torch.Generator().manual_seed(seed)
-    small = _shrunk(partial, max_side)  # before filling: large videos take long to fill
+    # Before filling: large videos take long to fill.
+    small = resize_partial(partial, *_working_size(partial.frames, max_side))
     examples: list[Example] = []
     for shown, target, scored in hide_more(small, num, generator):
         if bool((shown.known > 0).any()):
@@ -143,18 +146,6 @@ def encode_hidden(
         if len(examples) >= 3 and time.monotonic() > until:
             break
     return examples
-
-
-def _shrunk(partial: PartialVideo, max_side: int) -> PartialVideo:
-    size = _working_size(partial.frames, max_side)
-    if size == partial.frames.shape[-2:]:
-        return partial
-    parts = [  # a frame at a time: floats are four times as large
-        shrink_known(to_signal(frame[None]), known[None, None], size)
-        for frame, known in zip(partial.frames, partial.known)
-    ]
-    frames = torch.cat([from_signal(frame) for frame, _ in parts])
-    return PartialVideo(frames, torch.cat([known[:, 0] for _, known in parts]))
 
 
 def _working_size(frames: Tensor, max_side: int) -> tuple[int, int]:

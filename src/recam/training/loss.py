@@ -47,7 +47,7 @@ def masked_loss(
     Each token has its own level; clean ones (0) are the evidence and cost nothing. Unknown pixels
     weigh config.hole_weight times as much as known ones. Every sample counts alike, whatever its
     area and its difficulty: its error is in units of that of the mean of its fills (residual_std²
-    where the model takes none). Else clips of which next to nothing is known would leave the small
+    where it is shown none). Else clips of which next to nothing is known would leave the small
     holes of a reshoot without a say; and PSNR counts ratios as well.
     ``network`` is the model as wrapped for compiling or several devices, if it is.
     """
@@ -79,7 +79,9 @@ def masked_loss(
         error = (frames.float() - target).square().mean(2, keepdim=True)
         return (weight * error).flatten(1).sum(1) / total.clamp(min=1)
 
-    usual = mean_error(batch.condition.fills.mean(1)) if model.config.fills else std**2
+    usual = torch.full_like(total, std**2)
+    if model.config.fills:
+        usual = torch.where(withheld, usual, mean_error(batch.condition.fills.mean(1)))
     of_sample = mean_error(x0) / (usual + EASY)
     return of_sample.sum() / (total > 0).sum().clamp(min=1)
 
