@@ -18,7 +18,12 @@ from torch import Tensor
 from recam.cache import cache_folder, content_hash, scratch_tensor
 from recam.completion import BLENDED, complete
 from recam.completion.backbone import Backbone
-from recam.completion.foundation import NAMES, FoundationModel, load_foundation
+from recam.completion.foundation import (
+    NAMES,
+    FoundationModel,
+    load_foundation,
+    window_overlap,
+)
 from recam.completion.weights import find_weights, load_model, weights_sha256
 from recam.completion.windows import P, cut, fill_pieces, fitting_window
 from recam.configs import CompleteConfig
@@ -81,8 +86,9 @@ def plan_pieces(
         opened = open_model(config)
     blend = int(BLENDED * overlap)
     if config.model in NAMES:  # its own length, the frames carried over included
-        longest = cast("FoundationModel", opened.model if opened else None).max_frames
-        overlap, blend = min(overlap, longest - 1), 0
+        assert opened is not None
+        longest = cast("FoundationModel", opened.model).max_frames
+        overlap, blend = window_overlap(cast("FoundationModel", opened.model), overlap)
         window = longest if total <= longest else longest - overlap
     return Plan(completing, window, overlap, blend, opened)
 

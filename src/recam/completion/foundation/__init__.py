@@ -31,6 +31,7 @@ class FoundationModel(Protocol):
     """What completing a video needs of a model; see cogvideox.CogVideoX."""
 
     steps: int
+    per_token_noise: bool
 
     @property
     def max_frames(self) -> int:
@@ -97,7 +98,7 @@ def complete_foundation(
 ) -> Video:
     """Fill what is not known, by the model; any length, size and aspect.
 
-    Longer videos go by windows, whose shared frames enter the next one as known; sizes and lengths
+    Longer videos go by windows that share frames (see ``window_overlap``); sizes and lengths
     that the model does not take are fitted to it, and a FitNote says how. With the anchored sampler
     known pixels come back bit for bit and what was generated is fitted to them; with the stochastic
     one all pixels are the model's, as in the reference. 24 frames/s. Raises RecamError when nothing
@@ -114,9 +115,24 @@ def complete_foundation(
         seed = config.seed * 1_000_003 + next(windows)
         return _complete_clip(model, piece, fit, config, seed, progress)
 
-    overlap = min(config.overlap, model.max_frames - 1)
-    frames = complete_windows(fill, partial, model.max_frames, overlap, progress)
+    overlap, blend = window_overlap(model, config.overlap)
+    frames = complete_windows(fill, partial, model.max_frames, overlap, progress, blend)
     return video_from_frames(frames)
+
+
+def window_overlap(model: FoundationModel, wanted: int) -> tuple[int, int]:
+    """(frames that two windows share, those of them that are filled twice and cross-faded).
+
+    A model with noise per token takes the shared frames as clean tokens, so that they are rounded
+    up to whole ones and nothing needs blending. The others see them as evidence that they may
+    answer with a jump: half of them are cross-faded.
+    """
+    if wanted <= 0:
+        return 0, 0
+    if model.per_token_noise:
+        return min(model.padded_frames(wanted), model.max_frames - 1), 0
+    overlap = min(wanted, model.max_frames - 1)
+    return overlap, overlap // 2
 
 
 def _complete_clip(
