@@ -149,3 +149,26 @@ def test_the_folder_of_a_killed_run_is_used_again(
     with new_folder(tmp_path / "new"):
         assert (tmp_path / "new" / UNFINISHED).read_text() == str(os.getpid())
     assert not (tmp_path / "new" / UNFINISHED).exists()
+
+
+def test_a_window_that_cannot_be_kept_is_told_and_made_again(
+    monkeypatch: pytest.MonkeyPatch, own_cache: Path
+) -> None:
+    partial = _moving(20)
+    at_once = pieces.complete_whole(partial, CONFIG)
+
+    def full(number: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pieces.os, "fsync", full)
+        with pytest.warns(UserWarning, match="No space left"):
+            assert torch.equal(pieces.complete_whole(partial, CONFIG), at_once)
+    assert not list(own_cache.iterdir())
+    with monkeypatch.context() as patched:
+        _counting(patched, stop_at=2)
+        with pytest.raises(KeyboardInterrupt):
+            pieces.complete_whole(partial, CONFIG)
+    for kept in own_cache.glob("*.npy"):
+        kept.write_bytes(kept.read_bytes()[:100])
+    assert torch.equal(pieces.complete_whole(partial, CONFIG), at_once)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -123,7 +124,7 @@ def complete_pieces(
         key = _key(piece, identity, first) if kept else ""
         frames = kept.find(key, piece.frames.shape) if kept else None
         if frames is None:
-            frames = _completed(piece, seeded, model)
+            frames = complete(piece, seeded, model=model).frames
             if kept:
                 kept.add(key, frames)
         timings_s["complete"] = timings_s.get("complete", 0.0) + time.perf_counter() - clock
@@ -136,12 +137,6 @@ def complete_pieces(
         yield part, frames
     if kept:
         kept.forget()
-
-
-def _completed(
-    piece: PartialVideo, config: CompleteConfig, model: Backbone | FoundationModel | None
-) -> Tensor:
-    return complete(piece, config, model=model).frames
 
 
 def complete_whole(
@@ -230,9 +225,10 @@ class _KeptWindows:
 
     def find(self, key: str, shape: tuple[int, ...]) -> Tensor | None:
         path = self.folder / f"{key[:32]}.npy"
-        if not path.is_file():
+        try:
+            frames = np.load(path, allow_pickle=False)
+        except (OSError, EOFError, ValueError):  # none there, or cut off by a loss of power
             return None
-        frames = np.load(path, allow_pickle=False)
         if frames.shape != tuple(shape) or frames.dtype != np.uint8:
             return None
         self.used.append(path)
@@ -241,11 +237,20 @@ class _KeptWindows:
     def add(self, key: str, frames: Tensor) -> None:
         path = self.folder / f"{key[:32]}.npy"
         unfinished = self.folder / f".{key[:32]}.{os.getpid()}"
-        with unfinished.open("wb") as file:
-            np.save(file, frames.numpy())
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        try:
+            with unfinished.open("wb") as file:
+                np.save(file, frames.numpy())
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+        except OSError as error:  # a full disk, say: the run itself can still end well
+            unfinished.unlink(missing_ok=True)
+            warnings.warn(
+                f"{self.folder}: {error.strerror}; a finished window is not kept, and a run that "
+                "is stopped makes it again",
+                stacklevel=2,
+            )
+            return
         self.used.append(path)
 
     def forget(self) -> None:
