@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -57,6 +56,7 @@ from recam.reconstruct.motion import (
     with_focal_settled,
     with_points,
 )
+from recam.reconstruct.shots import find_cuts
 from recam.reconstruct.tracks import Tracks, compute_tracks, select_observations, select_tracks
 from recam.types import Cameras, Progress, Video, no_progress
 
@@ -67,8 +67,6 @@ MIN_TRACKS = 30
 """With fewer there is nothing to tell a motion by."""
 MIN_SEEN = 8
 """Points that a frame must see for its camera to be measured."""
-CUT_SHARE = 0.1
-"""The picture cuts where less than this part of a frame's tracks goes on to the next."""
 
 
 @dataclass(frozen=True)
@@ -387,7 +385,7 @@ def _solution(
     return CameraSolution(
         cameras, motion, tracks, inverse_depth, sigma, still, residual_px,
         _parallax_px(points, centred, still), fov_deg, fov_known,
-        () if given else (*about, *_frame_notes(centred, seen, blind)), decision,
+        () if given else (*about, *_frame_notes(centred, flows, blind)), decision,
     )  # fmt: skip
 
 
@@ -432,11 +430,8 @@ def _bridged(bundle: Bundle, blind: NDArray[np.bool_]) -> Bundle:
     )
 
 
-def _frame_notes(tracks: Tracks, seen: NDArray[np.int64], blind: NDArray[np.bool_]) -> list[str]:
-    """What the user should know about single frames: blind ones, and cuts.
-
-    A cut is where hardly a track connects two neighbours though both see enough.
-    """
+def _frame_notes(tracks: Tracks, flows: FlowSet, blind: NDArray[np.bool_]) -> list[str]:
+    """What the user should know about single frames: blind ones, and cuts."""
     if blind.all():
         return []
     notes = []
@@ -445,12 +440,8 @@ def _frame_notes(tracks: Tracks, seen: NDArray[np.int64], blind: NDArray[np.bool
             f"{int(blind.sum())} of {len(blind)} frames show nothing to follow; their cameras are "
             "put between their neighbours'"
         )
-    first, last = tracks.frame[tracks.start[:-1]], tracks.frame[tracks.start[1:] - 1]
-    cuts = []
-    for a, b in pairwise(np.flatnonzero(~blind)):
-        across = int(((first <= a) & (last >= b)).sum())
-        if across < max(MIN_SEEN, CUT_SHARE * min(seen[a], seen[b])):
-            cuts.append(f"{a}/{b}")
+    clear = np.flatnonzero(~blind).tolist()
+    cuts = [f"{a}/{b}" for a, b in find_cuts(tracks, flows, clear, MIN_SEEN)]
     if cuts:
         notes.append(
             f"the picture seems to cut at frame {', '.join(cuts[:5])}: how the cameras on both "

@@ -97,7 +97,7 @@ def compute_flows(
         )
     if any(offset < 1 for offset in offsets):
         raise ValueError(f"offsets must be 1 or more, got {tuple(offsets)}")
-    gray = _gray_frames(video, height, width)
+    gray = gray_frames(video, height, width)
     offsets = tuple(sorted({k for k in offsets if k < len(video)}))
     flows: dict[tuple[int, int], Tensor] = {}
     confidences: dict[tuple[int, int], Tensor] = {}
@@ -146,14 +146,18 @@ def sample_bilinear(field: NDArray, uv_px: NDArray) -> NDArray:
     return np.concatenate(parts) if parts else np.zeros((0, *field.shape[2:]), field.dtype)
 
 
-def _gray_frames(video: Video, height: int, width: int) -> NDArray[np.uint8]:
-    gray = np.empty((len(video), height, width), np.uint8)
-    for i in range(len(video)):
+def gray_frames(
+    video: Video, height: int, width: int, most: int | None = None
+) -> NDArray[np.uint8]:
+    """uint8 [t, h, w] at another size; most: only so many frames, spread over the video."""
+    num = len(video) if most is None else min(most, len(video))
+    gray = np.empty((num, height, width), np.uint8)
+    for k, i in enumerate(np.linspace(0, len(video) - 1, num).round().astype(int).tolist()):
         rgb = np.ascontiguousarray(video.frames[i].permute(1, 2, 0).numpy())
         one = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
         shrinks = height <= one.shape[0] and width <= one.shape[1]
         kind = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        gray[i] = cv2.resize(one, (width, height), interpolation=kind)
+        gray[k] = cv2.resize(one, (width, height), interpolation=kind)
     return gray
 
 
@@ -250,7 +254,7 @@ def flows_to_frame(
             f"the shorter side needs {SMALLEST_SIDE_PX} px or more"
         )
     dis, done = _DisPerThread(), 0
-    gray_anchor = _gray_frames(video[anchor : anchor + 1], height, width)[0]
+    gray_anchor = gray_frames(video[anchor : anchor + 1], height, width)[0]
     for order in (range(anchor + 1, len(video)), range(anchor - 1, -1, -1)):
         to_anchor = np.zeros((height, width, 2), np.float32)
         from_anchor = np.zeros_like(to_anchor)
@@ -261,7 +265,7 @@ def flows_to_frame(
             k = j + order.step
             next_step = nothing
             if k in order:
-                following = _gray_frames(video[k : k + 1], height, width)[0]
+                following = gray_frames(video[k : k + 1], height, width)[0]
                 next_step = dis(following, here, None), dis(here, following, None)
             if j == anchor:
                 continue

@@ -29,9 +29,10 @@ from recam.reconstruct.dynamic import (
     stand,
     with_paused,
 )
-from recam.reconstruct.flow import FlowSet, compute_flows
+from recam.reconstruct.flow import FlowSet, compute_flows, gray_frames
 from recam.reconstruct.importers import DepthSource, read_depth
 from recam.reconstruct.prior import USUAL_FOV_DEG, fitted_by_frame
+from recam.reconstruct.shots import black_border, without_border
 from recam.reconstruct.still import NEAREST_TO_FAR, PRIOR_WEIGHT, StillDepth, still_depth
 from recam.types import Cameras, Progress, RecamError, Scene, SourcePart, Video, no_progress
 
@@ -45,6 +46,8 @@ GIVEN_DEPTH_ERROR = 0.1
 """Relative error that is forgiven in given depth when looking for motion."""
 TRUST_IN_MODELS = 3.0
 """How many times as hard as the stage a depth model pulls on what was not measured."""
+BORDER_FRAMES = 24
+"""Frames that a black border is looked for in."""
 LEAST_PIXELS = 1000
 """Measured pixels that a scale is told by."""
 
@@ -63,6 +66,7 @@ class _Run:
     seconds: dict[str, float] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
     metres_per_unit: float | None = None
+    border: Mask = field(default_factory=lambda: np.zeros((0, 0), bool))
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -112,6 +116,9 @@ def reconstruct(
         raise ValueError("the video has no frames")
     height, width = working_size(video.height, video.width, config.size)
     run = _Run(video, config, height, width, progress, part)
+    run.border = black_border(gray_frames(video, height, width, BORDER_FRAMES))
+    if run.border.any():
+        run.notes.append(f"{run.border.mean():.0%} of the picture is a black border, left out")
     given = _given_depth(run)
     cameras, lens_valid = _given_cameras(run, given)
     masks = _given_masks(run, given)
@@ -179,7 +186,8 @@ def _flows(run: _Run, needed: bool) -> FlowSet | None:
         return None
     offsets = OFFSETS if len(run.video) <= LONG_CLIP else OFFSETS[:-1]
     with run.timed("flow"):
-        return compute_flows(run.video, run.height, run.width, offsets, run.progress)
+        flows = compute_flows(run.video, run.height, run.width, offsets, run.progress)
+    return without_border(flows, run.border)
 
 
 def _solve(run: _Run, cameras: Cameras | None, flows: FlowSet | None) -> tuple[Cameras, bool]:
@@ -387,7 +395,8 @@ def _scene(
     metres_per_unit = 1.0 if metric else run.metres_per_unit
     if run.config.scale is not None:
         metres_per_unit = _asked_scale(run, depth, valid)
-    dynamic = torch.from_numpy(geometry.dynamic)
+    inside = torch.from_numpy(~run.border)
+    valid, dynamic = valid & inside, torch.from_numpy(geometry.dynamic) & inside
     report = {
         **run.report,
         "working size": [run.height, run.width],

@@ -1,0 +1,80 @@
+"""Where a video is not one shot of one picture: cuts, and the black border that some files have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recam.reconstruct.flow import FlowSet
+from recam.reconstruct.tracks import Tracks
+
+CUT_SHARE = 0.1
+"""The picture cuts where less than this part of a frame's tracks goes on to the next, …"""
+CUT_CONFIDENCE = (0.2, 0.3)
+"""… or where the flow's mean confidence is below this, and below this part of the clip's median."""
+BLACK = 10
+"""Grey levels (of 255) that black borders stay below, in every frame."""
+MOST_BORDER = 0.4
+"""Part of the height or width that one side's border may take."""
+BORDER_REACH_PX = 5
+"""Flow beside a border is drawn to its edge, which stands still."""
+
+
+def find_cuts(
+    tracks: Tracks, flows: FlowSet, frames: Sequence[int], least: int
+) -> list[tuple[int, int]]:
+    """Neighbouring frames that hardly a track, or no flow, connects though both show enough.
+
+    frames: those that show enough, in order. least: tracks that must go on at the very least.
+    """
+    first, last = tracks.frame[tracks.start[:-1]], tracks.frame[tracks.start[1:] - 1]
+    seen = np.bincount(tracks.frame, minlength=len(flows))
+    sure = {
+        (a, b): float(flows.get(a, b)[1].mean()) for a, b in pairwise(frames) if flows.has(a, b)
+    }
+    usual = float(np.median(list(sure.values()))) if sure else 0.0
+    cuts = []
+    for a, b in pairwise(frames):
+        across = int(((first <= a) & (last >= b)).sum())
+        few = across < max(least, CUT_SHARE * min(seen[a], seen[b]))
+        lost = sure.get((a, b), 1.0) < min(CUT_CONFIDENCE[0], CUT_CONFIDENCE[1] * usual)
+        if few or lost:
+            cuts.append((int(a), int(b)))
+    return cuts
+
+
+def black_border(gray: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """bool [h, w], True = in a black bar along a side of the picture, in all frames uint8
+    [t, h, w]. None where the pictures are black altogether."""
+    brightest = gray.max(0)
+    h, w = brightest.shape
+    out = np.zeros((h, w), bool)
+    lit = brightest > BLACK
+    if not lit.any():
+        return out
+    rows, columns = np.flatnonzero(lit.any(1)), np.flatnonzero(lit.any(0))
+    for index, size, axis in ((rows, h, 0), (columns, w, 1)):
+        before, after = int(index[0]), size - 1 - int(index[-1])
+        along = np.zeros(size, bool)
+        if 2 <= before <= MOST_BORDER * size:
+            along[:before] = True
+        if 2 <= after <= MOST_BORDER * size:
+            along[size - after :] = True
+        out |= along[:, None] if axis == 0 else along[None]
+    return out
+
+
+def without_border(flows: FlowSet, border: NDArray[np.bool_]) -> FlowSet:
+    """The flows with no confidence in the border and just beside it."""
+    if not border.any():
+        return flows
+    around = np.ones((2 * BORDER_REACH_PX + 1, 2 * BORDER_REACH_PX + 1), np.uint8)
+    keep = torch.from_numpy(cv2.dilate(border.astype(np.uint8), around) == 0)
+    sure = {pair: confidence * keep for pair, confidence in flows.confidence_u8.items()}
+    return replace(flows, confidence_u8=sure)
