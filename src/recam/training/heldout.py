@@ -96,6 +96,11 @@ def model_psnr(
 
 
 def _psnr_of(model: VideoTransformer, pair: Pair, filled: Tensor) -> float:
+    return hole_psnr(answer(model, pair, filled), pair.target.frames, pair.partial.known)
+
+
+def answer(model: VideoTransformer, pair: Pair, filled: Tensor) -> Tensor:
+    """The model's single-step answer, uint8 [t, 3, h, w]; filled: the pair's searched fills."""
     device = model.device
     frames = to_signal(pair.partial.frames)[None].to(device)
     known = pair.partial.known[None, :, None].to(device)
@@ -106,7 +111,7 @@ def _psnr_of(model: VideoTransformer, pair: Pair, filled: Tensor) -> float:
     clean = model.token_levels(condition.known) >= 1
     with torch.no_grad(), bf16(device):
         x0 = unpad(sample_single_step(model, condition.evidence, clean, condition), padding)
-    return hole_psnr(from_signal(x0[0].cpu()), pair.target.frames, pair.partial.known)
+    return from_signal(x0[0].cpu())
 
 
 def _mean(values: Sequence[float]) -> float:
