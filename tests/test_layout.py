@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "camera_files": {"geometry"},
     "media": {"geometry", "cache"},
     "synthetic": {"geometry", "trajectories"},
-    "reconstruct": {"geometry", "camera_files", "media"},
+    "reconstruct": {"geometry", "camera_files", "media", "cache"},
     "render": {"geometry"},
     "covisibility": {"geometry", "trajectories", "render"},
     "completion": {"geometry", "cache"},

@@ -7,12 +7,12 @@ import torch
 
 from recam.configs import ReconstructConfig
 from recam.geometry import rotation_angle_deg
-from recam.reconstruct import reconstruct
+from recam.reconstruct import reconstruct, still
 from recam.reconstruct.cameras import CameraSolution, solve_cameras
-from recam.reconstruct.flow import compute_flows
-from recam.reconstruct.shots import black_border, without_border
+from recam.reconstruct.flow import compute_flows, part_of_flows
+from recam.reconstruct.shots import black_border
 from recam.types import video_from_frames
-from reconstruct_scene import Truth, make_cameras, render_world
+from reconstruct_scene import Truth, exact_flows, make_cameras, render_world
 
 T, H, W = 11, 96, 144
 
@@ -22,11 +22,9 @@ def truth() -> Truth:
     return render_world(T, H, W, cameras=make_cameras(T, H, W, 0.08, 0.006))
 
 
-def solved(frames: torch.Tensor, border: np.ndarray | None = None) -> CameraSolution:
+def solved(frames: torch.Tensor) -> CameraSolution:
     video = video_from_frames(frames)
     flows = compute_flows(video, H, W, (1, 2, 4, 8))
-    if border is not None:
-        flows = without_border(flows, border)
     return solve_cameras(video, flows, ReconstructConfig(fov=60.0))
 
 
@@ -126,3 +124,29 @@ def test_4k_is_worked_on_small_and_keeps_its_frames(truth: Truth) -> None:
     assert scene.depth.shape == (3, 54, 96)
     full = scene.cameras.resized(2160, 3840)
     assert float(full.intrinsics[0, 0, 2]) == pytest.approx(1920)
+
+
+def test_long_clips_go_by_windows_that_agree(
+    truth: Truth, monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    flows = exact_flows(truth, (1, 2, 4))
+    rgb = truth.video.frames.permute(0, 2, 3, 1).contiguous().numpy()
+    flat = np.full(truth.depth.shape, 0.2, np.float32)
+    whole = still.still_depth_by_windows(rgb, flows, truth.cameras, flat)
+    monkeypatch.setattr(still, "WINDOW", 4)
+    monkeypatch.setattr(still, "OVERLAP", 3)
+    monkeypatch.setattr("recam.cache.MAX_BYTES_IN_MEMORY", 1000)
+    monkeypatch.setenv("RECAM_CACHE", str(tmp_path))
+    pieces = still.still_depth_by_windows(rgb, flows, truth.cameras, flat)
+    error = np.abs(pieces.inverse_depth * truth.depth - 1)
+    assert np.median(error) < 0.03
+    off = np.abs(pieces.inverse_depth - whole.inverse_depth) * truth.depth
+    assert np.median(off) < 0.01 and pieces.measured == pytest.approx(whole.measured, abs=0.05)
+    assert not any((tmp_path / "scratch").iterdir())  # files go with the arrays
+
+
+def test_a_part_of_the_flows_is_numbered_anew(truth: Truth) -> None:
+    flows = exact_flows(truth, (1, 2, 4))
+    part = part_of_flows(flows, 3, 8)
+    assert len(part) == 5 and part.has(0, 4) and not part.has(0, 5)
+    assert torch.equal(part.get(1, 3)[0], flows.get(4, 6)[0])

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recam.cache import scratch_tensor
 from recam.threads import one_opencv_thread
 from recam.types import Progress, RecamError, Video, no_progress
 
@@ -21,6 +22,8 @@ STEPS_PER_PX = 32
 NUM_PLANES = 4
 LEAST_MATCHES = 8
 """Matched features that must move together before views far apart are searched from there."""
+BORDER_REACH_PX = 5
+"""Flow beside a black border is drawn to its edge, which stands still."""
 SMALLEST_SIDE_PX = 24
 """Below this the flow has no pyramid to stand on."""
 
@@ -80,13 +83,16 @@ def compute_flows(
     width: int,
     offsets: Sequence[int] = (1, 2, 4, 8),
     progress: Progress = no_progress,
+    border: NDArray[np.bool_] | None = None,
 ) -> FlowSet:
     """Flow both ways between all frames ``offset`` apart, at the size (height, width).
 
     DIS flow (Kroeger et al. 2016) down to the full resolution of that size. A longer offset starts
     from the chain of two shorter ones where there are any, so it follows what a search from zero
-    would lose. About 30 ms of one core per flow at 512×288, and 0.75 MB of memory. The result does
-    not depend on the number of threads.
+    would lose. About 30 ms of one core per flow at 512×288, and 0.75 MB of memory, or of disk once
+    the flows of an offset are many. The result does not depend on the number of threads.
+
+    border: bool [h, w], what is no part of the picture: no flow is trusted there or just beside it.
 
     Raises ValueError for offsets below 1, RecamError for pictures too small for flow.
     """
@@ -102,6 +108,7 @@ def compute_flows(
     flows: dict[tuple[int, int], Tensor] = {}
     confidences: dict[tuple[int, int], Tensor] = {}
     total = sum(len(video) - k for k in offsets)
+    keep = _away_from(border, height, width)
     with one_opencv_thread() as num_threads, ThreadPoolExecutor(num_threads) as pool:
         dis = _DisPerThread()
         for k in offsets:
@@ -116,19 +123,45 @@ def compute_flows(
                 return (
                     _to_steps(there),
                     _to_steps(back),
-                    _consistency(there, back),
-                    _consistency(back, there),
+                    keep * _consistency(there, back),
+                    keep * _consistency(back, there),
                 )
 
-            # Results are kept only when the whole offset is done: a job reads shorter ones alone.
-            done = []
-            for result in pool.map(job, range(len(video) - k)):
-                done.append(result)
-                progress("optical flow", len(flows) // 2 + len(done), total)
-            for i, (there, back, sure_there, sure_back) in enumerate(done):
-                flows[i, i + k], flows[i + k, i] = there, back
-                confidences[i, i + k], confidences[i + k, i] = sure_there, sure_back
+            # Results are listed only when the whole offset is done: a job reads shorter ones alone.
+            num = len(video) - k
+            steps = scratch_tensor((2, num, height, width, 2), torch.int16)
+            sure = scratch_tensor((2, num, height, width), torch.uint8)
+            for i, (there, back, sure_there, sure_back) in enumerate(pool.map(job, range(num))):
+                steps[0, i], steps[1, i], sure[0, i], sure[1, i] = (
+                    there,
+                    back,
+                    sure_there,
+                    sure_back,
+                )
+                progress("optical flow", len(flows) // 2 + i + 1, total)
+            for i in range(num):
+                flows[i, i + k], flows[i + k, i] = steps[0, i], steps[1, i]
+                confidences[i, i + k], confidences[i + k, i] = sure[0, i], sure[1, i]
     return FlowSet(torch.from_numpy(gray), flows, confidences, offsets)
+
+
+def _away_from(border: NDArray[np.bool_] | None, height: int, width: int) -> Tensor:
+    """uint8 [h, w], 1 = farther from a border than flow is drawn to it."""
+    if border is None or not border.any():
+        return torch.ones(height, width, dtype=torch.uint8)
+    around = np.ones((2 * BORDER_REACH_PX + 1, 2 * BORDER_REACH_PX + 1), np.uint8)
+    return torch.from_numpy((cv2.dilate(border.astype(np.uint8), around) == 0).astype(np.uint8))
+
+
+def part_of_flows(flows: FlowSet, start: int, stop: int) -> FlowSet:
+    """The flows between frames start to stop alone, numbered from 0; nothing is copied."""
+    inside = [(i, j) for i, j in flows.pairs() if start <= min(i, j) and max(i, j) < stop]
+    return FlowSet(
+        flows.gray[start:stop],
+        {(i - start, j - start): flows.steps[i, j] for i, j in inside},
+        {(i - start, j - start): flows.confidence_u8[i, j] for i, j in inside},
+        flows.offsets,
+    )
 
 
 def sample_bilinear(field: NDArray, uv_px: NDArray) -> NDArray:

@@ -32,8 +32,8 @@ from recam.reconstruct.dynamic import (
 from recam.reconstruct.flow import FlowSet, compute_flows, gray_frames
 from recam.reconstruct.importers import DepthSource, read_depth
 from recam.reconstruct.prior import USUAL_FOV_DEG, fitted_by_frame
-from recam.reconstruct.shots import black_border, without_border
-from recam.reconstruct.still import NEAREST_TO_FAR, PRIOR_WEIGHT, StillDepth, still_depth
+from recam.reconstruct.shots import black_border
+from recam.reconstruct.still import NEAREST_TO_FAR, PRIOR_WEIGHT, StillDepth, still_depth_by_windows
 from recam.types import Cameras, Progress, RecamError, Scene, SourcePart, Video, no_progress
 
 DEFAULTS = ReconstructConfig()
@@ -186,8 +186,7 @@ def _flows(run: _Run, needed: bool) -> FlowSet | None:
         return None
     offsets = OFFSETS if len(run.video) <= LONG_CLIP else OFFSETS[:-1]
     with run.timed("flow"):
-        flows = compute_flows(run.video, run.height, run.width, offsets, run.progress)
-    return without_border(flows, run.border)
+        return compute_flows(run.video, run.height, run.width, offsets, run.progress, run.border)
 
 
 def _solve(run: _Run, cameras: Cameras | None, flows: FlowSet | None) -> tuple[Cameras, bool]:
@@ -230,7 +229,7 @@ def _with_own_depth(
     if moving and flows is not None:
         with run.timed("depth"):
             weight = PRIOR_WEIGHT * (1.0 if belief.is_stage else TRUST_IN_MODELS)
-            still = still_depth(
+            still = still_depth_by_windows(
                 rgb, flows, cameras, belief.inverse_depth, masks, run.progress, belief.drift, weight
             )
         if still.measured >= MIN_MEASURED:

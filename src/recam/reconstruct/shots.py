@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 
-import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from recam.reconstruct.flow import FlowSet
@@ -22,8 +19,6 @@ BLACK = 10
 """Grey levels (of 255) that black borders stay below, in every frame."""
 MOST_BORDER = 0.4
 """Part of the height or width that one side's border may take."""
-BORDER_REACH_PX = 5
-"""Flow beside a border is drawn to its edge, which stands still."""
 
 
 def find_cuts(
@@ -68,13 +63,3 @@ def black_border(gray: NDArray[np.uint8]) -> NDArray[np.bool_]:
             along[size - after :] = True
         out |= along[:, None] if axis == 0 else along[None]
     return out
-
-
-def without_border(flows: FlowSet, border: NDArray[np.bool_]) -> FlowSet:
-    """The flows with no confidence in the border and just beside it."""
-    if not border.any():
-        return flows
-    around = np.ones((2 * BORDER_REACH_PX + 1, 2 * BORDER_REACH_PX + 1), np.uint8)
-    keep = torch.from_numpy(cv2.dilate(border.astype(np.uint8), around) == 0)
-    sure = {pair: confidence * keep for pair, confidence in flows.confidence_u8.items()}
-    return replace(flows, confidence_u8=sure)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from recam.cache import scratch_tensor
 from recam.reconstruct.densify import Smoothness, complete, fuse, sharpen
 from recam.reconstruct.depth import Array, each_frame, triangulate
 from recam.reconstruct.dynamic import Mask, find_dynamic, residuals
-from recam.reconstruct.flow import FlowSet
+from recam.reconstruct.flow import FlowSet, part_of_flows
 from recam.reconstruct.outside.prior_depth import Drift
 from recam.reconstruct.prior import fitted_by_frame
 from recam.reconstruct.sweep import sweep
@@ -19,6 +21,8 @@ from recam.types import Cameras, Progress, no_progress
 PIXELS_THAT_ERR_TOGETHER = 30.0
 LARGEST_WEIGHT = 120.0
 PRIOR_WEIGHT = 0.03
+WINDOW, OVERLAP = 96, 16
+"""Frames of long clips whose depth is worked out at once, and witnesses to either side."""
 NEAREST_TO_FAR = 60.0
 """Nothing is farther than this many times the depth of what is near."""
 
@@ -89,6 +93,42 @@ def still_depth(
     confidence = np.clip(0.15 + 0.85 * weight / LARGEST_WEIGHT, 0, 1).astype(np.float32)
     part = float((weight > 1).mean())
     return StillDepth(np.maximum(settled, far), moving, confidence, reference, part)
+
+
+def still_depth_by_windows(
+    rgb: NDArray[np.uint8],
+    flows: FlowSet,
+    cameras: Cameras,
+    prior: Array,
+    dynamic: Mask | None = None,
+    progress: Progress = no_progress,
+    drift: Drift = "none",
+    prior_weight: float = PRIOR_WEIGHT,
+) -> StillDepth:
+    """``still_depth``; of long clips WINDOW frames at a time, each with OVERLAP more on both sides
+    as witnesses, so that memory grows with the result alone. The cameras are the clip's, so windows
+    agree where they meet."""
+    num = len(rgb)
+    if num <= WINDOW + 2 * OVERLAP:
+        return still_depth(rgb, flows, cameras, prior, dynamic, progress, drift, prior_weight)
+    rho = scratch_tensor(prior.shape, torch.float32).numpy()
+    confidence = scratch_tensor(prior.shape, torch.float32).numpy()
+    moving = np.zeros(prior.shape, bool)
+    references, measured = [], 0.0
+    for start in range(0, num, WINDOW):
+        stop = min(start + WINDOW, num)
+        first, last = max(start - OVERLAP, 0), min(stop + OVERLAP, num)
+        wide, inner = slice(first, last), slice(start - first, stop - first)
+        part = still_depth(
+            rgb[wide], part_of_flows(flows, first, last), cameras[wide], prior[wide],
+            None if dynamic is None else dynamic[wide], no_progress, drift, prior_weight,
+        )  # fmt: skip
+        rho[start:stop], moving[start:stop] = part.inverse_depth[inner], part.dynamic[inner]
+        confidence[start:stop] = part.confidence[inner]
+        references.append(part.reference)
+        measured += part.measured * (stop - start) / num
+        progress("depth", stop, num)
+    return StillDepth(rho, moving, confidence, float(np.median(references)), measured)
 
 
 def _weights(support: Array, through: Array, moving: Mask, sigma: Array, reference: float) -> Array:
