@@ -17,7 +17,7 @@ from torch import Tensor
 
 from recam.cache import scratch_tensor
 from recam.configs import EditConfig
-from recam.follow import Floats, Mask, as_picture, sample_at, track
+from recam.follow import Floats, Mask, as_picture, mean_near, sample_at, track
 from recam.pieces import complete_streamed, complete_whole
 from recam.tasks import versions
 from recam.types import PartialVideo, Progress, RecamError, Result, Video, no_progress
@@ -28,6 +28,8 @@ REMOVE_MARGIN_PX = 4
 """… and what is removed takes so many with it: its edge, its blur."""
 GUESSED = 0.5
 """How far the warped edit counts as known where the flow is not sure but leads into the region."""
+ONE_SURFACE_PX = 0.5
+"""What moves alike within this belongs to one surface."""
 LEAST_DIFFERENCE = 12
 """Of 255: smaller differences between a frame and its edited version are taken for noise."""
 LEAST_SHARE = 2e-4
@@ -222,27 +224,37 @@ def _paste(
     layer = scratch_tensor((num, 3, height, width), torch.uint8)
     known = scratch_tensor((num, height, width), torch.float32)
     inside = scratch_tensor((num, height, width), torch.bool).numpy()
+    rim = scratch_tensor((num, height, width), torch.bool).numpy()
+    frames = _copied(video.frames)
     original = as_picture(video.frames[frame]).astype(np.float32)
+    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
     layer[frame] = torch.from_numpy(new).permute(2, 0, 1)
     known[frame], inside[frame] = torch.from_numpy(_dilated(region, FEATHER_PX)).float(), region
     for tracked in track(video, frame, region, progress):
         i = tracked.frame
         colours = sample_at(new, tracked.at, cv2.INTER_CUBIC)
         before = sample_at(original, tracked.at)
-        gain = _gain(as_picture(video.frames[i]), before, tracked.sure)
+        lands = sample_at(region.astype(np.float32), tracked.at) > 0.5
+        gain = _gain(as_picture(video.frames[i]), before, tracked.sure & lands)
         colours = np.rint(colours * gain).clip(0, 255).astype(np.uint8)
         layer[i] = torch.from_numpy(colours).permute(2, 0, 1)
-        lands = sample_at(region.astype(np.float32), tracked.at) > 0.5
-        trust = np.where(tracked.sure, 1.0, np.where(lands, GUESSED, 0.0)) * tracked.inside
+        trust = np.where(tracked.sure, 1.0, GUESSED) * (lands & tracked.inside)
         known[i], inside[i] = torch.from_numpy(trust.astype(np.float32)), tracked.inside
+        # Where the surface goes on around it, what fades out is the edge of the edited frame, and
+        # not the edit carried on.
+        near, shift = mean_near(tracked.at - grid, tracked.inside, 2.0 * FEATHER_PX)
+        alike = np.hypot(*(tracked.at - grid - shift).transpose(2, 0, 1)) < ONE_SURFACE_PX
+        around = _dilated(tracked.inside, FEATHER_PX) & ~tracked.inside & tracked.sure
+        rim[i] = around & alike & (near > 1e-4)
+        frames[i] = torch.where(torch.from_numpy(rim[i]), layer[i], frames[i])
     timings_s["follow"] = time.perf_counter() - clock
     clock = time.perf_counter()
     filled = _completed_layer(layer, known, inside, config, progress)
     timings_s["complete"] = time.perf_counter() - clock
-    frames = _copied(video.frames)
     for i in range(num):
         if inside[i].any():
-            old, top = as_picture(video.frames[i]), as_picture(filled[i])
+            whole = torch.where(torch.from_numpy(rim[i]), frames[i], filled[i])
+            old, top = as_picture(video.frames[i]), as_picture(whole)
             frames[i] = torch.from_numpy(_blended(old, top, inside[i]))
         known[i][torch.from_numpy(~inside[i])] = 1
     partial = PartialVideo(frames, known)

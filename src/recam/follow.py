@@ -77,7 +77,7 @@ def track(video: Video, frame: int, region: Mask, progress: Progress) -> Iterato
         label = _by_likeness(direct, sure, picture, moves, before)
         sides = _sides(label, sure, moves, before, colours.reach)
         label = _cut_out(picture, label, sides, before, colours)
-        yield Tracked(found.frame, label > 0.5, grid + flow, sure & (direct > 0.5))
+        yield Tracked(found.frame, label > 0.5, grid + flow, sure)
 
 
 def _enlarged(flow: Floats, height: int, width: int) -> Floats:
@@ -110,10 +110,10 @@ def _by_likeness(
         sigma = max(3.0, max(label.shape) / 40)
         misfit, share = [], []
         for side, sign in ((inside, 1), (outside, -1)):
-            weight, mean = _mean_near(picture.astype(np.float32), side, sigma)
+            weight, mean = mean_near(picture.astype(np.float32), side, sigma)
             off = np.abs(picture - mean).sum(-1) + 20 + BEFORE_WEIGHT * (before * sign < 0)
             for flow, sure in moves:
-                near, motion = _mean_near(flow, side & sure, sigma)
+                near, motion = mean_near(flow, side & sure, sigma)
                 apart = np.hypot(*(flow - motion).transpose(2, 0, 1))
                 # Beyond a limit it belongs to neither side's motion, as a head that turns.
                 off += MOTION_WEIGHT * np.where(sure & (near > 1e-4), np.minimum(apart, 2), 0)
@@ -173,7 +173,7 @@ def _sides(
     for flow, sure in moves:
         off = []
         for side in (inside, outside):
-            near, motion = _mean_near(flow, side & sure, max(reach / 4, 4.0))
+            near, motion = mean_near(flow, side & sure, max(reach / 4, 4.0))
             apart = np.hypot(*(flow - motion).transpose(2, 0, 1))
             off.append(np.where(near > 1e-4, apart, np.nan))
         with_in = (off[0] < SAME_MOTION_PX) & (off[1] > OTHER_MOTION_PX)
@@ -214,7 +214,7 @@ def _cut_out(
     return cv2.medianBlur(out.astype(np.uint8) * 255, 5).astype(np.float32) / 255
 
 
-def _mean_near(values: Floats, where: Mask, sigma: float) -> tuple[Floats, Floats]:
+def mean_near(values: Floats, where: Mask, sigma: float) -> tuple[Floats, Floats]:
     """How much of ``where`` [h, w] is near each pixel, and the mean of values [h, w, c] there."""
     weight = cv2.GaussianBlur(where.astype(np.float32), (0, 0), sigma)
     mean = cv2.GaussianBlur(values * where[..., None].astype(np.float32), (0, 0), sigma)
