@@ -1,6 +1,7 @@
 """Adapting foundation models to a video, on tiny random checkpoints: the loss falls, adapters are
 small and give the same again, an interrupted run ends with the same weights."""
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -357,3 +358,35 @@ def test_memory_of_adapting_the_published_model() -> None:
     size = meta_transformer("CogVideoXTransformer3DModel", COGNVS, cogvideox_tokens(COGNVS))
     assert 15 < adapting_gb(size, "lora") < 25
     assert 35 < adapting_gb(size, "whole") < 60  # the goal on one GPU
+
+
+def _adapt_in_two(rank: int, world: int, weights: str, folder: str) -> None:
+    """One of two processes: adapts, and leaves its weights."""
+    import torch.distributed as dist
+
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world
+    )
+    options = FoundationConfig(model_device="cpu", work_side=96)
+    model = load_foundation(CompleteConfig("ltx", weights, options))
+    adapted = finetune(model, pairs(), replace(CONFIG, steps=6, evaluate_every=3), 96)
+    parameters = dict(adapted.model.transformer.named_parameters())
+    torch.save({"best": adapted.best_step, **parameters}, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.skipif("RECAM_SLOW" not in os.environ, reason="imports diffusers twice; RECAM_SLOW=1")
+def test_two_processes_end_with_the_same_weights(
+    checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    import torch.multiprocessing as mp
+
+    load(checkpoints, "ltx")  # keeps the prompt's embedding, so that they need not race for it
+    mp.spawn(_adapt_in_two, (2, str(checkpoints["ltx"]), str(tmp_path)), 2)
+    one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert one.keys() == two.keys() and one.pop("best") == two.pop("best") > 0
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    alone = finetune(load(checkpoints, "ltx"), pairs(), replace(CONFIG, steps=6), 96)
+    same = dict(alone.model.transformer.named_parameters())
+    assert not all(torch.equal(one[name], same[name]) for name in one)  # more examples were seen

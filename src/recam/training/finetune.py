@@ -167,6 +167,8 @@ class Work(Protocol):
 
     def resume(self, path: Path, key: str) -> float: ...
 
+    def agree(self, late: float) -> float: ...
+
     def finish(self, seconds: dict[str, float]) -> Adaptation: ...
 
 
@@ -189,9 +191,11 @@ def work_through(
     work.judge(check)
     if math.isnan(work.before_db):  # nothing to judge by
         return work.finish({"examples": seconds_spent, **work.seconds})
-    while work.step < config.steps and time.perf_counter() - clock < 60 * config.minutes:
+    while work.step < config.steps:
         spent = time.perf_counter() - clock - seconds_spent
-        late = spent / max(60 * config.minutes - seconds_spent, 1e-9)
+        late = work.agree(spent / max(60 * config.minutes - seconds_spent, 1e-9))
+        if late >= 1:
+            break
         work.train(learn, int(late * config.steps))
         if work.step % config.evaluate_every == 0:
             work.judge(check)
@@ -260,6 +264,10 @@ class _Work:
             self.best_db, self.best_step, self.best = value, self.step, self._trained_weights()
         self.judged = self.step
         self.seconds["judging"] += time.perf_counter() - tick
+
+    def agree(self, late: float) -> float:
+        """How much of the time is over, of all processes: here there is one."""
+        return late
 
     def save(self, path: Path, key: str, seconds: float) -> None:
         fields = ("step", "before_db", "best_db", "best_step", "best", "judged", "seconds")

@@ -83,6 +83,8 @@ def adapt_foundation(
     holes of the last frames, which training does not score; step 0 takes part; ends with
     config.steps or config.minutes; with a folder it resumes and keeps what it made. The model
     itself is changed, since gigabytes are not copied, and left as it was where that did not help.
+    Where torch.distributed is initialised (by accelerate's launcher, say), every process calls this
+    with the same arguments, trains on examples of its own, and gradients are averaged.
 
     Raises ValueError for fewer than two examples or an adapted model, RecamError when the weights
     do not lie on the device at 16 bits or (config.method "whole") no 8-bit optimiser is installed.
@@ -104,7 +106,7 @@ def adapt_foundation(
         except BaseException:
             work.undo()  # stopped half-way: as it was, and resumed from the folder
             raise
-    if folder is not None and not math.isnan(adapted.before_db):
+    if folder is not None and not math.isnan(adapted.before_db) and work.rank == 0:
         tensors = work.kept_tensors() if adapted.best_step else {}
         write_adaptation(folder, tensors, FORMAT, key, adapted, config)
     return adapted
@@ -159,6 +161,9 @@ class _Work:
             self.optimizer = eight_bit_adamw(self.parameters, config.lr)
         transformer.enable_gradient_checkpointing()
         transformer.train()
+        together = torch.distributed.is_available() and torch.distributed.is_initialized()
+        self.rank = torch.distributed.get_rank() if together else 0
+        self.world = torch.distributed.get_world_size() if together else 1
         self.step = 0
         self.loss = self.before_db = float("nan")
         self.judged: int | None = None
@@ -179,13 +184,14 @@ class _Work:
         tick = time.perf_counter()
         config, cpu = self.config, torch.device("cpu")
         losses = []
-        for i in range(config.batch):
+        for i in range(self.rank * config.batch, (self.rank + 1) * config.batch):
             generator = step_generator(config.seed, self.step, i, cpu)
             pick = int(torch.randint(len(examples), (1,), generator=generator))
             loss = adapting_loss(self.model, examples[pick], generator)
             (loss / config.batch).backward()
             losses.append(loss.detach())
         self.loss = float(sum(losses)) / config.batch
+        self._average_gradients()
         lr = learning_rate(max(self.step, late), config.steps, config.lr, WARMUP)
         with (
             uncompiled_on(self.model.device),
@@ -196,6 +202,23 @@ class _Work:
         self.step += 1
         self.seconds["training"] += time.perf_counter() - tick
 
+    def _average_gradients(self) -> None:
+        """Over all processes, each of which saw examples of its own."""
+        if self.world > 1:
+            for parameter in self.parameters:
+                torch.distributed.all_reduce(parameter.grad)
+                parameter.grad.div_(self.world)  # type: ignore[union-attr]
+
+    def agree(self, late: float) -> float:
+        """How much of the time is over, by the slowest process's clock."""
+        return self._of_all(late, torch.max) if self.world > 1 else late
+
+    def _of_all(self, value: float, choose: Any) -> float:
+        values = [torch.zeros(1, device=self.model.device) for _ in range(self.world)]
+        mine = torch.full((1,), value, device=self.model.device)
+        torch.distributed.all_gather(values, mine)
+        return float(choose(torch.cat(values)))
+
     def judge(self, check: Sequence[LatentExample]) -> None:
         """How good the latents of the held-back holes are, in dB; keeps the weights when best."""
         if self.judged == self.step:
@@ -203,6 +226,8 @@ class _Work:
         tick = time.perf_counter()
         errors = [check_error(self.model, example, self.config.seed) for example in check]
         value = -10 * math.log10(max(sum(errors) / len(errors), 1e-12))
+        if self.world > 1:  # one opinion, lest rounding makes two
+            value = self._of_all(value, torch.min)
         if self.step == 0:
             self.before_db = self.best_db = value
         elif value > max(self.best_db, self.before_db + MARGIN_DB):
@@ -211,6 +236,8 @@ class _Work:
         self.seconds["judging"] += time.perf_counter() - tick
 
     def save(self, path: Path, key: str, seconds: float) -> None:
+        if self.rank > 0:
+            return
         fields = ("step", "before_db", "best_db", "best_step", "best", "judged", "seconds")
         state = {name: getattr(self, name) for name in fields}
         state |= {"now": self._copied(), "optimizer": self.optimizer.state_dict()}
