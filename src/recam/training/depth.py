@@ -135,7 +135,7 @@ def _step(
     norm = update(run.optimizer, list(run.model.parameters()), lr)
     follow(run.average, run.model, run.step, config.ema)
     run.step += 1
-    names = ("scale", "affine", "gradient", "confidence")
+    names = ("scale", "affine", "gradient", "confidence", "metric")
     row = dict(zip(names, parts.tolist()))
     return {"step": run.step, "loss": loss.item(), "norm": norm, "lr": lr, **row}
 

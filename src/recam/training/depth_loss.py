@@ -5,28 +5,34 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-AFFINE_SHARE, GRADIENT_SHARE, CONFIDENCE_SHARE = 0.3, 0.5, 0.1
+AFFINE_SHARE, GRADIENT_SHARE, CONFIDENCE_SHARE, METRIC_SHARE = 0.1, 0.5, 0.1, 0.1
 SCALES = 4
-MAX_LOG = 6.0
+MAX_LOG = 2.5
 """Inverse depth more than e to this above its median is cut in the affine part: a network that has
 learned nothing yet would drown the rest."""
+MIN_LOG_ERROR = -4.0
 
 
 def depth_loss(log_inverse: Tensor, log_error: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """The loss of a batch and its parts [4]: scale-invariant, affine-invariant, gradient,
-    confidence; see the functions below. All inputs float32 [b, h, w]; log_inverse and target are
-    logs of inverse depth, log_error the log of the error that the network expects."""
-    off = log_inverse - target
-    off = off - _median(off).detach()
+    """The loss of a batch and its parts [5]: scale-invariant, affine-invariant, gradient,
+    confidence, metric; see the functions below. All inputs float32 [b, h, w]; log_inverse and
+    target are logs of inverse depth, log_error the log of the error that the network expects.
+
+    The metric part, the error without any alignment, keeps the free scale from wandering off.
+    """
+    wrong = log_inverse - target
+    off = wrong - _median(wrong).detach()
+    log_error = log_error.clamp(min=MIN_LOG_ERROR)
     parts = torch.stack(
         [
             off.abs().mean(),
             affine_loss(log_inverse, target),
             gradient_loss(off),
             (off.detach().abs() * (-log_error).exp() + log_error).mean(),
+            wrong.abs().mean(),
         ]
     )
-    shares = parts.new_tensor([1.0, AFFINE_SHARE, GRADIENT_SHARE, CONFIDENCE_SHARE])
+    shares = parts.new_tensor([1.0, AFFINE_SHARE, GRADIENT_SHARE, CONFIDENCE_SHARE, METRIC_SHARE])
     return (parts * shares).sum(), parts.detach()
 
 
