@@ -25,7 +25,9 @@ DepthModel = Literal[
     "auto", "shipped", "stage", "depth-anything-v2", "depth-pro", "depth-anything-3", "moge",
     "vggt",
 ]  # fmt: skip
-CompletionModel = Literal["propagate", "masked", "none", "cogvideox", "wan22", "ltx", "vace"]
+CompletionModel = Literal[
+    "auto", "propagate", "masked", "none", "cogvideox", "wan22", "ltx", "vace"
+]
 Placement = Literal["auto", "resident", "swap", "fp8", "stream"]
 AdaptMethod = Literal["lora", "whole"]
 Quantize = Literal["none", "int8", "int8-dynamic"]
@@ -200,10 +202,10 @@ class FoundationConfig:
 class CompleteConfig:
     """Partial video to video."""
 
-    model: CompletionModel = "propagate"
-    """propagate: classical fill along time, then space. masked: the masked video model, from
-    there on. none: leave holes black. cogvideox, wan22, ltx, vace: foundation models (they need
-    the foundation extra, a GPU and --weights)."""
+    model: CompletionModel = "auto"
+    """auto: masked where there are weights, else propagate. propagate: classical fill along time,
+    then space. masked: the masked video model, from there on. none: leave holes black. cogvideox,
+    wan22, ltx, vace: foundation models (they need the foundation extra, a GPU and --weights)."""
     weights: str | None = None
     """masked: weight file, or folder with its parts; default: those of the package. Foundation
     models: folder or Hub name, such as kaihuac/cognvs_ckpt_inpaint."""

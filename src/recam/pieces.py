@@ -25,7 +25,7 @@ from recam.completion.foundation import (
     load_foundation,
     window_overlap,
 )
-from recam.completion.weights import find_weights, load_model, weights_sha256
+from recam.completion.weights import chosen, find_weights, load_model, weights_sha256
 from recam.completion.windows import P, cut, fill_pieces, fitting_window
 from recam.configs import CompleteConfig
 from recam.types import PartialVideo, Progress, RecamError, Rendering, no_progress
@@ -80,6 +80,7 @@ def plan_pieces(
 ) -> Plan:
     """Pieces as long as config.window says and memory takes. opened: by default the model as its
     weights are, where config.model is one."""
+    config = chosen(config)
     window, overlap = fitting_window(config.window, config.overlap, height, width)
     # The frames carried over come on top: a piece and they are one window.
     completing = replace(config, window=window + overlap, overlap=overlap)

@@ -18,6 +18,7 @@ import torch
 from recam.cache import cache_folder, content_hash
 from recam.completion.dit import VideoTransformer
 from recam.completion.foundation import NAMES, FoundationModel
+from recam.completion.weights import chosen
 from recam.configs import (
     CompleteConfig,
     FinetuneConfig,
@@ -165,6 +166,7 @@ def model_for_scene(
     With config.adapt_minutes it is adapted to the scene's video, by pairs made of it; the adapter
     is kept in the cache under the hash of scene, weights and options, for other paths.
     """
+    config = chosen(config)
     if config.model not in ("masked", *NAMES):
         return None
     whole = opened.scene.video
@@ -205,6 +207,7 @@ def model_for_partial(
     With config.adapt_minutes it is adapted to what is known of the video. ``identity`` says what
     the video is, for the cache (see content_hash).
     """
+    config = chosen(config)
     if config.model not in ("masked", *NAMES):
         return None
 

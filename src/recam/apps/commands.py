@@ -24,7 +24,7 @@ from recam.apps.runs import (
 )
 from recam.camera_files import write_cameras
 from recam.completion.foundation import NAMES, require_weights
-from recam.completion.weights import find_weights
+from recam.completion.weights import chosen, find_weights
 from recam.configs import (
     CameraFormat,
     CompleteConfig,
@@ -80,6 +80,7 @@ def reshoot(source: Path, config: ReshootConfig, out: Path | None, quiet: bool =
 
 def check_weights(config: CompleteConfig) -> None:
     """Raise RecamError now rather than after minutes of work when the model has no weights."""
+    config = chosen(config)
     if config.model == "masked":
         find_weights(config.weights)
     elif config.model in NAMES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from recam.completion.backbone import Backbone
+from recam.completion.weights import chosen, find_weights, load_model
 from recam.completion.windows import complete_windows, fitting_window, shrunk_to_fit
 from recam.configs import CompleteConfig, SamplingConfig
 from recam.types import PartialVideo, Progress, Video, no_progress, video_from_frames
@@ -35,6 +36,7 @@ def complete(
     known or there are no weights.
     The Video plays at 24 frames/s: a PartialVideo has no times of its own.
     """
+    config = chosen(config)
     match config.model:
         case "none":
             frames = partial.frames * (partial.known[:, None] > 0)
@@ -52,8 +54,6 @@ def complete(
             from recam.completion.masked import complete_masked
 
             if model is None:
-                from recam.completion.weights import find_weights, load_model
-
                 model = load_model(find_weights(config.weights))
             masked = cast("Backbone", model)
             return complete_masked(masked, partial, sampling_config(config), progress)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from recam.cache import cache_folder
 from recam.completion.dit import VideoTransformer
-from recam.configs import ModelConfig
+from recam.configs import CompleteConfig, ModelConfig
 from recam.types import RecamError
 
 FORMAT = "recam video transformer 1"
@@ -88,6 +89,15 @@ def model_config(fields: dict) -> ModelConfig:
         raise RecamError(f"weights of a newer recam: unknown model fields {sorted(extra)}")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
     return ModelConfig(**values)
+
+
+def chosen(config: CompleteConfig) -> CompleteConfig:
+    """The config with a model in the place of "auto": masked where weights are given or come with
+    the package, else propagate."""
+    if config.model != "auto":
+        return config
+    there = config.weights is not None or SHIPPED.is_file()
+    return replace(config, model="masked" if there else "propagate")
 
 
 def find_weights(given: str | None) -> Path:
