@@ -188,7 +188,10 @@ def _random_cut(clips: Sequence[Clip], size: Size, generator: torch.Generator) -
     if backwards:
         when = when.flip(0)
     when = when.to(clip.true.device)
-    scale = max(h / height, w / width, 0.35 + 0.05 * below(14))
+    # Fills err by pixels of the size they were searched for at; scaled down they would err by less
+    # than they will.
+    wanted = 1.0 if clip.filled is not None else 0.35 + 0.05 * below(14)
+    scale = max(h / height, w / width, wanted)
     crop_h, crop_w = min(height, round(h / scale)), min(width, round(w / scale))
     top, left = below(height - crop_h + 1), below(width - crop_w + 1)
     flip = below(2)
