@@ -116,8 +116,8 @@ def write(out: Path, rows: list[dict[str, object]], device: torch.device, params
     lines = [
         f"Adapting CogVideoX, {params / 1e9:.3g} billion random bf16 weights, on "
         f"{name or 'a CPU'}, torch {torch.__version__}. `200_steps_min` is 200 times the mean step "
-        "(all but the first two); `of_floor` the share of the speed of large matrix products; peak_gb on a CPU is the "
-        "process's.",
+        "(all but the first two); `of_floor` the share of the speed of large matrix products; "
+        "peak_gb on a CPU is the process's.",
         "",
         "| " + " | ".join(ROWS) + " |",
         "|" + "---|" * len(ROWS),
