@@ -21,6 +21,7 @@ EXTRAS = {
     "diffusers": "large completion models (pip install 'recam[foundation]')",
     "transformers": "large depth and segmentation models (pip install 'recam[foundation]')",
     "peft": "adapting large models (pip install 'recam[foundation]')",
+    "torchao": "large models at 8 bits, --adapt-method whole (pip install torchao)",
 }
 
 

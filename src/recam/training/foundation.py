@@ -104,7 +104,7 @@ def adapt_foundation(
         try:
             adapted = work_through(work, check, learn, key, config, folder, progress, seconds_spent)
         except BaseException:
-            work.undo()  # stopped half-way: as it was, and resumed from the folder
+            work.undo()  # stopped half-way: an adapter comes off; resumed from the folder
             raise
     if folder is not None and not math.isnan(adapted.before_db) and work.rank == 0:
         tensors = work.kept_tensors() if adapted.best_step else {}
