@@ -38,8 +38,9 @@ PLAIN = (0.7, 3.0)
 MIN_AREA = 0.0006
 """Smaller moving things, as a part of the picture, are taken for noise."""
 BAND_PX = 6
-HIDDEN_QUANTILE = 0.75
-"""A moving thing is not farther than this quantile of the still ρ around it: it hides it."""
+HIDDEN_QUANTILE = 0.5
+"""A moving thing is not farther than this quantile of the still ρ around it: it hides most of it,
+but may be half hidden itself by something nearer."""
 GHOST = (15.0, 40.0)
 """Likewise for ghosts, in grey levels."""
 _SNAP = Smoothness(jump=1.0, bend=20.0)
