@@ -11,6 +11,7 @@ import torch
 from recam.configs import DepthTrainConfig
 from recam.reconstruct.depth_net import SHIPPED, DepthNet, DepthNetConfig, load_depth_net
 from recam.reconstruct.shipped_depth import available, network_size, shipped_depth
+from recam.training.data import step_generator
 from recam.training.depth import chunks_at, heldout_delta1, pretrain_depth, save_depth_net
 from recam.training.depth_batch import compressed, draw_depth_batch, filmed, limited
 from recam.training.depth_data import Pool
@@ -257,3 +258,16 @@ def test_heldout_figure_of_the_truth_is_one() -> None:
     truth = 2 * frames[:, 0].float() / 255
     assert heldout_delta1(Knows(), frames, truth + 0.3) == 1.0  # type: ignore[arg-type]
     assert heldout_delta1(Knows(), frames, 2 - truth) < 0.5  # type: ignore[arg-type]
+
+
+def test_every_step_sees_other_pictures() -> None:
+    pool = Pool(torch.device("cpu"))
+    pool.frames = [torch.zeros(400, 3, 16, 16, dtype=torch.uint8)]
+    # Every picture has a depth of its own, so that it can be told which was drawn.
+    own = torch.arange(400).view(400, 1, 1).expand(400, 16, 16) / 200 - 1
+    pool.log_depth = [own.to(torch.float16)]
+    seen = set()
+    for step in range(60):
+        batch = draw_depth_batch(pool, 4, 256, step_generator(0, step, 0, torch.device("cpu")))
+        seen |= {round(float(target.mean()), 3) for target in batch.target}
+    assert len(seen) > 150

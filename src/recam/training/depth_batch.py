@@ -34,7 +34,9 @@ def draw_depth_batch(
     Crops of any place and of 60 to 100 % of the largest size also vary focal length, tilt and the
     place of the principal point.
     """
-    host = torch.Generator().manual_seed(int(_rand(1, generator).double() * 2**52))
+    # One draw for the host. Torch's generator looks at the lowest 32 bits of a seed alone.
+    drawn = torch.randint(1 << 31, (1,), generator=generator, device=generator.device)
+    host = torch.Generator().manual_seed(int(drawn))
     aspect = ASPECTS[int(torch.randint(len(ASPECTS), (), generator=host))]
     h = max(multiple, round(math.sqrt(area / aspect) / multiple) * multiple)
     w = max(multiple, round(math.sqrt(area * aspect) / multiple) * multiple)
