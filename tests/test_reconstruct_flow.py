@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from recam.reconstruct.flow import compute_flows, sample_bilinear
+from recam.reconstruct.flow import compute_flows, flows_to_frame, sample_bilinear
 from recam.types import RecamError, video_from_frames
 
 
@@ -98,3 +98,15 @@ def test_sample_bilinear_reads_pixel_centres():
     np.testing.assert_allclose(sample_bilinear(field, uv_px), [0, 0.5, 11, 3.5])
     many = np.full((40000, 2), 1.5)
     assert sample_bilinear(field, many).shape == (40000,)
+
+
+def test_flow_to_a_frame_long_left_stays_finite() -> None:
+    """A wall passes by, three pixels a frame: in a long video sums of steps grew until they broke."""
+    generator = torch.Generator().manual_seed(0)
+    wall = torch.rand(1, 3, 8, 120, generator=generator)
+    wall = torch.nn.functional.interpolate(wall, size=(32, 480), mode="bilinear")[0]
+    frames = torch.stack([wall[:, :, 3 * i : 3 * i + 48] for i in range(140)])
+    video = video_from_frames((frames * 255).to(torch.uint8))
+    for found in flows_to_frame(video, 0, 32, 48):
+        assert float(np.abs(found.to_anchor).max()) < 3 * 48
+    assert found.frame == 139

@@ -286,7 +286,7 @@ def flows_to_frame(
             f"pictures of {width}×{height} px are too small to follow motion in; "
             f"the shorter side needs {SMALLEST_SIDE_PX} px or more"
         )
-    dis, done = _DisPerThread(), 0
+    dis, done, farthest = _DisPerThread(), 0, float(max(height, width))
     gray_anchor = gray_frames(video[anchor : anchor + 1], height, width)[0]
     for order in (range(anchor + 1, len(video)), range(anchor - 1, -1, -1)):
         to_anchor = np.zeros((height, width, 2), np.float32)
@@ -302,8 +302,10 @@ def flows_to_frame(
                 next_step = dis(following, here, None), dis(here, following, None)
             if j == anchor:
                 continue
-            summed = back + _follow(back, to_anchor)[0]
+            # What has long left the picture must not run off without end.
+            summed = (back + _follow(back, to_anchor)[0]).clip(-farthest, farthest)
             summed_from = from_anchor + _follow(from_anchor, forth)[0]
+            summed_from = summed_from.clip(-farthest, farthest)
             direct = dis(here, gray_anchor, summed.copy())
             direct_from = dis(gray_anchor, here, summed_from.copy())
             sure, sure_summed = _confidence(direct, direct_from), _confidence(summed, summed_from)
