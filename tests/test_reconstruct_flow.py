@@ -101,7 +101,7 @@ def test_sample_bilinear_reads_pixel_centres():
 
 
 def test_flow_to_a_frame_long_left_stays_finite() -> None:
-    """A wall passes by, three pixels a frame: in a long video sums of steps grew until they broke."""
+    """A wall passes by, three pixels a frame: the sums of steps grew until they broke."""
     generator = torch.Generator().manual_seed(0)
     wall = torch.rand(1, 3, 8, 120, generator=generator)
     wall = torch.nn.functional.interpolate(wall, size=(32, 480), mode="bilinear")[0]
