@@ -34,11 +34,7 @@ from recam.training.pretrain import pretrain
 from recam.training.scenes import read_pairs
 from recam.types import Pair, PartialVideo
 
-BASE = PretrainConfig(
-    num_frames=6, height=96, width=160, lr=8e-4, warmup=50, ema=0.99, synthetic_share=0.0,
-    num_heldout=0, checkpoint_every=10**6,
-    objective=ObjectiveConfig(pure_noise=0.8, own_levels=0.1, degrade=0.2, drop_condition=0.02),
-)  # fmt: skip
+BASE = PretrainConfig(synthetic_share=0.0, num_heldout=0, checkpoint_every=10**6)
 FOUR = ("propagate", "traced-past", "traced-future", "around")
 
 
@@ -63,8 +59,8 @@ VARIANTS: dict[str, PretrainConfig] = {
     "four fills": model(fills=FOUR),
     "propagate alone": model(fills=("propagate",)),
     "no fill": model(fills=()),
-    "3 frames": replace(BASE, num_frames=3),
-    "12 frames": replace(BASE, num_frames=12),
+    "2 frames": replace(BASE, num_frames=2),
+    "10 frames": replace(BASE, num_frames=10),
     "levels spread": objective(pure_noise=0.2),
     "random 2D masks": objective(masks=("random-2d",)),
 }

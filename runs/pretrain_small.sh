@@ -19,7 +19,7 @@ export RECAM_CACHE=${RECAM_CACHE:-$run/cache} NUMBA_CACHE_DIR=${NUMBA_CACHE_DIR:
 if "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
   batch=${BATCH:-64} steps=${STEPS:-20000} scenes=${SCENES:-96} often=250
 else
-  batch=${BATCH:-4} steps=${STEPS:-4000} scenes=${SCENES:-12} often=100
+  batch=${BATCH:-4} steps=${STEPS:-2500} scenes=${SCENES:-60} often=100
 fi
 "$python" -m recam.apps.cli pretrain --quiet --out "$run" --steps "$steps" --batch "$batch" \
   --num-scenes "$scenes" --part-mb 15 --checkpoint-every "$often" \

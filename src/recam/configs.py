@@ -278,17 +278,17 @@ class ObjectiveConfig:
     """What one training step asks of the network."""
 
     masks: tuple[MaskSource, ...] = (
-        "reprojected", "reprojected", "reprojected", "random-2d", "tracks", "border",
+        *("reprojected",) * 6, "random-2d", "tracks", "border",
         "first-frame", "endpoints", "everything", "identity",
     )  # fmt: skip
     """Mask sources, drawn with equal chance; repeat one to draw it more often."""
-    degrade: float = 0.5
+    degrade: float = 0.2
     """Chance that a sample's evidence is degraded as warps degrade it."""
-    drop_condition: float = 0.1
+    drop_condition: float = 0.02
     """Chance that a sample's evidence channels and fills are withheld."""
-    pure_noise: float = 0.4
+    pure_noise: float = 0.8
     """Chance that a sample's holes are at the highest noise level, where sampling starts."""
-    own_levels: float = 0.3
+    own_levels: float = 0.1
     """Chance that every token of a sample has a noise level of its own."""
     hole_weight: float = 4.0
     """Weight of unknown pixels against known ones in tokens that are denoised."""
@@ -312,7 +312,7 @@ class PretrainConfig:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     videos: str | None = None
     """Folder of videos to learn from beside the layered clips made on the fly."""
-    synthetic_share: float = 0.5
+    synthetic_share: float = 0.1
     """With videos or scenes: share of samples that are layered clips all the same."""
     num_scenes: int = 0
     """Also learn from so many random 3D scenes, with holes as a reshoot leaves them; made once."""
@@ -324,13 +324,13 @@ class PretrainConfig:
     steps: int = 2000
     batch: int = 4
     """Clips a step and device."""
-    num_frames: int = 8
-    height: int = 128
-    width: int = 192
-    lr: float = 3e-4
-    warmup: int = 100
+    num_frames: int = 5
+    height: int = 112
+    width: int = 176
+    lr: float = 6e-4
+    warmup: int = 50
     weight_decay: float = 0.01
-    ema: float = 0.999
+    ema: float = 0.995
     grad_checkpoint: bool = False
     compile: bool = False
     devices: int = 1
