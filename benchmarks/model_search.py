@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from recam.completion.backbone import Condition
 from recam.completion.dit import VideoTransformer, num_parameters
 from recam.completion.weights import load_model
-from recam.configs import ModelConfig, ObjectiveConfig, PretrainConfig
+from recam.configs import ModelConfig, PretrainConfig
 from recam.evaluation.temporal import flicker
 from recam.training.data import FilledPair
 from recam.training.heldout import answer, hole_psnr
