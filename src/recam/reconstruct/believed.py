@@ -47,6 +47,12 @@ class Belief:
         return self.choice.model == "stage"
 
     @property
+    def is_large(self) -> bool:
+        """A model of others, which knows what things that move are and how deep; recam's own small
+        network does not, and contact with the ground tells more."""
+        return self.choice.model not in ("stage", "shipped")
+
+    @property
     def source(self) -> str:
         """For the user: the model, and its weights where they have a name."""
         weights = self.choice.weights

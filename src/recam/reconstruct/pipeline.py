@@ -45,7 +45,7 @@ MIN_MEASURED = 0.02
 GIVEN_DEPTH_ERROR = 0.1
 """Relative error that is forgiven in given depth when looking for motion."""
 TRUST_IN_MODELS = 3.0
-"""How many times as hard as the stage a depth model pulls on what was not measured."""
+"""How many times as hard as the stage a model of others pulls on what was not measured."""
 BORDER_FRAMES = 24
 """Frames that a black border is looked for in."""
 LEAST_PIXELS = 1000
@@ -228,7 +228,7 @@ def _with_own_depth(
         belief = believe(rgb, cameras, run.config, run.progress)
     if moving and flows is not None:
         with run.timed("depth"):
-            weight = PRIOR_WEIGHT * (1.0 if belief.is_stage else TRUST_IN_MODELS)
+            weight = PRIOR_WEIGHT * (TRUST_IN_MODELS if belief.is_large else 1.0)
             still = still_depth_by_windows(
                 rgb, flows, cameras, belief.inverse_depth, masks, run.progress, belief.drift, weight
             )
@@ -250,13 +250,13 @@ def _with_own_depth(
             moves = find_dynamic(found, flows, rgb, run.progress)
             moves = with_paused(moves, flows, rho, turning, rgb, run.progress)
             moves = _outlined(run, rgb, moves)
-    if belief.is_stage:
-        rho = stand(rho, moves, flows, run.progress)
-    else:
+    if not belief.is_stage:
         with run.timed("steadying"):
             rho = aligned_over_time(rho, belief.drift, flows, turning, ~moves)
             stands = run.report["cameras"]["motion"] == "static"
             rho = steady(rho, ~moves, flows, turning, stands, run.progress)
+    if not belief.is_large:
+        rho = stand(rho, moves, flows, run.progress)
     return _Geometry(rho, moves, belief.confidence)
 
 
@@ -274,17 +274,19 @@ def _outlined(run: _Run, rgb: NDArray[np.uint8], dynamic: Mask) -> Mask:
 
 
 def _measured(run: _Run, still: StillDepth, belief: Belief, flows: FlowSet) -> _Geometry:
-    """Depth of what stands still as measured, and of what moves by the model or its contact."""
+    """Depth of what stands still as measured, and of what moves by a large model or its contact."""
     run.report["depth"] = {"source": "measured", "measured": round(still.measured, 3)}
     sure = np.where(still.dynamic | (still.confidence < 0.3), 0, still.confidence)
-    if belief.is_stage:
+    if not belief.is_stage:
+        run.report["depth"]["filled in by"] = belief.source
+        moves = ", and of what moves," if belief.is_large else ""
+        run.notes.append(
+            f"depth is measured; where it could not be{moves} {belief.source} says what it is "
+            f"({belief.choice.why})"
+        )
+    if not belief.is_large:
         depth = stand(still.inverse_depth, still.dynamic, flows, run.progress)
     else:
-        run.report["depth"]["filled in by"] = belief.source
-        run.notes.append(
-            f"depth is measured; where it could not be, and of what moves, {belief.source} says "
-            f"what it is ({belief.choice.why})"
-        )
         fitted = fitted_by_frame(
             belief.inverse_depth, still.inverse_depth, sure.astype(np.float32), belief.drift
         )
@@ -317,7 +319,8 @@ def _tell_belief(run: _Run, belief: Belief, moving: bool) -> None:
         )
         return
     run.report["depth"] = {"source": "believed", "model": belief.source, "metric": belief.metric}
-    run.notes.append(f"{why}: {belief.source} says what it is ({belief.choice.why})")
+    stands = "" if belief.is_large else "; moving things stand upright on it"
+    run.notes.append(f"{why}: {belief.source} says what it is ({belief.choice.why}){stands}")
     if belief.metric:
         run.metres_per_unit = 1.0
         run.notes.append(f"the scene's scale is {belief.source}'s: metres")
