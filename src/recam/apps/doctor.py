@@ -47,7 +47,7 @@ def report() -> dict[str, list[str]]:
         ],
         "packages": [_package_line(name) for name in BASE],
         "optional": [_optional_line(name, use) for name, use in EXTRAS.items()] + _torchvision(),
-        "weights": _weights() + _depth_weights(),
+        "weights": [*_weights(), *_depth_weights(), _depth_model()],
         "cache": [f"{folder}: {folder_bytes(folder) / 1e9:.2f} GB (delete it at will)"],
     }
 
@@ -76,6 +76,16 @@ def _depth_weights() -> list[str]:
     return [
         f"depth network: {SHIPPED} ({size:.0f} MB, {steps} steps, sha256 {weights_sha256(SHIPPED)})"
     ]
+
+
+def _depth_model() -> str:
+    """Which model --depth-model auto takes here."""
+    from recam.configs import ReconstructConfig
+    from recam.reconstruct.outside import choose_depth_model
+
+    choice = choose_depth_model(ReconstructConfig())
+    named = f" ({choice.weights})" if choice.weights else ""
+    return f"depth that cannot be measured: --depth-model auto is {choice.model}{named} here"
 
 
 def _package_line(name: str) -> str:
