@@ -13,11 +13,12 @@ import torch
 
 from depth_checkpoints import FOV_DEG, save_depth_anything, save_depth_pro
 from recam.configs import ReconstructConfig
-from recam.reconstruct import outside
+from recam.reconstruct import outside, reconstruct
 from recam.reconstruct.outside import DepthChoice, choose_depth_model, models_used, outside_depth
+from recam.reconstruct.outside.checkpoints import in_hub_cache
 from recam.reconstruct.outside.pictures import prepared, read_recipe, target_size
 from recam.reconstruct.outside.prior_depth import PriorDepth, inverse_of
-from recam.types import RecamError
+from recam.types import RecamError, video_from_frames
 
 transformers = pytest.importorskip("transformers")
 
@@ -239,6 +240,32 @@ def test_choice_follows_weights_then_what_is_here(
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(RecamError, match="kind bert"):
         choose_depth_model(replace(auto, depth_weights=str(tmp_path)))
+
+
+def test_what_is_in_the_hubs_cache_is_found_without_fetching(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    assert not in_hub_cache("apple/DepthPro-hf")
+    snapshot = tmp_path / "models--apple--DepthPro-hf" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    assert not in_hub_cache("apple/DepthPro-hf")  # a config alone is no model
+    (snapshot / "model.safetensors").write_bytes(b"0")
+    assert in_hub_cache("apple/DepthPro-hf") and not in_hub_cache("facebook/VGGT-1B")
+
+
+def test_a_tripod_shot_is_reconstructed_with_a_checkpoint(depth_anything: Path) -> None:
+    generator = torch.Generator().manual_seed(2)
+    small = torch.rand(1, 3, 12, 20, generator=generator)
+    picture = torch.nn.functional.interpolate(small, (72, 120), mode="bilinear")
+    video = video_from_frames((255 * picture).to(torch.uint8).expand(4, -1, -1, -1).contiguous())
+    scene = reconstruct(video, ReconstructConfig(depth_weights=str(depth_anything)))
+    assert scene.report["depth"]["source"] == "believed"
+    assert any(f"depth-anything-v2 ({depth_anything})" in note for note in scene.report["notes"])
+    assert torch.equal(scene.depth[0], scene.depth[3]) and bool(scene.valid.all())
 
 
 def test_a_scene_depends_on_the_models_that_made_it(

@@ -84,7 +84,8 @@ class ReconstructConfig:
     fov: float | None = None
     """Horizontal field of view of the source in degrees, if known."""
     depth: str | None = None
-    """Depth of the source: MegaSAM npz, CogNVS or ViPE folder, npz, or a folder of PNG/EXR/npy."""
+    """Depth of the source: MegaSAM npz, CogNVS, GEN3C, Vista4D, ViPE or dense COLMAP folder,
+    nerfstudio's transforms.json, npz, or a folder of PNG/EXR/npy."""
     masks: str | None = None
     """Folder or video of masks, white = moving; used instead of found."""
     depth_model: DepthModel = "auto"

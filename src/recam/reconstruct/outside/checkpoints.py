@@ -12,6 +12,7 @@ from recam.types import RecamError
 
 INSTALL = "pip install 'recam[foundation]'"
 FILES = ["*.json", "*.safetensors"]
+WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 
 def require_transformers() -> Any:
@@ -50,24 +51,11 @@ def find_checkpoint(name: str) -> Path:
 def in_hub_cache(name: str) -> bool:
     """Whether a Hub repository's weights are on this machine already. Fetches nothing."""
     try:
-        from huggingface_hub import scan_cache_dir
-        from huggingface_hub.errors import CacheNotFound
+        from huggingface_hub import constants
     except ImportError:
         return False
-    try:
-        repositories = scan_cache_dir().repos
-    except CacheNotFound:
-        return False
-    weights = (".safetensors", ".pt", ".bin", ".pth")
-    return any(
-        repository.repo_id.lower() == name.lower()
-        and any(
-            file.file_name.endswith(weights)
-            for revision in repository.revisions
-            for file in revision.files
-        )
-        for repository in repositories
-    )
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "snapshots"
+    return any(f.suffix in WEIGHT_SUFFIXES and f.exists() for f in folder.glob("*/*"))
 
 
 def read_json_file(path: Path) -> dict[str, Any]:
