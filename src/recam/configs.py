@@ -211,9 +211,10 @@ class CompleteConfig:
     """masked: weight file, or folder with its parts; default: those of the package. Foundation
     models: folder or Hub name, such as kaihuac/cognvs_ckpt_inpaint."""
     foundation: FoundationConfig = field(default_factory=FoundationConfig)
-    adapt_minutes: float = 3.0
+    adapt_minutes: float | None = None
     """masked and foundation models: time for adapting the model to this video first, kept for the
-    next run; 0 = off."""
+    next run; 0 = off. Default: 3 for foundation models; 0 for masked, which gains little by it
+    (docs/log.md)."""
     sampler: Sampler = "anchored"
     """masked: anchored keeps evidence clean throughout; stochastic re-noises it early and denoises
     it with the rest, which corrects broken warps but touches known pixels."""

@@ -241,18 +241,19 @@ def _opened_model(
     """shape: of the video, [t, 3, h, w]."""
     opened = open_model(config)
     model, sha256 = opened.model, opened.sha256
-    if config.adapt_minutes <= 0:
+    minutes = config.adapt_minutes or 0.0
+    if minutes <= 0:
         return opened
     if shape[0] < LEAST_FRAMES:
         note = f"not adapted: {shape[0]} frames are too few (at least {LEAST_FRAMES})"
         return OpenedModel(model, sha256, note, None)
     if isinstance(model, VideoTransformer):
-        options = FinetuneConfig(minutes=config.adapt_minutes, seed=config.seed)
+        options = FinetuneConfig(minutes=minutes, seed=config.seed)
         key = content_hash(*identity, sha256, options, config.model_side, ADAPTER_VERSION)
     else:
         given = config.foundation
         options = foundation_finetune_config(
-            config.adapt_minutes, given.adapt_method, given.adapt_steps, config.seed
+            minutes, given.adapt_method, given.adapt_steps, config.seed
         )
         try:
             require_trainable(model)

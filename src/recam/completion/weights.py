@@ -19,6 +19,8 @@ from recam.configs import CompleteConfig, ModelConfig
 from recam.types import RecamError
 
 FORMAT = "recam video transformer 1"
+ADAPT_MINUTES = 3.0
+"""Of foundation models, unless the user says otherwise."""
 SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "masked.safetensors"
 """Where the package keeps the weights that come with it, when any do."""
 
@@ -92,12 +94,15 @@ def model_config(fields: dict) -> ModelConfig:
 
 
 def chosen(config: CompleteConfig) -> CompleteConfig:
-    """The config with a model in the place of "auto": masked where weights are given or come with
-    the package, else propagate."""
-    if config.model != "auto":
-        return config
-    there = config.weights is not None or SHIPPED.is_file()
-    return replace(config, model="masked" if there else "propagate")
+    """The config with what is left open filled in. Model "auto" is masked where weights are given
+    or come with the package, else propagate."""
+    model, minutes = config.model, config.adapt_minutes
+    if model == "auto":
+        there = config.weights is not None or SHIPPED.is_file()
+        model = "masked" if there else "propagate"
+    if minutes is None:
+        minutes = 0.0 if model == "masked" else ADAPT_MINUTES
+    return replace(config, model=model, adapt_minutes=minutes)
 
 
 def find_weights(given: str | None) -> Path:
