@@ -123,7 +123,7 @@ def test_complete_loads_the_weights_that_its_config_names(files: Path) -> None:
 
 def test_too_few_frames_are_not_adapted_to(files: Path) -> None:
     partial = layered_pairs((1, 2, 40, 56), 1)[0].partial
-    config = CompleteConfig(model="masked", weights=str(files / "tiny.safetensors"))
+    config = CompleteConfig("masked", str(files / "tiny.safetensors"), adapt_minutes=1)
     opened = tasks.model_for_partial(partial, ("two frames",), config)
     assert opened is not None and "too few" in opened.note
     assert tasks.model_for_partial(partial, (), CompleteConfig()) is None
