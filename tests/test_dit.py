@@ -64,6 +64,17 @@ def test_the_untrained_model_is_the_mean_of_the_fills(mode, level) -> None:
     assert torch.allclose(model.denoise(x, sigma, c), c.fills.mean(1), atol=1e-6)
 
 
+def test_caution_leads_back_to_the_mean_of_the_fills() -> None:
+    plain, careful = shaken(), shaken(replace(TINY, caution=1.0))
+    x, sigma, c = inputs(plain)
+    sigma = torch.ones_like(sigma)
+    with torch.no_grad():
+        assert torch.allclose(careful.denoise(x, sigma, c), c.fills.mean(1), atol=1e-6)
+        half = shaken(replace(TINY, caution=0.5)).denoise(x, sigma, c)
+        between = (plain.denoise(x, sigma, c) + c.fills.mean(1)) / 2
+        assert torch.allclose(half, between, atol=1e-5)
+
+
 def test_trust_is_looked_at() -> None:
     model = shaken()
     x, sigma, c = inputs(model)

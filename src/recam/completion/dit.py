@@ -303,6 +303,8 @@ class VideoTransformer(nn.Module):
         shares = out[:, :, 4:].softmax(2)
         for i in range(len(self.config.fills)):
             x0 = x0 + shares[:, :, i : i + 1] * fills[i]
+        if self.config.caution:
+            x0 = torch.lerp(x0, torch.stack(fills).mean(0), self.config.caution * s)
         return torch.where(s == 0, x, x0)
 
     def _inputs(
