@@ -296,8 +296,11 @@ class VideoTransformer(nn.Module):
         # What x says beyond the start, faded out as it drowns in noise: at level 1 it is 0, so no
         # noise can reach the output through the skips.
         said = shrinkage(s, std) * (x - (1 - s) * start)
-        differences = [2 * (other - start) for other in fills[1:]]
-        pixels = torch.cat([said / std, start, *differences, *trust, evidence, known], 2)
+        # In the working precision before they are put together: together they are large.
+        dtype = self._working_dtype(x.device.type)
+        differences = [2 * (other - start).to(dtype) for other in fills[1:]]
+        parts = (said / std, start, *differences, *trust, evidence, known)
+        pixels = torch.cat([part.to(dtype) for part in parts], 2)
         out = self._network(pixels, sigma)
         x0 = residual_scale(s, std) * out[:, :, :3] + out[:, :, 3:4] * said
         shares = out[:, :, 4:].softmax(2)
@@ -335,8 +338,8 @@ class VideoTransformer(nn.Module):
         b, t, _, height, width = pixels.shape
         h, w = sigma.shape[2:]
         side = self.config.patch // STEM_STRIDE
-        dtype = self._working_dtype(pixels.device.type)
-        stem = F.pixel_unshuffle(pixels.to(dtype).flatten(0, 1), STEM_STRIDE)
+        dtype = pixels.dtype
+        stem = F.pixel_unshuffle(pixels.flatten(0, 1), STEM_STRIDE)
         level = sigma.to(dtype).reshape(b * t, 1, h, w).repeat_interleave(side, 2)
         stem = torch.cat([stem, level.repeat_interleave(side, 3)], 1)
         low, kept = self.pyramid.descend(stem.contiguous(memory_format=torch.channels_last), t)
