@@ -53,7 +53,7 @@ def test_network_refuses_other_sizes() -> None:
 
 
 def test_network_size_keeps_the_aspect() -> None:
-    assert network_size(192, 320) == (144, 224)
+    assert network_size(192, 320) == (80, 128)
     h, w = network_size(2000, 10)
     assert h % 16 == w % 16 == 0 and w >= 16 and h <= 1024
 
@@ -188,6 +188,20 @@ def test_training_learns_a_ramp(tmp_path: Path) -> None:
     column = rows[0].split(",").index("scale")
     values = [float(row.split(",")[column]) for row in rows[1:]]
     assert sum(values[-10:]) < 0.6 * sum(values[:10])
+
+
+def test_training_begins_from_weights(tmp_path: Path) -> None:
+    start = tmp_path / "start.safetensors"
+    save_depth_net(_woken(DepthNet(TINY)), start)
+    config = DepthTrainConfig(out=str(tmp_path / "run"), steps=0, device="cpu", start=str(start))
+    path = pretrain_depth(config, TINY, _pool())
+    x = torch.rand(1, 3, 16, 32)
+    with torch.no_grad():
+        assert torch.equal(load_depth_net(path)(x)[0], load_depth_net(start)(x)[0])
+    other = DepthNetConfig(widths=(8, 8, 8, 8), heads=2)
+    config = DepthTrainConfig(out=str(tmp_path / "b"), steps=0, device="cpu", start=str(start))
+    with pytest.raises(RecamError, match="other options"):
+        pretrain_depth(config, other, _pool())
 
 
 def test_a_run_of_other_options_is_refused(tmp_path: Path) -> None:

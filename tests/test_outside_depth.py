@@ -228,6 +228,9 @@ def test_choice_follows_weights_then_what_is_here(
     monkeypatch.setattr(outside, "shipped_available", lambda: False)
     assert choose_depth_model(auto).model == "stage"
     monkeypatch.setattr(outside, "shipped_available", lambda: True)
+    monkeypatch.setattr(outside, "shipped_is_better", lambda: False)
+    assert choose_depth_model(auto).model == "stage"
+    monkeypatch.setattr(outside, "shipped_is_better", lambda: True)
     assert choose_depth_model(auto).model == "shipped"
     monkeypatch.setattr(outside, "in_hub_cache", lambda name: name == "apple/DepthPro-hf")
     chosen = choose_depth_model(auto)

@@ -74,11 +74,14 @@ def test_fit_prior_never_turns_the_prior_over() -> None:
     assert np.ptp(fitted) < 1e-6
 
 
-def test_prior_is_the_network_where_there_are_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prior_is_half_the_network_where_there_are_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = torch.full((2, 3, 20, 30), 120, dtype=torch.uint8)
     said = torch.full((2, 20, 30), 0.5), torch.full((2, 20, 30), 0.25)
     monkeypatch.setattr(shipped_depth, "shipped_depth", lambda given: said)
     for there in (True, False):
         monkeypatch.setattr(shipped_depth, "available", lambda there=there: there)
-        expected = said if there else stage_prior(frames)
-        assert all(torch.equal(a, b) for a, b in zip(depth_prior(frames), expected))
+        stage, doubt = stage_prior(frames)
+        inverse_depth, confidence = depth_prior(frames)
+        expected = 0.5 * (stage.log() + said[0].log()) if there else stage.log()
+        assert torch.allclose(inverse_depth.log(), expected, atol=1e-5)
+        assert torch.equal(confidence, said[1] if there else doubt)

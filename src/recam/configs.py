@@ -354,6 +354,8 @@ class DepthTrainConfig:
 
     out: str = "pretrain-depth"
     """Folder of checkpoint, curve and weights; run again to resume."""
+    start: str | None = None
+    """Weights to begin from instead of from scratch, e.g. the shipped ones."""
     minutes: float | None = None
     """Stop after so much time, with everything written; run again to go on."""
     finish: bool = False

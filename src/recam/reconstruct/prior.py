@@ -26,8 +26,9 @@ LEAST_SHARE = 0.02
 def depth_prior(frames: Tensor, cameras: Cameras | None = None) -> tuple[Tensor, Tensor]:
     """Inverse depth of each frame up to one scale and shift for the whole clip, and its confidence.
 
-    What recam's own network says (``shipped_depth``), or, where the package came without weights,
-    :func:`stage_prior`.
+    The geometric mean of what recam's own network says (``shipped_depth``) and
+    :func:`stage_prior`, which is nearer to the truth than either (docs/log.md); the stage alone
+    where the package came without weights.
 
     frames: uint8 [t, 3, h, w]. cameras: t cameras of that size; None = one that stands still, with
     a usual lens. Only their rotations and intrinsics are used. Returns inverse depth, positive, and
@@ -35,7 +36,11 @@ def depth_prior(frames: Tensor, cameras: Cameras | None = None) -> tuple[Tensor,
     """
     from recam.reconstruct.shipped_depth import available, shipped_depth
 
-    return shipped_depth(frames) if available() else stage_prior(frames, cameras)
+    stage, doubt = stage_prior(frames, cameras)
+    if not available():
+        return stage, doubt
+    said, confidence = shipped_depth(frames)
+    return (said * stage).sqrt(), confidence
 
 
 def stage_prior(frames: Tensor, cameras: Cameras | None = None) -> tuple[Tensor, Tensor]:

@@ -16,8 +16,8 @@ from recam.reconstruct.depth_net import SHIPPED, STRIDE, DepthNet, load_depth_ne
 
 Array = NDArray[np.float32]
 
-AREA_PX = 144 * 216
-"""Pixels of what the network sees; it was trained on somewhat fewer."""
+AREA_PX = 80 * 120
+"""Pixels of what the network sees, about as many as it was trained on."""
 SOON = 0.12
 """Part of a frame's own opinion in the running average over time, where nothing changed."""
 LIKE = 14.0
@@ -26,8 +26,14 @@ STILL_PX = 0.35
 """Flow below this is taken for none."""
 USUAL_ERROR = 0.15
 """Expected error of log depth at which the confidence is a half."""
-EDGE = 0.06
-"""Steps of log depth that are moved to where the picture has its edge."""
+EDGE = 0.25
+"""Steps of log depth that are moved to where the picture has its edge; smaller ones may as well be
+doubt, which would become ragged by it."""
+
+
+BETTER_THAN_STAGE = False
+"""Whether reconstructions of tripod shots are better with it than with the stage. Not yet, so that
+it has to be asked for: see depth_card.md beside the weights."""
 
 
 def available() -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from recam.completion.weights import save_tensors
 from recam.configs import DepthTrainConfig
-from recam.reconstruct.depth_net import FORMAT, STRIDE, DepthNet, DepthNetConfig
+from recam.reconstruct.depth_net import FORMAT, STRIDE, DepthNet, DepthNetConfig, load_depth_net
 from recam.training.curves import write_csv
 from recam.training.data import step_generator
 from recam.training.depth_batch import draw_depth_batch, limited
@@ -36,8 +36,8 @@ from recam.types import Progress, RecamError, no_progress
 
 NETWORK = DepthNetConfig()
 MAY_CHANGE = {
-    "out", "minutes", "finish", "steps", "workers", "device", "checkpoint_every", "num_chunks",
-    "first_chunks", "area",
+    "out", "start", "minutes", "finish", "steps", "workers", "device", "checkpoint_every",
+    "num_chunks", "first_chunks", "area",
 }  # fmt: skip
 """Options that may differ when a run is resumed; any other would make it another run."""
 GROWTH = ((0.5, 0.25), (0.85, 0.5))
@@ -185,6 +185,12 @@ def _start_or_resume(
     path = out / "checkpoint.pt"
     described = json.loads(_described(config, network))
     if not path.exists():
+        if config.start is not None:
+            given = load_depth_net(Path(config.start))
+            if given.config != network:
+                raise RecamError(f"{config.start}: a network of other options ({given.config})")
+            for mine in (model, average):
+                mine.load_state_dict(given.state_dict())
         (out / "config.json").write_text(json.dumps(described, indent=1))
         return run
     state = load_checkpoint(path)

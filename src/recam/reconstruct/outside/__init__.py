@@ -69,8 +69,8 @@ def choose_depth_model(config: ReconstructConfig) -> DepthChoice:
 
     auto with weights: the model that they are of. auto without: the first of PUBLISHED whose
     package is installed and whose weights are on this machine (nothing is fetched); else recam's
-    own network if its weights are here; else the stage. Raises RecamError when weights do not say
-    what they are of, or come with a model that needs none.
+    own network if its weights are here and better than the stage; else the stage. Raises
+    RecamError when weights do not say what they are of, or come with a model that needs none.
     """
     asked, weights = config.depth_model, config.depth_weights
     if asked in ("shipped", "stage"):
@@ -86,7 +86,7 @@ def choose_depth_model(config: ReconstructConfig) -> DepthChoice:
     for model, name in PUBLISHED.items():
         if find_spec(PACKAGES[model]) is not None and in_hub_cache(name):
             return DepthChoice(model, name, "the best that is installed")
-    if shipped_available():
+    if shipped_available() and shipped_is_better():
         return DepthChoice("shipped", None, "no other depth model is installed")
     return DepthChoice("stage", None, "no depth model is installed")
 
@@ -118,6 +118,12 @@ def shipped_available() -> bool:
         return False
     module = import_module("recam.reconstruct.shipped_depth")
     return hasattr(module, "available") and bool(module.available())
+
+
+def shipped_is_better() -> bool:
+    """Whether recam's own depth network is known to do better than the stage."""
+    module = import_module("recam.reconstruct.shipped_depth")
+    return bool(module.BETTER_THAN_STAGE)
 
 
 def _kind_of(weights: str) -> DepthModel:
