@@ -60,11 +60,10 @@ class _Attention(nn.Module):
         self.norm_a, self.norm_b = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
-        )
+        last = nn.Linear(4 * width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), last)
         nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.mlp[2].weight)
+        nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         b, n, c = x.shape
@@ -105,6 +104,7 @@ class DepthNet(nn.Module):
         self.up_full = nn.Conv2d(half, 16, 1)
         self.join_full = nn.Conv2d(16, 16, 3, padding=1)
         self.head = nn.Conv2d(16, 2, 3, padding=1)
+        assert self.head.bias is not None
         # Signals keep their size through every layer: by torch's usual start, what comes from the
         # deepest level would be a hundredth of what comes from the first, and be learned last.
         through = (self.full, self.stem, *self.downs, *self.ups, self.up_full, self.join_full)
@@ -140,7 +140,7 @@ class DepthNet(nn.Module):
         x = F.relu(self.join_full(F.relu(x + fine)))
         # In bf16 a log of inverse depth of 3 has steps of 0.016: terraces.
         with torch.autocast(x.device.type, enabled=False):
-            out = F.conv2d(x.float(), self.head.weight.float(), self.head.bias.float(), padding=1)
+            out = self.head(x.float())
         return out[:, 0], out[:, 1]
 
     def _whole_picture(self, x: Tensor) -> Tensor:
@@ -192,4 +192,5 @@ def load_depth_net(path: Path, device: str = "cpu") -> DepthNet:
         model.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
         raise RecamError(f"{path}: does not fit this version's network ({error})") from error
-    return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    model = model.eval().requires_grad_(False)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -178,7 +178,8 @@ def _start_or_resume(
     config: DepthTrainConfig, network: DepthNetConfig, out: Path, device: torch.device
 ) -> Run:
     torch.manual_seed(config.seed)
-    model = DepthNet(network).to(device, memory_format=torch.channels_last)
+    model = DepthNet(network).to(device)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = average_of(model)
     optimizer = new_optimizer(list(model.parameters()), config.lr, config.weight_decay, True)
     run = Run(model, average, optimizer, 0, [])

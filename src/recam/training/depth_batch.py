@@ -76,7 +76,7 @@ def filmed(frames: Tensor, generator: torch.Generator) -> Tensor:
     b = len(frames)
 
     def rand(low: float, high: float, channels: int = 1) -> Tensor:
-        return low + (high - low) * _rand((b, channels, 1, 1), generator)  # type: ignore[arg-type]
+        return low + (high - low) * _rand((b, channels, 1, 1), generator)
 
     def chance(share: float) -> Tensor:
         return rand(0, 1) < share

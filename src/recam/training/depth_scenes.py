@@ -18,6 +18,7 @@ from recam.synthetic.figures import person
 from recam.synthetic.motion import Route, place
 from recam.synthetic.props import choose, limb, material, small_thing, turned
 from recam.synthetic.scene import SceneBuilder, SceneKind, Shape, SyntheticScene
+from recam.synthetic.textures import TextureKind
 from recam.types import Cameras
 
 FIRST_SEED = 30_000_000
@@ -163,7 +164,7 @@ def _furnished(scene: SyntheticScene, rng: np.random.Generator, cameras: Cameras
     )  # fmt: skip
 
 
-_SURFACES = ("wood", "planks", "metal", "fabric", "marble", "pattern", "page", "stripes", "picture",
+_SURFACES: tuple[TextureKind, ...] = ("wood", "planks", "metal", "fabric", "marble", "pattern", "page", "stripes", "picture",
              "deadleaves", "plaster", "panels", "concrete", "leaves", "rug", "rock")  # fmt: skip
 
 
