@@ -124,7 +124,7 @@ def _steadied(log_inverse: Array, gray: NDArray[np.uint8]) -> Array:
 
 
 def _running(log_inverse: Array, gray: NDArray[np.uint8]) -> Array:
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     h, w = gray.shape[1:]
     grid = np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1).astype(np.float32)
     out = np.empty_like(log_inverse)

@@ -164,8 +164,10 @@ def _furnished(scene: SyntheticScene, rng: np.random.Generator, cameras: Cameras
     )  # fmt: skip
 
 
-_SURFACES: tuple[TextureKind, ...] = ("wood", "planks", "metal", "fabric", "marble", "pattern", "page", "stripes", "picture",
-             "deadleaves", "plaster", "panels", "concrete", "leaves", "rug", "rock")  # fmt: skip
+_SURFACES: tuple[TextureKind, ...] = (
+    "wood", "planks", "metal", "fabric", "marble", "pattern", "page", "stripes", "picture",
+    "deadleaves", "plaster", "panels", "concrete", "leaves", "rug", "rock",
+)  # fmt: skip
 
 
 def _flat_frame(world_from_cam: Tensor, ahead: float, aside: float) -> tuple[float, float, float]:
