@@ -12,6 +12,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -183,9 +184,8 @@ def load_depth_net(path: Path, device: str = "cpu") -> DepthNet:
     known = {field.name for field in dataclasses.fields(DepthNetConfig)}
     if extra := set(fields) - known:
         raise RecamError(f"{path}: weights of a newer recam: unknown fields {sorted(extra)}")
-    config = DepthNetConfig(
-        **{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-    )
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    config = DepthNetConfig(**values)
     with torch.device("meta"):  # no time spent on a start that is replaced at once
         model = DepthNet(config)
     try:
