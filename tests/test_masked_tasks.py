@@ -126,7 +126,7 @@ def test_too_few_frames_are_not_adapted_to(files: Path) -> None:
     config = CompleteConfig("masked", str(files / "tiny.safetensors"), adapt_minutes=1)
     opened = tasks.model_for_partial(partial, ("two frames",), config)
     assert opened is not None and "too few" in opened.note
-    assert tasks.model_for_partial(partial, (), CompleteConfig()) is None
+    assert tasks.model_for_partial(partial, (), CompleteConfig("propagate")) is None
 
 
 def test_all_examples_show_the_same_frames() -> None:

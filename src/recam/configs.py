@@ -250,8 +250,8 @@ class ModelConfig:
     fills: tuple[Fill, ...] = SEARCHED
     """Full-resolution fills to start from; the untrained model's output is their mean."""
     caution: float = 0.0
-    """Share of the fills' mean in an answer to pure noise, less at lower levels: real videos are
-    not quite like what was trained on."""
+    """Share of the mean of the trusted fills in an answer to pure noise, less at lower levels: real
+    videos are not quite like what was trained on."""
     residual_std: float = 0.25
     """Expected distance of the truth from the first fill, in units where frames span [-1, 1]."""
 

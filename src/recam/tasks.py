@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -158,6 +158,18 @@ LEAST_FRAMES = 4
 """Shorter videos have too little to learn from and to check on."""
 
 
+def completion_for(scene: Scene, config: CompleteConfig) -> CompleteConfig:
+    """The config with what is left open filled in for a scene.
+
+    Where the camera stood still, other frames show what is behind exactly, and mixing spoils it
+    (docs/log.md): there "auto" is propagate.
+    """
+    stood_still = scene.report.get("cameras", {}).get("motion") == "static"
+    if config.model == "auto" and config.weights is None and stood_still:
+        config = replace(config, model="propagate")
+    return chosen(config)
+
+
 def model_for_scene(
     opened: OpenedScene, config: CompleteConfig, progress: Progress = no_progress
 ) -> OpenedModel | None:
@@ -166,7 +178,7 @@ def model_for_scene(
     With config.adapt_minutes it is adapted to the scene's video, by pairs made of it; the adapter
     is kept in the cache under the hash of scene, weights and options, for other paths.
     """
-    config = chosen(config)
+    config = completion_for(opened.scene, config)
     if config.model not in ("masked", *NAMES):
         return None
     whole = opened.scene.video
@@ -289,7 +301,7 @@ def complete_along(
     Seconds spent are added to timings_s["render"] and ["complete"]. opened: see ``reshoot``.
     """
     size = (path.cameras.height, path.cameras.width)
-    plan = plan_pieces(config.complete, len(path), *size, opened)
+    plan = plan_pieces(completion_for(scene, config.complete), len(path), *size, opened)
 
     def rendered() -> Iterator[Rendering]:
         clock = time.perf_counter()

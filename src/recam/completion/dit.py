@@ -307,7 +307,7 @@ class VideoTransformer(nn.Module):
         for i in range(len(self.config.fills)):
             x0 = x0 + shares[:, :, i : i + 1] * fills[i]
         if self.config.caution:
-            x0 = torch.lerp(x0, torch.stack(fills).mean(0), self.config.caution * s)
+            x0 = torch.lerp(x0, _trusted_mean(fills, trust), self.config.caution * s)
         return torch.where(s == 0, x, x0)
 
     def _inputs(
@@ -361,6 +361,15 @@ class VideoTransformer(nn.Module):
         if torch.is_autocast_enabled(device_type):
             return torch.get_autocast_dtype(device_type)
         return self.norm.weight.dtype
+
+
+def _trusted_mean(fills: list[Tensor], trust: list[Tensor]) -> Tensor:
+    """Mean [b, t, 3, h, w] of the fills that are trusted at all; of every fill where none is."""
+    num = sum(((s > 0).to(s) for s in trust), torch.zeros_like(fills[0][:, :, :1]))
+    mean = torch.zeros_like(fills[0])
+    for fill, s in zip(fills, trust):
+        mean = mean + torch.where(num > 0, (s > 0).to(s) / num.clamp(min=1), 1 / len(fills)) * fill
+    return mean
 
 
 def level_features(sigma: Tensor) -> Tensor:

@@ -1,0 +1,43 @@
+"""The weights that come with the package."""
+
+import time
+from dataclasses import replace
+
+from recam.completion.weights import SHIPPED, chosen, find_weights, load_model, weights_sha256
+from recam.configs import CompleteConfig
+from recam.synthetic import synthetic_clip
+from recam.tasks import completion_for
+from recam.training.heldout import hold_out, layered_pairs, model_psnr
+
+
+def test_they_are_found_and_loaded_at_once() -> None:
+    assert find_weights(None) == SHIPPED and SHIPPED.stat().st_size < 60e6
+    load_model(SHIPPED)
+    start = time.perf_counter()
+    load_model(SHIPPED)
+    assert time.perf_counter() - start < 1
+
+
+def test_their_card_is_about_them() -> None:
+    card = SHIPPED.with_name("masked_card.md").read_text()
+    assert weights_sha256(SHIPPED) in card
+
+
+def test_auto_takes_them() -> None:
+    taken = chosen(CompleteConfig())
+    assert taken.model == "masked" and taken.adapt_minutes == 0
+    assert chosen(CompleteConfig("propagate")).model == "propagate"
+
+
+def test_they_fill_holes_better_than_propagate() -> None:
+    pairs = layered_pairs((2, 6, 96, 160), seed=2**40 + 5)
+    held = hold_out(pairs)
+    assert model_psnr(load_model(SHIPPED), pairs, held.filled) > held.classical["propagate"] + 0.2
+
+
+def test_auto_leaves_a_standing_camera_to_propagate() -> None:
+    scene, _ = synthetic_clip(3, 3, 32, 48, "tripod")
+    stood = replace(scene, report={"cameras": {"motion": "static"}})
+    assert completion_for(stood, CompleteConfig()).model == "propagate"
+    assert completion_for(stood, CompleteConfig("masked")).model == "masked"
+    assert completion_for(scene, CompleteConfig()).model == "masked"
