@@ -306,7 +306,7 @@ class VideoTransformer(nn.Module):
         shares = out[:, :, 4:].softmax(2)
         for i in range(len(self.config.fills)):
             x0 = x0 + shares[:, :, i : i + 1] * fills[i]
-        if self.config.caution:
+        if self.config.caution and not self.training:
             x0 = torch.lerp(x0, _trusted_mean(fills, trust), self.config.caution * s)
         return torch.where(s == 0, x, x0)
 

@@ -177,7 +177,7 @@ def _start_or_resume(config: PretrainConfig, out: Path, device: torch.device) ->
 def _begin_from(run: Run, weights: Path, config: PretrainConfig) -> None:
     """Take up another run's averaged weights, and count steps on from there."""
     given = load_model(weights)
-    if given.config != config.model:
+    if dataclasses.replace(given.config, caution=config.model.caution) != config.model:
         raise RecamError(f"{weights}: weights of a model of other options ({given.config})")
     for model in (run.model, run.average):
         model.load_state_dict(given.float().state_dict())
