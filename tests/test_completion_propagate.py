@@ -67,7 +67,7 @@ def test_all_known_comes_back() -> None:
 
 def test_nothing_known_is_refused() -> None:
     frames = panned(3, 1)
-    for config in (CompleteConfig(), CompleteConfig(window=2, overlap=1)):
+    for config in (CompleteConfig(), CompleteConfig("propagate", window=2, overlap=1)):
         with pytest.raises(RecamError, match="nothing"):
             complete(PartialVideo(frames, torch.zeros(3, 72, 112)), config)
 
@@ -97,7 +97,7 @@ def test_partly_known_pixels_are_blended() -> None:
 @pytest.mark.parametrize("window", [48, 6])
 def test_same_bytes_twice(window: int) -> None:
     partial = moving_hole(panned(10, 2), 5)
-    config = CompleteConfig(window=window, overlap=2)
+    config = CompleteConfig("propagate", window=window, overlap=2)
     first, second = (complete(partial, config).frames for _ in range(2))
     assert torch.equal(first, second)
 
@@ -107,14 +107,14 @@ def test_fill_of_a_still_hole_stays_still() -> None:
     truth = panned(14, 0)
     partial = moving_hole(truth, 0)
     for window, limit in ((48, 0), (6, 1)):
-        result = complete(partial, CompleteConfig(window=window, overlap=2)).frames.int()
+        result = complete(partial, CompleteConfig("propagate", window=window, overlap=2)).frames.int()
         assert int((result[1:] - result[:-1]).abs().max()) <= limit
 
 
 def test_windows_fill_as_well_as_one_piece() -> None:
     truth = panned(20, 2)
     partial = moving_hole(truth, 3, left_px=14)
-    result = complete(partial, CompleteConfig(window=8, overlap=3)).frames
+    result = complete(partial, CompleteConfig("propagate", window=8, overlap=3)).frames
     assert psnr_in_holes(result, truth, partial.known) > 35
 
 
