@@ -107,7 +107,9 @@ def test_fill_of_a_still_hole_stays_still() -> None:
     truth = panned(14, 0)
     partial = moving_hole(truth, 0)
     for window, limit in ((48, 0), (6, 1)):
-        result = complete(partial, CompleteConfig("propagate", window=window, overlap=2)).frames.int()
+        result = complete(
+            partial, CompleteConfig("propagate", window=window, overlap=2)
+        ).frames.int()
         assert int((result[1:] - result[:-1]).abs().max()) <= limit
 
 
