@@ -161,8 +161,8 @@ LEAST_FRAMES = 4
 def completion_for(scene: Scene, config: CompleteConfig) -> CompleteConfig:
     """The config with what is left open filled in for a scene.
 
-    Where the camera stood still, other frames show what is behind exactly, and mixing spoils it
-    (docs/log.md): there "auto" is propagate.
+    Where the camera stood still, other frames may show exactly what is behind, which mixing can
+    spoil (docs/log.md: one clip of two lost 1.25 dB): there "auto" is propagate, out of caution.
     """
     stood_still = scene.report.get("cameras", {}).get("motion") == "static"
     if config.model == "auto" and config.weights is None and stood_still:
