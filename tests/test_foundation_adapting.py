@@ -21,7 +21,7 @@ from recam.apps.cli import main  # noqa: E402
 from recam.completion.foundation import load_foundation  # noqa: E402
 from recam.completion.foundation.adapters import add_adapter, has_adapter, set_adapter  # noqa: E402
 from recam.completion.foundation.cogvideox import velocity  # noqa: E402
-from recam.completion.foundation.predict import COGNVS  # noqa: E402
+from recam.completion.foundation.published import COGNVS  # noqa: E402
 from recam.completion.foundation.size import (  # noqa: E402
     adapting_gb,
     cogvideox_tokens,

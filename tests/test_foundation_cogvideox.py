@@ -19,7 +19,7 @@ from recam import pieces, tasks  # noqa: E402
 from recam.apps.cli import main  # noqa: E402
 from recam.completion import complete  # noqa: E402
 from recam.completion.backbone import Backbone, Condition  # noqa: E402
-from recam.completion.foundation import complete_foundation  # noqa: E402
+from recam.completion.foundation import complete_foundation, placement  # noqa: E402
 from recam.completion.foundation import text as text_module  # noqa: E402
 from recam.completion.foundation.cogvideox import (  # noqa: E402
     CogVideoX,
@@ -33,7 +33,7 @@ from recam.completion.foundation.placement import (  # noqa: E402
     _streams,
     choose_placement,
 )
-from recam.completion.foundation.predict import COGNVS  # noqa: E402
+from recam.completion.foundation.published import COGNVS  # noqa: E402
 from recam.configs import CompleteConfig, FoundationConfig, ReshootConfig  # noqa: E402
 from recam.media import read_video, write_video  # noqa: E402
 from recam.reconstruct import save_scene  # noqa: E402
@@ -158,7 +158,7 @@ def test_text_encoder_is_loaded_once_in_a_life(
     def refuse(*_: object) -> None:
         raise AssertionError("the text encoder was loaded again")
 
-    monkeypatch.setattr(text_module, "encode_t5", refuse)
+    monkeypatch.setattr(text_module, "read_encoder", refuse)
     assert torch.equal(load_cogvideox(str(checkpoint), CPU).prompt, first.prompt)
     with pytest.raises(AssertionError, match="again"):
         load_cogvideox(str(checkpoint), FoundationConfig("a bear", model_device="cpu"))
@@ -357,21 +357,29 @@ def test_doctor_predicts_before_loading(capsys: pytest.CaptureFixture[str]) -> N
     assert all(placement in said for placement in ("resident", "swap", "fp8", "stream"))
 
 
+NEED = Need(linear=9.0, others=2.1, transformer_work=1.5, vae=0.4, vae_work=4.5, block=0.26)
+
+
 @pytest.mark.parametrize(
-    "free, expected", [(80, "resident"), (14, "swap"), (9, "fp8"), (6, "stream")]
+    "free, expected", [(80, "resident"), (14, "swap"), (9, "fp8"), (6.7, "int4"), (6, "stream")]
 )
-def test_placement_follows_the_memory(free: float, expected: str) -> None:
-    need = Need(transformer=11.1, transformer_work=1.5, vae=0.4, vae_work=4.5, block=0.26)
+def test_placement_follows_the_memory(
+    free: float, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need = NEED
+    monkeypatch.setattr(placement, "find_spec", lambda name: True)
     assert choose_placement(need, free, "auto", on_cpu=False) == expected
     assert choose_placement(need, free, "resident", on_cpu=False) == "resident"
+    monkeypatch.setattr(placement, "find_spec", lambda name: None)  # no bitsandbytes here
+    expected = "stream" if expected == "int4" else expected
+    assert choose_placement(need, free, "auto", on_cpu=False) == expected
 
 
 def test_too_little_memory_says_what_would_fit() -> None:
-    need = Need(transformer=11.1, transformer_work=1.5, vae=0.4, vae_work=4.5, block=0.26)
-    with pytest.raises(RecamError, match=r"about 5 GB even with placement stream.*--model masked"):
-        choose_placement(need, 3.0, "auto", on_cpu=False)
+    with pytest.raises(RecamError, match=r"about 4.9 GB even with .* stream .*--model masked"):
+        choose_placement(NEED, 3.0, "auto", on_cpu=False)
     with pytest.raises(RecamError, match="there is none here"):
-        choose_placement(need, 80, "stream", on_cpu=True)
+        choose_placement(NEED, 80, "stream", on_cpu=True)
 
 
 def test_command_line(

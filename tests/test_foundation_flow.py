@@ -16,7 +16,8 @@ from recam.completion import complete  # noqa: E402
 from recam.completion.backbone import Backbone, Condition  # noqa: E402
 from recam.completion.foundation import load_foundation  # noqa: E402
 from recam.completion.foundation.flow import FlowVideo  # noqa: E402
-from recam.completion.foundation.predict import predict  # noqa: E402
+from recam.completion.foundation.predict import costs, predict  # noqa: E402
+from recam.completion.foundation.published import MODELS as PUBLISHED  # noqa: E402
 from recam.completion.foundation.wan import _vace_control  # noqa: E402
 from recam.configs import CompleteConfig, CompletionModel, FoundationConfig  # noqa: E402
 from recam.types import RecamError  # noqa: E402
@@ -193,7 +194,19 @@ def test_doctor_reads_the_config_alone(
     assert "billion parameters" in lines[0] and "2 passes" in lines[-1]
     guided = predict(config_for(name, tmp_path, prompt="a bear"))
     assert "4 passes" in guided[-1]
-    assert "give --weights" in predict(CompleteConfig(name))[0]
+
+
+@pytest.mark.parametrize(
+    "name, billions", [("cogvideox", 5.57), ("wan22", 5.0), ("vace", 2.15), ("ltx", 1.92)]
+)
+def test_doctor_knows_the_published_models(name: CompletionModel, billions: float) -> None:
+    """Without weights, on the meta device: their known sizes, and the least memory of each."""
+    size, need, frames = costs(CompleteConfig(name))
+    assert size.params / 1e9 == pytest.approx(billions, rel=0.01)
+    assert frames == PUBLISHED[name].frames and need.of("stream") < need.of("resident")
+    options = FoundationConfig(model_device="cpu")
+    lines = predict(CompleteConfig(name, foundation=options, sampling_steps=1))
+    assert any("the smallest memory that it runs in: about" in line for line in lines)
 
 
 @pytest.mark.parametrize("name", ["wan22", "ltx"])

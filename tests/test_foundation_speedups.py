@@ -14,7 +14,8 @@ diffusers = pytest.importorskip("diffusers")
 
 from foundation_checkpoints import save_cogvideox, save_ltx, save_wan  # noqa: E402
 from recam.completion.foundation import load_foundation  # noqa: E402
-from recam.completion.foundation.predict import COGNVS, predict  # noqa: E402
+from recam.completion.foundation.predict import predict  # noqa: E402
+from recam.completion.foundation.published import COGNVS, MODELS  # noqa: E402
 from recam.completion.foundation.size import (  # noqa: E402
     cogvideox_tokens,
     memory_need,
@@ -157,8 +158,7 @@ def test_quantising_says_what_it_needs(load: Load, monkeypatch: pytest.MonkeyPat
 def test_doctor_tells_memory_of_options() -> None:
     size = meta_transformer("CogVideoXTransformer3DModel", COGNVS, cogvideox_tokens(COGNVS))
     whole, small = (
-        memory_need(size, "AutoencoderKLCogVideoX", {}, 4.5, 2, quantize)
-        for quantize in ("none", "int8")
+        memory_need(size, MODELS["cogvideox"], {}, quantize) for quantize in ("none", "int8")
     )
     assert small.transformer < 0.7 * whole.transformer
     assert small.of("resident") < whole.of("resident")

@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "compiled": set(),
     "threads": set(),
     "cache": set(),
+    "checkpoints": set(),
     "geometry": set(),
     "trajectories": {"geometry", "camera_files"},
     "path_picture": {"geometry", "trajectories"},
@@ -46,7 +47,7 @@ MAY_IMPORT["evaluation"] = MAY_IMPORT["tasks"] | {"tasks", "synthetic"}
 MAY_IMPORT["apps"] = MAY_IMPORT["evaluation"] | MAY_IMPORT["api"] | {
     "evaluation", "path_picture", "api",
 }  # fmt: skip
-OPEN_TO_ALL = {"types", "configs", "compiled", "threads"}
+OPEN_TO_ALL = {"types", "configs", "compiled", "threads", "checkpoints"}
 
 
 def _imports(path: Path) -> set[str]:

@@ -28,7 +28,7 @@ DepthModel = Literal[
 CompletionModel = Literal[
     "auto", "propagate", "masked", "none", "cogvideox", "wan22", "ltx", "vace"
 ]
-Placement = Literal["auto", "resident", "swap", "fp8", "stream"]
+Placement = Literal["auto", "resident", "swap", "fp8", "int4", "stream"]
 AdaptMethod = Literal["lora", "whole"]
 Quantize = Literal["none", "int8", "int8-dynamic"]
 FeatureCache = Literal["none", "first-block"]
@@ -175,8 +175,9 @@ class FoundationConfig:
     """Folder or Hub name of the VAE, scheduler and text encoder; default: the weights' own, or the
     published ones of the model."""
     placement: Placement = "auto"
-    """resident: everything on the GPU. swap: one part at a time. fp8: weights kept at 8 bits.
-    stream: blocks copied to the GPU as they run. auto: the first of these that fits."""
+    """resident: everything on the GPU. swap: one part at a time. fp8, int4: weights kept at 8 bits,
+    or 4 (by bitsandbytes). stream: blocks copied to the GPU as they run. auto: the first of these
+    that fits."""
     work_side: int | None = None
     """Longer side that models of free size (wan22, ltx, vace) work at; default: the model's own."""
     model_device: str = "auto"
@@ -326,6 +327,9 @@ class PretrainConfig:
     pairs_per_video: int = 0
     """Reconstruct each video (kept in the cache) and learn from so many pairs of it with holes as
     a reshoot leaves them, too; 0 = drawn masks only."""
+    panned_per_video: int = 0
+    """Also so many pairs of each video through a window that pans over it, with holes of the random
+    scenes."""
     steps: int = 2000
     batch: int = 4
     """Clips a step and device."""

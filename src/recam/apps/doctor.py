@@ -21,19 +21,26 @@ EXTRAS = {
     "diffusers": "large completion models (pip install 'recam[foundation]')",
     "transformers": "large depth and segmentation models (pip install 'recam[foundation]')",
     "peft": "adapting large models (pip install 'recam[foundation]')",
-    "torchao": "large models at 8 bits, --adapt-method whole (pip install torchao)",
+    "torchao": "large models at 8 bits, --adapt-method whole (pip install 'recam[foundation]')",
+    "bitsandbytes": "large models at 4 bits (pip install 'recam[foundation]')",
 }
 
 
 def run(config: CompleteConfig) -> None:
     """Print the report on stdout, and what a foundation model would cost where one is named."""
     sections = report()
+    failed = None
     if config.model in NAMES:
-        sections[config.model] = predict(config)
+        try:
+            sections[config.model] = predict(config)
+        except RecamError as error:
+            failed = error
     for title, lines in sections.items():
         print(title)
         for line in lines:
             print(f"  {line}")
+    if failed:
+        raise failed
 
 
 def report() -> dict[str, list[str]]:

@@ -11,20 +11,14 @@ from torch import Tensor
 from recam.completion.baselines import keep_known
 from recam.completion.codec import from_signal, to_signal
 from recam.completion.foundation.fit import Fit, from_model, to_model
+from recam.completion.foundation.published import MODELS
 from recam.completion.masked import fit_to_known
 from recam.completion.windows import complete_windows
 from recam.configs import CompleteConfig
 from recam.types import PartialVideo, Progress, RecamError, Video, no_progress, video_from_frames
 
-NAMES = ("cogvideox", "wan22", "ltx", "vace")
+NAMES = tuple(MODELS)
 """The models here, as --model names them."""
-
-PUBLISHED = {
-    "cogvideox": "kaihuac/cognvs_ckpt_inpaint",
-    "wan22": "Wan-AI/Wan2.2-TI2V-5B-Diffusers",
-    "ltx": "Lightricks/LTX-Video",
-    "vace": "Wan-AI/Wan2.1-VACE-1.3B-diffusers",
-}
 
 
 class FoundationModel(Protocol):
@@ -86,7 +80,7 @@ def require_weights(config: CompleteConfig) -> None:
     if config.weights is None:
         raise RecamError(
             f"--model {config.model} needs --weights FOLDER_OR_HUB_NAME, such as "
-            f"{PUBLISHED[config.model]} (tens of gigabytes; see docs/backbones.md)"
+            f"{MODELS[config.model].weights} (tens of gigabytes; see docs/backbones.md)"
         )
 
 

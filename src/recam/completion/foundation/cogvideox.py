@@ -14,43 +14,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recam.checkpoints import load_whole, read_json_file, require_diffusers
 from recam.completion.backbone import Condition, require_uniform
 from recam.completion.codec import known_share
-from recam.completion.foundation.checkpoints import (
-    find_folder,
-    load_part,
-    read_config,
-    require_diffusers,
-    transformer_folder,
-)
 from recam.completion.foundation.fit import Fit, fit_fixed, fit_multiple
-from recam.completion.foundation.placement import (
-    choose_placement,
-    free_gb,
-    on_device,
-    pick_device,
-    place_transformer,
+from recam.completion.foundation.parts import (
+    choose_place,
+    find_parts,
+    load_transformer,
+    prompt_pair,
 )
-from recam.completion.foundation.size import cogvideox_tokens, memory_need, meta_transformer
-from recam.completion.foundation.speedups import (
-    branch,
-    feature_caching,
-    prepare,
-    step,
-    vp_scheduler,
-)
-from recam.completion.foundation.text import prompt_embedding
+from recam.completion.foundation.placement import on_device
+from recam.completion.foundation.published import MODELS
+from recam.completion.foundation.size import cogvideox_tokens
+from recam.completion.foundation.speedups import branch, feature_caching, step, vp_scheduler
+from recam.completion.foundation.text import encode_t5
 from recam.completion.schedule import vp_from_flow
 from recam.configs import FeatureCache, Fill, FoundationConfig, Placement
 from recam.types import Progress, RecamError, no_progress
 
-BASE = "zai-org/CogVideoX-5b-I2V"
-"""Where VAE, scheduler and text encoder come from when the weights are a transformer alone."""
-TRANSFORMER = "CogVideoXTransformer3DModel"
-VAE = "AutoencoderKLCogVideoX"
-STEPS, GUIDANCE, SIDE = 50, 6.0, 720
-VAE_WORK_GB = 4.5
-"""What decoding a tile of 240×360 pixels and 8 frames keeps at most, an estimate."""
+PUBLISHED = MODELS["cogvideox"]
 
 
 @dataclass
@@ -71,7 +54,7 @@ class CogVideoX:
     feature_cache: FeatureCache = "none"
     cache_threshold: float = 0.05
     per_token_noise: bool = False
-    steps: int = STEPS
+    steps: int = PUBLISHED.steps
 
     @property
     def fills(self) -> tuple[Fill, ...]:
@@ -110,7 +93,7 @@ class CogVideoX:
         if self.is_fixed:
             fixed = (config.sample_height * self.space, config.sample_width * self.space)
             return fit_fixed(height, width, fixed)
-        return fit_multiple(height, width, self.pixel_multiple, max_side or SIDE)
+        return fit_multiple(height, width, self.pixel_multiple, max_side or PUBLISHED.side)
 
     def sample(
         self, shown: Tensor, known: Tensor, steps: int, seed: int, progress: Progress = no_progress
@@ -263,47 +246,25 @@ def load_cogvideox(
     Raises RecamError when files are missing or do not fit, or when no placement fits the memory.
     """
     diffusers = require_diffusers()
-    folder = find_folder(weights, ["*.json", "*.safetensors", "transformer/*"])
-    inner = transformer_folder(folder, TRANSFORMER)
-    has_vae = (folder / "vae" / "config.json").is_file()
-    base = options.base or (str(folder) if has_vae else BASE)
-    rest = find_folder(base, ["vae/*", "scheduler/*", "model_index.json"])
-    config = read_config(inner)
-    check_completer(config, read_config(rest / "vae"), inner)
-    device = pick_device(options.model_device)
-    size = meta_transformer(TRANSFORMER, config, cogvideox_tokens(config))
-    need = memory_need(size, VAE, read_config(rest / "vae"), VAE_WORK_GB, 2, options.quantize)
-    placement = choose_placement(need, free_gb(device), options.placement, device.type == "cpu")
-    prompt, negative = prompt_pair(base, options.prompt, config["max_text_seq_length"], dtype)
-    vae = load_part(diffusers.AutoencoderKLCogVideoX, rest / "vae", dtype)
+    parts = find_parts(weights, options.base, PUBLISHED)
+    check_completer(parts.config, parts.vae_config, parts.transformer)
+    device, placement = choose_place(parts, PUBLISHED, cogvideox_tokens(parts.config), options)
+    guidance = PUBLISHED.guidance if options.guidance is None else options.guidance
+    length = parts.config["max_text_seq_length"]
+    prompt, negative = prompt_pair(parts, options, guidance, length, dtype, encode_t5)
+    vae = load_whole(diffusers.AutoencoderKLCogVideoX, parts.rest / "vae", dtype)
     vae.enable_slicing()
     vae.enable_tiling()
-    transformer = load_part(diffusers.CogVideoXTransformer3DModel, inner, dtype)
-    prepare(transformer, placement, options.quantize, options.compile)
-    place_transformer(transformer, placement, device, dtype)
-    scheduler = diffusers.CogVideoXDPMScheduler.from_pretrained(
-        rest / "scheduler", timestep_spacing="trailing"
+    transformer = load_transformer(parts, PUBLISHED, options, device, placement, dtype)
+    scheduler = diffusers.CogVideoXDPMScheduler.from_config(
+        read_json_file(parts.rest / "scheduler" / "scheduler_config.json"),
+        timestep_spacing="trailing",
     )
-    guidance = GUIDANCE if options.guidance is None else options.guidance
-    if guidance == 1:
-        negative = None
     return CogVideoX(
-        transformer, vae, vp_scheduler(scheduler, options.schedule), prompt, negative, guidance,
-        device, placement, options.feature_cache, options.cache_threshold,
+        transformer, vae, vp_scheduler(scheduler, options.schedule), prompt[0],
+        None if negative is None else negative[0], guidance, device, placement,
+        options.feature_cache, options.cache_threshold,
     )  # fmt: skip
-
-
-def prompt_pair(
-    base: str, prompt: str, max_length: int, dtype: torch.dtype
-) -> tuple[Tensor, Tensor | None]:
-    """Embeddings of the prompt and of the empty one it is guided away from.
-
-    Equal prompts give equal answers a, and a + g·(a − a) = a for any guidance g: None, then.
-    """
-    empty, _ = prompt_embedding(base, "", max_length, dtype)
-    if prompt == "":
-        return empty, None
-    return prompt_embedding(base, prompt, max_length, dtype)[0], empty
 
 
 def check_completer(config: dict[str, Any], vae: dict[str, Any], folder: Any) -> None:

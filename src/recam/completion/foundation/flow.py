@@ -19,14 +19,12 @@ from recam.completion.codec import from_signal, known_share, to_signal
 from recam.completion.foundation.fit import Fit, fit_multiple
 from recam.completion.foundation.placement import on_device
 from recam.completion.foundation.speedups import branch, feature_caching, flow_scheduler
+from recam.completion.foundation.text import Text
 from recam.completion.pull_push import pull_push
 from recam.completion.samplers import SeededNoise, sample_anchored
 from recam.completion.schedule import sampling_levels, spread_levels
 from recam.configs import FeatureCache, Fill, Placement, Schedule
 from recam.types import PartialVideo, Progress, no_progress
-
-Text = tuple[Tensor, Tensor]
-"""Embedding [1, n, c] and mask bool [1, n] of a prompt."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +108,12 @@ class FlowVideo:
 
     @torch.no_grad()
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition | None) -> Tensor:
+        """Clean estimate of a flow latent [b, t', c, h', w']; tokens at sigma 0 stay as they are.
+
+        sigma: [b, t, h, w]. What of the condition is known enters a model that was trained to
+        complete; it is not looked at by one that takes a level per token. Raises ValueError without
+        a condition, or when sigma differs between tokens, where the model cannot take that.
+        """
         if not self.per_token_noise:
             require_uniform(sigma)
         control = self._control_of(condition)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,33 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recam.completion.foundation.checkpoints import (
-    find_folder,
-    load_part,
-    read_config,
-    require_diffusers,
-    transformer_folder,
+from recam.checkpoints import load_whole, read_json_file, require_diffusers
+from recam.completion.foundation.flow import Family, FlowVideo
+from recam.completion.foundation.parts import (
+    choose_place,
+    find_parts,
+    load_transformer,
+    prompt_pair,
 )
-from recam.completion.foundation.flow import Family, FlowVideo, Text
-from recam.completion.foundation.placement import (
-    choose_placement,
-    free_gb,
-    pick_device,
-    place_transformer,
-)
-from recam.completion.foundation.size import memory_need, meta_transformer
-from recam.completion.foundation.speedups import prepare
-from recam.completion.foundation.text import prompt_embedding, read_encoder
+from recam.completion.foundation.published import MODELS
+from recam.completion.foundation.text import Text, read_encoder
 from recam.configs import FoundationConfig
 from recam.types import RecamError
 
-BASE = "Lightricks/LTX-Video"
-TRANSFORMER = "LTXVideoTransformer3DModel"
-VAE = "AutoencoderKLLTXVideo"
-VAE_WORK_GB = 4.0
-"""What coding one tile keeps, an estimate."""
-TEXT_LENGTH, GUIDANCE, STEPS = 256, 3.0, 40
-FRAMES, SIDE, TOKENS = 161, 704, 21 * 15 * 22
+PUBLISHED = MODELS["ltx"]
 SPACE, TIME = 32, 8
 """Pixels and frames per latent that positions are counted in."""
 FPS = 25.0
@@ -54,48 +40,40 @@ def load_ltx(
     Raises RecamError when files are missing or do not fit, or when no placement fits the memory.
     """
     diffusers = require_diffusers()
-    folder = find_folder(weights, ["*.json", "transformer/*"])
-    inner = transformer_folder(folder, TRANSFORMER)
-    has_vae = (folder / "vae" / "config.json").is_file()
-    base = options.base or (str(folder) if has_vae else BASE)
-    rest = find_folder(base, ["vae/*", "scheduler/*", "model_index.json"])
-    config, vae_config = read_config(inner), read_config(rest / "vae")
-    if config["in_channels"] != vae_config["latent_channels"]:
+    parts = find_parts(weights, options.base, PUBLISHED)
+    takes, gives = parts.config["in_channels"], parts.vae_config["latent_channels"]
+    if takes != gives:
         raise RecamError(
-            f"{inner}: takes {config['in_channels']} latent channels, but the VAE of {rest} gives "
-            f"{vae_config['latent_channels']}; the parts are of different models"
+            f"{parts.transformer}: takes {takes} latent channels, but the VAE of {parts.rest} "
+            f"gives {gives}; the parts are of different models"
         )
-    device = pick_device(options.model_device)
-    size = meta_transformer(TRANSFORMER, config, TOKENS)
-    need = memory_need(size, VAE, vae_config, VAE_WORK_GB, 2, options.quantize)
-    placement = choose_placement(need, free_gb(device), options.placement, device.type == "cpu")
-    prompt = prompt_embedding(base, options.prompt, TEXT_LENGTH, dtype, encode_masked_t5)
-    negative = prompt_embedding(base, "", TEXT_LENGTH, dtype, encode_masked_t5)
-    guidance = GUIDANCE if options.guidance is None else options.guidance
-    vae = load_part(diffusers.AutoencoderKLLTXVideo, rest / "vae", dtype)
+    device, placement = choose_place(parts, PUBLISHED, PUBLISHED.tokens, options)
+    guidance = PUBLISHED.guidance if options.guidance is None else options.guidance
+    length = PUBLISHED.text_length
+    prompt, negative = prompt_pair(parts, options, guidance, length, dtype, encode_masked_t5)
+    vae = load_whole(diffusers.AutoencoderKLLTXVideo, parts.rest / "vae", dtype)
     vae.enable_tiling()
-    transformer = load_part(diffusers.LTXVideoTransformer3DModel, inner, dtype)
-    prepare(transformer, placement, options.quantize, options.compile)
-    place_transformer(transformer, placement, device, dtype)
+    transformer = load_transformer(parts, PUBLISHED, options, device, placement, dtype)
     return FlowVideo(
-        family=FAMILY, transformer=transformer, vae=vae, prompt=prompt,
-        negative=None if options.prompt == "" or guidance == 1 else negative, guidance=guidance,
-        device=device, placement=placement, space=int(vae.spatial_compression_ratio),
-        time=int(vae.temporal_compression_ratio), patch=1,
-        shift=_shift(rest / "scheduler" / "scheduler_config.json"), max_frames=FRAMES, side=SIDE,
-        steps=STEPS, feature_cache=options.feature_cache,
-        cache_threshold=options.cache_threshold, schedule=options.schedule,
+        family=FAMILY, transformer=transformer, vae=vae, prompt=prompt, negative=negative,
+        guidance=guidance, device=device, placement=placement,
+        space=int(vae.spatial_compression_ratio), time=int(vae.temporal_compression_ratio), patch=1,
+        shift=_shift(parts.rest / "scheduler" / "scheduler_config.json"),
+        max_frames=PUBLISHED.frames, side=PUBLISHED.side, steps=PUBLISHED.steps,
+        feature_cache=options.feature_cache, cache_threshold=options.cache_threshold,
+        schedule=options.schedule,
     )  # fmt: skip
 
 
 def _shift(path: Path) -> float:
-    """Of the noise levels, where the schedule depends on the number of tokens: that at TOKENS."""
-    config = json.loads(path.read_text()) if path.is_file() else {}
+    """Of the noise levels, where the schedule depends on the number of tokens: that of the
+    longest clip."""
+    config = read_json_file(path) if path.is_file() else {}
     if not config.get("use_dynamic_shifting", True):
         return float(config.get("shift", 1.0))
     few, many = config.get("base_image_seq_len", 1024), config.get("max_image_seq_len", 4096)
     low, high = config.get("base_shift", 0.95), config.get("max_shift", 2.05)
-    return math.exp(low + (high - low) * (min(TOKENS, many) - few) / (many - few))
+    return math.exp(low + (high - low) * (min(PUBLISHED.tokens, many) - few) / (many - few))
 
 
 def encode_masked_t5(folder: Path, prompt: str, max_length: int, dtype: torch.dtype) -> Text:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 
+from recam.completion.foundation.speedups import keep_at_four_bits
 from recam.configs import Placement
 from recam.types import RecamError
 
@@ -19,61 +21,83 @@ GB = 1e9
 class Need:
     """Gigabytes on the computing device, predicted, not measured.
 
-    transformer, vae: weights at 16 bits. transformer_work, vae_work: what a pass needs beside them.
-    block: weights of the largest transformer block.
+    linear, others: the transformer's weights: of its blocks' linear layers, and all others.
+    transformer_work, vae_work: what a pass needs beside the weights. vae: its weights. block:
+    weights of the largest transformer block at 16 bits.
     """
 
-    transformer: float
+    linear: float
+    others: float
     transformer_work: float
     vae: float
     vae_work: float
     block: float
 
+    @property
+    def transformer(self) -> float:
+        """All of its weights."""
+        return self.linear + self.others
+
     def of(self, placement: Placement) -> float:
         """Peak on the device: the parts run one after the other, so their work never adds up."""
-        work = max(self.transformer_work, self.vae_work)
-        vae_alone = self.vae + self.vae_work
+        if placement == "resident":
+            return self.transformer + self.vae + max(self.transformer_work, self.vae_work)
         match placement:
-            case "resident":
-                return self.transformer + self.vae + work
             case "swap":
-                return max(self.transformer + self.transformer_work, vae_alone)
+                weights = self.transformer
             case "fp8":
-                return max(self.transformer / 2 + self.block + self.transformer_work, vae_alone)
+                weights = self.transformer / 2 + self.block
+            case "int4":
+                weights = self.linear * INT4 + self.others + self.block
             case "stream":
-                return max(2 * self.block + self.transformer_work, vae_alone)
+                weights = 2 * self.block
             case _:
                 raise ValueError(f"placement {placement!r} has no need of its own")
+        return max(weights + self.transformer_work, self.vae + self.vae_work)
 
 
-ORDER: tuple[Placement, ...] = ("resident", "swap", "fp8", "stream")
-"""From the fastest to the smallest."""
+INT4 = 4.5 / 16
+"""Of weights at 16 bits: 4 bits each, and 32 for every 64 of them."""
+ORDER: tuple[Placement, ...] = ("resident", "swap", "fp8", "int4", "stream")
+"""From the fastest to the smallest, or nearly so: where the VAE needs the most, the last three need
+the same."""
 EXPLAINED = {
     "resident": "all parts stay on the device",
     "swap": "one part on the device at a time",
-    "fp8": "transformer's linear weights kept at 8 bits, one part on the device at a time",
+    "fp8": "transformer's weights kept at 8 bits, one part on the device at a time",
+    "int4": "transformer's linear weights kept at 4 bits, one part on the device at a time",
     "stream": "transformer's blocks copied to the device as they run",
 }
+
+
+def possible_placements(on_cpu: bool) -> list[Placement]:
+    """Those of ORDER that this machine can do: on the CPU parts need not be moved, and 4 bits need
+    bitsandbytes."""
+    four_bits = find_spec("bitsandbytes") is not None
+    return [
+        placement
+        for placement in ORDER
+        if (four_bits or placement != "int4") and not (on_cpu and placement in ("swap", "stream"))
+    ]
 
 
 def choose_placement(need: Need, free_gb: float, wanted: Placement, on_cpu: bool) -> Placement:
     """The fastest placement that fits into free_gb, or the wanted one where one is named.
 
-    On the CPU only ``resident`` and ``fp8`` differ. Raises RecamError, saying what would fit, when
-    nothing does.
+    Raises RecamError, saying what would fit, when nothing does.
     """
     if wanted != "auto":
         if on_cpu and wanted == "stream":
             raise RecamError("placement stream copies blocks to a GPU; there is none here")
         return wanted
-    choices = ("resident", "fp8") if on_cpu else ORDER
+    choices = possible_placements(on_cpu)
     for placement in choices:
         if need.of(placement) <= free_gb:
             return placement
-    smallest = need.of(choices[-1])
+    smallest = min(choices, key=need.of)
     raise RecamError(
-        f"this model needs about {smallest:.0f} GB even with placement {choices[-1]} "
-        f"({EXPLAINED[choices[-1]]}); {free_gb:.1f} GB are free. A smaller model would fit: "
+        f"this model needs about {need.of(smallest):.1f} GB even with placement {smallest} "
+        f"({EXPLAINED[smallest]}); {free_gb:.1f} GB are free. A smaller model would fit: "
         "--model masked (2 GB) or --model propagate"
     )
 
@@ -108,7 +132,9 @@ def place_transformer(
     transformer: Any, placement: Placement, device: torch.device, dtype: torch.dtype
 ) -> None:
     """Prepare a transformer for its placement; ``on_device`` then moves what has to move."""
-    if placement == "fp8":
+    if placement == "int4":
+        keep_at_four_bits(transformer, device, dtype)
+    elif placement == "fp8":
         transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=dtype)
     elif placement == "stream":
         transformer.enable_group_offload(
@@ -118,7 +144,7 @@ def place_transformer(
             num_blocks_per_group=1,
             use_stream=True,
         )
-    if placement == "resident":
+    elif placement == "resident":
         transformer.to(device)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from recam.completion.foundation import PUBLISHED
-from recam.completion.foundation.checkpoints import find_folder, read_config, transformer_folder
+from recam.checkpoints import find_checkpoint, read_json_file
+from recam.completion.foundation.parts import CONFIGS, transformer_folder
 from recam.completion.foundation.placement import (
     EXPLAINED,
     ORDER,
@@ -16,7 +16,9 @@ from recam.completion.foundation.placement import (
     choose_placement,
     free_gb,
     pick_device,
+    possible_placements,
 )
+from recam.completion.foundation.published import MODELS
 from recam.completion.foundation.size import (
     TransformerSize,
     adapting_gb,
@@ -24,34 +26,26 @@ from recam.completion.foundation.size import (
     memory_need,
     meta_transformer,
 )
-from recam.configs import AdaptMethod, CompleteConfig
+from recam.configs import AdaptMethod, CompleteConfig, Placement
 from recam.types import RecamError
 
-COGNVS: dict[str, Any] = {
-    "num_layers": 42, "num_attention_heads": 48, "attention_head_dim": 64, "in_channels": 32,
-    "out_channels": 16, "patch_size": 2, "sample_frames": 49, "sample_height": 60,
-    "sample_width": 90, "text_embed_dim": 4096, "max_text_seq_length": 226, "time_embed_dim": 512,
-    "temporal_compression_ratio": 4, "spatial_interpolation_scale": 1.875,
-    "use_rotary_positional_embeddings": True, "use_learned_positional_embeddings": True,
-}  # fmt: skip
-"""The published CogNVS transformer's config (kaihuac/cognvs_ckpt_inpaint)."""
 SPEED_TRIAL_S = 0.5
 
 
 def predict(config: CompleteConfig) -> list[str]:
     """Lines on memory and time of one clip, from the checkpoint's own config (some kB, here or on
-    the Hub); from the published one for cogvideox without weights."""
-    options = config.foundation
-    try:
-        device = pick_device(options.model_device)
-        size, need, passes_per_clip, guidance, clip = _costs(config)
-    except RecamError as error:
-        return [str(error)]
+    the Hub), or without weights from the published model's. Raises RecamError when there is none
+    there, or nothing would fit."""
+    options, published = config.foundation, MODELS[config.model]
+    device = pick_device(options.model_device)
+    size, need, frames = costs(config)
     free = free_gb(device)
+    smallest = min(ORDER, key=need.of)
     lines = [
-        f"{config.weights or PUBLISHED[config.model]}: {size.params / 1e9:.2f} billion parameters, "
-        f"{size.tokens} tokens a clip of {clip}; {free:.1f} GB free on {device}",
-        *(f"about {need.of(p):.1f} GB with placement {p}: {EXPLAINED[p]}" for p in ORDER),
+        f"{config.weights or published.weights}: {size.params / 1e9:.2f} billion parameters, "
+        f"{size.tokens} tokens a clip of {frames} frames; {free:.1f} GB free on {device}",
+        *(_placement_line(p, need, device) for p in ORDER),
+        f"the smallest memory that it runs in: about {need.of(smallest):.1f} GB, with {smallest}",
         *_adapting_lines(size),
     ]
     try:
@@ -59,8 +53,10 @@ def predict(config: CompleteConfig) -> list[str]:
         lines.append(f"would run with placement {chosen}")
     except RecamError as error:
         lines.append(str(error))
-    guided = options.prompt != "" and (options.guidance or guidance) != 1
-    passes = (config.sampling_steps or passes_per_clip) * (2 if guided else 1)
+    guidance = published.guidance if options.guidance is None else options.guidance
+    passes = (config.sampling_steps or published.steps) * (
+        2 if options.prompt != "" and guidance != 1 else 1
+    )
     speed = measured_flop_per_s(device)
     floor_s = passes * size.pass_flop / speed
     lines.append(
@@ -71,53 +67,47 @@ def predict(config: CompleteConfig) -> list[str]:
     return lines
 
 
+def _placement_line(placement: Placement, need: Need, device: torch.device) -> str:
+    line = f"about {need.of(placement):.1f} GB with placement {placement}: {EXPLAINED[placement]}"
+    if placement in possible_placements(device.type == "cpu"):
+        return line
+    why = "pip install bitsandbytes" if placement == "int4" else "on a GPU"
+    return f"{line} ({why})"
+
+
 def _adapting_lines(size: TransformerSize) -> list[str]:
     methods: tuple[AdaptMethod, ...] = ("lora", "whole")
     needs = (f"about {adapting_gb(size, m):.1f} GB with {m}" for m in methods)
-    return [f"adapting to a video, at 16 bits on the device: {', '.join(needs)}"]
+    return [
+        f"adapting to a video, at 16 bits on the device: {', '.join(needs)}",
+        f"adapting the whole model on two devices: about {adapting_gb(size, 'whole', 2):.1f} GB "
+        "each",
+    ]
 
 
-def _costs(config: CompleteConfig) -> tuple[TransformerSize, Need, int, float, str]:
-    """Size, memory, steps, guidance and a clip's length of a foundation model."""
-    from recam.completion.foundation import cogvideox, ltx, wan
-
-    if config.weights is None and config.model != "cogvideox":
-        raise RecamError(f"{config.model}: give --weights, such as {PUBLISHED[config.model]}")
-    quantize = config.foundation.quantize
-    if config.model == "cogvideox":
-        shape = _shape(config, cogvideox.TRANSFORMER) if config.weights else COGNVS
-        tokens = cogvideox_tokens(shape)
-        size = meta_transformer(cogvideox.TRANSFORMER, shape, tokens)
-        need = memory_need(
-            size, cogvideox.VAE, _vae(config), cogvideox.VAE_WORK_GB, 2, config.foundation.quantize
-        )
-        clip = f"{shape['sample_frames']} frames"
-        return size, need, cogvideox.STEPS, cogvideox.GUIDANCE, clip
-    if config.model == "ltx":
-        size = meta_transformer(ltx.TRANSFORMER, _shape(config, ltx.TRANSFORMER), ltx.TOKENS)
-        need = memory_need(
-            size, ltx.VAE, _vae(config), ltx.VAE_WORK_GB, 2, config.foundation.quantize
-        )
-        return size, need, ltx.STEPS, ltx.GUIDANCE, f"{ltx.FRAMES} frames"
-    known = wan.MODELS[config.model]
-    size = meta_transformer(known.transformer, _shape(config, known.transformer), known.tokens)
-    need = memory_need(size, wan.VAE, _vae(config), wan.VAE_WORK_GB, 4, quantize)
-    return size, need, known.steps, wan.GUIDANCE, f"{known.frames} frames"
+def costs(config: CompleteConfig) -> tuple[TransformerSize, Need, int]:
+    """Size and memory of a foundation model, and the frames of its longest clip."""
+    published = MODELS[config.model]
+    shape, vae = published.shapes
+    if config.weights is not None:
+        folder = find_checkpoint(config.weights, CONFIGS)
+        inner = transformer_folder(folder, published.transformer)
+        shape = read_json_file(inner / "config.json")
+        vae = _vae_config(config) or vae
+    tokens, frames = published.tokens, published.frames
+    if config.model == "cogvideox":  # the others take any size
+        tokens, frames = cogvideox_tokens(shape), shape["sample_frames"]
+    size = meta_transformer(published.transformer, shape, tokens)
+    return size, memory_need(size, published, vae, config.foundation.quantize), frames
 
 
-def _shape(config: CompleteConfig, class_name: str) -> dict[str, Any]:
-    folder = find_folder(str(config.weights), ["*.json", "transformer/*.json", "vae/*.json"])
-    return read_config(transformer_folder(folder, class_name))
-
-
-def _vae(config: CompleteConfig) -> dict[str, Any]:
-    """The VAE's config where it comes with the weights or the base; else diffusers' defaults,
-    which are the published ones of CogVideoX."""
+def _vae_config(config: CompleteConfig) -> dict[str, Any]:
+    """The VAE's config where it comes with the weights or the base."""
     for name in (config.foundation.base, config.weights):
         if name:
-            folder = find_folder(name, ["*.json", "transformer/*.json", "vae/*.json"]) / "vae"
-            if (folder / "config.json").is_file():
-                return read_config(folder)
+            path = find_checkpoint(name, CONFIGS) / "vae" / "config.json"
+            if path.is_file():
+                return read_json_file(path)
     return {}
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from recam.completion.foundation.placement import Need
+from recam.completion.foundation.published import Published
+from recam.completion.foundation.speedups import blocks_of
 from recam.configs import AdaptMethod, Quantize
 
 BYTES = 2  # of a bf16 number
@@ -43,7 +45,7 @@ def transformer_size(model: Any, config: dict[str, Any], tokens: int) -> Transfo
     """Size of a transformer that is there already."""
     import torch
 
-    blocks = getattr(model, "transformer_blocks", None) or model.blocks
+    blocks = blocks_of(model)
     block = max(blocks, key=lambda b: sum(p.numel() for p in b.parameters()))
     # Layers named after a norm make its scales from the time, once a video and not once a token.
     linear = [
@@ -62,7 +64,7 @@ def transformer_size(model: Any, config: dict[str, Any], tokens: int) -> Transfo
 
 
 def _on_meta(class_name: str, config: dict[str, Any]) -> Any:
-    from recam.completion.foundation.checkpoints import require_diffusers
+    from recam.checkpoints import require_diffusers
 
     diffusers = require_diffusers()
     import torch
@@ -80,29 +82,35 @@ def cogvideox_tokens(config: dict[str, Any]) -> int:
 
 
 def memory_need(
-    size: TransformerSize, vae_class: str, vae: dict[str, Any], vae_work_gb: float, vae_bytes: int,
-    quantize: Quantize = "none",
-) -> Need:  # fmt: skip
-    """Gigabytes of a transformer and its VAE. vae_work_gb: what coding one tile keeps at the
-    published VAE's width of 128; a narrower one needs less in proportion."""
+    size: TransformerSize, published: Published, vae: dict[str, Any], quantize: Quantize = "none"
+) -> Need:
+    """Gigabytes of a transformer and its VAE, of which vae is the config. What coding a tile keeps
+    grows with the VAE's width; that of published.vae_work_gb is 128."""
     width = (vae.get("block_out_channels") or [vae.get("base_dim", 128)])[0] / 128
-    vae_params = sum(p.numel() for p in _on_meta(vae_class, vae).parameters())
-    linear = size.blocks * size.block_linear  # at 8 bits, where quantised
-    saved = linear * (BYTES - 1) / 1e9 if quantize != "none" else 0.0
+    vae_params = sum(p.numel() for p in _on_meta(published.vae, vae).parameters())
+    linear = size.blocks * size.block_linear / 1e9
+    if quantize != "none":
+        linear_gb, others = linear, size.params / 1e9 - linear
+    else:
+        linear_gb, others = linear * BYTES, size.params / 1e9 - linear
     return Need(
-        transformer=size.params * BYTES / 1e9 - saved,
+        linear=linear_gb,
+        others=others * BYTES,
         transformer_work=WORK_TENSORS * size.tokens * size.width * BYTES / 1e9,
-        vae=vae_params * vae_bytes / 1e9,
-        vae_work=vae_work_gb * width,
+        vae=vae_params * published.vae_bytes / 1e9,
+        vae_work=published.vae_work_gb * width,
         block=size.block_params * BYTES / 1e9,
     )
 
 
-def adapting_gb(size: TransformerSize, method: AdaptMethod) -> float:
-    """Gigabytes of adapting with the transformer's weights on the device at 16 bits: every block's
+def adapting_gb(size: TransformerSize, method: AdaptMethod, devices: int = 1) -> float:
+    """Gigabytes on a device of adapting with the transformer's weights at 16 bits: every block's
     input is kept and its inside computed twice; ``whole`` adds gradients at 16 bits and two states
-    of 8. Predicted, not measured; the VAE is not there while it trains."""
+    of 8, and of several devices each keeps its share, and two blocks' weights and gradients as they
+    run. Predicted, not measured; the VAE is not there while it trains."""
     token_bytes = size.tokens * size.width * BYTES
     activations = (size.blocks + 2 * WORK_TENSORS) * token_bytes
-    a_weight = BYTES + (BYTES + 2 if method == "whole" else 0)
-    return (size.params * a_weight + activations) / 1e9
+    if method == "lora":
+        return (size.params * BYTES + activations) / 1e9
+    running = 4 * size.block_params * BYTES if devices > 1 else 0
+    return (size.params * (2 * BYTES + 2) / devices + running + activations) / 1e9

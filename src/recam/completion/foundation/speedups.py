@@ -20,18 +20,19 @@ def prepare(transformer: Any, placement: Placement, quantize: Quantize, compiled
     Raises RecamError when torchao is needed and not here, or with placement fp8.
     """
     if quantize != "none":
-        if placement == "fp8":
+        if placement in ("fp8", "int4"):
             raise RecamError(
-                "placement fp8 keeps the weights at 8 bits already; leave out --quantize, or give "
-                "--placement swap"
+                f"placement {placement} keeps the weights at fewer bits already; leave out "
+                "--quantize, or give --placement swap"
             )
         _quantize(transformer, quantize)
     if compiled:  # blocks are alike, so that one compilation serves them all
-        for block in _blocks(transformer):
+        for block in blocks_of(transformer):
             block.compile()
 
 
-def _blocks(transformer: Any) -> Any:
+def blocks_of(transformer: Any) -> Any:
+    """A transformer's blocks, whichever of diffusers' it is."""
     return getattr(transformer, "transformer_blocks", None) or transformer.blocks
 
 
@@ -48,17 +49,43 @@ def _quantize(transformer: Any, quantize: Quantize) -> None:
             "halves the weights' memory without it"
         ) from error
     how = Int8WeightOnlyConfig() if quantize == "int8" else Int8DynamicActivationInt8WeightConfig()
-    for block in _blocks(transformer):  # what lies outside them is small and matters much
+    for block in blocks_of(transformer):  # what lies outside them is small and matters much
+        quantize_(block, how, _is_large)
 
-        def is_large(layer: nn.Module, name: str) -> bool:
-            # Layers named after a norm make its scales from the time.
-            return isinstance(layer, nn.Linear) and "norm" not in name
 
-        quantize_(block, how, is_large)
+def _is_large(layer: nn.Module, name: str) -> bool:
+    """Layers named after a norm make its scales from the time, once a video."""
+    return isinstance(layer, nn.Linear) and "norm" not in name
+
+
+def keep_at_four_bits(transformer: Any, device: torch.device, dtype: torch.dtype) -> None:
+    """Replace the blocks' linear layers by bitsandbytes' of 4 bits (NF4, Dettmers et al. 2023),
+    which compute in dtype. Raises RecamError where bitsandbytes is not here."""
+    try:
+        from bitsandbytes.nn import Linear4bit, Params4bit
+    except ImportError as error:
+        raise RecamError(
+            f"placement int4 needs bitsandbytes: pip install bitsandbytes ({error})"
+        ) from error
+    for block in blocks_of(transformer):
+        layers = [(n, m) for n, m in block.named_modules() if _is_large(m, n)]
+        for name, layer in layers:
+            has_bias = layer.bias is not None
+            small = Linear4bit(
+                layer.in_features, layer.out_features, has_bias, dtype, quant_type="nf4",
+                compress_statistics=False, device="meta",
+            )  # fmt: skip
+            small.weight = Params4bit(
+                layer.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=False
+            )
+            small.bias = layer.bias
+            # Rounded as they move there; what was rounded stays so wherever it goes later.
+            block.set_submodule(name, small.to(device).to("cpu").eval())
 
 
 def is_quantized(transformer: Any) -> bool:
-    return any(type(p.data) is not Tensor for p in _blocks(transformer).parameters())
+    """Whether torchao keeps its weights."""
+    return any(type(p.data) is not Tensor for p in blocks_of(transformer).parameters())
 
 
 @contextmanager

@@ -10,24 +10,24 @@ import torch
 from torch import Tensor
 
 from recam.cache import cache_folder, content_hash
-from recam.completion.foundation.checkpoints import find_folder, require_diffusers
+from recam.checkpoints import find_checkpoint
 from recam.completion.weights import save_tensors
 from recam.types import RecamError
 
+Text = tuple[Tensor, Tensor]
+"""Embedding [1, n, c] and mask bool [1, n] of a prompt."""
+Encode = Callable[[Path, str, int, torch.dtype], Text]
+"""What makes one of a checkpoint's folder, a prompt and the number of tokens."""
 TEXT_FILES = ["tokenizer/*", "text_encoder/*"]
 
 
 def prompt_embedding(
-    base: str,
-    prompt: str,
-    max_length: int,
-    dtype: torch.dtype,
-    encode: Callable[[Path, str, int, torch.dtype], tuple[Tensor, Tensor]] | None = None,
-) -> tuple[Tensor, Tensor]:
-    """(embedding [1, max_length, c], mask bool [1, max_length] of real tokens) on the CPU.
+    base: str, prompt: str, max_length: int, dtype: torch.dtype, encode: Encode
+) -> Text:
+    """The embedding of max_length tokens and the mask of the real ones, on the CPU.
 
     base: folder or Hub name of the checkpoint with the text encoder. Kept in the cache under base,
-    prompt and length; encode: what to call where it is not there (default: ``encode_t5``).
+    prompt and length; encode: what to call where it is not there.
     """
     key = content_hash(_identity(base), prompt, max_length, str(dtype))
     path = cache_folder() / "text" / f"{key[:24]}.safetensors"
@@ -36,8 +36,8 @@ def prompt_embedding(
 
         kept = load_file(path)
         return kept["embedding"], kept["mask"]
-    folder = find_folder(base, TEXT_FILES)
-    embedding, mask = (encode or encode_t5)(folder, prompt, max_length, dtype)
+    folder = find_checkpoint(base, TEXT_FILES)
+    embedding, mask = encode(folder, prompt, max_length, dtype)
     save_tensors(path, {"embedding": embedding, "mask": mask}, {"prompt": prompt, "base": base})
     return embedding, mask
 
@@ -51,11 +51,8 @@ def _identity(base: str) -> str:
     return f"{folder.resolve()} {files}"
 
 
-def encode_t5(
-    folder: Path, prompt: str, max_length: int, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
+def encode_t5(folder: Path, prompt: str, max_length: int, dtype: torch.dtype) -> Text:
     """The encoder's last states for a padded prompt, padding not masked, as CogVideoX is given."""
-    require_diffusers()
     from transformers import T5EncoderModel
 
     encoder, tokens = read_encoder(T5EncoderModel, folder, prompt, max_length, dtype)
@@ -76,7 +73,7 @@ def read_encoder(
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
         encoder = kind.from_pretrained(folder / "text_encoder", dtype=dtype).eval()
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # each damage to a file raises something else
         reason = " ".join(str(error).split())[:300]
         raise RecamError(f"{folder}: its text encoder cannot be read: {reason}") from error
     tokens = tokenizer(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,55 +9,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recam.completion.foundation.checkpoints import (
-    find_folder,
-    load_part,
-    read_config,
-    require_diffusers,
-    transformer_folder,
+from recam.checkpoints import load_whole, read_json_file, require_diffusers
+from recam.completion.foundation.flow import Family, FlowVideo
+from recam.completion.foundation.parts import (
+    choose_place,
+    find_parts,
+    load_transformer,
+    prompt_pair,
 )
-from recam.completion.foundation.flow import Family, FlowVideo, Text
-from recam.completion.foundation.placement import (
-    choose_placement,
-    free_gb,
-    pick_device,
-    place_transformer,
-)
-from recam.completion.foundation.size import memory_need, meta_transformer
-from recam.completion.foundation.speedups import prepare
-from recam.completion.foundation.text import prompt_embedding, read_encoder
+from recam.completion.foundation.published import MODELS
+from recam.completion.foundation.text import Text, read_encoder
 from recam.configs import FoundationConfig
 from recam.types import RecamError
 
-TEXT_LENGTH = 512
-GUIDANCE = 5.0
-VAE = "AutoencoderKLWan"
-VAE_WORK_GB = 6.0
-"""What coding one tile keeps at 32 bits, an estimate."""
-
-
-@dataclass(frozen=True)
-class Published:
-    """What a published model was trained at."""
-
-    transformer: str
-    base: str
-    frames: int
-    side: int
-    tokens: int
-    steps: int
-    shift: float
-
-
-MODELS = {
-    "wan22": Published(
-        "WanTransformer3DModel", "Wan-AI/Wan2.2-TI2V-5B-Diffusers", 121, 1280, 31 * 22 * 40, 50, 5.0
-    ),
-    "vace": Published(
-        "WanVACETransformer3DModel", "Wan-AI/Wan2.1-VACE-1.3B-diffusers", 81, 832, 21 * 30 * 52,
-        50, 3.0,
-    ),
-}  # fmt: skip
+SHIFTS = {"wan22": 5.0, "vace": 3.0}
+"""Of the noise levels, where a checkpoint's scheduler does not say."""
+TILE, TILE_STEP = 512, 448
+"""Pixels of the tiles that the VAE works in, and from one to the next."""
 
 
 def load_wan(
@@ -69,48 +36,37 @@ def load_wan(
 
     Raises RecamError when files are missing or do not fit, or when no placement fits the memory.
     """
-    diffusers, known = require_diffusers(), MODELS[model]
-    folder = find_folder(weights, ["*.json", "*.safetensors", "transformer/*"])
-    inner = transformer_folder(folder, known.transformer)
-    has_vae = (folder / "vae" / "config.json").is_file()
-    base = options.base or (str(folder) if has_vae else known.base)
-    rest = find_folder(base, ["vae/*", "scheduler/*", "model_index.json"])
-    config, vae_config = read_config(inner), read_config(rest / "vae")
-    if config["in_channels"] != vae_config["z_dim"]:
+    diffusers, published = require_diffusers(), MODELS[model]
+    parts = find_parts(weights, options.base, published)
+    takes, gives = parts.config["in_channels"], parts.vae_config["z_dim"]
+    if takes != gives:
         raise RecamError(
-            f"{inner}: takes {config['in_channels']} latent channels, but the VAE of {rest} gives "
-            f"{vae_config['z_dim']}; the parts are of different models, or an image-to-video one"
+            f"{parts.transformer}: takes {takes} latent channels, but the VAE of {parts.rest} "
+            f"gives {gives}; the parts are of different models, or an image-to-video one"
         )
-    device = pick_device(options.model_device)
-    size = meta_transformer(known.transformer, config, known.tokens)
-    need = memory_need(size, VAE, vae_config, VAE_WORK_GB, 4, options.quantize)
-    placement = choose_placement(need, free_gb(device), options.placement, device.type == "cpu")
-    prompt = prompt_embedding(base, options.prompt, TEXT_LENGTH, dtype, encode_umt5)
-    negative = prompt_embedding(base, "", TEXT_LENGTH, dtype, encode_umt5)
-    guidance = GUIDANCE if options.guidance is None else options.guidance
+    device, placement = choose_place(parts, published, published.tokens, options)
+    guidance = published.guidance if options.guidance is None else options.guidance
+    length = published.text_length
+    prompt, negative = prompt_pair(parts, options, guidance, length, dtype, encode_umt5)
     # At 32 bits, as its publishers load it.
-    vae = load_part(diffusers.AutoencoderKLWan, rest / "vae", torch.float32)
-    transformer = load_part(getattr(diffusers, known.transformer), inner, dtype)
-    prepare(transformer, placement, options.quantize, options.compile)
-    place_transformer(transformer, placement, device, dtype)
-    scheduler = rest / "scheduler" / "scheduler_config.json"
+    vae = load_whole(diffusers.AutoencoderKLWan, parts.rest / "vae", torch.float32)
+    vae.enable_tiling(TILE, TILE, TILE_STEP, TILE_STEP)
+    transformer = load_transformer(parts, published, options, device, placement, dtype)
     return FlowVideo(
         family=VACE if model == "vace" else TI2V, transformer=transformer, vae=vae, prompt=prompt,
-        negative=None if options.prompt == "" or guidance == 1 else negative, guidance=guidance,
-        device=device, placement=placement, space=int(vae_config.get("scale_factor_spatial", 8)),
-        time=int(vae_config.get("scale_factor_temporal", 4)), patch=int(config["patch_size"][1]),
-        shift=_flow_shift(scheduler, known.shift), max_frames=known.frames, side=known.side,
-        steps=known.steps, feature_cache=options.feature_cache,
-        cache_threshold=options.cache_threshold, schedule=options.schedule,
+        negative=negative, guidance=guidance, device=device, placement=placement,
+        space=int(parts.vae_config.get("scale_factor_spatial") or 8),
+        time=int(parts.vae_config.get("scale_factor_temporal") or 4),
+        patch=int(parts.config["patch_size"][1]),
+        shift=_flow_shift(parts.rest / "scheduler" / "scheduler_config.json", SHIFTS[model]),
+        max_frames=published.frames, side=published.side, steps=published.steps,
+        feature_cache=options.feature_cache, cache_threshold=options.cache_threshold,
+        schedule=options.schedule,
     )  # fmt: skip
 
 
 def _flow_shift(path: Path, default: float) -> float:
-    import json
-
-    if not path.is_file():
-        return default
-    config = json.loads(path.read_text())
+    config = read_json_file(path) if path.is_file() else {}
     return float(config.get("flow_shift") or config.get("shift") or default)
 
 

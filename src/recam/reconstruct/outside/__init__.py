@@ -21,8 +21,8 @@ from typing import Any
 
 from torch import Tensor
 
+from recam.checkpoints import in_hub_cache, model_type
 from recam.configs import DepthModel, ReconstructConfig
-from recam.reconstruct.outside.checkpoints import in_hub_cache, model_type
 from recam.reconstruct.outside.prior_depth import PriorDepth
 from recam.types import Progress, RecamError, no_progress
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recam.reconstruct.outside.checkpoints import best_device
+from recam.checkpoints import best_device
 from recam.reconstruct.outside.prior_depth import PriorDepth, at_size, inverse_of, no_confidence
 from recam.types import Progress, RecamError, no_progress
 

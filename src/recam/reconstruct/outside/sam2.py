@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recam.reconstruct.outside.checkpoints import (
+from recam.checkpoints import (
     best_device,
     find_checkpoint,
     load_whole,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recam.reconstruct.outside.checkpoints import (
+from recam.checkpoints import (
     best_device,
     find_checkpoint,
     load_whole,

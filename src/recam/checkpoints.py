@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,16 @@ import torch
 
 from recam.types import RecamError
 
-INSTALL = "pip install 'recam[foundation]'"
-FILES = ["*.json", "*.safetensors"]
+FILES = ("*.json", "*.safetensors")
+"""What a checkpoint of one model consists of."""
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+INSTALL = "pip install 'recam[foundation]'"
 
 
 def require_transformers() -> Any:
     """The transformers package. Raises RecamError when it is missing or does not start."""
+    # Of no use to the reader: which of its compiled kernels a machine cannot run.
+    logging.getLogger("torchao").setLevel(logging.ERROR)
     try:
         import transformers
     except ImportError as error:
@@ -28,9 +33,26 @@ def require_transformers() -> Any:
     return transformers
 
 
-def find_checkpoint(name: str) -> Path:
-    """The folder of a checkpoint: ``name`` itself, or the Hub repository of that name, which is
-    fetched once. Raises RecamError when it is neither."""
+def require_diffusers() -> Any:
+    """The diffusers package. Raises RecamError when it or what it needs is not installed."""
+    require_transformers()
+    try:
+        import diffusers
+    except ImportError as error:
+        raise RecamError(f"foundation models need diffusers: {INSTALL} ({error})") from error
+    except RuntimeError as error:
+        raise RecamError(f"diffusers does not start; see `recam doctor` ({error})") from error
+    diffusers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.disable_progress_bar()
+    return diffusers
+
+
+def find_checkpoint(name: str, patterns: Sequence[str] = FILES) -> Path:
+    """The folder of a checkpoint: ``name`` itself, or the Hub repository of that name, of which
+    only files of the patterns are fetched (once; later runs find them in the Hub's cache).
+
+    Raises RecamError when it is neither.
+    """
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
@@ -42,10 +64,12 @@ def find_checkpoint(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=FILES))
+        return Path(snapshot_download(name, allow_patterns=list(patterns)))
     except Exception as error:  # network, rights, misspelt: all of them the user's to fix
         reason = " ".join(str(error).split())[:200]
-        raise RecamError(f"{name}: not a folder here, and not fetched: {reason}") from error
+        raise RecamError(
+            f"{name}: not a folder here, and not fetched from the Hub: {reason}"
+        ) from error
 
 
 def in_hub_cache(name: str) -> bool:
@@ -64,7 +88,8 @@ def read_json_file(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RecamError(
-            f"{path.parent}: no {path.name}; give a folder in the layout that transformers writes"
+            f"{path.parent}: no {path.name}; give a folder in the layout that diffusers and "
+            "transformers write"
         ) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise RecamError(f"{path}: not JSON ({error})") from error
@@ -74,22 +99,29 @@ def read_json_file(path: Path) -> dict[str, Any]:
 
 
 def model_type(folder: Path) -> str:
-    """What kind of model a checkpoint's config.json says that it is."""
+    """What kind of model a checkpoint of transformers says that it is."""
     return str(read_json_file(folder / "config.json").get("model_type", "unknown"))
 
 
-def load_whole(model_class: Any, folder: Path, more_is_fine: bool = False) -> Any:
-    """A float32 model with every one of its parameters read, ready to run.
+def load_whole(
+    model_class: Any,
+    folder: Path,
+    dtype: torch.dtype = torch.float32,
+    more_is_fine: bool = False,
+) -> Any:
+    """A model of diffusers or transformers with every one of its parameters read, ready to run.
 
     more_is_fine: the checkpoint may hold parameters that the model has no place for. Raises
-    RecamError where transformers would only warn: parameters that are missing (and would stay
+    RecamError where those packages would only warn: parameters that are missing (and would stay
     random), too many, or of another shape.
     """
+    # Older diffusers know the precision by its older name alone.
+    precision = "torch_dtype" if model_class.__module__.startswith("diffusers") else "dtype"
     try:
         model, report = model_class.from_pretrained(
-            folder, dtype=torch.float32, output_loading_info=True, local_files_only=True
+            folder, output_loading_info=True, local_files_only=True, **{precision: dtype}
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # each damage to a file raises something else
         reason = " ".join(str(error).split())[:300]
         raise RecamError(f"{folder}: cannot be read as {model_class.__name__}: {reason}") from error
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
@@ -104,4 +136,5 @@ def load_whole(model_class: Any, folder: Path, more_is_fine: bool = False) -> An
 
 
 def best_device() -> torch.device:
+    """The GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,143 @@
+"""The parts of a video model's checkpoint in diffusers' layout: found, sized, placed and loaded."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recam.checkpoints import find_checkpoint, load_whole, read_json_file, require_diffusers
+from recam.completion.foundation.placement import (
+    EXPLAINED,
+    choose_placement,
+    free_gb,
+    pick_device,
+    place_transformer,
+)
+from recam.completion.foundation.published import Published
+from recam.completion.foundation.size import memory_need, meta_transformer
+from recam.completion.foundation.speedups import prepare
+from recam.completion.foundation.text import Encode, Text, prompt_embedding
+from recam.configs import FoundationConfig, Placement
+from recam.types import RecamError
+
+CONFIGS = ["*.json", "transformer/*.json", "vae/*.json"]
+"""Some kilobytes, which say what a model would cost."""
+
+
+class ModelNote(UserWarning):
+    """How a model runs here, where the user did not say it."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where the parts of a checkpoint are: the transformer's folder, the one that holds the others,
+    that one's name as it was given, and the configs of transformer and VAE."""
+
+    transformer: Path
+    rest: Path
+    base: str
+    config: dict[str, Any]
+    vae_config: dict[str, Any]
+
+
+def find_parts(weights: str, base: str | None, published: Published) -> Parts:
+    """weights: a whole pipeline's folder or Hub name, or a transformer's alone, to which the other
+    parts come from ``base``, by default the published model's.
+
+    Raises RecamError when files are missing or are those of another model.
+    """
+    folder = find_checkpoint(weights, ["*.json", "*.safetensors", "transformer/*"])
+    inner = transformer_folder(folder, published.transformer)
+    has_vae = (folder / "vae" / "config.json").is_file()
+    base = base or (weights if has_vae or _is_whole(folder) else published.base)
+    rest = find_checkpoint(base, ["vae/*", "scheduler/*", "model_index.json"])
+    vae_config = read_part_config(rest / "vae")
+    if (has := vae_config.get("_class_name")) != published.vae:
+        raise RecamError(f"{rest / 'vae'}: holds a {has}, but this model needs a {published.vae}")
+    return Parts(inner, rest, base, read_part_config(inner), vae_config)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a checkpoint, of which only the transformer may be here yet, has the other parts."""
+    return (folder / "model_index.json").is_file()
+
+
+def read_part_config(folder: Path) -> dict[str, Any]:
+    """The config.json of one part of a checkpoint."""
+    if (folder / "zero_to_fp32.py").is_file() and not (folder / "config.json").is_file():
+        raise RecamError(
+            f"{folder}: a DeepSpeed training state, not a model yet: run `python zero_to_fp32.py . "
+            "MODEL --safe_serialization` in it, put the transformer's config.json into MODEL and "
+            "give that folder"
+        )
+    return read_json_file(folder / "config.json")
+
+
+def transformer_folder(folder: Path, class_name: str) -> Path:
+    """Where the transformer is: ``folder`` itself or its ``transformer`` part.
+
+    Raises RecamError when it is of another class than class_name.
+    """
+    inner = folder / "transformer"
+    found = inner if (inner / "config.json").is_file() else folder
+    has = read_part_config(found).get("_class_name")
+    if has != class_name:
+        raise RecamError(f"{found}: holds a {has}, but this model needs a {class_name}")
+    return found
+
+
+def choose_place(
+    parts: Parts, published: Published, tokens: int, options: FoundationConfig
+) -> tuple[torch.device, Placement]:
+    """Where it computes, and how its parts share the memory that is free there now.
+
+    Raises RecamError, before anything is loaded, where nothing fits.
+    """
+    device = pick_device(options.model_device)
+    size = meta_transformer(published.transformer, parts.config, tokens)
+    need = memory_need(size, published, parts.vae_config, options.quantize)
+    free = free_gb(device)
+    placement = choose_placement(need, free, options.placement, device.type == "cpu")
+    if placement != "resident" and options.placement == "auto":
+        warnings.warn(
+            f"{free:.1f} GB are free on {device}, so placement is {placement}: "
+            f"{EXPLAINED[placement]}",
+            ModelNote,
+            stacklevel=2,
+        )
+    return device, placement
+
+
+def load_transformer(
+    parts: Parts, published: Published, options: FoundationConfig,
+    device: torch.device, placement: Placement, dtype: torch.dtype,
+) -> Any:  # fmt: skip
+    """The transformer, quantised and compiled as asked for, and placed."""
+    transformer_class = getattr(require_diffusers(), published.transformer)
+    transformer = load_whole(transformer_class, parts.transformer, dtype)
+    prepare(transformer, placement, options.quantize, options.compile)
+    place_transformer(transformer, placement, device, dtype)
+    return transformer
+
+
+def prompt_pair(
+    parts: Parts,
+    options: FoundationConfig,
+    guidance: float,
+    max_length: int,
+    dtype: torch.dtype,
+    encode: Encode,
+) -> tuple[Text, Text | None]:
+    """The prompt, and the empty one that it is guided away from.
+
+    Equal prompts give equal answers a, and a + g·(a − a) = a for any guidance g; nor does g = 1
+    need the other answer: None, then.
+    """
+    prompt = prompt_embedding(parts.base, options.prompt, max_length, dtype, encode)
+    if options.prompt == "" or guidance == 1:
+        return prompt, None
+    return prompt, prompt_embedding(parts.base, "", max_length, dtype, encode)
