@@ -8,7 +8,7 @@ differ / of whole frames, where the edit must not have spilled either.
 paste: the edited frame's region as it stands. warp: fetched along the same flow to the edited
 frame, the flow believed everywhere and nothing completed.
 
-    python benchmarks/editing.py [--frames 24] [--sheets FOLDER]
+    python benchmarks/editing.py [--frames 24] [--model masked] [--sheets FOLDER]
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recam.configs import CompleteConfig, EditConfig
 from recam.edits import changed_region, edit
 from recam.evaluation.metrics import psnr
 from recam.follow import as_picture, sample_at, track
@@ -72,9 +73,11 @@ def warp_alone(video: Video, edited: Tensor, region: np.ndarray) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--model", default="auto", help="that completes what recam leaves open")
     parser.add_argument("--sheets", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)
+    config = EditConfig(complete=CompleteConfig(args.model))
     total: dict[str, list[tuple[float, float]]] = {m: [] for m in METHODS}
     for seed in SEEDS:
         scene = sample_scene(seed, "room")
@@ -93,7 +96,7 @@ def main() -> None:
             region = changed_region(as_picture(plain.frames[0]), as_picture(truth[0]))
             differs = ((truth.float() - plain.frames.float()).abs().amax(1) > 12).float()
             clock = time.perf_counter()
-            ours = edit(video, truth[0]).video.frames
+            ours = edit(video, truth[0], config=config).video.frames
             seconds = time.perf_counter() - clock
             made = {
                 "unedited": plain.frames,

@@ -3,7 +3,7 @@
 The middle of a clip is hidden: of gap + 1 frames only the first and the last are given. PSNR in dB
 of the frame in the middle of the gap, averaged over pieces of every clip.
 
-    python benchmarks/interpolation.py [--clips hike judo …] [--gaps 8 16 32]
+    python benchmarks/interpolation.py [--clips hike judo …] [--gaps 8 16 32] [--model masked]
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from recam.between import _fetch, interpolate
-from recam.configs import InterpolateConfig
+from recam.configs import CompleteConfig, InterpolateConfig
 from recam.evaluation.metrics import psnr
 from recam.media import contact_sheet, read_video, write_image
 from recam.synthetic import synthetic_clip
@@ -55,9 +55,11 @@ def main() -> None:
     parser.add_argument("--clips", nargs="*", default=[*CLIPS, "synthetic"])
     parser.add_argument("--gaps", nargs="*", type=int, default=[8, 16, 32])
     parser.add_argument("--max-side", type=int, default=480)
+    parser.add_argument("--model", default="auto", help="that completes what recam leaves open")
     parser.add_argument("--sheet", type=Path, help="folder for pictures to look at")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    config = InterpolateConfig(frames=1, complete=CompleteConfig(args.model))
     total: dict[tuple[int, str], list[float]] = {}
     for name in args.clips:
         if name == "synthetic":
@@ -70,7 +72,7 @@ def main() -> None:
             clock = time.perf_counter()
             for start in range(0, len(frames) - gap, max(gap, 16)):
                 a, b, truth = (frames[start + k] for k in (0, gap, gap // 2))
-                ours = interpolate(torch.stack([a, b]), InterpolateConfig(frames=1)).video
+                ours = interpolate(torch.stack([a, b]), config).video
                 made = dict(zip(METHODS, (cross_fade(a, b), plain_flow(a, b), ours.frames[1])))
                 for method, frame in made.items():
                     scores[method].append(psnr(frame[None], truth[None]))

@@ -27,6 +27,8 @@ def test_auto_takes_them() -> None:
     taken = chosen(CompleteConfig())
     assert taken.model == "masked" and taken.adapt_minutes == 0
     assert chosen(CompleteConfig("propagate")).model == "propagate"
+    assert chosen(CompleteConfig(), "interpolate").model == "propagate"
+    assert chosen(CompleteConfig(weights="a.safetensors"), "interpolate").model == "masked"
 
 
 def test_they_fill_holes_better_than_propagate() -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from recam.cache import scratch_tensor
 from recam.compiled import kernel
 from recam.completion.motion import complete_flow
+from recam.completion.weights import chosen
 from recam.configs import InterpolateConfig
 from recam.pieces import complete_whole
 from recam.reconstruct.flow import flow_between
@@ -84,7 +85,7 @@ def interpolate(
     timings_s["warp"] = time.perf_counter() - clock
     partial = PartialVideo(frames, known)
     clock = time.perf_counter()
-    done = complete_whole(partial, config.complete, progress)
+    done = complete_whole(partial, chosen(config.complete, "interpolate"), progress)
     timings_s["complete"] = time.perf_counter() - clock
     return Result(video_from_frames(done, fps), partial, config, timings_s, versions())
 

@@ -23,6 +23,8 @@ ADAPT_MINUTES = 3.0
 """Of foundation models, unless the user says otherwise."""
 SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "masked.safetensors"
 """Where the package keeps the weights that come with it, when any do."""
+BETTER_CLASSICAL = ("interpolate",)
+"""Tasks that the weights as they are were measured to be no better at (docs/tasks.md)."""
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -93,12 +95,14 @@ def model_config(fields: dict) -> ModelConfig:
     return ModelConfig(**values)
 
 
-def chosen(config: CompleteConfig) -> CompleteConfig:
+def chosen(config: CompleteConfig, task: str | None = None) -> CompleteConfig:
     """The config with what is left open filled in. Model "auto" is masked where weights are given
-    or come with the package, else propagate."""
+    or come with the package, else propagate; for a task of BETTER_CLASSICAL propagate, unless
+    weights are given."""
     model, minutes = config.model, config.adapt_minutes
     if model == "auto":
-        there = config.weights is not None or SHIPPED.is_file()
+        there = SHIPPED.is_file() and task not in BETTER_CLASSICAL
+        there |= config.weights is not None
         model = "masked" if there else "propagate"
     if minutes is None:
         minutes = 0.0 if model == "masked" else ADAPT_MINUTES
