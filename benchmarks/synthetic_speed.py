@@ -6,12 +6,14 @@
 Each figure is the best of --repeats clips of a scene seen by an orbiting camera, everything in it:
 textures into the atlas, shadows, geometry, shading, ground truth. Textures are painted once before
 (a training run finds them in its cache). "processor" counts processor seconds instead of the
-clock's, which other work on the machine disturbs less.
+clock's, which other work on the machine disturbs less; on a GPU it tells what the host does.
+Pictures are copied back before the clock stops. --frames: in a clip, where a GPU is to be filled.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import resource
 import time
@@ -42,20 +44,32 @@ def measure(kind: str, height: int, width: int, num_frames: int, device: str, re
     }
 
 
+def processor_name() -> str:
+    return platform.processor() or platform.machine()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--frames", type=int, help="in a clip; default 24 of 128×192, 12 of 256×384"
+    )
     args = parser.parse_args()
-    name = torch.cuda.get_device_name() if args.device == "cuda" else platform.processor()
-    print(f"torch {torch.__version__}, {args.device} ({name or platform.machine()})\n")
+    on_gpu = torch.device(args.device).type == "cuda"
+    if on_gpu and not torch.cuda.is_available():
+        raise SystemExit(f"torch {torch.__version__} sees no GPU here")
+    name = torch.cuda.get_device_name(args.device) if on_gpu else processor_name()
+    load = os.getloadavg()[0]
+    print(f"torch {torch.__version__}, {args.device} ({name}), load {load:.1f} before\n")
     print("| scene | parts | size | threads | frames/s | frames per processor second |")
     print("| --- | --- | --- | --- | --- | --- |")
     all_threads = torch.get_num_threads()
-    for threads in sorted({1, all_threads}) if args.device == "cpu" else [all_threads]:
+    for threads in [all_threads] if on_gpu else sorted({1, all_threads}):
         torch.set_num_threads(threads)
         for kind in SCENE_KINDS:
-            for height, width, num_frames in SIZES:
+            for height, width, few in SIZES:
+                num_frames = args.frames or few
                 got = measure(kind, height, width, num_frames, args.device, args.repeats)
                 print(
                     f"| {kind} | {got['parts']} | {height}×{width} | {threads} | "
@@ -63,6 +77,8 @@ def main() -> None:
                     flush=True,
                 )
     print(f"\npeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GB")
+    if on_gpu:
+        print(f"of the GPU {torch.cuda.max_memory_allocated(args.device) / 2**30:.2f} GB")
 
 
 if __name__ == "__main__":
