@@ -315,6 +315,7 @@ def _read_record(path: Path, key: str) -> dict[str, Any] | None:
 
 
 def write_json(path: Path, content: Any) -> None:
+    """Strict JSON (``jsonable``), under its name only when it is whole."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     unfinished.write_text(json.dumps(jsonable(content), indent=1, allow_nan=False) + "\n")
     unfinished.replace(path)

@@ -36,6 +36,7 @@ def material(
 
 
 def choose(rng: np.random.Generator, *kinds: TextureKind) -> TextureKind:
+    """One of the kinds, all alike likely; name one twice to draw it twice as often."""
     return kinds[int(rng.integers(len(kinds)))]
 
 
@@ -110,6 +111,7 @@ def small_thing(
 
 
 def chair(b: SceneBuilder, rng: np.random.Generator, x: float, z: float, yaw: float) -> None:
+    """A chair with four legs and a back."""
     body = _still(b, "chair", x, z, yaw)
     wood = material(rng, choose(rng, "wood", "metal"), 0.8)
     seat = material(rng, choose(rng, "fabric", "wood", "pattern"), 0.4)
@@ -123,6 +125,7 @@ def chair(b: SceneBuilder, rng: np.random.Generator, x: float, z: float, yaw: fl
 
 
 def sofa(b: SceneBuilder, rng: np.random.Generator, x: float, z: float, yaw: float) -> None:
+    """An armchair or a sofa for two, with pillows."""
     body = _still(b, "sofa", x, z, yaw)
     cloth = material(rng, "fabric", rng.uniform(0.4, 1.0))
     w = rng.uniform(0.5, 1.1)
@@ -166,6 +169,7 @@ def shelf(b: SceneBuilder, rng: np.random.Generator, x: float, z: float, yaw: fl
 
 
 def cabinet(b: SceneBuilder, rng: np.random.Generator, x: float, z: float, yaw: float) -> None:
+    """A sideboard with two doors and things on it."""
     body = _still(b, "cabinet", x, z, yaw)
     front = material(rng, choose(rng, "wood", "planks", "panels", "metal"), 0.9, gloss=0.08)
     w, h, d = rng.uniform(0.35, 0.8), rng.uniform(0.3, 0.6), rng.uniform(0.2, 0.28)
@@ -181,6 +185,7 @@ def cabinet(b: SceneBuilder, rng: np.random.Generator, x: float, z: float, yaw: 
 
 
 def plant(b: SceneBuilder, rng: np.random.Generator, x: float, z: float, yaw: float) -> None:
+    """A pot with a stem and leaves all round."""
     body = _still(b, "plant", x, z, yaw)
     pot = material(rng, choose(rng, "brick", "plaster", "concrete", "stripes"), 0.5)
     leaf = material(rng, "leaves", rng.uniform(0.5, 0.8))
@@ -207,6 +212,7 @@ def plant(b: SceneBuilder, rng: np.random.Generator, x: float, z: float, yaw: fl
 
 
 def lamp(b: SceneBuilder, rng: np.random.Generator, x: float, z: float, yaw: float) -> None:
+    """A floor lamp with a glowing shade."""
     body = _still(b, "lamp", x, z, yaw)
     metal = material(rng, "metal", 0.5, gloss=0.3)
     shade = material(rng, choose(rng, "fabric", "plaster"), 0.4, emission=1.2)
@@ -232,6 +238,7 @@ def crate(b: SceneBuilder, rng: np.random.Generator, x: float, z: float, yaw: fl
 def column(
     b: SceneBuilder, rng: np.random.Generator, x: float, z: float, height: float, stone: Material
 ) -> None:
+    """A column with a square foot and a square top."""
     body = _still(b, "column", x, z, 0.0)
     r = rng.uniform(0.16, 0.3)
     b.part("box", (1.4 * r, 0.12, 1.4 * r), body, (0, -0.12, 0), stone)
@@ -240,6 +247,7 @@ def column(
 
 
 def rug(b: SceneBuilder, rng: np.random.Generator, x: float, z: float, yaw: float) -> None:
+    """A rug, nearly flat."""
     body = _still(b, "rug", x, z, yaw)
     size = (rng.uniform(0.7, 1.4), 0.008, rng.uniform(0.6, 1.1))
     skin = material(rng, choose(rng, "rug", "rug", "pattern", "fabric"), 0.0)
@@ -259,6 +267,7 @@ def picture(
 
 
 def tree(b: SceneBuilder, rng: np.random.Generator, x: float, z: float, yaw: float) -> None:
+    """A broad tree with a crown of leaf clouds on limbs, or (a quarter of them) a fir of cones."""
     body = _still(b, "tree", x, z, yaw)
     bark = material(rng, "bark", 0.8)
     leaf = material(rng, "leaves", rng.uniform(0.9, 1.6), (0.7, 1.1))
@@ -304,6 +313,7 @@ def limb(
 
 
 def bush(b: SceneBuilder, rng: np.random.Generator, x: float, z: float, yaw: float) -> None:
+    """A few leaf clouds, each round a solid core so that it does not show through."""
     body = _still(b, "bush", x, z, yaw)
     leaf = material(rng, "leaves", rng.uniform(0.6, 1.1), (0.7, 1.1))
     for _ in range(int(rng.integers(2, 6))):
@@ -315,6 +325,7 @@ def bush(b: SceneBuilder, rng: np.random.Generator, x: float, z: float, yaw: flo
 
 
 def stone(b: SceneBuilder, rng: np.random.Generator, x: float, z: float, yaw: float) -> None:
+    """A boulder or a few, round or with worn edges."""
     body = _still(b, "stone", x, z, yaw)
     skin = material(rng, "rock", rng.uniform(0.6, 1.2))
     for _ in range(int(rng.integers(1, 4))):
@@ -329,6 +340,7 @@ def stone(b: SceneBuilder, rng: np.random.Generator, x: float, z: float, yaw: fl
 
 
 def bench(b: SceneBuilder, rng: np.random.Generator, x: float, z: float, yaw: float) -> None:
+    """A park bench of slats on two stands."""
     body = _still(b, "bench", x, z, yaw)
     wood = material(rng, choose(rng, "planks", "wood"), 0.8)
     iron = material(rng, choose(rng, "metal", "concrete"), 0.5)
@@ -357,6 +369,7 @@ def fence(
 
 
 def street_lamp(b: SceneBuilder, rng: np.random.Generator, x: float, z: float, yaw: float) -> None:
+    """A mast with an arm over the street."""
     body = _still(b, "street lamp", x, z, yaw)
     iron = material(rng, "metal", 0.6, (0.4, 0.9))
     h = rng.uniform(3.2, 5.0)
@@ -368,6 +381,7 @@ def street_lamp(b: SceneBuilder, rng: np.random.Generator, x: float, z: float, y
 def bin_or_bollard(
     b: SceneBuilder, rng: np.random.Generator, x: float, z: float, yaw: float
 ) -> None:
+    """A litter bin with a lid, or a bollard."""
     body = _still(b, "bin", x, z, yaw)
     skin = material(rng, choose(rng, "metal", "stripes", "concrete", "planks"), 0.6)
     if rng.random() < 0.5:
