@@ -176,9 +176,13 @@ class CogNVS:
 
     data: Data = tyro.MISSING
     """Folder that holds kubric_4d, pardom_4d or dycheck."""
-    dataset: Literal["kubric_4d", "pardom_4d", "dycheck"] = tyro.MISSING
+    dataset: Literal["kubric_4d", "pardom_4d", "dycheck", "dycheck-360p"] = tyro.MISSING
+    """dycheck: compared at 960 × 720, as published; dycheck-360p: at 480 × 360."""
     method: tuple[str, ...] = tyro.MISSING
     """Folders of results in it, e.g. cognvs."""
+    perceptual: tuple[Perceptual, ...] = ()
+    """Also these; the published tables have lpips, fid and kid. They need the eval extra and
+    weights."""
     out: Annotated[Path, arg(aliases=["-o"], metavar="DIR")] = Path("recam-eval/cognvs")
     """Folder for the table."""
     quiet: bool = False
@@ -187,7 +191,7 @@ class CogNVS:
     def run(self) -> None:
         from recam.apps import evaluate
 
-        evaluate.cognvs(self.data, self.dataset, self.method, self.out, self.quiet)
+        evaluate.cognvs(self.data, self.dataset, self.method, self.perceptual, self.out, self.quiet)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from recam.evaluation.benchmark import run_method
 from recam.evaluation.cognvs import cognvs_pairs, score_pairs
 from recam.evaluation.configs import MethodConfig, ScoreConfig, method_name
 from recam.evaluation.datasets import EvaluationSample, load_samples
-from recam.evaluation.report import write_report
-from recam.evaluation.scores import gathered_set_scores
+from recam.evaluation.report import COLUMNS, write_report
+from recam.evaluation.scores import check_networks, gathered_set_scores
 from recam.evaluation.synth4d import (
     differing_scenes,
     make_synth4d,
@@ -40,7 +40,15 @@ def say(text: str) -> None:
 
 def num_jobs(wanted: int | None) -> int:
     """Processes: as wanted, else one for each core."""
+    check_counts(jobs=wanted)
     return wanted if wanted is not None else os.cpu_count() or 1
+
+
+def check_counts(**options: int | None) -> None:
+    """Raise RecamError for an option that counts something and is below one."""
+    for name, count in options.items():
+        if count is not None and count < 1:
+            raise RecamError(f"--{name.replace('_', '-')} {count}; expected 1 or more")
 
 
 def make(
@@ -48,6 +56,7 @@ def make(
 ) -> tuple[Path, dict[str, Any]]:
     """Make what is missing of Synth4D, and say whether it is the published one."""
     folder = data or synth4d_folder()
+    check_counts(limit=limit, jobs=jobs)
     check_writable(folder)
     with show_progress(quiet) as progress:
         manifest = make_synth4d(folder, limit, num_jobs(jobs), progress)
@@ -72,6 +81,7 @@ def synth4d(options: Evaluation, data: Path | None) -> None:
 
 def folder(options: Evaluation, name: str, data: Path) -> None:
     """Score methods on a data set in a user's folder."""
+    check_counts(limit=options.limit)
     samples = list(itertools.islice(load_samples(name, data), options.limit))  # type: ignore[arg-type]
     out = options.out or Path("recam-eval")
     files = listing_hash(data, leave_out=out.resolve())
@@ -84,6 +94,7 @@ def score(
 ) -> None:
     """Run all methods that the options name, and write the tables."""
     out = options.out or Path("recam-eval") / name
+    check_counts(num_frames=options.num_frames)
     check_writable(out)
     out.mkdir(parents=True, exist_ok=True)
     config = ScoreConfig(
@@ -104,7 +115,10 @@ def score(
     with show_progress(options.quiet) as progress:
         for label, how in methods.items():
             results[label] = run_method(samples, how, label, out, config, progress)
-    extra = {m: gathered_set_scores(out / m, options.perceptual) for m in methods}
+    extra = {
+        m: gathered_set_scores(out / m, records, options.perceptual)
+        for m, records in results.items()
+    }
     geometry = f"source cameras {options.cameras}, source depth {options.depth}"
     title = f"{name}: {len(samples)} scenes" + (f", {geometry}" if own else "")
     about |= {"command": sys.argv[1:], "options": options, "versions": tasks.versions()}
@@ -112,17 +126,28 @@ def score(
     print(out / "table.md")
 
 
-def cognvs(data: Path, dataset: Any, methods: Sequence[str], out: Path, quiet: bool) -> None:
+def cognvs(
+    data: Path,
+    dataset: Any,
+    methods: Sequence[str],
+    perceptual: Sequence[Any],
+    out: Path,
+    quiet: bool,
+) -> None:
     """Score released results by CogNVS's protocol."""
     check_writable(out)
+    check_networks(perceptual)
     out.mkdir(parents=True, exist_ok=True)
-    lines = ["| method | frames | PSNR ↑ | SSIM ↑ |", "| --- | ---: | ---: | ---: |"]
+    names = [name for name in COLUMNS if name in ("psnr", "ssim", *perceptual)]
+    lines = [
+        "| method | frames | " + " | ".join(COLUMNS[name][0] for name in names) + " |",
+        "| --- |" + " ---: |" * (len(names) + 1),
+    ]
     with show_progress(quiet) as progress:
         for method in methods:
-            got = score_pairs(cognvs_pairs(data, dataset, method), dataset, progress)
-            lines.append(
-                f"| {method} | {got['num_frames']:.0f} | {got['psnr']:.2f} | {got['ssim']:.4f} |"
-            )
+            got = score_pairs(cognvs_pairs(data, dataset, method), dataset, perceptual, progress)
+            cells = [f"{got['num_frames']:.0f}", *(f"{got[n]:{COLUMNS[n][1]}}" for n in names)]
+            lines.append(f"| {method} | " + " | ".join(cells) + " |")
     text = f"# {dataset}, CogNVS's protocol\n\n" + "\n".join(lines) + "\n"
     (out / f"{dataset}.md").write_text(text, encoding="utf-8")
     print(text)
@@ -133,6 +158,7 @@ def ablations(options: Ablations) -> None:
     """All tables of variants on Synth4D."""
     from recam.evaluation.ablations import ablation_tables, run_ablations
 
+    check_counts(num_frames=options.num_frames, passes=options.passes)
     data, _ = make(options.data, options.limit, options.jobs, options.quiet)
     check_writable(options.out)
     options.out.mkdir(parents=True, exist_ok=True)

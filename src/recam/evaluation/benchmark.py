@@ -47,6 +47,8 @@ from recam.evaluation.metrics import psnr
 from recam.evaluation.scores import (
     SET_METRICS,
     check_networks,
+    features_path,
+    file_name,
     perceptual_scores,
     set_features,
     view_scores,
@@ -90,7 +92,8 @@ def run_method(
         raise RecamError(f"there is no folder {method}")
     kept = out / ".scenes"
     jobs = [
-        Job(s, method, config, out / name / _plain(s.name), kept / _plain(s.name)) for s in samples
+        Job(s, method, config, out / name / file_name(s.name), kept / file_name(s.name))
+        for s in samples
     ]
     found: dict[int, list[dict[str, Any]]] = {}
     what = f"{name}: scenes"
@@ -122,7 +125,7 @@ def run_sample(job: Job, progress: Progress = no_progress) -> list[dict[str, Any
     """Score all views of one sample; those that are there already are only read."""
     views = _views(job)
     key = _key(job)
-    records = [_read_record(job.folder / f"{_plain(v.name)}.json", key) for v in views]
+    records = [_read_record(job.folder / f"{file_name(v.name)}.json", key) for v in views]
     if all(record is not None for record in records):
         return [r for r in records if r is not None]
     video = job.sample.read_video()
@@ -243,10 +246,11 @@ def _run_view(
         scores |= found
         notes += [note] if note else []
     scores |= perceptual_scores(frames, truth.frames, job.config.perceptual, counted, progress)
-    stem = job.folder / _plain(view.name)
+    stem = job.folder / file_name(view.name)
     if any(name in SET_METRICS for name in job.config.perceptual):
         features = set_features(frames, truth.frames, job.config.perceptual, progress)
-        np.savez(stem.with_name(f"{stem.name}.npz"), allow_pickle=False, **features)
+        kept = features_path(job.folder.parent, job.sample.name, view.name)
+        np.savez(kept, allow_pickle=False, **features)
     shown = video.frames if itself else video.frames[view.path.source_frames[used]]
     _write_sheet(stem.with_name(f"{stem.name}.png"), shown, frames, truth.frames, seen)
     if job.config.save_videos:
@@ -335,8 +339,3 @@ def jsonable(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return jsonable(dataclasses.asdict(value))
     return value if isinstance(value, str | int | float | bool | None) else str(value)
-
-
-def _plain(name: str) -> str:
-    """A name as a file's."""
-    return name.replace("/", "_")

@@ -3,11 +3,15 @@
     kubric_4d/<method>/…<scene>_<method>.mp4            kubric_4d/target_gt/…<scene>_gt.mp4
     pardom_4d/ alike
     dycheck/<method>/…<scene>_<method>_cam1.mp4         dycheck/target_gt_1x/…<scene>_gt_cam1.mp4
+                                                        (target_gt at 480 × 360: dycheck-360p)
     dycheck/dycheck_<scene>_source_target_correspondence.txt    lines 0_00012.png and 1_00012.png
 
-Every frame's PSNR and SSIM over all pixels (no masks, on DyCheck too), mean over all frames of all
-videos together; frames of another size are resized (bilinear) to the protocol's. PSNR, SSIM and
-LPIPS are those of scikit-image and lpips (``ssim_uniform``, ``lpips``), FID and KID clean-fid's.
+Every frame's PSNR, SSIM and LPIPS over all pixels (no masks, on DyCheck too), mean over all frames
+of all videos together; FID and KID of all frames together; frames of another size are resized
+(bilinear) to the protocol's. PSNR and SSIM are scikit-image's (``ssim_uniform``), LPIPS is lpips'
+with AlexNet, FID and KID are clean-fid's. What differs: films are decoded with interpolated colour
+where the published script takes OpenCV's decoder, which repeats it and reads 1–1.5 levels darker
+(predictions and truth alike), and scenes are those that are there, not a list.
 """
 
 from __future__ import annotations
@@ -23,15 +27,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recam.evaluation.configs import Perceptual
 from recam.evaluation.metrics import psnr_per_frame, ssim_uniform
+from recam.evaluation.scores import SET_METRICS, perceptual_scores, set_features, set_scores
 from recam.media import read_video
 from recam.types import Progress, RecamError, no_progress
 
-CogNVSDataset = Literal["kubric_4d", "pardom_4d", "dycheck"]
+CogNVSDataset = Literal["kubric_4d", "pardom_4d", "dycheck", "dycheck-360p"]
 SIZES: dict[CogNVSDataset, tuple[int, int]] = {
     "kubric_4d": (384, 576),
     "pardom_4d": (384, 576),
     "dycheck": (960, 720),
+    "dycheck-360p": (480, 360),
 }
 """(height, width) that each data set's frames are compared at."""
 
@@ -54,7 +61,7 @@ def cognvs_pairs(folder: Path, dataset: CogNVSDataset, method: str) -> list[Vide
 
     Raises RecamError when there is no true video, or none that the method has a prediction for.
     """
-    root = folder / dataset
+    root = folder / dataset.removesuffix("-360p")
     truth_folder = root / ("target_gt_1x" if dataset == "dycheck" else "target_gt")
     truths = sorted(truth_folder.glob("*_gt*.mp4"))
     if not truths:
@@ -67,7 +74,7 @@ def cognvs_pairs(folder: Path, dataset: CogNVSDataset, method: str) -> list[Vide
         pattern = re.compile(rf".*{re.escape(scene)}_{re.escape(method)}(_stack)?{re.escape(end)}")
         found = [f for f in sorted((root / method).glob("*.mp4")) if pattern.fullmatch(f.stem)]
         if found:
-            frames = _correspondence(root, scene, end) if dataset == "dycheck" else None
+            frames = _correspondence(root, scene, end) if root.name == "dycheck" else None
             pairs.append(VideoPair(truth.stem, found[0], truth, frames))
     if not pairs:
         raise RecamError(
@@ -126,18 +133,30 @@ def _resized(frames: Tensor, height: int, width: int) -> Tensor:
 
 
 def score_pairs(
-    pairs: Sequence[VideoPair], dataset: CogNVSDataset, progress: Progress = no_progress
+    pairs: Sequence[VideoPair],
+    dataset: CogNVSDataset,
+    perceptual: Sequence[Perceptual] = (),
+    progress: Progress = no_progress,
 ) -> dict[str, float]:
-    """PSNR and SSIM by CogNVS's protocol, with the number of frames, over all pairs."""
-    psnrs, ssims = [], []
+    """PSNR and SSIM by CogNVS's protocol over all pairs, with the number of frames.
+
+    perceptual: also lpips, fid, kid (its protocol has these) or others; the mean of what is made
+    frame by frame is over all frames, too.
+    """
+    sums: dict[str, float] = {}
+    num_frames, features = 0, []
     for i, pair in enumerate(pairs):
         predicted, truth = read_pair(pair, *SIZES[dataset])
-        psnrs.append(psnr_per_frame(predicted, truth))
-        for at in range(len(truth)):
-            ssims.append(ssim_uniform(predicted[at : at + 1], truth[at : at + 1]))
+        found = {
+            "psnr": float(psnr_per_frame(predicted, truth).mean()),
+            "ssim": ssim_uniform(predicted, truth),
+            **perceptual_scores(predicted, truth, perceptual, progress=progress),
+        }
+        for name, mean in found.items():
+            sums[name] = sums.get(name, 0.0) + mean * len(truth)
+        num_frames += len(truth)
+        if any(name in SET_METRICS for name in perceptual):
+            features.append(set_features(predicted, truth, perceptual, progress))
         progress("scoring", i + 1, len(pairs))
-    return {
-        "psnr": float(torch.cat(psnrs).mean()),
-        "ssim": sum(ssims) / len(ssims),
-        "num_frames": float(len(ssims)),
-    }
+    means = {name: total / num_frames for name, total in sums.items()}
+    return means | set_scores(features, perceptual) | {"num_frames": float(num_frames)}

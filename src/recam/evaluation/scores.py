@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,15 +121,29 @@ def set_scores(features: Sequence[dict[str, np.ndarray]], names: Sequence[str]) 
     return scores
 
 
-def gathered_set_scores(folder: Path, names: Sequence[str]) -> dict[str, float]:
-    """``set_scores`` over the features that lie below a method's folder; {} for none asked for."""
+def gathered_set_scores(
+    folder: Path, records: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> dict[str, float]:
+    """``set_scores`` over the features of a method's records, which lie in its folder, and of no
+    others (an earlier run may have left more); {} for none asked for."""
     if not any(name in SET_METRICS for name in names):
         return {}
     features = []
-    for path in sorted(folder.rglob("*.npz")):
+    for record in records:
+        path = features_path(folder, record["sample"], record["view"])
         with np.load(path, allow_pickle=False) as file:
             features.append(dict(file))
     return set_scores(features, names)
+
+
+def features_path(folder: Path, sample: str, view: str) -> Path:
+    """Where a view's features for metrics of whole sets are kept, in its method's folder."""
+    return folder / file_name(sample) / f"{file_name(view)}.npz"
+
+
+def file_name(name: str) -> str:
+    """A sample's or view's name as a file's."""
+    return name.replace("/", "_")
 
 
 def check_networks(names: Sequence[Perceptual]) -> None:
