@@ -13,7 +13,7 @@ from torch import Tensor
 from recam.apps.cli import main
 from recam.evaluation import cognvs, perceptual
 from recam.evaluation.benchmark import run_method
-from recam.evaluation.configs import ScoreConfig
+from recam.evaluation.configs import Perceptual, ScoreConfig
 from recam.evaluation.datasets.sample import EvaluationSample, TargetView
 from recam.evaluation.perceptual import clip_features, frechet_distance, inception_features, kid
 from recam.evaluation.scores import gathered_set_scores
@@ -21,7 +21,7 @@ from recam.media import write_image, write_video
 from recam.types import CameraPath, Cameras, Video, video_from_frames
 
 T, H, W = 16, 8, 12
-NAMES = ("fid", "kid", "fvd")
+NAMES: tuple[Perceptual, ...] = ("fid", "kid", "fvd")
 
 
 @pytest.fixture(autouse=True)
