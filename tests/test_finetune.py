@@ -8,13 +8,13 @@ import torch
 
 from recam.completion.dit import VideoTransformer
 from recam.configs import FinetuneConfig, ModelConfig
+from recam.training.adapting import num_learned
 from recam.training.examples import encode_hidden, encode_pairs, hide_more
 from recam.training.finetune import (
     adapt,
     check_psnr,
     finetune,
     load_adapter,
-    num_learned,
     random_cut,
     split_examples,
 )

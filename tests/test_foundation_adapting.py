@@ -32,7 +32,8 @@ from recam.media import read_video  # noqa: E402
 from recam.reconstruct import save_scene  # noqa: E402
 from recam.synthetic import synthetic_clip  # noqa: E402
 from recam.training import foundation  # noqa: E402
-from recam.training.finetune import finetune, num_learned  # noqa: E402
+from recam.training.adapting import num_learned  # noqa: E402
+from recam.training.finetune import finetune  # noqa: E402
 from recam.training.foundation import (  # noqa: E402
     adapt_foundation,
     foundation_finetune_config,
@@ -360,33 +361,64 @@ def test_memory_of_adapting_the_published_model() -> None:
     assert 35 < adapting_gb(size, "whole") < 60  # the goal on one GPU
 
 
-def _adapt_in_two(rank: int, world: int, weights: str, folder: str) -> None:
-    """One of two processes: adapts, and leaves its weights."""
-    import torch.distributed as dist
-
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world
-    )
-    options = FoundationConfig(model_device="cpu", work_side=96)
-    model = load_foundation(CompleteConfig("ltx", weights, options))
-    adapted = finetune(model, pairs(), replace(CONFIG, steps=6, evaluate_every=3), 96)
-    parameters = dict(adapted.model.transformer.named_parameters())
-    torch.save({"best": adapted.best_step, **parameters}, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
-
-
-@pytest.mark.skipif("RECAM_SLOW" not in os.environ, reason="imports diffusers twice; RECAM_SLOW=1")
-def test_two_processes_end_with_the_same_weights(
+def test_two_processes_are_one_with_twice_the_examples(
     checkpoints: dict[str, Path], tmp_path: Path
 ) -> None:
-    import torch.multiprocessing as mp
+    """The whole model, split over two processes: the loss, step by step, and the weights of one
+    process that takes both's examples. An adapter: the same weights again."""
+    pytest.importorskip("torchao")
+    config = replace(CONFIG, method="whole", lr=3e-3, steps=6, evaluate_every=3)
+    one, two = load(checkpoints, "ltx"), load(checkpoints, "ltx")
+    examples = encode_latents(one, pairs(), 96)
+    losses: dict[int, list[str]] = {1: [], 2: []}
 
-    load(checkpoints, "ltx")  # keeps the prompt's embedding, so that they need not race for it
-    mp.spawn(_adapt_in_two, (2, str(checkpoints["ltx"]), str(tmp_path)), 2)
-    one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
-    assert one.keys() == two.keys() and one.pop("best") == two.pop("best") > 0
-    assert all(torch.equal(one[name], two[name]) for name in one)
-    alone = finetune(load(checkpoints, "ltx"), pairs(), replace(CONFIG, steps=6), 96)
-    same = dict(alone.model.transformer.named_parameters())
-    assert not all(torch.equal(one[name], same[name]) for name in one)  # more examples were seen
+    def note(devices: int):  # type: ignore[no-untyped-def]
+        return lambda what, done, total: losses[devices].append(what)
+
+    together = replace(config, batch=2)
+    alone = adapt_foundation(one, examples, together, tmp_path / "1", note(1))
+    both = adapt_foundation(two, examples, replace(config, devices=2), tmp_path / "2", note(2))
+    assert alone.best_step == both.best_step > 0 and len(losses[2]) == 6
+    said = [[float(w.split("loss ")[1][:-1]) for w in losses[n]] for n in (1, 2)]
+    assert said[1] == pytest.approx(said[0], rel=0.02)
+    assert both.after_db == pytest.approx(alone.after_db, abs=0.3)
+    assert not list((tmp_path / "2").glob("adapting*"))
+    for a, b in zip(one.transformer.parameters(), two.transformer.parameters(), strict=True):
+        assert float((a - b).float().abs().max()) < 0.03
+
+
+@pytest.mark.skipif("RECAM_SLOW" not in os.environ, reason="starts four processes; RECAM_SLOW=1")
+@pytest.mark.parametrize("method", ["lora", "whole"])
+def test_several_processes_resume(
+    method: str, checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("torchao")
+    config = replace(CONFIG, method=method, lr=3e-3, steps=10, devices=2)  # type: ignore[arg-type]
+    whole, half, rest = (load(checkpoints, "ltx") for _ in range(3))
+    examples = encode_latents(whole, pairs(), 96)
+    adapt_foundation(whole, examples, config, tmp_path / "a")
+
+    def stop(what: str, done: int, total: int) -> None:
+        if done == 8:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        adapt_foundation(half, examples, config, tmp_path / "b", stop)
+    assert list((tmp_path / "b").glob("adapting*"))
+    adapt_foundation(rest, examples, config, tmp_path / "b")
+    for a, b in zip(whole.transformer.parameters(), rest.transformer.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_what_fails_in_one_of_several_processes_is_one_line(
+    checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load(checkpoints, "ltx")
+    model.device = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(RecamError, match="--adapt-devices 2: there are 1 GPUs"):
+        adapt_foundation(model, encode_two(checkpoints), replace(CONFIG, devices=2))
+
+
+def encode_two(checkpoints: dict[str, Path]):  # type: ignore[no-untyped-def]
+    return encode_latents(load(checkpoints, "ltx"), pairs(2), 96)

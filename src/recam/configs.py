@@ -198,6 +198,9 @@ class FoundationConfig:
     the optimiser's states at 8 bits (needs torchao)."""
     adapt_steps: int = 200
     """At most, within --adapt-minutes."""
+    adapt_devices: int = 1
+    """GPUs that adapt together, each on examples of its own; with adapt_method whole the weights
+    are split over them (FSDP)."""
 
 
 @dataclass(frozen=True)
@@ -403,6 +406,8 @@ class FinetuneConfig:
     crop: int = 160
     """Side of the square crops trained on, pixels; a smaller video is used whole."""
     evaluate_every: int = 50
+    devices: int = 1
+    """GPUs that adapt a foundation model together."""
     seed: int = 0
 
 

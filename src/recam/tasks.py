@@ -34,14 +34,9 @@ from recam.pieces import OpenedModel, collected, complete_pieces, open_model, pl
 from recam.reconstruct import load_scene, reconstruct, save_scene
 from recam.reconstruct.outside import models_used
 from recam.render import render_windows
+from recam.training.adapting import Adaptation
 from recam.training.examples import encode_hidden, frames_to_learn
-from recam.training.finetune import (
-    EXAMPLES_SHARE,
-    Adaptation,
-    adapt,
-    finetune,
-    read_adaptation,
-)
+from recam.training.finetune import EXAMPLES_SHARE, adapt, finetune, read_adaptation
 from recam.training.foundation import (
     adapt_foundation,
     clip_tokens,
@@ -265,13 +260,13 @@ def _opened_model(
     else:
         given = config.foundation
         options = foundation_finetune_config(
-            minutes, given.adapt_method, given.adapt_steps, config.seed
+            minutes, given.adapt_method, given.adapt_steps, config.seed, given.adapt_devices
         )
         try:
             require_trainable(model)
             num = min(shape[0], cast("FoundationModel", model).max_frames)
             tokens = clip_tokens(model, num, shape[2], shape[3], given.work_side)
-            require_memory(model, given.adapt_method, tokens)
+            require_memory(model, given.adapt_method, tokens, given.adapt_devices)
         except RecamError as error:
             return OpenedModel(model, sha256, f"not adapted: {error}", None)
         seen = (weights_fingerprint(model), given.prompt, given.work_side)

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
-import hashlib
 import itertools
-import json
-import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -20,23 +15,23 @@ from torch import Tensor
 from recam.completion.codec import from_signal
 from recam.completion.dit import VideoTransformer
 from recam.completion.samplers import sample_single_step
-from recam.completion.weights import read_metadata, save_tensors
+from recam.completion.weights import read_metadata
 from recam.configs import FinetuneConfig, ObjectiveConfig
+from recam.training.adapting import (
+    Adaptation,
+    adaptation_key,
+    is_finished,
+    num_learned,
+    read_report,
+    split,
+    work_through,
+)
 from recam.training.data import step_generator
 from recam.training.examples import Example, encode_pairs
 from recam.training.heldout import hole_psnr
 from recam.training.lora import add_low_rank, merge_low_rank
 from recam.training.loss import Batch, masked_loss
-from recam.training.steps import (
-    average_of,
-    bf16,
-    follow,
-    learning_rate,
-    load_checkpoint,
-    new_optimizer,
-    save_checkpoint,
-    update,
-)
+from recam.training.steps import average_of, bf16, follow, new_optimizer, update
 from recam.types import Pair, Progress, RecamError, no_progress
 
 if TYPE_CHECKING:
@@ -45,8 +40,6 @@ if TYPE_CHECKING:
 ADAPTER_FORMAT = "recam adapter 1"
 OBJECTIVE = ObjectiveConfig(degrade=0, drop_condition=0, pure_noise=0.8, own_levels=0.1)
 """Evidence is already as real warps leave it, and sampling mostly asks at pure noise."""
-HELD_BACK = 0.25
-"""Share of the frames, at the end, that training does not see and the check is made on."""
 EVALUATED_FRAMES = 8
 MAX_SIDE = 512
 EXAMPLES_SHARE = 0.3
@@ -54,42 +47,7 @@ EXAMPLES_SHARE = 0.3
 MARGIN_DB = 0.3
 """A smaller gain on the held-back pairs says little of the video's own holes."""
 NEAR_A_HOLE = 0.8
-WARMUP = 20
-REPORTED = ("before_db", "after_db", "best_step", "steps", "margin_db")
 DECAY = 0.98
-
-
-@dataclass(frozen=True)
-class Adaptation:
-    """An adapted model and what adapting did.
-
-    before_db, after_db: mean hole PSNR on the held-back pairs' held-back frames, without and with.
-    best_step 0: adapting did not help, and model is what it was. Of a foundation model they are
-    those of the latents in the holes, and margin_db is its own.
-    """
-
-    model: Any
-    before_db: float
-    after_db: float
-    best_step: int
-    steps: int
-    seconds: dict[str, float]
-    margin_db: float = MARGIN_DB
-
-    def describe(self) -> str:
-        if math.isnan(self.before_db):
-            return "not adapted: no held-back frame has anything hidden to check on"
-        if self.steps == 0:
-            return "not adapted: the time was over before the first step"
-        if self.best_step == 0:
-            return (
-                f"adapting did not help by {self.margin_db} dB on the held-back pairs "
-                f"({self.before_db:.2f} dB before, {self.steps} steps): using the model as it was"
-            )
-        return (
-            f"adapted in {self.best_step} of {self.steps} steps: {self.before_db:.2f} → "
-            f"{self.after_db:.2f} dB in the holes of the held-back pairs"
-        )
 
 
 def finetune(
@@ -138,76 +96,22 @@ def adapt(
 
     The given model is not changed. Raises ValueError for fewer than two examples.
     """
-    if len(examples) < 2:
-        raise ValueError(f"adapting needs 2 or more pairs, one to check on; got {len(examples)}")
-    key = _key(model, examples, config)
-    if folder is not None and (finished := _read_finished(folder, key, model)):
-        return finished
     check, learn = split_examples(examples)
-    work = _Work(model, config)
-    adapted = work_through(work, check, learn, key, config, folder, progress, seconds_spent)
-    if folder is not None and not math.isnan(adapted.before_db):
-        _write_finished(folder, key, adapted, work)
-    return adapted
+    # The sums tell weights and examples apart.
+    weights = [float(p.detach().double().sum()) for p in model.parameters()]
+    shown = [[int(e.evidence.long().sum()), float(e.known.sum())] for e in examples]
+    key = adaptation_key(config, weights, shown)
+    if folder is not None and is_finished(folder, key):
+        return read_adaptation(folder / "adapter.safetensors", model)
+    learner = _Learner(model, config)
+    return work_through(learner, check, learn, key, config, folder, progress, seconds_spent)
 
 
-class Work(Protocol):
-    """An adaptation under way, of any model; see _Work."""
+class _Learner:
+    """See adapting.Learner; ``average`` is what is judged and kept."""
 
-    step: int
-    loss: float
-    before_db: float
-    seconds: dict[str, float]
-
-    def train(self, examples: Sequence[Any], late: int = 0) -> None: ...
-
-    def judge(self, check: Sequence[Any]) -> None: ...
-
-    def save(self, path: Path, key: str, seconds: float) -> None: ...
-
-    def resume(self, path: Path, key: str) -> float: ...
-
-    def agree(self, late: float) -> float: ...
-
-    def finish(self, seconds: dict[str, float]) -> Adaptation: ...
-
-
-def work_through(
-    work: Work,
-    check: Sequence[Any],
-    learn: Sequence[Any],
-    key: str,
-    config: FinetuneConfig,
-    folder: Path | None,
-    progress: Progress,
-    seconds_spent: float,
-) -> Adaptation:
-    """Train and judge in turn until config.steps or config.minutes are over; with a folder, from
-    where a run of the same key was stopped."""
-    clock = time.perf_counter() - seconds_spent
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        clock -= work.resume(folder / "adapting.pt", key)
-    work.judge(check)
-    if math.isnan(work.before_db):  # nothing to judge by
-        return work.finish({"examples": seconds_spent, **work.seconds})
-    while work.step < config.steps:
-        spent = time.perf_counter() - clock - seconds_spent
-        late = work.agree(spent / max(60 * config.minutes - seconds_spent, 1e-9))
-        if late >= 1:
-            break
-        work.train(learn, int(late * config.steps))
-        if work.step % config.evaluate_every == 0:
-            work.judge(check)
-            if folder is not None:
-                work.save(folder / "adapting.pt", key, time.perf_counter() - clock)
-        progress(f"adapting (loss {work.loss:.3f})", work.step, config.steps)
-    work.judge(check)
-    return work.finish({"examples": seconds_spent, **work.seconds})
-
-
-class _Work:
-    """An adaptation under way; ``average`` is what is judged and kept."""
+    kind, margin_db = ADAPTER_FORMAT, MARGIN_DB
+    checkpoint, writes, writes_checkpoint = "adapting.pt", True, True
 
     def __init__(self, model: VideoTransformer, config: FinetuneConfig) -> None:
         self.config, self.original = config, model
@@ -221,85 +125,54 @@ class _Work:
         self.trained = [n for n, p in self.model.named_parameters() if p.requires_grad]
         self.average = average_of(self.model)
         self.optimizer = new_optimizer(self.parameters, config.lr, 0.0)
-        self.step = 0
-        self.loss = float("nan")
-        self.before_db = float("nan")
-        self.judged: int | None = None
-        self.best_db, self.best_step = float("nan"), 0
-        self.best = self._trained_weights()
-        self.seconds = {"training": 0.0, "judging": 0.0}
 
-    def _trained_weights(self) -> dict[str, Tensor]:
-        weights = dict(self.average.named_parameters())
-        return {name: weights[name].detach().clone() for name in self.trained}
-
-    def train(self, examples: Sequence[Example], late: int = 0) -> None:
-        """One step on one or more random cuts; the learning rate is that of step ``late`` when the
-        clock is ahead of the steps."""
-        tick = time.perf_counter()
-        config = self.config
+    def train(self, examples: Sequence[Example], step: int, lr: float) -> float:
+        """One step on one or more random cuts."""
+        config, cpu = self.config, torch.device("cpu")
+        losses = []
         for i in range(config.batch):
-            generator = step_generator(config.seed, self.step, i, torch.device("cpu"))
+            generator = step_generator(config.seed, step, i, cpu)
             batch = random_cut(examples, self.model, config, generator, self.device)
-            on_device = step_generator(config.seed, self.step, i, self.device)
+            on_device = step_generator(config.seed, step, i, self.device)
             with bf16(self.device):
                 loss = masked_loss(self.model, batch, on_device, OBJECTIVE)
             (loss / config.batch).backward()
-            self.loss = loss.item()
-        lr = learning_rate(max(self.step, late), config.steps, config.lr, WARMUP)
+            losses.append(loss.item())
         update(self.optimizer, self.parameters, lr)
-        follow(self.average, self.model, self.step, DECAY)
-        self.step += 1
-        self.seconds["training"] += time.perf_counter() - tick
+        follow(self.average, self.model, step, DECAY)
+        return sum(losses) / config.batch
 
-    def judge(self, check: Sequence[Example]) -> None:
-        """Mean hole PSNR of the averaged weights on held-back frames; keeps them when best."""
-        if self.judged == self.step:
-            return
-        tick = time.perf_counter()
-        value = sum(check_psnr(self.average, example) for example in check) / len(check)
-        if self.step == 0:
-            self.before_db = self.best_db = value
-        elif value > max(self.best_db, self.before_db + MARGIN_DB):
-            self.best_db, self.best_step, self.best = value, self.step, self._trained_weights()
-        self.judged = self.step
-        self.seconds["judging"] += time.perf_counter() - tick
+    def score(self, check: Sequence[Example]) -> float:
+        """Mean hole PSNR of the averaged weights on held-back frames."""
+        return sum(check_psnr(self.average, example) for example in check) / len(check)
+
+    def weights(self) -> dict[str, Tensor]:
+        weights = dict(self.average.named_parameters())
+        return {name: weights[name].detach().clone() for name in self.trained}
+
+    def state(self) -> dict[str, Any]:
+        parts = ("model", "average", "optimizer")
+        return {part: getattr(self, part).state_dict() for part in parts}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        for part in ("model", "average", "optimizer"):
+            getattr(self, part).load_state_dict(state[part])
 
     def agree(self, late: float) -> float:
-        """How much of the time is over, of all processes: here there is one."""
-        return late
+        return late  # there is one process
 
-    def save(self, path: Path, key: str, seconds: float) -> None:
-        fields = ("step", "before_db", "best_db", "best_step", "best", "judged", "seconds")
-        state = {name: getattr(self, name) for name in fields}
-        state |= {"model": self.model.state_dict(), "average": self.average.state_dict()}
-        state |= {"optimizer": self.optimizer.state_dict(), "key": key, "spent": seconds}
-        save_checkpoint(path, state)
+    def finish(self, best: dict[str, Tensor], helped: bool) -> VideoTransformer:
+        if not helped:
+            return self.original
+        self.average.load_state_dict(best, strict=False)
+        result = copy.deepcopy(self.average)
+        if self.config.method == "lora":
+            merge_low_rank(result)
+        return result.to(next(self.original.parameters()).dtype).eval()
 
-    def resume(self, path: Path, key: str) -> float:
-        """Take up what was saved for the same key; returns the seconds spent on it."""
-        if not path.exists():
-            return 0.0
-        state = load_checkpoint(path)
-        if state.pop("key") != key:
-            return 0.0
-        for part in ("model", "average", "optimizer"):
-            getattr(self, part).load_state_dict(state.pop(part))
-        seconds = state.pop("spent")
-        for name, value in state.items():
-            setattr(self, name, value)
-        return seconds
-
-    def finish(self, seconds: dict[str, float]) -> Adaptation:
-        result = self.original
-        if self.best_step:
-            dtype = next(self.original.parameters()).dtype
-            self.average.load_state_dict(self.best, strict=False)
-            result = copy.deepcopy(self.average)
-            if self.config.method == "lora":
-                merge_low_rank(result)
-            result = result.to(dtype).eval()
-        return Adaptation(result, self.before_db, self.best_db, self.best_step, self.step, seconds)
+    def tensors(self, best: dict[str, Tensor]) -> dict[str, Tensor]:
+        dtype = next(self.original.parameters()).dtype
+        return {name: t.to(dtype) for name, t in best.items()}
 
 
 def random_cut(
@@ -336,26 +209,14 @@ def random_cut(
     return example.cut(when, slice(top, top + crop_h), slice(left, left + crop_w), device)
 
 
-def num_learned(num_frames: int) -> int:
-    """How many frames, from the first, are trained on."""
-    return max(num_frames - max(round(HELD_BACK * num_frames), 1), 1)
-
-
 def split_examples(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
-    """The examples to check on and the others: the first ones with anything to fill where they are
-    checked, two when three are left to learn from.
-
-    Not those with the most to fill: what helps in the largest holes need not help in the video's.
-    """
+    """The examples to check on and the others; see ``adapting.split``."""
 
     def to_fill(example: Example) -> bool:
         late = slice(num_learned(len(example.known)), None)
         return bool(((example.known[late] < 0.5) & (example.scored[late] > 0)).any())
 
-    wanted = 2 if len(examples) >= 5 else 1
-    chosen = [i for i, example in enumerate(examples) if to_fill(example)][:wanted] or [0]
-    check = [examples[i] for i in chosen]
-    return check, [e for i, e in enumerate(examples) if i not in chosen]
+    return split(examples, to_fill)
 
 
 def check_psnr(model: VideoTransformer, example: Example) -> float:
@@ -375,60 +236,14 @@ def check_psnr(model: VideoTransformer, example: Example) -> float:
     return hole_psnr(from_signal(x0[0].cpu()), from_signal(batch.target[0].cpu()), known)
 
 
-def _key(model: VideoTransformer, examples: Sequence[Example], config: FinetuneConfig) -> str:
-    """What an adaptation depends on, as a hash: weights, examples, options but the time."""
-    options = dataclasses.replace(config, minutes=0.0)
-    weights = [float(p.detach().double().sum()) for p in model.parameters()]
-    shown = [[int(e.evidence.long().sum()), float(e.known.sum())] for e in examples]
-    described = json.dumps([dataclasses.asdict(options), weights, shown], sort_keys=True)
-    return hashlib.sha256(described.encode()).hexdigest()
-
-
-def _write_finished(folder: Path, key: str, adapted: Adaptation, work: _Work) -> None:
-    """adapter.safetensors: what changed (nothing, when adapting did not help), and the report."""
-    dtype = next(adapted.model.parameters()).dtype
-    tensors = {name: t.to(dtype) for name, t in work.best.items()} if adapted.best_step else {}
-    write_adaptation(folder, tensors, ADAPTER_FORMAT, key, adapted, work.config)
-
-
-def write_adaptation(
-    folder: Path,
-    tensors: dict[str, Tensor],
-    kind: str,
-    key: str,
-    adapted: Adaptation,
-    config: FinetuneConfig,
-) -> None:
-    """adapter.safetensors with its report; what an interrupted run would need goes."""
-    report = {f: getattr(adapted, f) for f in REPORTED}
-    report["seconds"] = adapted.seconds
-    described = {
-        "format": kind,
-        "key": key,
-        "method": config.method,
-        "rank": str(config.rank),
-        "report": json.dumps(report),
-    }
-    save_tensors(folder / "adapter.safetensors", tensors, described)
-    (folder / "adapting.pt").unlink(missing_ok=True)
-
-
-def _read_finished(folder: Path, key: str, model: VideoTransformer) -> Adaptation | None:
-    path = folder / "adapter.safetensors"
-    if not path.exists() or read_metadata(path).get("key") != key:
-        return None
-    return read_adaptation(path, model)
-
-
 def read_adaptation(path: Path, model: Any) -> Adaptation:
     """What a finished adaptation of this model left. Raises RecamError as ``load_adapter``."""
-    report = json.loads(read_metadata(path)["report"])
     if isinstance(model, VideoTransformer):
-        return Adaptation(load_adapter(model, path), **report)
+        return Adaptation(load_adapter(model, path), **read_report(path))
     from recam.training.foundation import load_foundation_adapter
 
     load_foundation_adapter(model, path)
-    return Adaptation(model, **report)
+    return Adaptation(model, **read_report(path))
 
 
 def load_adapter(model: VideoTransformer, path: Path) -> VideoTransformer:

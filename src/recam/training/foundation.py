@@ -1,16 +1,15 @@
-"""Adapt a foundation model to one video on one GPU: a low-rank adapter, or the whole transformer.
+"""Adapt a foundation model to one video: a low-rank adapter, or the whole transformer.
 
 As seed 1 does (200 to 400 steps of AdamW on pairs of the video itself), on latents encoded once,
-with gradient checkpointing and weights at 16 bits.
+with gradient checkpointing and weights at 16 bits, on one GPU; several share the work when asked.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
-import time
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,24 +29,27 @@ from recam.completion.foundation.size import BYTES, adapting_gb, transformer_siz
 from recam.completion.foundation.speedups import is_quantized
 from recam.completion.weights import read_metadata
 from recam.configs import AdaptMethod, FinetuneConfig
-from recam.training.data import step_generator
-from recam.training.finetune import (
-    WARMUP,
+from recam.training.adapting import (
     Adaptation,
-    read_adaptation,
+    adaptation_key,
+    is_finished,
+    read_report,
+    split,
     work_through,
-    write_adaptation,
+)
+from recam.training.data import step_generator
+from recam.training.devices import (
+    adapt_on_devices,
+    as_local,
+    gathered,
+    like_parameter,
+    processes,
+    shard,
 )
 from recam.training.latents import LatentExample
 from recam.training.objectives import adapting_loss, check_error
 from recam.training.optimizers import eight_bit_adamw, uncompiled_on
-from recam.training.steps import (
-    learning_rate,
-    load_checkpoint,
-    new_optimizer,
-    save_checkpoint,
-    update,
-)
+from recam.training.steps import new_optimizer, update
 from recam.types import Progress, RecamError, no_progress
 
 FORMAT = "recam foundation adapter 1"
@@ -58,7 +60,7 @@ LEARNING_RATES = {"lora": 1e-4, "whole": 2e-5}
 
 
 def foundation_finetune_config(
-    minutes: float, method: AdaptMethod = "lora", steps: int = 200, seed: int = 0
+    minutes: float, method: AdaptMethod = "lora", steps: int = 200, seed: int = 0, devices: int = 1
 ) -> FinetuneConfig:
     """What a foundation model is adapted with: 8 pairs and 200 steps, as the reference."""
     if method not in LEARNING_RATES:
@@ -66,6 +68,7 @@ def foundation_finetune_config(
     return FinetuneConfig(
         minutes=minutes, steps=steps, num_pairs=8, method=method,
         lr=LEARNING_RATES[method], evaluate_every=50, seed=seed,
+        devices=devices,
     )  # fmt: skip
 
 
@@ -83,33 +86,49 @@ def adapt_foundation(
     holes of the last frames, which training does not score; step 0 takes part; ends with
     config.steps or config.minutes; with a folder it resumes and keeps what it made. The model
     itself is changed, since gigabytes are not copied, and left as it was where that did not help.
-    Where torch.distributed is initialised (by accelerate's launcher, say), every process calls this
-    with the same arguments, trains on examples of its own, and gradients are averaged.
+
+    config.devices > 1 starts so many processes (see ``adapt_on_devices``). Where torch.distributed
+    is initialised already (by torchrun or accelerate's launcher), every process calls this with the
+    same arguments instead. Each trains on examples of its own; of a low-rank adapter the gradients
+    are averaged, and the whole model is split over the devices (FSDP) and stays so.
 
     Raises ValueError for fewer than two examples or an adapted model, RecamError when the weights
     do not lie on the device at 16 bits or (config.method "whole") no 8-bit optimiser is installed.
     """
-    if len(examples) < 2:
-        raise ValueError(f"adapting needs 2 or more pairs, one to check on; got {len(examples)}")
+    check, learn = split(examples, lambda example: bool(example.check.any()))
     if has_adapter(model.transformer):
         raise ValueError("this model is adapted already; load it anew")
     require_trainable(model)
-    key = adaptation_key(model, examples, config)
-    path = folder / "adapter.safetensors" if folder is not None else None
-    if path is not None and path.exists() and read_metadata(path).get("key") == key:
-        return read_adaptation(path, model)
-    check, learn = split_latents(examples)
-    with on_device(model.transformer, model.placement, model.device):
-        work = _Work(model, config)
+    # The sums tell examples and prompts apart.
+    seen = [[float(e.target.double().sum()), float(e.learn.sum())] for e in examples]
+    text = float(model.prompt[0].double().sum())
+    key = adaptation_key(config, weights_fingerprint(model), seen, text)
+    if folder is not None and is_finished(folder, key):
+        return read_foundation_adaptation(model, folder)
+    _, world = processes()
+    if config.devices > 1 and world == 1 and any(bool(e.check.any()) for e in check):
+        with tempfile.TemporaryDirectory() as scratch:
+            kept = folder or Path(scratch)
+            adapt_on_devices(model, examples, config, kept, progress, seconds_spent)
+            return read_foundation_adaptation(model, kept)
+    split_up = world > 1 and config.method == "whole"
+    # Weights that are split come to the device a block at a time.
+    placement = "resident" if split_up else model.placement
+    device = model.transformer.device if split_up else model.device
+    with on_device(model.transformer, placement, device):
+        learner = FoundationLearner(model, config)
         try:
-            adapted = work_through(work, check, learn, key, config, folder, progress, seconds_spent)
+            return work_through(learner, check, learn, key, config, folder, progress, seconds_spent)
         except BaseException:
-            work.undo()  # stopped half-way: an adapter comes off; resumed from the folder
+            learner.undo()  # stopped half-way: an adapter comes off; resumed from the folder
             raise
-    if folder is not None and not math.isnan(adapted.before_db) and work.rank == 0:
-        tensors = work.kept_tensors() if adapted.best_step else {}
-        write_adaptation(folder, tensors, FORMAT, key, adapted, config)
-    return adapted
+
+
+def read_foundation_adaptation(model: Any, folder: Path) -> Adaptation:
+    """What a finished adaptation of this model left in a folder, put on the model."""
+    path = folder / "adapter.safetensors"
+    load_foundation_adapter(model, path)
+    return Adaptation(model, **read_report(path))
 
 
 def require_trainable(model: Any) -> None:
@@ -123,15 +142,16 @@ def require_trainable(model: Any) -> None:
         raise RecamError("quantised weights are not adapted; leave out --quantize")
 
 
-def require_memory(model: Any, method: AdaptMethod, num_tokens: int) -> None:
+def require_memory(model: Any, method: AdaptMethod, num_tokens: int, devices: int = 1) -> None:
     """Raise RecamError where the memory that is free now will not do (see size.adapting_gb)."""
     transformer = model.transformer
     size = transformer_size(transformer, transformer.config, num_tokens)
-    need, free = adapting_gb(size, method), free_gb(model.device)
+    need, free = adapting_gb(size, method, devices), free_gb(model.device)
     if next(transformer.parameters()).device == model.device:  # its weights are there already
         free += size.params * BYTES / 1e9
     if need > free:
-        less = "; --adapt-method lora needs less" if method == "whole" else ""
+        less = "; --adapt-method lora needs less, or more --adapt-devices"
+        less = less if method == "whole" else ""
         raise RecamError(
             f"adapting ({method}) needs about {need:.1f} GB, {free:.1f} are free on "
             f"{model.device}{less}"
@@ -147,168 +167,117 @@ def clip_tokens(model: Any, num: int, height: int, width: int, max_side: int | N
     return frames * (fitted[0] // side) * (fitted[1] // side) + text.shape[1]
 
 
-class _Work:
-    """An adaptation under way (see finetune.Work)."""
+class FoundationLearner:
+    """See adapting.Learner. Of several processes, each has its own share of a model that is split,
+    and the first one writes for all."""
+
+    kind, margin_db = FORMAT, MARGIN_DB
 
     def __init__(self, model: Any, config: FinetuneConfig) -> None:
         self.model, self.config = model, config
+        self.rank, self.world = processes()
         transformer = model.transformer
         if config.method == "lora":
             self.parameters = add_adapter(transformer, config.rank, config.seed)
             self.optimizer: Any = new_optimizer(self.parameters, config.lr, 0.0)
         else:
-            self.parameters = list(transformer.requires_grad_(True).parameters())
+            transformer.requires_grad_(True)
+            if self.world > 1:
+                shard(transformer, model.device)
+            self.parameters = list(transformer.parameters())
             self.optimizer = eight_bit_adamw(self.parameters, config.lr)
+        self.is_split = config.method == "whole" and self.world > 1
+        self.writes = self.rank == 0
+        self.writes_checkpoint = self.writes or self.is_split
+        self.checkpoint = f"adapting.{self.rank}.pt" if self.is_split else "adapting.pt"
         transformer.enable_gradient_checkpointing()
         transformer.train()
-        together = torch.distributed.is_available() and torch.distributed.is_initialized()
-        self.rank = torch.distributed.get_rank() if together else 0
-        self.world = torch.distributed.get_world_size() if together else 1
-        self.step = 0
-        self.loss = self.before_db = float("nan")
-        self.judged: int | None = None
-        self.best_db, self.best_step = float("nan"), 0
-        self.best = self._copied()
-        self.seconds = {"training": 0.0, "judging": 0.0}
 
-    def _copied(self) -> list[Tensor]:
-        return [p.detach().to("cpu", copy=True) for p in self.parameters]
-
-    def _restore(self, values: Sequence[Tensor]) -> None:
-        with torch.no_grad():
-            for parameter, value in zip(self.parameters, values, strict=True):
-                parameter.copy_(value)
-
-    def train(self, examples: Sequence[LatentExample], late: int = 0) -> None:
+    def train(self, examples: Sequence[LatentExample], step: int, lr: float) -> float:
         """One step on one or more random examples."""
-        tick = time.perf_counter()
         config, cpu = self.config, torch.device("cpu")
         losses = []
         for i in range(self.rank * config.batch, (self.rank + 1) * config.batch):
-            generator = step_generator(config.seed, self.step, i, cpu)
+            generator = step_generator(config.seed, step, i, cpu)
             pick = int(torch.randint(len(examples), (1,), generator=generator))
             loss = adapting_loss(self.model, examples[pick], generator)
             (loss / config.batch).backward()
             losses.append(loss.detach())
-        self.loss = float(sum(losses)) / config.batch
-        self._average_gradients()
-        lr = learning_rate(max(self.step, late), config.steps, config.lr, WARMUP)
-        with (
-            uncompiled_on(self.model.device),
-            torch.random.fork_rng(),
-        ):  # weights at 16 bits are rounded at random
-            torch.manual_seed(config.seed * 1_000_003 + self.step)
-            update(self.optimizer, self.parameters, lr)
-        self.step += 1
-        self.seconds["training"] += time.perf_counter() - tick
-
-    def _average_gradients(self) -> None:
-        """Over all processes, each of which saw examples of its own."""
-        if self.world > 1:
+        if self.world > 1 and not self.is_split:  # FSDP averages gradients itself
             for parameter in self.parameters:
                 torch.distributed.all_reduce(parameter.grad)
                 parameter.grad.div_(self.world)  # type: ignore[union-attr]
+        # Weights at 16 bits are rounded at random.
+        with uncompiled_on(self.model.device), torch.random.fork_rng():
+            torch.manual_seed(config.seed * 1_000_003 + step)
+            update(self.optimizer, self.parameters, lr)
+        return self._of_all(float(sum(losses)) / config.batch, torch.mean)
+
+    def score(self, check: Sequence[LatentExample]) -> float:
+        """How good the latents of the held-back holes are."""
+        errors = [check_error(self.model, example, self.config.seed) for example in check]
+        value = -10 * math.log10(max(sum(errors) / len(errors), 1e-12))
+        return self._of_all(value, torch.min)  # one opinion, lest rounding makes two
 
     def agree(self, late: float) -> float:
-        """How much of the time is over, by the slowest process's clock."""
-        return self._of_all(late, torch.max) if self.world > 1 else late
+        return self._of_all(late, torch.max)
 
     def _of_all(self, value: float, choose: Any) -> float:
+        if self.world == 1:
+            return value
         values = [torch.zeros(1, device=self.model.device) for _ in range(self.world)]
         mine = torch.full((1,), value, device=self.model.device)
         torch.distributed.all_gather(values, mine)
         return float(choose(torch.cat(values)))
 
-    def judge(self, check: Sequence[LatentExample]) -> None:
-        """How good the latents of the held-back holes are, in dB; keeps the weights when best."""
-        if self.judged == self.step:
-            return
-        tick = time.perf_counter()
-        errors = [check_error(self.model, example, self.config.seed) for example in check]
-        value = -10 * math.log10(max(sum(errors) / len(errors), 1e-12))
-        if self.world > 1:  # one opinion, lest rounding makes two
-            value = self._of_all(value, torch.min)
-        if self.step == 0:
-            self.before_db = self.best_db = value
-        elif value > max(self.best_db, self.before_db + MARGIN_DB):
-            self.best_db, self.best_step, self.best = value, self.step, self._copied()
-        self.judged = self.step
-        self.seconds["judging"] += time.perf_counter() - tick
+    def weights(self) -> list[Tensor]:
+        return [as_local(p.detach()).to("cpu", copy=True) for p in self.parameters]
 
-    def save(self, path: Path, key: str, seconds: float) -> None:
-        if self.rank > 0:
-            return
-        fields = ("step", "before_db", "best_db", "best_step", "best", "judged", "seconds")
-        state = {name: getattr(self, name) for name in fields}
-        state |= {"now": self._copied(), "optimizer": self.optimizer.state_dict()}
-        save_checkpoint(path, state | {"key": key, "spent": seconds})
+    def _restore(self, values: Sequence[Tensor]) -> None:
+        with torch.no_grad():
+            for parameter, value in zip(self.parameters, values, strict=True):
+                as_local(parameter).copy_(value)
 
-    def resume(self, path: Path, key: str) -> float:
-        """Take up what was saved for the same key; returns the seconds spent on it."""
-        if not path.exists():
-            return 0.0
-        state = load_checkpoint(path)
-        if state.pop("key") != key:
-            return 0.0
-        self._restore(state.pop("now"))
-        self.optimizer.load_state_dict(state.pop("optimizer"))
-        seconds = state.pop("spent")
-        for name, value in state.items():
-            setattr(self, name, value)
-        return seconds
+    def state(self) -> dict[str, Any]:
+        return {"now": self.weights(), "optimizer": as_local(self.optimizer.state_dict())}
 
-    def kept_tensors(self) -> dict[str, Tensor]:
-        """What goes into the file: the adapter, or every weight."""
-        if self.config.method == "lora":
-            return adapter_tensors(self.model.transformer)
-        return dict(self.model.transformer.state_dict())
+    def resume(self, state: dict[str, Any]) -> None:
+        self._restore(state["now"])
+        optimizer = state["optimizer"]
+        for i, parameter in enumerate(self.parameters if self.is_split else []):
+            optimizer["state"][i] = like_parameter(optimizer["state"][i], parameter)
+        self.optimizer.load_state_dict(optimizer)
+
+    def finish(self, best: Sequence[Tensor], helped: bool) -> Any:
+        self._restore(best)
+        transformer = self.model.transformer
+        if self.config.method == "lora" and helped:
+            set_adapter(transformer, adapter_tensors(transformer), self.config.rank)
+        elif self.config.method == "lora":
+            remove_adapter(transformer)
+        self._ready()
+        return self.model
 
     def undo(self) -> None:
-        """The model as it was given, ready to sample."""
-        transformer = self.model.transformer
+        """Ready to sample, without an adapter."""
+        remove_adapter(self.model.transformer)
+        self._ready()
+
+    def _ready(self) -> None:
+        self.model.transformer.disable_gradient_checkpointing()
+        self.model.transformer.eval().requires_grad_(False)
+
+    def tensors(self, best: Any) -> dict[str, Tensor]:
+        """The adapter, or every weight."""
         if self.config.method == "lora":
-            remove_adapter(transformer)
-        transformer.disable_gradient_checkpointing()
-        transformer.eval().requires_grad_(False)
-
-    def finish(self, seconds: dict[str, float]) -> Adaptation:
-        self._restore(self.best)
-        transformer = self.model.transformer
-        if self.config.method == "lora" and self.best_step:
-            set_adapter(transformer, adapter_tensors(transformer), self.config.rank)
-            transformer.disable_gradient_checkpointing()
-            transformer.eval().requires_grad_(False)
-        else:
-            self.undo()
-        return Adaptation(
-            self.model, self.before_db, self.best_db, self.best_step, self.step, seconds, MARGIN_DB
-        )
-
-
-def split_latents(
-    examples: Sequence[LatentExample],
-) -> tuple[list[LatentExample], list[LatentExample]]:
-    """As ``finetune.split_examples``: the first ones with anything to check, and the others."""
-    wanted = 2 if len(examples) >= 5 else 1
-    chosen = [i for i, e in enumerate(examples) if bool(e.check.any())][:wanted] or [0]
-    check = [examples[i] for i in chosen]
-    return check, [e for i, e in enumerate(examples) if i not in chosen]
-
-
-def adaptation_key(model: Any, examples: Sequence[LatentExample], config: FinetuneConfig) -> str:
-    """What an adaptation depends on, as a hash: weights, examples, options but the time."""
-    options = dataclasses.replace(config, minutes=0.0)
-    seen = [[float(e.target.double().sum()), float(e.learn.sum())] for e in examples]
-    text = [float(model.prompt[0].double().sum())]
-    few = weights_fingerprint(model)
-    described = json.dumps([dataclasses.asdict(options), few, seen, text], sort_keys=True)
-    return hashlib.sha256(described.encode()).hexdigest()
+            return adapter_tensors(self.model.transformer)
+        return {name: gathered(p) for name, p in self.model.transformer.state_dict().items()}
 
 
 def weights_fingerprint(model: Any) -> str:
     """Tells checkpoints apart without reading gigabytes: the first values of every parameter."""
-    parts = [*model.transformer.named_parameters(), *model.vae.named_parameters()]
-    few = [float(p.detach().flatten()[:256].double().sum()) for name, p in parts]
+    parts = [*model.transformer.parameters(), *model.vae.parameters()]
+    few = [float(p.detach().flatten()[:256].double().sum()) for p in parts]
     return hashlib.sha256(json.dumps(few).encode()).hexdigest()
 
 

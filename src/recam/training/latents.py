@@ -14,8 +14,8 @@ from recam.completion.foundation import FoundationModel
 from recam.completion.foundation.cogvideox import CogVideoX, encode, encode_spread
 from recam.completion.foundation.fit import to_model
 from recam.completion.foundation.flow import FlowVideo, filled
+from recam.training.adapting import num_learned
 from recam.training.examples import hide_more
-from recam.training.finetune import num_learned
 from recam.types import Pair, PartialVideo, Progress, RecamError, no_progress
 
 CONDITION_NOISE = (-3.0, 0.5)

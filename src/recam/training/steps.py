@@ -55,7 +55,9 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
 
 def update(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], lr: float) -> float:
     """One step on the gradients that are there; returns their norm. Skips what is not finite."""
-    norm = float(nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM))
+    total: Any = nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
+    # Of weights that are split over devices, each has a part of the norm.
+    norm = float(total.full_tensor() if hasattr(total, "full_tensor") else total)
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):  # torchao compiles it in otherwise
             group["lr"].fill_(lr)

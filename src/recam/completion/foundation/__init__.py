@@ -26,6 +26,8 @@ class FoundationModel(Protocol):
 
     steps: int
     per_token_noise: bool
+    source: CompleteConfig | None
+    """What it was loaded by, so that other processes can load it again."""
 
     @property
     def max_frames(self) -> int:
@@ -58,21 +60,24 @@ def load_foundation(config: CompleteConfig) -> FoundationModel:
     """The model that a config names, with its weights. Raises RecamError when there are none."""
     require_weights(config)
     assert config.weights is not None
+    model: FoundationModel
     match config.model:
         case "cogvideox":
             from recam.completion.foundation.cogvideox import load_cogvideox
 
-            return load_cogvideox(config.weights, config.foundation)
+            model = load_cogvideox(config.weights, config.foundation)
         case "wan22" | "vace":
             from recam.completion.foundation.wan import load_wan
 
-            return load_wan(config.model, config.weights, config.foundation)
+            model = load_wan(config.model, config.weights, config.foundation)
         case "ltx":
             from recam.completion.foundation.ltx import load_ltx
 
-            return load_ltx(config.weights, config.foundation)
+            model = load_ltx(config.weights, config.foundation)
         case _:
             raise ValueError(f"{config.model!r} is no foundation model; expected one of {NAMES}")
+    model.source = config
+    return model
 
 
 def require_weights(config: CompleteConfig) -> None:

@@ -30,7 +30,7 @@ from recam.completion.foundation.size import cogvideox_tokens
 from recam.completion.foundation.speedups import branch, feature_caching, step, vp_scheduler
 from recam.completion.foundation.text import encode_t5
 from recam.completion.schedule import vp_from_flow
-from recam.configs import FeatureCache, Fill, FoundationConfig, Placement
+from recam.configs import CompleteConfig, FeatureCache, Fill, FoundationConfig, Placement
 from recam.types import Progress, RecamError, no_progress
 
 PUBLISHED = MODELS["cogvideox"]
@@ -55,6 +55,7 @@ class CogVideoX:
     cache_threshold: float = 0.05
     per_token_noise: bool = False
     steps: int = PUBLISHED.steps
+    source: CompleteConfig | None = None
 
     @property
     def fills(self) -> tuple[Fill, ...]:

@@ -23,7 +23,7 @@ from recam.completion.foundation.text import Text
 from recam.completion.pull_push import pull_push
 from recam.completion.samplers import SeededNoise, sample_anchored
 from recam.completion.schedule import sampling_levels, spread_levels
-from recam.configs import FeatureCache, Fill, Placement, Schedule
+from recam.configs import CompleteConfig, FeatureCache, Fill, Placement, Schedule
 from recam.types import PartialVideo, Progress, no_progress
 
 
@@ -69,6 +69,7 @@ class FlowVideo:
     feature_cache: FeatureCache = "none"
     cache_threshold: float = 0.05
     schedule: Schedule = "own"
+    source: CompleteConfig | None = None
     per_token_noise: bool = field(init=False)
     _control: tuple[Condition, Tensor] | None = field(default=None, repr=False, init=False)
 
