@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from recam.apps.cli import main
-from recam.apps.eval_cli import EVALUATIONS, Caliscope, CogNVS, FromFolder, Synth4D, parse
+from recam.apps.eval_cli import EVALUATIONS, Caliscope, CogNVS, DyCheck, FromFolder, Synth4D, parse
 from recam.evaluation.datasets import Dataset
 from recam.media import write_video
 from recam.types import video_from_frames
@@ -33,6 +33,8 @@ def test_options() -> None:
     assert (options.cameras, options.depth) == ("true", "estimated")
     webcams = parse(["caliscope", "--data", "x"])
     assert isinstance(webcams, Caliscope) and webcams.fit_color and webcams.depth == "estimated"
+    phones = parse(["dycheck", "--data", "x", "--protocol", "cognvs"])
+    assert isinstance(phones, DyCheck) and phones.protocol == "cognvs"
     released = parse(["cognvs", "--data", "x", "--dataset", "dycheck", "--method", "cognvs", "gcd"])
     assert isinstance(released, CogNVS) and released.method == ("cognvs", "gcd")
 

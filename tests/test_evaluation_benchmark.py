@@ -104,6 +104,24 @@ def test_frozen(tmp_path: Path) -> None:
     assert scores["flicker"] == pytest.approx(10)
 
 
+def test_as_cognvs_reports_it(tmp_path: Path) -> None:
+    truth = torch.full((T, 3, H, W), 100, dtype=torch.uint8)
+    for i, frame in enumerate(
+        truth + torch.arange(1, T + 1, dtype=torch.uint8)[:, None, None, None]
+    ):
+        write_image(frame, tmp_path / "theirs" / "place" / "far" / f"{i}.png")
+    config = ScoreConfig(cognvs=True)
+    (record,) = run_method([sample_of(truth)], tmp_path / "theirs", "a", tmp_path / "out", config)
+    # Off by 1, 2, 3, 4, 5 levels: the mean of decibels is above the decibels of the mean.
+    each = [20 * math.log10(255 / i) for i in range(1, T + 1)]
+    assert record["scores"]["psnr_frames"] == pytest.approx(sum(each) / T)
+    assert record["scores"]["psnr"] == pytest.approx(10 * math.log10(255**2 / 11))
+    c1 = (0.01 * 255) ** 2
+    flat = [(2 * 100 * b + c1) / (100**2 + b**2 + c1) for b in range(101, 101 + T)]
+    assert record["scores"]["ssim_uniform"] == pytest.approx(sum(flat) / T)
+    assert "PSNR by frame ↑ | SSIM 7×7 ↑" in markdown_table({"a": [record]})
+
+
 def test_black_holes(tmp_path: Path) -> None:
     truth = torch.full((T, 3, H, W), 100, dtype=torch.uint8)
     seen = torch.full((T, H, W), 2, dtype=torch.uint8)

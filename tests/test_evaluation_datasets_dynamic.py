@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,42 @@ def test_dycheck_at_full_size_uses_the_masks_of_half_size(tmp_path: Path) -> Non
     assert counted.shape == (3, 2 * HEIGHT, 2 * WIDTH)
     assert bool(counted[:, 20:, 10:].all()) and not bool(counted[:, :20].any())
     assert truth[0].frames.shape[-1] == WIDTH
+
+
+def test_dycheck_as_cognvs_compares(tmp_path: Path) -> None:
+    truth = write_dycheck(tmp_path)
+    scene = tmp_path / "apple"
+    for file in sorted((scene / "rgb" / "2x").glob("*.png")):
+        picture = cv2.imread(str(file))
+        (scene / "rgb" / "1x").mkdir(exist_ok=True)
+        cv2.imwrite(str(scene / "rgb" / "1x" / file.name), cv2.resize(picture, None, fx=2, fy=2))
+    shutil.copytree(scene, tmp_path / "wheel")  # not one of its five scenes
+    (sample,) = load_samples("dycheck", tmp_path, "cognvs")
+    assert sample.name == "apple" and all(v.read_counted is None for v in sample.views)
+    assert sample.views[0].read_video().frames.shape[2:] == (2 * HEIGHT, 2 * WIDTH)
+    assert any("all pixels" in note for note in sample.notes)
+    assert len(list(load_samples("dycheck", tmp_path))) == 2
+    shutil.rmtree(scene)
+    with pytest.raises(RecamError, match="none of the scenes of this protocol"):
+        next(load_samples("dycheck", tmp_path, "cognvs"))
+    with pytest.raises(ValueError, match="no protocol for davis"):
+        load_samples("davis", tmp_path, "cognvs")
+    assert len(truth) == 3
+
+
+def test_scenes_that_cognvs_takes(tmp_path: Path) -> None:
+    write_kubric(tmp_path)
+    shutil.copytree(tmp_path / "scn02900", tmp_path / "scn02899")
+    assert len(list(load_samples("kubric-4d", tmp_path))) == 2
+    assert [s.name for s in load_samples("kubric-4d", tmp_path, "cognvs")] == ["scn02900"]
+    write_pardom(tmp_path / "pardom")
+    (scene,) = (tmp_path / "pardom").iterdir()
+    scene = scene.rename(scene.with_name("scene_000049"))
+    with pytest.raises(RecamError, match="scene_000048"):
+        next(load_samples("pardom-4d", tmp_path / "pardom", "cognvs"))
+    scene.rename(scene.with_name("scene_000663"))
+    (sample,) = load_samples("pardom-4d", tmp_path / "pardom", "cognvs")
+    assert sample.name == "scene_000663"
 
 
 def test_dycheck_says_what_is_wrong(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import tyro
 from tyro.conf import arg
 
 from recam.configs import CompletionModel, FinetuneConfig, RenderConfig, SamplingConfig
-from recam.evaluation.configs import Geometry, Perceptual
+from recam.evaluation.configs import Geometry, Perceptual, Protocol
 
 Data = Annotated[Path, arg(metavar="DIR")]
 
@@ -107,15 +107,25 @@ class FromFolder(Evaluation):
 class DyCheck(FromFolder):
     """DyCheck's iPhone scenes: a moving phone, compared with two that stand."""
 
+    protocol: Protocol = "own"
+    """own: DyCheck's, half size, co-visible pixels. cognvs: its five scenes at full size, all
+    pixels, with the mean over frames of PSNR and scikit-image's SSIM."""
+
 
 @dataclass(frozen=True)
 class Kubric(FromFolder):
     """Kubric-4D in GCD's layout: view 4, compared with the other 15."""
 
+    protocol: Protocol = "own"
+    """cognvs: its twenty scenes only, with PSNR and SSIM as it has them."""
+
 
 @dataclass(frozen=True)
 class Pardom(FromFolder):
     """ParallelDomain-4D in GCD's layout."""
+
+    protocol: Protocol = "own"
+    """cognvs: its twenty scenes only, with PSNR and SSIM as it has them."""
 
 
 @dataclass(frozen=True)

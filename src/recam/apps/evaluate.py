@@ -82,24 +82,35 @@ def synth4d(options: Evaluation, data: Path | None) -> None:
 def folder(options: Evaluation, name: str, data: Path) -> None:
     """Score methods on a data set in a user's folder."""
     check_counts(limit=options.limit)
-    samples = list(itertools.islice(load_samples(name, data), options.limit))  # type: ignore[arg-type]
+    protocol = getattr(options, "protocol", "own")
+    read = load_samples(name, data, protocol)  # type: ignore[arg-type]
+    samples = list(itertools.islice(read, options.limit))
     out = options.out or Path("recam-eval")
     files = listing_hash(data, leave_out=out.resolve())
     samples = [replace(sample, files=files) for sample in samples]
-    score(options, name, samples, {"data": str(data)})
+    title = name if protocol == "own" else f"{name}, {protocol}"
+    score(options, name, samples, {"data": str(data)}, title, protocol == "cognvs")
 
 
 def score(
-    options: Evaluation, name: str, samples: Sequence[EvaluationSample], about: dict[str, Any]
+    options: Evaluation,
+    name: str,
+    samples: Sequence[EvaluationSample],
+    about: dict[str, Any],
+    heading: str = "",
+    cognvs: bool = False,
 ) -> None:
-    """Run all methods that the options name, and write the tables."""
+    """Run all methods that the options name, and write the tables.
+
+    name: of the folder, and in the title unless there is a heading. cognvs: see ScoreConfig.
+    """
     out = options.out or Path("recam-eval") / name
     check_counts(num_frames=options.num_frames)
     check_writable(out)
     out.mkdir(parents=True, exist_ok=True)
     config = ScoreConfig(
         options.limit, options.num_frames, options.views, options.perceptual, options.warping,
-        options.consistency, options.fit_color, options.save_videos, num_jobs(options.jobs),
+        options.consistency, cognvs, options.fit_color, options.save_videos, num_jobs(options.jobs),
     )  # fmt: skip
     own = options.method or (() if options.predictions else ("propagate",))
     methods: dict[str, MethodConfig | Path] = {path.name: path for path in options.predictions}
@@ -120,7 +131,7 @@ def score(
         for m, records in results.items()
     }
     geometry = f"source cameras {options.cameras}, source depth {options.depth}"
-    title = f"{name}: {len(samples)} scenes" + (f", {geometry}" if own else "")
+    title = f"{heading or name}: {len(samples)} scenes" + (f", {geometry}" if own else "")
     about |= {"command": sys.argv[1:], "options": options, "versions": tasks.versions()}
     print(write_report(out, title, results, about | {"machine": machine()}, extra))
     print(out / "table.md")

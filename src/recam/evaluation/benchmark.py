@@ -47,6 +47,7 @@ from recam.evaluation.metrics import psnr
 from recam.evaluation.scores import (
     SET_METRICS,
     check_networks,
+    cognvs_scores,
     features_path,
     file_name,
     perceptual_scores,
@@ -235,6 +236,8 @@ def _run_view(
         notes.append("a single video: seen from an orbit and back, compared with itself")
     scores = view_scores(frames, truth.frames, seen, made.known, dynamic, counted)
     scores |= {} if maker is None else maker.source.errors
+    if job.config.cognvs:
+        scores |= cognvs_scores(frames, truth.frames)
     if job.config.warping:
         scores |= warping_scores(frames, truth)
     if job.config.consistency:
@@ -298,7 +301,7 @@ def _key(job: Job) -> str:
         k: v
         for k, v in asdict(job.config).items()
         if k in ("num_frames", "perceptual", "fit_color", "warping")
-        or (k == "consistency" and v)  # scores kept from before it was there stay good
+        or (k in ("consistency", "cognvs") and v)  # scores from before they were there stay good
     }
     fields = [VERSION, job.sample.name, job.sample.files, method_key(job.method), config]
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

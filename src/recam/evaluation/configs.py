@@ -10,6 +10,9 @@ from recam.configs import CompletionModel, FinetuneConfig, RenderConfig, Samplin
 Geometry = Literal["true", "estimated"]
 PairMasks = Literal["reprojected", "random-2d"]
 Perceptual = Literal["lpips", "dists", "fid", "kid", "fvd"]
+Protocol = Literal["own", "cognvs"]
+"""Which scenes, sizes and pixels are compared: the data set's own choice, or CogNVS's evaluation's
+(DyCheck, Kubric-4D and ParallelDomain-4D)."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,9 @@ class ScoreConfig:
     """Also the warping error, along the optical flow of the truth (estimated, takes a while)."""
     consistency: bool = False
     """Also the 3D consistency: every result is reconstructed, which takes minutes."""
+    cognvs: bool = False
+    """Also PSNR and SSIM as CogNVS's evaluation has them: mean of every frame's PSNR, and
+    scikit-image's SSIM, over all pixels."""
     fit_color: bool = False
     """Fit one affine colour map to the truth before scoring (cameras that differ in exposure)."""
     save_videos: bool = False

@@ -13,7 +13,13 @@ from torch import Tensor
 
 from recam.evaluation import perceptual as networks
 from recam.evaluation.configs import Perceptual
-from recam.evaluation.metrics import masked_psnr, masked_ssim, part_scores
+from recam.evaluation.metrics import (
+    masked_psnr,
+    masked_ssim,
+    part_scores,
+    psnr_per_frame,
+    ssim_uniform,
+)
 from recam.evaluation.temporal import flicker, video_flow, warping_error
 from recam.types import Progress, Video, no_progress
 
@@ -59,6 +65,15 @@ def view_scores(
         scores["mpsnr"] = masked_psnr(frames, target, counted)
         scores["mssim"] = masked_ssim(frames, target, counted)
     return scores
+
+
+def cognvs_scores(frames: Tensor, target: Tensor) -> dict[str, float]:
+    """psnr_frames and ssim_uniform: what CogNVS's evaluation reports, of one view. Its means are
+    over frames, so views of more frames weigh more there."""
+    return {
+        "psnr_frames": float(psnr_per_frame(frames, target).mean()),
+        "ssim_uniform": ssim_uniform(frames, target),
+    }
 
 
 def warping_scores(frames: Tensor, target: Video) -> dict[str, float]:

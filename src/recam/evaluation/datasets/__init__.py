@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from recam.evaluation.configs import Protocol
 from recam.evaluation.datasets.caliscope import caliscope_samples
 from recam.evaluation.datasets.dycheck import dycheck_samples
 from recam.evaluation.datasets.gcd import kubric_samples, pardom_samples
@@ -24,6 +25,7 @@ from recam.evaluation.datasets.videos import davis_samples, folder_samples
 __all__ = [
     "Dataset",
     "EvaluationSample",
+    "Protocol",
     "TargetView",
     "caliscope_samples",
     "davis_samples",
@@ -44,21 +46,26 @@ Dataset = Literal[
 ]  # fmt: skip
 
 
-def load_samples(dataset: Dataset, folder: str | Path) -> Iterator[EvaluationSample]:
-    """The samples of a data set, one after the other, by its default protocol.
+def load_samples(
+    dataset: Dataset, folder: str | Path, protocol: Protocol = "own"
+) -> Iterator[EvaluationSample]:
+    """The samples of a data set, one after the other.
 
-    Each set's own function has the choices (sizes, views, subsets). Cameras are read when a sample
-    is reached, pictures when they are asked for. Raises RecamError for what is missing in the
-    folder, ValueError for what does not follow the data set's conventions.
+    protocol: its own, or CogNVS's for the three sets that it evaluates (ValueError for others).
+    Each set's own function has further choices (sizes, views, subsets). Cameras are read when a
+    sample is reached, pictures when they are asked for. Raises RecamError for what is missing in
+    the folder, ValueError for what does not follow the data set's conventions.
     """
     path = Path(folder)
+    if protocol == "cognvs" and dataset not in ("dycheck", "kubric-4d", "pardom-4d"):
+        raise ValueError(f"CogNVS's evaluation has no protocol for {dataset}")
     match dataset:
         case "dycheck":
-            return dycheck_samples(path)
+            return dycheck_samples(path, protocol=protocol)
         case "kubric-4d":
-            return kubric_samples(path)
+            return kubric_samples(path, protocol=protocol)
         case "pardom-4d":
-            return pardom_samples(path)
+            return pardom_samples(path, protocol=protocol)
         case "nvidia":
             return nvidia_samples(path)
         case "tanks-and-temples":

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +21,9 @@ import torch
 from torch import Tensor
 
 from recam.camera_files.checks import as_poses, read_array, read_json
+from recam.evaluation.configs import Protocol
 from recam.evaluation.datasets.pictures import (
+    chosen_scenes,
     folders_with,
     picture_size,
     read_marks,
@@ -33,25 +36,42 @@ CAMERA = "DyCheck's camera: orientation (3×3, world to camera, OpenCV axes) and
 COGNVS_SCENES = ("apple", "block", "paper-windmill", "spin", "teddy")
 """The five scenes of CogNVS's evaluation (960 × 720 pictures, factor 1, no masks)."""
 _LENS = ("radial_distortion", "tangential_distortion", "tangential")
-_NOTES = (
+_MOMENTS = (
     "depth is the phone's LiDAR, with holes; frames of a held-out phone count that show a moment "
-    "which the source shows",
+    "which the source shows"
+)
+_OWN = (
     "CogNVS's evaluation differs: five scenes, factor 1, all pixels, means over all frames of all "
-    "clips, and for its reconstruction baselines a camera refined on the true pictures",
+    "clips, and for its reconstruction baselines a camera refined on the true pictures"
+)
+_AS_COGNVS = (
+    "CogNVS's protocol: full size, all pixels; its own results start from MegaSAM's depth and "
+    "cameras, and for its reconstruction baselines the camera is refined on the true pictures"
 )
 
 
-def dycheck_samples(folder: Path, factor: Literal[1, 2] = 2) -> Iterator[EvaluationSample]:
+def dycheck_samples(
+    folder: Path, factor: Literal[1, 2] = 2, protocol: Protocol = "own"
+) -> Iterator[EvaluationSample]:
     """The scenes of a folder (or the folder as a scene) that have held-out views, by name.
 
     factor: 2 reads the half-size pictures that DyCheck evaluates at, 1 the full size (720 × 960).
+    protocol: "own", DyCheck's, with its masks of co-visible pixels; "cognvs": COGNVS_SCENES only,
+    factor 1, no masks.
     Cameras stay in metres in their files' world, without DyCheck's normalisation of the scene.
     Raises RecamError for missing files, ValueError for cameras against the convention.
     """
-    for scene in folders_with(folder, "camera"):
+    scenes = folders_with(folder, "camera")
+    if protocol == "cognvs":
+        scenes, factor = chosen_scenes(scenes, COGNVS_SCENES), 1
+    for scene in scenes:
         ids = _ids(scene)
         if any(camera != 0 for camera, _ in ids.values()):
-            yield _sample(scene, ids, factor)
+            sample = _sample(scene, ids, factor)
+            if protocol == "cognvs":
+                views = tuple(replace(view, read_counted=None) for view in sample.views)
+                sample = replace(sample, views=views, notes=(_MOMENTS, _AS_COGNVS))
+            yield sample
 
 
 def _sample(scene: Path, ids: dict[str, tuple[int, int]], factor: int) -> EvaluationSample:
@@ -80,7 +100,7 @@ def _sample(scene: Path, ids: dict[str, tuple[int, int]], factor: int) -> Evalua
         views=tuple(views),
         read_depth=partial(_read_depth, depth) if depth[0].is_file() else None,
         metres_per_unit=1.0,
-        notes=_NOTES,
+        notes=(_MOMENTS, _OWN),
     )
 
 

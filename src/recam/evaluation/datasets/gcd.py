@@ -27,13 +27,28 @@ import torch
 from torch import Tensor
 
 from recam.camera_files.checks import as_poses, pinhole, read_array, read_json
-from recam.evaluation.datasets.pictures import folders_with, picture_size, read_pictures
+from recam.evaluation.configs import Protocol
+from recam.evaluation.datasets.pictures import (
+    chosen_scenes,
+    folders_with,
+    picture_size,
+    read_pictures,
+)
 from recam.evaluation.datasets.sample import EvaluationSample, TargetView
 from recam.geometry import pixel_centers, rotation_from_quaternion, se3, se3_inverse
 from recam.types import CameraPath, Cameras, RecamError, Video
 
 KUBRIC_FPS, KUBRIC_INPUT_VIEW = 24.0, 4
 PARDOM_FPS, PARDOM_INPUT = 10.0, "yaw-0"
+KUBRIC_COGNVS_SCENES = tuple(f"scn{i:05d}" for i in range(2900, 2920))
+PARDOM_COGNVS_SCENES = tuple(
+    f"scene_{i:06d}"
+    for i in (
+        48, 72, 74, 106, 165, 167, 173, 181, 294, 298,
+        310, 315, 337, 362, 365, 444, 581, 626, 651, 663,
+    )
+)  # fmt: skip
+"""What CogNVS's evaluation takes of each set, by its published script."""
 FARTHEST_M = 1000.0
 """Depth beyond it is sky: not valid."""
 
@@ -47,14 +62,19 @@ _TARGETS = (
 
 
 def kubric_samples(
-    folder: Path, input_view: int = KUBRIC_INPUT_VIEW, target_views: tuple[int, ...] | None = None
+    folder: Path,
+    input_view: int = KUBRIC_INPUT_VIEW,
+    target_views: tuple[int, ...] | None = None,
+    protocol: Protocol = "own",
 ) -> Iterator[EvaluationSample]:
     """The scenes of a folder (or the folder as a scene), by name.
 
-    target_views: views to compare with; None = all that are there but the input. CogNVS evaluates
-    scn02900 to scn02919. Raises RecamError for missing files, ValueError for broken cameras.
+    target_views: views to compare with; None = all that are there but the input. protocol:
+    "cognvs" takes KUBRIC_COGNVS_SCENES only; what it compares with are renderings all the same.
+    Raises RecamError for missing files, ValueError for broken cameras.
     """
-    for scene in folders_with(folder, "*_p0_v*.json"):
+    scenes = folders_with(folder, "*_p0_v*.json")
+    for scene in chosen_scenes(scenes, KUBRIC_COGNVS_SCENES) if protocol == "cognvs" else scenes:
         files = {_view_number(f): f for f in scene.glob("*_p0_v*.json")}
         chosen = tuple(v for v in sorted(files) if v != input_view)
         chosen = chosen if target_views is None else target_views
@@ -139,15 +159,20 @@ def _usable(depth: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pardom_samples(
-    folder: Path, input_camera: str = PARDOM_INPUT, target_cameras: tuple[str, ...] | None = None
+    folder: Path,
+    input_camera: str = PARDOM_INPUT,
+    target_cameras: tuple[str, ...] | None = None,
+    protocol: Protocol = "own",
 ) -> Iterator[EvaluationSample]:
     """The scenes of a folder (or the folder as a scene), by name.
 
     Cameras are fixed to the car and so is the world: a street that passes counts as moving. The
     frames are those that the input camera has; a view has those that it shares with the input
     (the data set lacks some). target_cameras: names; None = all that have pictures but the input.
+    protocol: "cognvs" takes PARDOM_COGNVS_SCENES only; what it compares with are renderings.
     """
-    for scene in folders_with(folder, "calibration/*.json"):
+    scenes = folders_with(folder, "calibration/*.json")
+    for scene in chosen_scenes(scenes, PARDOM_COGNVS_SCENES) if protocol == "cognvs" else scenes:
         calibration = _pardom_calibration(
             next(iter(sorted((scene / "calibration").glob("*.json"))))
         )

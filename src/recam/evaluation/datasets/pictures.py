@@ -73,6 +73,16 @@ def picture_size(path: Path) -> tuple[int, int]:
     return height, width
 
 
+def chosen_scenes(scenes: Sequence[Path], names: Sequence[str]) -> list[Path]:
+    """The scenes' folders that have one of these names. Raises RecamError when none has."""
+    chosen = [scene for scene in scenes if scene.resolve().name in names]
+    if not chosen:
+        raise RecamError(
+            f"none of the scenes of this protocol is in {scenes[0].parent}: {', '.join(names)}"
+        )
+    return chosen
+
+
 def folders_with(folder: Path, found: str) -> list[Path]:
     """The folder itself, or those in it, that hold something matching the glob ``found``, sorted.
 
