@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Time and memory of adapting CogVideoX-5B (random weights, true size) to a video: 200 steps of the
-# low-rank adapter, then 200 of the whole model (needs torchao). Prints as it goes; at most 220 s a
-# method (--seconds). Any machine with CUDA and the foundation extra; on a CPU a tiny model proves it.
+# low-rank adapter, then 200 of the whole model (needs torchao). At most 230 s a method (--seconds),
+# so nine minutes in all; what is left of the 200 steps is worked out from those done, and a run that
+# was stopped goes on with the missing method. For all 200: --methods lora --seconds 3000. Any machine
+# with CUDA and the foundation extra; on a CPU a tiny model proves the script.
 # Writes foundation_adapt.{csv,md} into $OUT (default runs/out).
 #   PYTHON   the interpreter; further options go to benchmarks/foundation_adapt.py
 set -euo pipefail

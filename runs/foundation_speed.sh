@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Time and memory of CogVideoX-5B (random weights, true size) for every placement, the reference's
-# work and recam's in one run. Any machine with CUDA and the foundation extra; on a CPU a tiny model
-# proves the script. Writes foundation_speed.{csv,md} into $OUT (default runs/out).
+# Time and memory of CogVideoX-5B (random weights, true size): the reference's work and recam's in one
+# run, every placement, compiled, 8 bits. Any machine with CUDA and the foundation extra, about six
+# minutes on a GPU of 80 GB; nothing is begun after --seconds (500), and run again it goes on. On a CPU
+# a tiny model proves the script. Writes foundation_speed.{csv,md} into $OUT (default runs/out).
 #   PYTHON   the interpreter; further options go to benchmarks/foundation_speed.py
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,5 +1,6 @@
 """The contract that Wan2.2-TI2V, Wan2.1-VACE and LTX-Video keep, on tiny random checkpoints."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from recam.completion import complete  # noqa: E402
 from recam.completion.backbone import Backbone, Condition  # noqa: E402
 from recam.completion.foundation import load_foundation  # noqa: E402
 from recam.completion.foundation.flow import FlowVideo  # noqa: E402
+from recam.completion.foundation.placement import pick_device  # noqa: E402
 from recam.completion.foundation.predict import costs, predict  # noqa: E402
 from recam.completion.foundation.published import MODELS as PUBLISHED  # noqa: E402
 from recam.completion.foundation.wan import _vace_control  # noqa: E402
@@ -180,6 +182,78 @@ def test_weights_of_another_model_are_refused(checkpoints: dict[str, Path]) -> N
         load_foundation(config_for("wan22", checkpoints["vace"]))
     with pytest.raises(RecamError, match="needs --weights"):
         load_foundation(CompleteConfig("ltx"))
+
+
+@pytest.mark.parametrize(
+    "change, match",
+    [
+        ({"drop": "vae"}, "a transformer alone, and its VAE and text encoder are missing"),
+        ({"drop": "text_encoder"}, "has no text_encoder"),
+        ({"drop": "transformer/diffusion_pytorch_model.safetensors"}, "has no weights"),
+        ({"write": "{"}, "not JSON"),
+        ({"write": "[]"}, "expected a JSON object"),
+        ({"write": '{"_class_name": "LTXVideoTransformer3DModel"}'}, "takes 128 latent channels"),
+        (
+            {"write": '{"_class_name": "LTXVideoTransformer3DModel", "num_layers": "two"}'},
+            "config.json: no LTXVideoTransformer3DModel",
+        ),
+        ({"damage": 1000}, "cannot be read as LTXVideoTransformer3DModel"),
+    ],
+)
+def test_a_damaged_checkpoint_is_one_line(
+    change: dict, match: str, checkpoints: dict[str, Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("RECAM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    folder = tmp_path / "ltx"
+    shutil.copytree(checkpoints["ltx"], folder)
+    weights = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    if "damage" in change:
+        weights.write_bytes(weights.read_bytes()[: change["damage"]])
+    if "write" in change:
+        (folder / "transformer" / "config.json").write_text(change["write"])
+    if "drop" in change:
+        dropped = folder / change["drop"]
+        shutil.rmtree(dropped) if dropped.is_dir() else dropped.unlink()
+    with pytest.raises(RecamError, match=match) as caught:
+        load_foundation(config_for("ltx", folder))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "option, match",
+    [
+        ({"work_side": 0}, "--work-side must lie between 1"),
+        ({"guidance": float("nan")}, "--guidance must lie"),
+        ({"schedule": "ddim"}, "ddim is of cogvideox"),
+        ({"adapt_devices": 0}, "--adapt-devices must"),
+    ],
+)
+def test_options_out_of_range_are_refused(option: dict, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        load_foundation(CompleteConfig("ltx", "nowhere", FoundationConfig(**option)))
+    with pytest.raises(ValueError, match="--sampling-steps must"):
+        load_foundation(CompleteConfig("ltx", "nowhere", sampling_steps=0))
+
+
+@pytest.mark.parametrize("device, match", [("foo", "expected auto"), ("meta", "expected auto")])
+def test_a_device_that_is_none_is_refused(device: str, match: str) -> None:
+    with pytest.raises(RecamError, match=match):
+        pick_device(device)
+
+
+@pytest.mark.parametrize("name", ["wan22", "vace"])
+def test_wan_vae_in_tiles(name: str, checkpoints: dict[str, Path]) -> None:
+    """A picture wider than a tile goes in several that overlap, and comes out nearly as in one."""
+    model = load_foundation(config_for(name, checkpoints[name]))  # type: ignore[arg-type]
+    frames = panned(5, 2, 32, 1088)[None] / 127.5 - 1
+    tiled = model.encode(frames), model.decode(model.encode(frames))
+    model.vae.disable_tiling()
+    whole = model.encode(frames), model.decode(model.encode(frames))
+    for a, b in zip(tiled, whole):
+        assert a.shape == b.shape and not torch.equal(a, b)
+        assert float((a - b).std()) < 0.2 * float(b.std())
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ diffusers = pytest.importorskip("diffusers")
 
 from foundation_checkpoints import save_cogvideox, save_ltx, save_wan  # noqa: E402
 from recam.completion.foundation import load_foundation  # noqa: E402
-from recam.completion.foundation.predict import predict  # noqa: E402
+from recam.completion.foundation.placement import choose_placement  # noqa: E402
+from recam.completion.foundation.predict import costs, predict  # noqa: E402
 from recam.completion.foundation.published import COGNVS, MODELS  # noqa: E402
 from recam.completion.foundation.size import (  # noqa: E402
     cogvideox_tokens,
@@ -145,6 +147,43 @@ def test_quantised_weights_answer_nearly_the_same(quantize: str, load: Load) -> 
     assert is_quantized(model.transformer) and not is_quantized(load("cogvideox").transformer)
     a, b = sampled(model, 1), sampled(load("cogvideox"), 1)
     assert 0 < float((a - b).std() / b.std()) < 0.25
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As wide as 4 bits want it: 64, where two blocks of weights share no scale."""
+    folder = tmp_path_factory.mktemp("wide")
+    return save_cogvideox(folder, num_attention_heads=4, num_layers=3)
+
+
+def load_wide(folder: Path, **options: object):  # type: ignore[no-untyped-def]
+    foundation = FoundationConfig(model_device="cpu", **options)  # type: ignore[arg-type]
+    return load_foundation(CompleteConfig("cogvideox", str(folder), foundation))
+
+
+def test_weights_at_four_bits(wide: Path, load: Load) -> None:
+    pytest.importorskip("bitsandbytes")
+    plain, small = load_wide(wide), load_wide(wide, placement="int4")
+    block, before = (m.transformer.transformer_blocks[0] for m in (small, plain))
+    assert block.attn1.to_q.weight.numel() == before.attn1.to_q.weight.numel() / 2
+    assert block.norm1.linear.weight.shape == before.norm1.linear.weight.shape
+    a, b = sampled(small, 1), sampled(plain, 1)
+    assert 0 < float((a - b).std() / b.std()) < 0.5
+    assert torch.equal(sampled(load_wide(wide, placement="int4"), 1), a)
+
+
+def test_four_bits_are_chosen_where_they_fit(
+    wide: Path, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    config = CompleteConfig("cogvideox", str(wide), FoundationConfig(model_device="cpu"))
+    _, need, _ = costs(config)
+    tight = replace(need, vae=0.0, vae_work=0.0)
+    between = (tight.of("fp8") + tight.of("int4")) / 2
+    assert choose_placement(tight, between, "auto", on_cpu=True) == "int4"
+    monkeypatch.setitem(sys.modules, "bitsandbytes.nn", None)
+    with pytest.raises(RecamError, match="int4 needs bitsandbytes: pip install"):
+        load_wide(wide, placement="int4")
 
 
 def test_quantising_says_what_it_needs(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:

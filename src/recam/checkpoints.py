@@ -20,8 +20,9 @@ INSTALL = "pip install 'recam[foundation]'"
 
 def require_transformers() -> Any:
     """The transformers package. Raises RecamError when it is missing or does not start."""
-    # Of no use to the reader: which of its compiled kernels a machine cannot run.
-    logging.getLogger("torchao").setLevel(logging.ERROR)
+    # Of no use to the reader: which of their compiled kernels a machine cannot run.
+    for package in ("torchao", "bitsandbytes", "torch.utils._pytree"):
+        logging.getLogger(package).setLevel(logging.ERROR)
     try:
         import transformers
     except ImportError as error:
@@ -115,6 +116,8 @@ def load_whole(
     RecamError where those packages would only warn: parameters that are missing (and would stay
     random), too many, or of another shape.
     """
+    if not any(path.suffix in WEIGHT_SUFFIXES for path in folder.iterdir()):
+        raise RecamError(f"{folder}: has no weights (*.safetensors)")
     # Older diffusers know the precision by its older name alone.
     precision = "torch_dtype" if model_class.__module__.startswith("diffusers") else "dtype"
     try:

@@ -28,7 +28,7 @@ from recam.completion.foundation.placement import free_gb, on_device
 from recam.completion.foundation.size import BYTES, adapting_gb, transformer_size
 from recam.completion.foundation.speedups import is_quantized
 from recam.completion.weights import read_metadata
-from recam.configs import AdaptMethod, FinetuneConfig
+from recam.configs import AdaptMethod, FinetuneConfig, Placement
 from recam.training.adapting import (
     Adaptation,
     adaptation_key,
@@ -113,7 +113,7 @@ def adapt_foundation(
             return read_foundation_adaptation(model, kept)
     split_up = world > 1 and config.method == "whole"
     # Weights that are split come to the device a block at a time.
-    placement = "resident" if split_up else model.placement
+    placement: Placement = "resident" if split_up else model.placement
     device = model.transformer.device if split_up else model.device
     with on_device(model.transformer, placement, device):
         learner = FoundationLearner(model, config)

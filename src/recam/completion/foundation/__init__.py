@@ -81,12 +81,29 @@ def load_foundation(config: CompleteConfig) -> FoundationModel:
 
 
 def require_weights(config: CompleteConfig) -> None:
-    """Raise RecamError now rather than after minutes when no weights are named."""
+    """Raise RecamError now rather than after minutes when no weights are named, ValueError when an
+    option is one that the model cannot take."""
     if config.weights is None:
         raise RecamError(
             f"--model {config.model} needs --weights FOLDER_OR_HUB_NAME, such as "
             f"{MODELS[config.model].weights} (tens of gigabytes; see docs/backbones.md)"
         )
+    options = config.foundation
+    if options.schedule == "ddim" and config.model != "cogvideox":
+        raise ValueError(f"--schedule ddim is of cogvideox; {config.model} has own and unipc")
+    for name, value, least, most in [
+        ("sampling-steps", config.sampling_steps, 1, 1000),
+        ("overlap", config.overlap, 0, 10_000),
+        ("seed", config.seed, -(2**40), 2**40),
+        ("work-side", options.work_side, 1, 100_000),
+        ("guidance", options.guidance, 0, 1000),
+        ("cache-threshold", options.cache_threshold, 0, 1000),
+        ("adapt-minutes", config.adapt_minutes, 0, 1e9),
+        ("adapt-steps", options.adapt_steps, 1, 10**9),
+        ("adapt-devices", options.adapt_devices, 1, 1000),
+    ]:
+        if value is not None and not least <= value <= most:
+            raise ValueError(f"--{name} must lie between {least} and {most}, got {value}")
 
 
 def complete_foundation(

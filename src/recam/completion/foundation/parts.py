@@ -18,7 +18,7 @@ from recam.completion.foundation.placement import (
     place_transformer,
 )
 from recam.completion.foundation.published import Published
-from recam.completion.foundation.size import memory_need, meta_transformer
+from recam.completion.foundation.size import memory_need, meta_transformer, on_meta
 from recam.completion.foundation.speedups import prepare
 from recam.completion.foundation.text import Encode, Text, prompt_embedding
 from recam.configs import FoundationConfig, Placement
@@ -26,6 +26,7 @@ from recam.types import RecamError
 
 CONFIGS = ["*.json", "transformer/*.json", "vae/*.json"]
 """Some kilobytes, which say what a model would cost."""
+REST = ["vae/*", "scheduler/*", "model_index.json"]
 
 
 class ModelNote(UserWarning):
@@ -53,12 +54,23 @@ def find_parts(weights: str, base: str | None, published: Published) -> Parts:
     folder = find_checkpoint(weights, ["*.json", "*.safetensors", "transformer/*"])
     inner = transformer_folder(folder, published.transformer)
     has_vae = (folder / "vae" / "config.json").is_file()
-    base = base or (weights if has_vae or _is_whole(folder) else published.base)
-    rest = find_checkpoint(base, ["vae/*", "scheduler/*", "model_index.json"])
-    vae_config = read_part_config(rest / "vae")
-    if (has := vae_config.get("_class_name")) != published.vae:
-        raise RecamError(f"{rest / 'vae'}: holds a {has}, but this model needs a {published.vae}")
-    return Parts(inner, rest, base, read_part_config(inner), vae_config)
+    config = whole_config(published.transformer, inner)
+    if base or has_vae or _is_whole(folder):
+        base = base or weights
+        rest = find_checkpoint(base, REST)
+    else:
+        base = published.base
+        try:
+            rest = find_checkpoint(base, REST)
+        except RecamError as error:
+            raise RecamError(
+                f"{weights}: a transformer alone, and its VAE and text encoder are missing (give "
+                f"them by --base): {error}"
+            ) from error
+    vae = rest / "vae"
+    if (has := read_part_config(vae).get("_class_name")) != published.vae:
+        raise RecamError(f"{vae}: holds a {has}, but this model needs a {published.vae}")
+    return Parts(inner, rest, base, config, whole_config(published.vae, vae))
 
 
 def _is_whole(folder: Path) -> bool:
@@ -75,6 +87,17 @@ def read_part_config(folder: Path) -> dict[str, Any]:
             "give that folder"
         )
     return read_json_file(folder / "config.json")
+
+
+def whole_config(class_name: str, folder: Path) -> dict[str, Any]:
+    """A part's config.json, what it leaves open filled in. Raises RecamError where no part of that
+    class of diffusers can be built by it."""
+    config = read_part_config(folder)
+    try:
+        return {**on_meta(class_name, config).config}
+    except Exception as error:  # whatever a wrong value leads to
+        reason = " ".join(str(error).split())[:200]
+        raise RecamError(f"{folder / 'config.json'}: no {class_name}: {reason}") from error
 
 
 def transformer_folder(folder: Path, class_name: str) -> Path:

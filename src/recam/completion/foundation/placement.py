@@ -117,15 +117,25 @@ def free_gb(device: torch.device) -> float:
 
 
 def pick_device(wanted: str) -> torch.device:
-    """The torch device of a name; auto is the GPU if there is one."""
+    """The torch device of a name; auto is the GPU if there is one. Raises RecamError where there is
+    no such device here."""
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise RecamError(f"--model-device {wanted}: expected auto, cpu, cuda or cuda:NUMBER")
+    if device.type == "cpu":
+        return device
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count == 0:
         raise RecamError(f"no CUDA device here for {wanted!r}; use --model-device cpu or auto")
-    device = torch.device(wanted)
-    if device.type == "cuda" and device.index is None:
-        device = torch.device("cuda", torch.cuda.current_device())
-    return device
+    index = torch.cuda.current_device() if device.index is None else device.index
+    if index >= count:
+        raise RecamError(f"--model-device {wanted}: there are {count} CUDA devices, from cuda:0")
+    return torch.device("cuda", index)
 
 
 def place_transformer(

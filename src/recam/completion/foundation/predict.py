@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from recam.checkpoints import find_checkpoint, read_json_file
-from recam.completion.foundation.parts import CONFIGS, transformer_folder
+from recam.checkpoints import find_checkpoint
+from recam.completion.foundation.parts import CONFIGS, transformer_folder, whole_config
 from recam.completion.foundation.placement import (
     EXPLAINED,
     ORDER,
@@ -92,8 +92,8 @@ def costs(config: CompleteConfig) -> tuple[TransformerSize, Need, int]:
     if config.weights is not None:
         folder = find_checkpoint(config.weights, CONFIGS)
         inner = transformer_folder(folder, published.transformer)
-        shape = read_json_file(inner / "config.json")
-        vae = _vae_config(config) or vae
+        shape = whole_config(published.transformer, inner)
+        vae = _vae_config(config, published.vae) or vae
     tokens, frames = published.tokens, published.frames
     if config.model == "cogvideox":  # the others take any size
         tokens, frames = cogvideox_tokens(shape), shape["sample_frames"]
@@ -101,13 +101,13 @@ def costs(config: CompleteConfig) -> tuple[TransformerSize, Need, int]:
     return size, memory_need(size, published, vae, config.foundation.quantize), frames
 
 
-def _vae_config(config: CompleteConfig) -> dict[str, Any]:
+def _vae_config(config: CompleteConfig, class_name: str) -> dict[str, Any]:
     """The VAE's config where it comes with the weights or the base."""
     for name in (config.foundation.base, config.weights):
         if name:
-            path = find_checkpoint(name, CONFIGS) / "vae" / "config.json"
-            if path.is_file():
-                return read_json_file(path)
+            folder = find_checkpoint(name, CONFIGS) / "vae"
+            if (folder / "config.json").is_file():
+                return whole_config(class_name, folder)
     return {}
 
 

@@ -38,7 +38,7 @@ class TransformerSize:
 
 def meta_transformer(class_name: str, config: dict[str, Any], tokens: int) -> TransformerSize:
     """Size of a transformer of diffusers, built without memory (on the meta device)."""
-    return transformer_size(_on_meta(class_name, config), config, tokens)
+    return transformer_size(on_meta(class_name, config), config, tokens)
 
 
 def transformer_size(model: Any, config: dict[str, Any], tokens: int) -> TransformerSize:
@@ -63,7 +63,8 @@ def transformer_size(model: Any, config: dict[str, Any], tokens: int) -> Transfo
     )
 
 
-def _on_meta(class_name: str, config: dict[str, Any]) -> Any:
+def on_meta(class_name: str, config: dict[str, Any]) -> Any:
+    """A model of diffusers that takes no memory."""
     from recam.checkpoints import require_diffusers
 
     diffusers = require_diffusers()
@@ -87,7 +88,7 @@ def memory_need(
     """Gigabytes of a transformer and its VAE, of which vae is the config. What coding a tile keeps
     grows with the VAE's width; that of published.vae_work_gb is 128."""
     width = (vae.get("block_out_channels") or [vae.get("base_dim", 128)])[0] / 128
-    vae_params = sum(p.numel() for p in _on_meta(published.vae, vae).parameters())
+    vae_params = sum(p.numel() for p in on_meta(published.vae, vae).parameters())
     linear = size.blocks * size.block_linear / 1e9
     if quantize != "none":
         linear_gb, others = linear, size.params / 1e9 - linear

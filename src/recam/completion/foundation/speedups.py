@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from recam.configs import FeatureCache, Placement, Quantize
 from recam.types import RecamError
 
+NF4_BLOCK = 64
+"""Weights that share a scale at 4 bits; bitsandbytes wants whole ones."""
+
 
 def prepare(transformer: Any, placement: Placement, quantize: Quantize, compiled: bool) -> None:
     """Quantise the blocks' linear layers and compile the blocks, before they are placed.
@@ -68,8 +71,9 @@ def keep_at_four_bits(transformer: Any, device: torch.device, dtype: torch.dtype
             f"placement int4 needs bitsandbytes: pip install bitsandbytes ({error})"
         ) from error
     for block in blocks_of(transformer):
-        layers = [(n, m) for n, m in block.named_modules() if _is_large(m, n)]
-        for name, layer in layers:
+        for name, layer in list(block.named_modules()):
+            if not _is_large(layer, name) or layer.in_features % NF4_BLOCK:
+                continue
             has_bias = layer.bias is not None
             small = Linear4bit(
                 layer.in_features, layer.out_features, has_bias, dtype, quant_type="nf4",

@@ -70,6 +70,9 @@ def read_encoder(
     """
     from transformers import AutoTokenizer
 
+    for part in ("tokenizer", "text_encoder"):
+        if not (folder / part).is_dir():
+            raise RecamError(f"{folder}: has no {part}; give a whole pipeline's folder by --base")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
         encoder = kind.from_pretrained(folder / "text_encoder", dtype=dtype).eval()
