@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from recam.apps.progress import show_progress
 from recam.configs import InputConfig, PretrainConfig, ReconstructConfig
-from recam.training.data import FilledPair
+from recam.training.data import FilledPair, find_videos
+from recam.training.panned import panned_pairs
 from recam.training.pretrain import pretrain as train
 from recam.training.scenes import BACK, filled, kept_part, many_scene_pairs, seen_back
 from recam.training.self_check import self_check
@@ -44,14 +46,34 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Path:
                 else:
                     heldout += of_scene[:1]
             say(f"{len(pairs)} pairs of random scenes, {len(heldout)} of others held out")
+        holes = [pair.partial.known for pair in pairs]
         if config.videos and config.pairs_per_video:
             pairs += video_pairs(config, progress)
+        if config.videos and config.panned_per_video:
+            pairs += panned_over(config, holes, progress)
         if config.minutes is not None:
             left = config.minutes - (time.monotonic() - started) / 60
             config = replace(config, minutes=max(left, 0.0))
         path = train(config, pairs, progress, say, heldout)
     print(path)
     return path
+
+
+def panned_over(
+    config: PretrainConfig, holes: list[Tensor], progress: Progress
+) -> list[FilledPair]:
+    """config.panned_per_video pairs of each video in config.videos, by a moving window."""
+    if not holes:
+        raise RecamError(
+            "--panned-per-video takes the holes of random scenes: give --num-scenes as well"
+        )
+    paths = find_videos(Path(config.videos or "."))
+    pairs: list[FilledPair] = []
+    for i, path in enumerate(paths):
+        seed = config.seed * len(paths) + i
+        pairs += panned_pairs(path, holes, config.panned_per_video, seed, progress)
+    say(f"{len(pairs)} pairs of a window that moves over {len(paths)} videos")
+    return pairs
 
 
 def video_pairs(config: PretrainConfig, progress: Progress) -> list[FilledPair]:
@@ -61,7 +83,6 @@ def video_pairs(config: PretrainConfig, progress: Progress) -> list[FilledPair]:
     """
     from recam import tasks
     from recam.media import read_video
-    from recam.training.data import find_videos
 
     paths = find_videos(Path(config.videos or "."))
     pairs: list[FilledPair] = []
