@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from recam.evaluation.scores import warping_scores
 from recam.evaluation.synth4d import REFERENCE, SPECS, make, read, scenes
 from recam.evaluation.synth4d.make import NEVER_SEEN, SEEN_NOW, make_synth4d, seen_by_source
 from recam.evaluation.synth4d.read import synth4d_samples
 from recam.evaluation.synth4d.scenes import VIEWS, build_scene, source_cameras, view_cameras
+from recam.evaluation.temporal import warping_error
 from recam.synthetic import render_synthetic
 from recam.synthetic.cameras import clearance
 
@@ -85,6 +87,22 @@ def test_read_as_made(small: None, tmp_path: Path) -> None:
     assert far.read_seen is not None and far.read_dynamic is not None
     assert set(far.read_seen().unique().tolist()) <= {0, 1, 2}
     assert far.read_seen().shape == far.read_dynamic().shape == (3, 32, 48)
+
+
+def test_true_flow_takes_each_frame_to_the_next(small: None, tmp_path: Path) -> None:
+    make_synth4d(tmp_path, 1)
+    (sample,) = synth4d_samples(tmp_path, 1)
+    view = sample.views[0]
+    assert view.read_flow is not None
+    flow, visible = view.read_flow()
+    assert flow.shape == (2, 32, 48, 2) and visible.shape == (2, 32, 48)
+    assert float(visible.float().mean()) > 0.8 and float(flow.abs().max()) > 1
+    frames = view.read_video().frames
+    still = warping_error(frames, torch.zeros_like(flow), visible)
+    assert warping_error(frames, flow, visible) < 0.5 * still
+    truth = view.read_video()
+    scores = warping_scores(truth.frames, truth, (flow, visible))
+    assert scores["warping"] == scores["warping_truth"]
 
 
 def test_seen_by_source_agrees_with_geometry() -> None:

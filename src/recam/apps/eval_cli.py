@@ -37,7 +37,8 @@ class Evaluation:
     perceptual: tuple[Perceptual, ...] = ()
     """Metrics of networks; they need the eval extra and weights."""
     warping: bool = False
-    """Also the warping error, along the optical flow of the truth (estimated, takes a while)."""
+    """Also the warping error, along the optical flow of the truth (Synth4D's own; of other data
+    estimated, which takes a while)."""
     consistency: bool = False
     """Also how far the space that a result shows is from the source's (Chamfer distance): every
     result is reconstructed, which takes minutes."""

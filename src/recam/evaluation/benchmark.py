@@ -239,7 +239,11 @@ def _run_view(
     if job.config.cognvs:
         scores |= cognvs_scores(frames, truth.frames)
     if job.config.warping:
-        scores |= warping_scores(frames, truth)
+        flow = None if view.read_flow is None else view.read_flow()
+        # It is between neighbours, so frames must not have been left out in between.
+        whole = flow is not None and torch.equal(used, torch.arange(len(used)))
+        moved = (flow[0][: len(used) - 1], flow[1][: len(used) - 1]) if flow and whole else None
+        scores |= warping_scores(frames, truth, moved)
     if job.config.consistency:
         source = maker.source if maker else _given_source(job, video, progress)
         wanted = source.scene.cameras
@@ -304,6 +308,8 @@ def _key(job: Job) -> str:
         or (k in ("consistency", "cognvs") and v)  # scores from before they were there stay good
     }
     fields = [VERSION, job.sample.name, job.sample.files, method_key(job.method), config]
+    if job.config.warping and any(view.read_flow for view in job.sample.views):
+        fields.append("true flow")
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 

@@ -51,7 +51,8 @@ class ScoreConfig:
     perceptual: tuple[Perceptual, ...] = ()
     """Metrics of networks: they need the eval extra and weights."""
     warping: bool = False
-    """Also the warping error, along the optical flow of the truth (estimated, takes a while)."""
+    """Also the warping error, along the optical flow of the truth (Synth4D's own; of other data
+    estimated, which takes a while)."""
     consistency: bool = False
     """Also the 3D consistency: every result is reconstructed, which takes minutes."""
     cognvs: bool = False

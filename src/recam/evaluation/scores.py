@@ -76,10 +76,12 @@ def cognvs_scores(frames: Tensor, target: Tensor) -> dict[str, float]:
     }
 
 
-def warping_scores(frames: Tensor, target: Video) -> dict[str, float]:
-    """warping: error of a result along the truth's (estimated) flow, times 1000; warping_truth:
-    the same of the truth itself, which is what flow and lighting leave."""
-    flow, visible = video_flow(target)
+def warping_scores(
+    frames: Tensor, target: Video, true_flow: tuple[Tensor, Tensor] | None = None
+) -> dict[str, float]:
+    """warping: error of a result along the truth's flow (estimated where it is not given), times
+    1000; warping_truth: the same of the truth itself, which is what flow and lighting leave."""
+    flow, visible = video_flow(target) if true_flow is None else true_flow
     return {
         "warping": 1000 * warping_error(frames, flow, visible),
         "warping_truth": 1000 * warping_error(target.frames, flow, visible),

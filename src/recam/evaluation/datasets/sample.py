@@ -21,6 +21,8 @@ class TargetView:
     read_counted: reads bool [n, h, w], True = this pixel is compared: co-visible with the source
         (DyCheck), or inside what the lens saw (undistorted pictures). None = all pixels.
     read_dynamic: reads bool [n, h, w], True = what is seen there moves; None = unknown.
+    read_flow: reads true optical flow float32 [n - 1, h, w, 2] px from each frame to the next, and
+        bool [n - 1, h, w], True = what is shown there is not hidden in the next; None = unknown.
     read_seen: reads uint8 [n, h, w]: 2 where the source frame of that moment shows this surface, 1
         where only other frames do, 0 where none does, by true geometry; None = unknown.
     """
@@ -31,6 +33,7 @@ class TargetView:
     read_counted: Callable[[], Tensor] | None = None
     read_dynamic: Callable[[], Tensor] | None = None
     read_seen: Callable[[], Tensor] | None = None
+    read_flow: Callable[[], tuple[Tensor, Tensor]] | None = None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,17 @@ from recam.cache import content_hash
 from recam.camera_files import read_cameras
 from recam.evaluation.datasets.pictures import read_pictures
 from recam.evaluation.datasets.sample import EvaluationSample, TargetView
-from recam.evaluation.synth4d.scenes import HEIGHT, NUM_FRAMES, SPECS, VIEWS, WIDTH, times_s
+from recam.evaluation.synth4d.scenes import (
+    HEIGHT,
+    NUM_FRAMES,
+    SPECS,
+    VIEWS,
+    WIDTH,
+    SceneSpec,
+    build_scene,
+    times_s,
+)
+from recam.synthetic.render import SyntheticFrames, cast_synthetic, optical_flow
 from recam.types import CameraPath, Cameras, RecamError, Video
 
 
@@ -38,6 +48,7 @@ def synth4d_samples(folder: Path, limit: int | None = None) -> Iterator[Evaluati
                     partial(_video, scene / name),
                     read_dynamic=partial(_bool_array, scene / f"{name}.npz", "dynamic"),
                     read_seen=partial(_array, scene / f"{name}.npz", "seen"),
+                    read_flow=partial(true_flow, spec, _cameras(scene, name)),
                 )
             )
         yield EvaluationSample(
@@ -60,6 +71,15 @@ def _cameras(scene: Path, name: str) -> Cameras:
     )  # fmt: skip
     assert file.cameras is not None
     return file.cameras
+
+
+def true_flow(spec: SceneSpec, cameras: Cameras) -> tuple[Tensor, Tensor]:
+    """What read_flow gives, cast anew from the scene: it is not kept on disk (TargetView)."""
+    scene, times = build_scene(spec), times_s()
+    depth, object_ids, part_ids, dynamic = cast_synthetic(scene, cameras, times)
+    here = (part[:-1] for part in (depth, object_ids, part_ids, dynamic))
+    shown = SyntheticFrames(torch.empty(0), *here)  # flow asks for the geometry only
+    return optical_flow(scene, shown, cameras[:-1], times[:-1], cameras[1:], times[1:])
 
 
 def _video(folder: Path) -> Video:
