@@ -239,11 +239,7 @@ def _run_view(
     if job.config.cognvs:
         scores |= cognvs_scores(frames, truth.frames)
     if job.config.warping:
-        flow = None if view.read_flow is None else view.read_flow()
-        # It is between neighbours, so frames must not have been left out in between.
-        whole = flow is not None and torch.equal(used, torch.arange(len(used)))
-        moved = (flow[0][: len(used) - 1], flow[1][: len(used) - 1]) if flow and whole else None
-        scores |= warping_scores(frames, truth, moved)
+        scores |= warping_scores(frames, truth, _true_flow(view, used))
     if job.config.consistency:
         source = maker.source if maker else _given_source(job, video, progress)
         wanted = source.scene.cameras
@@ -270,6 +266,15 @@ def _run_view(
     }  # fmt: skip
     write_json(stem.with_name(f"{stem.name}.json"), record)
     return record
+
+
+def _true_flow(view: TargetView, used: Tensor) -> tuple[Tensor, Tensor] | None:
+    """The view's own flow between the frames that are used, where it has one and they follow each
+    other from its first frame on."""
+    if view.read_flow is None or not torch.equal(used, torch.arange(len(used))):
+        return None
+    flow, visible = view.read_flow()
+    return flow[: len(used) - 1], visible[: len(used) - 1]
 
 
 def _with_fitted_color(
