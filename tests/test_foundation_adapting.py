@@ -410,15 +410,23 @@ def test_several_processes_resume(
         assert torch.equal(a, b)
 
 
-def test_what_fails_in_one_of_several_processes_is_one_line(
+def test_more_devices_than_there_are(
     checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = load(checkpoints, "ltx")
+    examples = encode_latents(model, pairs(2), 96)
     model.device = torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(RecamError, match="--adapt-devices 2: there are 1 GPUs"):
-        adapt_foundation(model, encode_two(checkpoints), replace(CONFIG, devices=2))
+        adapt_foundation(model, examples, replace(CONFIG, devices=2))
 
 
-def encode_two(checkpoints: dict[str, Path]):  # type: ignore[no-untyped-def]
-    return encode_latents(load(checkpoints, "ltx"), pairs(2), 96)
+@pytest.mark.skipif("RECAM_SLOW" not in os.environ, reason="starts two processes; RECAM_SLOW=1")
+def test_what_fails_in_one_of_several_processes_is_one_line(
+    checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    model = load(checkpoints, "ltx")
+    examples = encode_latents(model, pairs(2), 96)
+    model.source = replace(model.source, weights=str(tmp_path / "gone"))
+    with pytest.raises(RecamError, match=r"^adapting on 2 devices: .*gone: no such folder"):
+        adapt_foundation(model, examples, replace(CONFIG, devices=2))

@@ -19,7 +19,12 @@ from recam import pieces, tasks  # noqa: E402
 from recam.apps.cli import main  # noqa: E402
 from recam.completion import complete  # noqa: E402
 from recam.completion.backbone import Backbone, Condition  # noqa: E402
-from recam.completion.foundation import complete_foundation, placement  # noqa: E402
+from recam.completion.foundation import (  # noqa: E402
+    FitNote,
+    complete_foundation,
+    describe_length,
+    placement,
+)
 from recam.completion.foundation import text as text_module  # noqa: E402
 from recam.completion.foundation.cogvideox import (  # noqa: E402
     CogVideoX,
@@ -204,6 +209,18 @@ def test_what_was_done_to_the_video_is_said() -> None:
     portrait = fit_fixed(1920, 1080, (480, 720))
     assert portrait.size == (480, 720) and portrait.inner == (480, 270)
     assert "scaled from 1080×1920 and padded" in portrait.describe()
+
+
+def test_what_was_done_to_the_length_is_said(model: CogVideoX) -> None:
+    for num, said in [
+        (9, ""), (5, "5 frames padded to 9"), (1, "1 frames padded to 9"),
+        (21, "21 frames go by windows of 9 that share 2"),
+    ]:  # fmt: skip
+        assert describe_length(model, num, 2).startswith(said)
+        assert bool(describe_length(model, num, 2)) == bool(said)
+    holed = moving_hole(panned(5, 1, 64, 96), 1, size_px=12, left_px=10)
+    with pytest.warns(FitNote, match="5 frames padded to 9"):
+        complete_foundation(model, holed, CompleteConfig("cogvideox", sampling_steps=1))
 
 
 def test_seeds(model: CogVideoX, clip: PartialVideo) -> None:

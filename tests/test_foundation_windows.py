@@ -18,6 +18,7 @@ from recam.completion.schedule import spread_levels
 from recam.configs import CompleteConfig, FoundationConfig
 from recam.types import PartialVideo
 
+pytestmark = pytest.mark.filterwarnings("ignore::recam.completion.foundation.FitNote")
 FRAMES, WINDOW, SIDE, TIME = 45, 17, 16, 4
 HOLE = (slice(None), slice(16, 48), slice(32, 64))
 

@@ -21,7 +21,9 @@ from recam.completion import BLENDED, complete
 from recam.completion.backbone import Backbone
 from recam.completion.foundation import (
     NAMES,
+    FitNote,
     FoundationModel,
+    describe_length,
     load_foundation,
     window_overlap,
 )
@@ -89,9 +91,12 @@ def plan_pieces(
     blend = int(BLENDED * overlap)
     if config.model in NAMES:  # its own length, the frames carried over included
         assert opened is not None
-        longest = cast("FoundationModel", opened.model).max_frames
-        overlap, blend = window_overlap(cast("FoundationModel", opened.model), overlap)
-        window = longest if total <= longest else longest - overlap
+        model = cast("FoundationModel", opened.model)
+        overlap, blend = window_overlap(model, overlap)
+        window = model.max_frames
+        if total > window:
+            warnings.warn(describe_length(model, total, overlap), FitNote, stacklevel=2)
+            window -= overlap
     return Plan(completing, window, overlap, blend, opened)
 
 

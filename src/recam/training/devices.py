@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -111,7 +112,8 @@ def _run(arguments: tuple[Any, ...], num: int, progress: Progress) -> None:
         while not told.empty():
             progress(*told.get())
     except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:
-        reason = [line for line in str(error).splitlines() if line.strip()][-1]
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        reason = lines[-1].removeprefix("recam.types.RecamError: ")
         raise RecamError(f"adapting on {num} devices: {reason}") from error
     finally:
         for process in running.processes:
@@ -134,6 +136,8 @@ def _adapt_one(
     backend = "nccl" if kind == "cuda" else "gloo"
     meeting = job.with_name("meeting").as_uri()
     torch.distributed.init_process_group(backend, meeting, rank=rank, world_size=num)
+    # What the model answers is never changed in place, which this warns of at every pass.
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module")
     # The weights stay in main memory until they are split, or there is an adapter to train.
     options = replace(source.foundation, model_device=device, placement="swap", compile=False)
     model = load_foundation(replace(source, foundation=options))

@@ -122,8 +122,10 @@ def complete_foundation(
     """
     height, width = partial.frames.shape[-2:]
     fit = model.fit(height, width, config.foundation.work_side)
-    if note := fit.describe():
-        warnings.warn(note, FitNote, stacklevel=2)
+    overlap, blend = window_overlap(model, config.overlap)
+    for note in (fit.describe(), describe_length(model, len(partial), overlap)):
+        if note:
+            warnings.warn(note, FitNote, stacklevel=2)
     windows = itertools.count()
 
     def fill(piece: PartialVideo, progress: Progress) -> Tensor:
@@ -131,9 +133,16 @@ def complete_foundation(
         seed = config.seed * 1_000_003 + next(windows)
         return _complete_clip(model, piece, fit, config, seed, progress)
 
-    overlap, blend = window_overlap(model, config.overlap)
     frames = complete_windows(fill, partial, model.max_frames, overlap, progress, blend)
     return video_from_frames(frames)
+
+
+def describe_length(model: FoundationModel, num: int, overlap: int) -> str:
+    """How a video of ``num`` frames becomes clips that the model takes; "" when it is one."""
+    if num > model.max_frames:
+        return f"{num} frames go by windows of {model.max_frames} that share {overlap}"
+    padded = model.padded_frames(num)
+    return f"{num} frames padded to {padded} for the model" if padded != num else ""
 
 
 def window_overlap(model: FoundationModel, wanted: int) -> tuple[int, int]:

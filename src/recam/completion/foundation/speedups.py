@@ -34,9 +34,10 @@ def prepare(transformer: Any, placement: Placement, quantize: Quantize, compiled
             block.compile()
 
 
-def blocks_of(transformer: Any) -> Any:
-    """A transformer's blocks, whichever of diffusers' it is."""
-    return getattr(transformer, "transformer_blocks", None) or transformer.blocks
+def blocks_of(transformer: Any) -> list[nn.Module]:
+    """A transformer's blocks, whichever of diffusers' it is; VACE has more beside its main ones."""
+    blocks = getattr(transformer, "transformer_blocks", None) or transformer.blocks
+    return [*blocks, *getattr(transformer, "vace_blocks", ())]
 
 
 def _quantize(transformer: Any, quantize: Quantize) -> None:
@@ -89,7 +90,7 @@ def keep_at_four_bits(transformer: Any, device: torch.device, dtype: torch.dtype
 
 def is_quantized(transformer: Any) -> bool:
     """Whether torchao keeps its weights."""
-    return any(type(p.data) is not Tensor for p in blocks_of(transformer).parameters())
+    return any(type(p.data) is not Tensor for b in blocks_of(transformer) for p in b.parameters())
 
 
 @contextmanager
