@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from recam.completion.codec import from_signal, to_signal
 from recam.completion.dit import VideoTransformer, num_parameters
-from recam.completion.fills import make_condition
+from recam.completion.fills import fills_to_signal, make_condition, search_fills
 from recam.completion.samplers import sample_single_step
 from recam.configs import ModelConfig, ObjectiveConfig
 from recam.media import read_video
@@ -34,6 +34,7 @@ from recam.training.steps import (
     save_checkpoint,
     update,
 )
+from recam.types import PartialVideo
 
 
 def main() -> None:
@@ -41,10 +42,6 @@ def main() -> None:
     parser.add_argument("--video", type=Path)
     parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--patch", type=int, default=16)
-    parser.add_argument("--hidden", type=int, default=384)
-    parser.add_argument("--blocks", type=int, default=12)
-    parser.add_argument("--stem", type=int, default=48)
     parser.add_argument("--size", type=int, nargs=3, default=(8, 96, 128), metavar=("T", "H", "W"))
     parser.add_argument("--device", default="auto")
     parser.add_argument("--checkpoint", type=Path, help="goes on from here when it is there")
@@ -61,12 +58,10 @@ def main() -> None:
         target = F.interpolate(to_signal(frames), size=size[2:], mode="area")[None]
     target, known = target.to(device), known.to(device)
     torch.manual_seed(0)
-    config = ModelConfig(
-        patch=args.patch, hidden=args.hidden, heads=args.hidden // 64, blocks=args.blocks,
-        stem=args.stem, fills=("pull-push", "past", "future"),
-    )  # fmt: skip
-    model = VideoTransformer(config).to(device)
-    condition = make_condition(target, known, model.config.fills)
+    model = VideoTransformer(ModelConfig()).to(device)
+    shown = PartialVideo(from_signal(target[0] * known[0]).cpu(), known[0, :, 0].cpu().contiguous())
+    filled = fills_to_signal(search_fills(shown))[None].to(device)
+    condition = make_condition(target, known, model.config.fills, filled)
     joint = torch.zeros(1, dtype=torch.bool, device=device)
     batch = Batch(target, condition, joint, torch.ones_like(known))
     objective = ObjectiveConfig(degrade=0, drop_condition=0, pure_noise=0.9, own_levels=0)
@@ -80,7 +75,7 @@ def main() -> None:
         return hole_psnr(from_signal(x0[0]).cpu(), truth, known[0, :, 0].cpu())
 
     print(f"{num_parameters(model) / 1e6:.1f} M parameters, holes {1 - float(known.mean()):.1%}")
-    print(f"step 0: {psnr():.2f} dB (the fill)", flush=True)
+    print(f"step 0: {psnr():.2f} dB (the mean of the fills)", flush=True)
     first = 0
     if args.checkpoint and args.checkpoint.exists():
         state = load_checkpoint(args.checkpoint)

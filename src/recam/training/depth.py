@@ -7,8 +7,8 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,15 +21,14 @@ from recam.training.data import step_generator
 from recam.training.depth_batch import draw_depth_batch, limited
 from recam.training.depth_data import Pool, heldout_chunk
 from recam.training.depth_loss import depth_loss
+from recam.training.run import Run, keep, resume
 from recam.training.steps import (
     average_of,
     bf16,
     follow,
     learning_rate,
-    load_checkpoint,
     new_optimizer,
     pick_device,
-    save_checkpoint,
     update,
 )
 from recam.types import Progress, RecamError, no_progress
@@ -45,17 +44,6 @@ GROWTH = ((0.5, 0.25), (0.85, 0.5))
 layout is learned from small pictures, where a step costs little, edges from large ones."""
 POOL_FULL = 2 / 3
 """Part of the steps after which the pool has grown to its end."""
-
-
-@dataclass
-class Run:
-    """A training run in memory; step counts finished steps."""
-
-    model: DepthNet
-    average: DepthNet
-    optimizer: torch.optim.AdamW
-    step: int
-    rows: list[dict[str, float]]
 
 
 def pretrain_depth(
@@ -121,7 +109,7 @@ def chunks_at(step: int, config: DepthTrainConfig) -> int:
 
 
 def _step(
-    run: Run, config: DepthTrainConfig, pool: Pool, late: int, device: torch.device
+    run: Run[DepthNet], config: DepthTrainConfig, pool: Pool, late: int, device: torch.device
 ) -> dict[str, float]:
     """One step, at the learning rate and picture size of step ``late``."""
     generator = step_generator(config.seed, run.step, 0, device)
@@ -161,7 +149,12 @@ def heldout_delta1(model: DepthNet, frames: Tensor, log_depth: Tensor) -> float:
 
 
 def _figures(
-    run: Run, config: DepthTrainConfig, num: int, waited: float, learned: float, evaluate: bool
+    run: Run[DepthNet],
+    config: DepthTrainConfig,
+    num: int,
+    waited: float,
+    learned: float,
+    evaluate: bool,
 ) -> str:
     last = run.rows[-config.checkpoint_every :]
     means = {k: sum(r[k] for r in last) / len(last) for k in ("loss", "scale", "gradient")}
@@ -176,59 +169,33 @@ def _figures(
 
 def _start_or_resume(
     config: DepthTrainConfig, network: DepthNetConfig, out: Path, device: torch.device
-) -> Run:
+) -> Run[DepthNet]:
     torch.manual_seed(config.seed)
     model = DepthNet(network).to(device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = average_of(model)
     optimizer = new_optimizer(list(model.parameters()), config.lr, config.weight_decay, True)
-    run = Run(model, average, optimizer, 0, [])
-    path = out / "checkpoint.pt"
-    described = json.loads(_described(config, network))
-    if not path.exists():
-        if config.start is not None:
-            given = load_depth_net(Path(config.start))
-            if given.config != network:
-                raise RecamError(f"{config.start}: a network of other options ({given.config})")
-            for mine in (model, average):
-                mine.load_state_dict(given.state_dict())
-        (out / "config.json").write_text(json.dumps(described, indent=1))
-        return run
-    state = load_checkpoint(path)
-    before = json.loads(state["config"])
-    changed = [k for k in described if k not in MAY_CHANGE and before.get(k) != described[k]]
-    if changed:
-        raise RecamError(
-            f"{out} holds a run with other options ({', '.join(changed)}); "
-            "give the same options to resume it, or another folder"
-        )
-    model.load_state_dict(state["model"])
-    average.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
-    run.step, run.rows = state["step"], state["rows"]
+    run = Run(model, average_of(model), optimizer)
+    if not resume(run, out, _options(config, network), MAY_CHANGE) and config.start is not None:
+        given = load_depth_net(Path(config.start))
+        if given.config != network:
+            raise RecamError(f"{config.start}: a network of other options ({given.config})")
+        for mine in (model, run.average):
+            mine.load_state_dict(given.state_dict())
     return run
 
 
-def _described(config: DepthTrainConfig, network: DepthNetConfig) -> str:
-    return json.dumps({**dataclasses.asdict(config), "network": dataclasses.asdict(network)})
+def _options(config: DepthTrainConfig, network: DepthNetConfig) -> dict[str, Any]:
+    return {**dataclasses.asdict(config), "network": dataclasses.asdict(network)}
 
 
-def _save(run: Run, config: DepthTrainConfig, out: Path) -> None:
-    state = {
-        "config": _described(config, run.model.config),
-        "model": run.model.state_dict(),
-        "average": run.average.state_dict(),
-        "optimizer": run.optimizer.state_dict(),
-        "step": run.step,
-        "rows": run.rows,
-    }
-    save_checkpoint(out / "checkpoint.pt", state)
+def _save(run: Run[DepthNet], config: DepthTrainConfig, out: Path) -> None:
+    keep(run, out, _options(config, run.model.config))
     if run.rows:
         write_csv(out / "curve.csv", run.rows)
     _export(run, out)
 
 
-def _export(run: Run, out: Path) -> Path:
+def _export(run: Run[DepthNet], out: Path) -> Path:
     path = out / "weights.safetensors"
     save_depth_net(run.average, path, steps=str(run.step))
     return path

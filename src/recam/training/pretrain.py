@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -22,15 +21,14 @@ from recam.configs import PretrainConfig
 from recam.training.board import Board
 from recam.training.data import Material, draw_batch, make_material, read_videos, step_generator
 from recam.training.loss import masked_loss
+from recam.training.run import Run, keep, resume
 from recam.training.steps import (
     average_of,
     bf16,
     follow,
     learning_rate,
-    load_checkpoint,
     new_optimizer,
     pick_device,
-    save_checkpoint,
     update,
 )
 from recam.types import Pair, Progress, RecamError, no_progress
@@ -40,19 +38,6 @@ MAY_CHANGE = {
     "compile", "minutes", "start", "part_mb", "workers", "finish",
 }  # fmt: skip
 """Options that may differ when a run is resumed; any other would make it another run."""
-
-
-@dataclass
-class Run:
-    """A training run in memory. step counts finished steps; begun is the one that it began at,
-    more than 0 when it began from the weights of another run."""
-
-    model: VideoTransformer
-    average: VideoTransformer
-    optimizer: torch.optim.AdamW
-    step: int
-    begun: int
-    rows: list[dict[str, float]]
 
 
 def pretrain(
@@ -107,14 +92,14 @@ def pretrain(
         if board is not None:
             board.after_step(row, time.perf_counter() - started, last)
             if last or run.step % config.checkpoint_every == 0:
-                _save(run, config, out)
+                keep(run, out, dataclasses.asdict(config))
                 board.draw()
         progress("training", run.step, config.steps)
     return _export(run, config, out) if first else out / "weights.safetensors"
 
 
 def _train_step(
-    run: Run,
+    run: Run[VideoTransformer],
     config: PretrainConfig,
     material: Material,
     network: nn.Module | Callable[..., Any],
@@ -146,35 +131,19 @@ def _train_step(
     return {"step": run.step, "loss": loss.item(), "gradient": norm, "lr": lr}
 
 
-def _start_or_resume(config: PretrainConfig, out: Path, device: torch.device) -> Run:
+def _start_or_resume(
+    config: PretrainConfig, out: Path, device: torch.device
+) -> Run[VideoTransformer]:
     torch.manual_seed(config.seed)
     model = VideoTransformer(config.model).to(device)
-    average = average_of(model)
     optimizer = new_optimizer(list(model.parameters()), config.lr, config.weight_decay)
-    run = Run(model, average, optimizer, 0, 0, [])
-    path = out / "checkpoint.pt"
-    described = json.loads(json.dumps(dataclasses.asdict(config)))
-    if not path.exists():
-        if config.start is not None:
-            _begin_from(run, join_parts(Path(config.start)), config)
-        (out / "config.json").write_text(json.dumps(described, indent=1))
-        return run
-    state = load_checkpoint(path)
-    before = json.loads(state["config"])
-    changed = [k for k in described if k not in MAY_CHANGE and before.get(k) != described[k]]
-    if changed:
-        raise RecamError(
-            f"{out} holds a run with other options ({', '.join(changed)}); "
-            "give the same options to resume it, or another folder"
-        )
-    model.load_state_dict(state["model"])
-    average.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
-    run.step, run.begun, run.rows = state["step"], state["begun"], state["rows"]
+    run = Run(model, average_of(model), optimizer)
+    if not resume(run, out, dataclasses.asdict(config), MAY_CHANGE) and config.start is not None:
+        _begin_from(run, join_parts(Path(config.start)), config)
     return run
 
 
-def _begin_from(run: Run, weights: Path, config: PretrainConfig) -> None:
+def _begin_from(run: Run[VideoTransformer], weights: Path, config: PretrainConfig) -> None:
     """Take up another run's averaged weights, and count steps on from there."""
     given = load_model(weights)
     if dataclasses.replace(given.config, caution=config.model.caution) != config.model:
@@ -184,20 +153,7 @@ def _begin_from(run: Run, weights: Path, config: PretrainConfig) -> None:
     run.step = run.begun = int(read_metadata(weights).get("steps", 0))
 
 
-def _save(run: Run, config: PretrainConfig, out: Path) -> None:
-    state = {
-        "config": json.dumps(dataclasses.asdict(config)),
-        "model": run.model.state_dict(),
-        "average": run.average.state_dict(),
-        "optimizer": run.optimizer.state_dict(),
-        "step": run.step,
-        "begun": run.begun,
-        "rows": run.rows,
-    }
-    save_checkpoint(out / "checkpoint.pt", state)
-
-
-def _export(run: Run, config: PretrainConfig, out: Path) -> Path:
+def _export(run: Run[VideoTransformer], config: PretrainConfig, out: Path) -> Path:
     path = out / "weights.safetensors"
     scored = [row for row in run.rows if "hole_psnr" in row][-1:]
     notes = {k: f"{v:.3f}" for row in scored for k, v in row.items() if k.startswith("hole_psnr")}
