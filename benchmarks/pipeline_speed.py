@@ -7,7 +7,8 @@ memory is its own (less what the imports and the input take: "added"). "processo
 all threads, which other work on the machine disturbs less than the clock; growth is told by it:
 the exponent p of seconds ~ pixels^p, fitted over all sizes of a row. The warper row is the
 reference warper (benchmarks/reference_warper.py), a frame at a time, in the same run; the ratio to
-it is of processor seconds a frame. Writes pipeline_speed.md and pipeline_speed.png into --out.
+it is of processor seconds a frame. Writes pipeline_speed.md and pipeline_speed.png into --out, and
+every row into rows.json as soon as it is measured: run again to go on (or choose another --out).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,7 +28,7 @@ import torch
 
 from recam.types import CameraPath, Scene
 
-STAGES = ("reconstruct", "render", "render, no static", "pair", "propagate", "warper")
+STAGES = ("reconstruct", "render", "render, no static", "pair", "propagate", "masked", "warper")
 FRAMES = ((12, 256, 384), (24, 256, 384), (48, 256, 384), (96, 256, 384))
 SIZES = ((24, 128, 192), (24, 256, 384), (24, 384, 576), (24, 512, 768))
 YAW_DEG = 20.0
@@ -58,7 +60,7 @@ def orbit(scene: Scene) -> CameraPath:
 def work_of(stage: str, folder: Path) -> Callable[[], object]:
     """The stage as a function without arguments, its input read already."""
     from recam.completion import complete
-    from recam.configs import RenderConfig
+    from recam.configs import CompleteConfig, RenderConfig
     from recam.covisibility import double_reproject
     from recam.reconstruct import load_scene, reconstruct
     from recam.render import render
@@ -75,9 +77,10 @@ def work_of(stage: str, folder: Path) -> Callable[[], object]:
             return lambda: render(scene, path, RenderConfig(aggregate_static=False))
         case "pair":
             return lambda: double_reproject(scene, path.cameras)
-        case "propagate":
+        case "propagate" | "masked":
             partial = torch.load(folder / "partial.pt", weights_only=True)
-            return lambda: complete(PartialVideo(partial["frames"], partial["known"]))
+            video = PartialVideo(partial["frames"], partial["known"])
+            return lambda: complete(video, CompleteConfig(stage))
     from reference_warper import warp_frame
 
     own = scene.cameras
@@ -165,17 +168,19 @@ def growth(rows: list[dict], frames: tuple, sizes: tuple) -> str:
 
 
 def whole(rows: list[dict]) -> list[dict]:
-    """Rows of the whole pipeline: its stages one after the other, the peak of the largest."""
-    parts = ("reconstruct", "render", "propagate")
+    """Rows of the whole pipeline, by either completion: its stages one after the other, the peak of
+    the largest."""
     out = []
     for key in dict.fromkeys((r["num"], r["height"], r["width"]) for r in rows):
-        mine = [
-            r for r in rows
-            if (r["num"], r["height"], r["width"]) == key and r["stage"] in parts
-        ]  # fmt: skip
-        total = {k: sum(r[k] for r in mine) for k in ("seconds", "processor")}
-        peak = {k: max(r[k] for r in mine) for k in ("peak_gb", "added_gb")}
-        out.append(mine[0] | total | peak | {"stage": "whole"})
+        for model in ("propagate", "masked"):
+            mine = [
+                r for r in rows
+                if (r["num"], r["height"], r["width"]) == key
+                and r["stage"] in ("reconstruct", "render", model)
+            ]  # fmt: skip
+            total = {k: sum(r[k] for r in mine) for k in ("seconds", "processor")}
+            peak = {k: max(r[k] for r in mine) for k in ("peak_gb", "added_gb")}
+            out.append(mine[0] | total | peak | {"stage": f"whole, {model}"})
     return out
 
 
@@ -206,6 +211,31 @@ def plot(rows: list[dict], frames: tuple, sizes: tuple, path: Path) -> None:
     save(figure, path)
 
 
+def measured_rows(wanted: list[tuple[int, int, int]], kept: Path) -> list[dict]:
+    """A row for every stage at every wanted (frames, height, width); those kept are only read."""
+    rows = json.loads(kept.read_text()) if kept.is_file() else []
+    there = {(r["stage"], r["num"], r["height"], r["width"]) for r in rows}
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "warm").mkdir()
+        prepare(Path(name) / "warm", 6, 64, 96)
+        for num, height, width in wanted:
+            left = [stage for stage in STAGES if (stage, num, height, width) not in there]
+            if not left:
+                continue
+            folder = Path(name) / f"{num}-{height}"
+            folder.mkdir()
+            prepare(folder, num, height, width)
+            for stage in left:
+                got = run_apart("--measure", stage, str(folder)) | {"load": os.getloadavg()[0]}
+                size = {"num": num, "height": height, "width": width}
+                rows.append({"stage": stage, **size, "pixels": num * height * width, **got})
+                print(table(rows[-1:]).splitlines()[-1], flush=True)
+                unfinished = kept.with_suffix(".part")
+                unfinished.write_text(json.dumps(rows, indent=1))
+                unfinished.replace(kept)
+    return [r for r in rows if (r["num"], r["height"], r["width"]) in wanted]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("pipeline-speed"))
@@ -217,25 +247,16 @@ def main() -> None:
         return
     frames, sizes = (FRAMES[:2], SIZES[:2]) if args.quick else (FRAMES, SIZES)
     args.out.mkdir(parents=True, exist_ok=True)
-    rows = []
-    with tempfile.TemporaryDirectory() as name:
-        (Path(name) / "warm").mkdir()
-        prepare(Path(name) / "warm", 6, 64, 96)
-        for num, height, width in dict.fromkeys(frames + sizes):
-            folder = Path(name) / f"{num}-{height}"
-            folder.mkdir()
-            prepare(folder, num, height, width)
-            for stage in STAGES:
-                got = run_apart("--measure", stage, str(folder))
-                size = {"num": num, "height": height, "width": width}
-                rows.append({"stage": stage, **size, "pixels": num * height * width, **got})
-                print(table(rows[-1:]).splitlines()[-1], flush=True)
+    wanted = list(dict.fromkeys(frames + sizes))
+    rows = measured_rows(wanted, args.out / "rows.json")
     rows += whole(rows)
     same = [r for r in rows if (r["num"], r["height"], r["width"]) == (24, 256, 384)]
     by = {r["stage"]: r["processor"] for r in same}
     text = "\n\n".join(
         [
-            f"torch {torch.__version__}, {torch.get_num_threads()} threads", table(rows),
+            f"torch {torch.__version__}, {torch.get_num_threads()} threads, load of the machine "
+            f"{min(r['load'] for r in rows):.1f} to {max(r['load'] for r in rows):.1f}",
+            table(rows),
             growth(rows, frames, sizes),
             "The reference warper's processor time over ours, one reprojection at 256×384: "
             f"{by['warper'] / by['render, no static']:.1f} (without static points), "
