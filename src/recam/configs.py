@@ -447,6 +447,8 @@ class EditConfig:
     """What the edited frame shows in its region. surface: something that sticks to what was there
     (recoloured, retextured, put on it). background: what lies behind the thing taken out."""
     complete: CompleteConfig = field(default_factory=CompleteConfig)
+    mask_weights: str | None = None
+    """Folder or Hub name of a SAM 2 checkpoint that outlines what was followed."""
 
 
 @dataclass(frozen=True)

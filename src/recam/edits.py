@@ -17,7 +17,7 @@ from torch import Tensor
 
 from recam.cache import scratch_tensor
 from recam.configs import EditConfig
-from recam.follow import Floats, Mask, as_picture, mean_near, sample_at, track
+from recam.follow import Floats, Mask, as_picture, mean_near, outlined, sample_at, track
 from recam.pieces import complete_streamed, complete_whole
 from recam.tasks import versions
 from recam.types import PartialVideo, Progress, RecamError, Result, Video, no_progress
@@ -72,7 +72,7 @@ def edit(
     else:
         where = _checked(region, (video.height, video.width), "mask")
     if config.content == "background":
-        regions = _follow(video, frame, where, progress)
+        regions = _follow(video, frame, where, config, progress)
         return _complete_region(video, regions, config, progress, (frame, new))
     return _paste(video, frame, new, where, config, progress)
 
@@ -99,7 +99,7 @@ def remove(
         regions: Iterator[tuple[int, Mask]] = ((i, where[i]) for i in range(len(video)))
     else:
         one = region[0] if region.dim() == 3 else region
-        regions = _follow(video, frame, _checked(one, size, "mask"), progress)
+        regions = _follow(video, frame, _checked(one, size, "mask"), config, progress)
     return _complete_region(video, regions, config, progress, None)
 
 
@@ -163,10 +163,10 @@ def _size(picture: Tensor) -> str:
 
 
 def _follow(
-    video: Video, frame: int, region: Mask, progress: Progress
+    video: Video, frame: int, region: Mask, config: EditConfig, progress: Progress
 ) -> Iterator[tuple[int, Mask]]:
     yield frame, region
-    for tracked in track(video, frame, region, progress):
+    for tracked in outlined(track(video, frame, region, progress), video, config.mask_weights):
         yield tracked.frame, tracked.inside
 
 
@@ -230,7 +230,7 @@ def _paste(
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
     layer[frame] = torch.from_numpy(new).permute(2, 0, 1)
     known[frame], inside[frame] = torch.from_numpy(_dilated(region, FEATHER_PX)).float(), region
-    for tracked in track(video, frame, region, progress):
+    for tracked in outlined(track(video, frame, region, progress), video, config.mask_weights):
         i = tracked.frame
         colours = sample_at(new, tracked.at, cv2.INTER_CUBIC)
         before = sample_at(original, tracked.at)

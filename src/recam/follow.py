@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -26,6 +27,8 @@ BEFORE_WEIGHT = 150.0
 """The same, for having been on the other side a moment ago."""
 SAME_MOTION_PX, OTHER_MOTION_PX = 0.5, 1.5
 """Pixels a frame: what moves with a side, and what does not."""
+OUTLINED_TOGETHER = 24
+"""Frames that are outlined for one loading of the model."""
 LEAST_REACH_PX = 16
 """Colours around a region are learned from so far at least."""
 
@@ -78,6 +81,23 @@ def track(video: Video, frame: int, region: Mask, progress: Progress) -> Iterato
         sides = _sides(label, sure, moves, before, colours.reach)
         label = _cut_out(picture, label, sides, before, colours)
         yield Tracked(found.frame, label > 0.5, grid + flow, sure)
+
+
+def outlined(followed: Iterator[Tracked], video: Video, weights: str | None) -> Iterator[Tracked]:
+    """What was followed, with its border where SAM 2 sees one; weights: folder or Hub name of a
+    checkpoint, None = as it is. Where SAM 2's answer is unlike the region, the region stays.
+
+    Raises RecamError for weights that are missing or of another model.
+    """
+    if weights is None:
+        yield from followed
+        return
+    from recam.reconstruct.outside.sam2 import outlined_by_sam2
+
+    while some := list(islice(followed, OUTLINED_TOGETHER)):
+        pictures = np.stack([as_picture(video.frames[one.frame]) for one in some])
+        inside, _ = outlined_by_sam2(pictures, np.stack([one.inside for one in some]), weights)
+        yield from (replace(one, inside=where) for one, where in zip(some, inside))
 
 
 def _enlarged(flow: Floats, height: int, width: int) -> Floats:
