@@ -21,7 +21,9 @@ def test_a_video_checkpoint_is_asked_in_every_task(tmp_path: Path) -> None:
     video = moving_thing(3)
     edited = video.frames[0].clone()
     edited[0][thing_region(0)] = 255
-    config = EditConfig(mask_weights=str(save_sam2(tmp_path, True)), complete=CompleteConfig("propagate"))
+    config = EditConfig(
+        mask_weights=str(save_sam2(tmp_path, True)), complete=CompleteConfig("propagate")
+    )
     assert edit(video, edited, config=config).video.frames.shape == video.frames.shape
     assert remove(video, thing_region(0), config=config).video.frames.shape == video.frames.shape
 
