@@ -118,6 +118,7 @@ class DepthNet(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class. Raises ValueError for frames of another shape."""
         b, channels, h, w = frames.shape
         if channels != 3 or h % STRIDE or w % STRIDE or not (b and h and w):
             raise ValueError(

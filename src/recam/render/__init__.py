@@ -132,6 +132,7 @@ class _Sources:
         self.made: OrderedDict[int, Future[Source]] = OrderedDict()
 
     def get(self, index: int) -> Source:
+        """Source frame ``index``; made by the first thread that asks, waited for by the others."""
         with self.lock:
             future = self.made.get(index)
             mine = future is None
