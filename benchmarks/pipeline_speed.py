@@ -1,6 +1,6 @@
 """Each stage and the whole pipeline: seconds and peak memory over frames and resolution.
 
-    python benchmarks/pipeline_speed.py [--out FOLDER] [--quick]
+    python benchmarks/pipeline_speed.py [--out FOLDER] [--num-sizes 2]
 
 Every stage runs in a process of its own, on what the stage before left on disk, so that its peak
 memory is its own (less what the imports and the input take: "added"). "processor" counts seconds of
@@ -239,13 +239,15 @@ def measured_rows(wanted: list[tuple[int, int, int]], kept: Path) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("pipeline-speed"))
-    parser.add_argument("--quick", action="store_true", help="the two smallest of each series")
+    parser.add_argument("--num-sizes", type=int, default=4, help="of each series, smallest first")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
         print(json.dumps(measure(args.measure[0], Path(args.measure[1]))))
         return
-    frames, sizes = (FRAMES[:2], SIZES[:2]) if args.quick else (FRAMES, SIZES)
+    if args.num_sizes < 2:
+        parser.error("growth is told from 2 sizes or more")
+    frames, sizes = FRAMES[: args.num_sizes], SIZES[: args.num_sizes]
     args.out.mkdir(parents=True, exist_ok=True)
     wanted = list(dict.fromkeys(frames + sizes))
     rows = measured_rows(wanted, args.out / "rows.json")
