@@ -1,6 +1,7 @@
 """The contract that Wan2.2-TI2V, Wan2.1-VACE and LTX-Video keep, on tiny random checkpoints."""
 
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::recam.completion.foundation.Fit
 from foundation_checkpoints import save_ltx, save_wan  # noqa: E402
 from recam.completion import complete  # noqa: E402
 from recam.completion.backbone import Backbone, Condition  # noqa: E402
-from recam.completion.foundation import load_foundation  # noqa: E402
+from recam.completion.foundation import PER_TOKEN, load_foundation  # noqa: E402
 from recam.completion.foundation.flow import FlowVideo  # noqa: E402
 from recam.completion.foundation.placement import pick_device  # noqa: E402
 from recam.completion.foundation.predict import costs, predict  # noqa: E402
@@ -83,6 +84,26 @@ def test_seeds(case: tuple) -> None:
 
     assert torch.equal(run(1), run(1))
     assert not torch.equal(run(1), run(2))
+
+
+def test_stochastic_sampling_denoises_what_is_known_too(
+    case: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Models of one level per token keep clean tokens as they are unless asked not to."""
+    config, model = case
+    holed = moving_hole(panned(9, 1, 64, 96), 0, size_px=20)
+    shown, known = holed.frames[None] / 127.5 - 1, holed.known[None, :, None]
+    latents: list[Tensor] = []
+    decode = FlowVideo.decode
+    monkeypatch.setattr(FlowVideo, "decode", lambda m, z: (latents.append(z), decode(m, z))[1])
+    for stochastic in (False, True):
+        model.sample(shown, known, 3, 0, stochastic=stochastic)
+    clean = (model.token_levels(known) >= 1).repeat_interleave(model.patch, 2)
+    clean = clean.repeat_interleave(model.patch, 3)[:, :, None].expand_as(latents[0])
+    anchored, joint = (z[clean] for z in latents)
+    assert bool(clean.any()) and torch.isfinite(joint).all()
+    assert torch.equal(anchored, joint) == (not model.per_token_noise)
+    assert (config.model in PER_TOKEN) == model.per_token_noise
 
 
 def test_per_token_noise_or_a_clear_refusal(case: tuple) -> None:
@@ -219,6 +240,30 @@ def test_a_damaged_checkpoint_is_one_line(
     with pytest.raises(RecamError, match=match) as caught:
         load_foundation(config_for("ltx", folder))
     assert "\n" not in str(caught.value)
+
+
+def test_only_what_is_used_is_fetched(
+    checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a Hub repository that also holds other models, as LTX-Video's does."""
+    names = [str(p.relative_to(checkpoints["ltx"])) for p in checkpoints["ltx"].rglob("*.*")]
+    names += ["ltxv-13b-0.9.7-dev.safetensors", "media/demo.mp4"]
+    fetched: set[str] = set()
+
+    def snapshot(name: str, allow_patterns: list[str]) -> str:
+        fetched.update(n for n in names if any(fnmatch(n, p) for p in allow_patterns))
+        return str(checkpoints["ltx"])
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    load_foundation(config_for("ltx", Path("owner/model"), prompt="a bear"))
+    parts = {"transformer", "vae", "scheduler", "tokenizer", "text_encoder"}
+    assert all(n.endswith(".json") or n.split("/")[0] in parts for n in fetched)
+    assert {n.split("/")[0] for n in fetched if n.endswith(".safetensors")} == {
+        "transformer", "vae", "text_encoder",
+    }  # fmt: skip
+    fetched.clear()
+    predict(config_for("ltx", Path("owner/model")))
+    assert all(n.endswith(".json") for n in fetched)
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_a_blend_spreads_what_a_completer_jumps_by(monkeypatch: pytest.MonkeyPat
     from recam.completion import foundation
 
     blended = steps_in_hole(exact_model(False), 8)
-    monkeypatch.setattr(foundation, "window_overlap", lambda model, wanted: (wanted, 0))
+    monkeypatch.setattr(foundation, "window_overlap", lambda model, wanted, stochastic: (wanted, 0))
     jumping = steps_in_hole(exact_model(False), 8)
     assert float(jumping.max()) > 10
     assert float(blended.max()) < 0.4 * float(jumping.max())
@@ -125,6 +125,7 @@ def test_shared_frames_are_whole_tokens(wanted: int, shared: int) -> None:
     assert window_overlap(exact_model(True), wanted) == (shared, 0)
     overlap, blend = window_overlap(exact_model(False), wanted)
     assert overlap == min(wanted, WINDOW - 1) and blend == overlap // 2
+    assert window_overlap(exact_model(True), wanted, stochastic=True) == (overlap, blend)
 
 
 def test_every_window_is_of_its_own_noise() -> None:

@@ -92,7 +92,7 @@ def plan_pieces(
     if config.model in NAMES:  # its own length, the frames carried over included
         assert opened is not None
         model = cast("FoundationModel", opened.model)
-        overlap, blend = window_overlap(model, overlap)
+        overlap, blend = window_overlap(model, overlap, config.sampler == "stochastic")
         window = model.max_frames
         if total > window:
             warnings.warn(describe_length(model, total, overlap), FitNote, stacklevel=2)

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recam.completion.codec import known_share
 from recam.completion.foundation import FoundationModel
 from recam.completion.foundation.cogvideox import CogVideoX, encode, encode_spread
-from recam.completion.foundation.fit import to_model
+from recam.completion.foundation.fit import least_share, to_model
 from recam.completion.foundation.flow import FlowVideo, filled
 from recam.training.adapting import num_learned
 from recam.training.examples import hide_more
@@ -130,8 +129,8 @@ def encode_example(
     else:
         raise ValueError(f"cannot adapt a {type(model).__name__}; expected CogVideoX or FlowVideo")
     first, late = _when(num, frames, model.time)
-    truth = _per_latent(true, model.space, model.time)
-    hole = (_per_latent(known, model.space, model.time) < 1).float()
+    truth = least_share(true, model.space, model.time)[:, :, None]
+    hole = (least_share(known, model.space, model.time) < 1).float()[:, :, None]
     parts = (mean, spread, *beside, clean, truth * first, truth * hole * late)
     mean, spread, *given, clean, learn, check = (part.cpu() for part in parts)
     return LatentExample(mean, spread, tuple(given), clean, learn, check)
@@ -141,12 +140,6 @@ def _noisy(shown: Tensor, generator: torch.Generator) -> Tensor:
     mean, deviation = CONDITION_NOISE
     sigma = (mean + deviation * torch.randn((), generator=generator)).exp()
     return shown + sigma * torch.randn(shown.shape, generator=generator)
-
-
-def _per_latent(values: Tensor, space: int, time: int) -> Tensor:
-    """[b, t', 1, h', w']: the least of the values [b, t, 1, h, w] that a latent covers."""
-    share = known_share(values, space)
-    return torch.cat([share[:, :1], share[:, 1:].unflatten(1, (-1, time)).amin(2)], 1)[:, :, None]
 
 
 def _when(num: int, padded: int, time: int) -> tuple[Tensor, Tensor]:

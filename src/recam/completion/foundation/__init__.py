@@ -19,6 +19,8 @@ from recam.types import PartialVideo, Progress, RecamError, Video, no_progress, 
 
 NAMES = tuple(MODELS)
 """The models here, as --model names them."""
+PER_TOKEN = ("wan22", "ltx")
+"""Those that take a noise level per token."""
 
 
 class FoundationModel(Protocol):
@@ -43,11 +45,18 @@ class FoundationModel(Protocol):
         ...
 
     def sample(
-        self, shown: Tensor, known: Tensor, steps: int, seed: int, progress: Progress = no_progress
+        self,
+        shown: Tensor,
+        known: Tensor,
+        steps: int,
+        seed: int,
+        progress: Progress = no_progress,
+        stochastic: bool = False,
     ) -> Tensor:
         """Completed frames [b, t, 3, h, w] in [-1, 1], on the CPU.
 
-        shown: as completed, -1 where not known. known: [b, t, 1, h, w], 0 or 1.
+        shown: as completed, -1 where not known. known: [b, t, 1, h, w], 0 or 1. stochastic: what is
+        known is denoised too in the end; models that take it as a condition always do that.
         """
         ...
 
@@ -91,6 +100,8 @@ def require_weights(config: CompleteConfig) -> None:
     options = config.foundation
     if options.schedule == "ddim" and config.model != "cogvideox":
         raise ValueError(f"--schedule ddim is of cogvideox; {config.model} has own and unipc")
+    if config.sampler == "stochastic" and options.schedule == "unipc" and config.model in PER_TOKEN:
+        raise ValueError("--sampler stochastic re-noises, which --schedule unipc cannot; use own")
     for name, value, least, most in [
         ("sampling-steps", config.sampling_steps, 1, 1000),
         ("overlap", config.overlap, 0, 10_000),
@@ -117,12 +128,14 @@ def complete_foundation(
     Longer videos go by windows that share frames (see ``window_overlap``); sizes and lengths
     that the model does not take are fitted to it, and a FitNote says how. With the anchored sampler
     known pixels come back bit for bit and what was generated is fitted to them; with the stochastic
-    one all pixels are the model's, as in the reference. 24 frames/s. Raises RecamError when nothing
-    is known.
+    one all pixels are the model's, as in the reference, and models of one noise level per token
+    denoise what is known with the rest below a level of it (seed 2). 24 frames/s. Raises RecamError
+    when nothing is known.
     """
     height, width = partial.frames.shape[-2:]
     fit = model.fit(height, width, config.foundation.work_side)
-    overlap, blend = window_overlap(model, config.overlap)
+    stochastic = config.sampler == "stochastic"
+    overlap, blend = window_overlap(model, config.overlap, stochastic)
     for note in (fit.describe(), describe_length(model, len(partial), overlap)):
         if note:
             warnings.warn(note, FitNote, stacklevel=2)
@@ -145,16 +158,18 @@ def describe_length(model: FoundationModel, num: int, overlap: int) -> str:
     return f"{num} frames padded to {padded} for the model" if padded != num else ""
 
 
-def window_overlap(model: FoundationModel, wanted: int) -> tuple[int, int]:
+def window_overlap(
+    model: FoundationModel, wanted: int, stochastic: bool = False
+) -> tuple[int, int]:
     """(frames that two windows share, those of them that are filled twice and cross-faded).
 
     A model with noise per token takes the shared frames as clean tokens, so that they are rounded
-    up to whole ones and nothing needs blending. The others see them as evidence that they may
-    answer with a jump: half of them are cross-faded.
+    up to whole ones and nothing needs blending. The others, and all by the stochastic sampler, see
+    them as evidence that they may answer with a jump: half of them are cross-faded.
     """
     if wanted <= 0:
         return 0, 0
-    if model.per_token_noise:
+    if model.per_token_noise and not stochastic:
         return min(model.padded_frames(wanted), model.max_frames - 1), 0
     overlap = min(wanted, model.max_frames - 1)
     return overlap, overlap // 2
@@ -172,9 +187,10 @@ def _complete_clip(
     num = len(piece)
     shown, known = to_model(piece.frames, piece.known, fit, model.padded_frames(num))
     steps = config.sampling_steps or model.steps
-    made = model.sample(shown[None], known[None], steps, seed, progress)[0]
+    stochastic = config.sampler == "stochastic"
+    made = model.sample(shown[None], known[None], steps, seed, progress, stochastic)[0]
     filled = from_model(made, fit, num)
-    if config.sampler == "stochastic":
+    if stochastic:
         return filled
     for t in range(num):  # one frame at a time: full size in float is large
         given, mask = to_signal(piece.frames[t]), piece.known[t]

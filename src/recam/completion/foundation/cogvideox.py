@@ -16,8 +16,7 @@ from torch import Tensor
 
 from recam.checkpoints import load_whole, read_json_file, require_diffusers
 from recam.completion.backbone import Condition, require_uniform
-from recam.completion.codec import known_share
-from recam.completion.foundation.fit import Fit, fit_fixed, fit_multiple
+from recam.completion.foundation.fit import Fit, fit_fixed, fit_multiple, least_share
 from recam.completion.foundation.parts import (
     choose_place,
     find_parts,
@@ -97,9 +96,11 @@ class CogVideoX:
         return fit_multiple(height, width, self.pixel_multiple, max_side or PUBLISHED.side)
 
     def sample(
-        self, shown: Tensor, known: Tensor, steps: int, seed: int, progress: Progress = no_progress
-    ) -> Tensor:
-        """Completed frames [b, t, 3, h, w] of shown [b, t, 3, h, w]; see ``sample``."""
+        self, shown: Tensor, known: Tensor, steps: int, seed: int,
+        progress: Progress = no_progress, stochastic: bool = False,
+    ) -> Tensor:  # fmt: skip
+        """Completed frames [b, t, 3, h, w] of shown [b, t, 3, h, w]; see ``sample``. Everything is
+        generated anyway, what is known as well."""
         return sample(self, shown, steps, seed, progress)
 
     def encode(self, frames: Tensor) -> Tensor:
@@ -109,9 +110,7 @@ class CogVideoX:
         return decode(self, z)
 
     def token_levels(self, known: Tensor) -> Tensor:
-        share = known_share(known, self.pixel_multiple)
-        first, rest = share[:, :1], share[:, 1:]
-        return torch.cat([first, rest.unflatten(1, (-1, self.time)).amin(2)], 1)
+        return least_share(known, self.pixel_multiple, self.time)
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition | None) -> Tensor:
         """Clean estimate of a flow latent; what is known comes from the condition.

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam.completion.codec import pad, padding_to, unpad
+from recam.completion.codec import known_share, pad, padding_to, unpad
 
 MAX_STRETCH = 1.35
 """A model of one fixed size gets other aspects stretched, as it was trained, up to this factor
@@ -108,3 +108,10 @@ def from_model(frames: Tensor, fit: Fit, num_frames: int) -> Tensor:
         for p in pictures
     ]
     return torch.from_numpy(np.stack(back)).permute(0, 3, 1, 2).contiguous()
+
+
+def least_share(values: Tensor, side: int, time: int) -> Tensor:
+    """[b, t', h', w']: the least of values [b, t, 1, h, w] over a latent's side × side pixels and
+    frames, of which the first latent has one, and every other ``time``."""
+    share = known_share(values, side)
+    return torch.cat([share[:, :1], share[:, 1:].unflatten(1, (-1, time)).amin(2)], 1)

@@ -15,16 +15,19 @@ import torch
 from torch import Tensor
 
 from recam.completion.backbone import Condition, require_uniform
-from recam.completion.codec import from_signal, known_share, to_signal
-from recam.completion.foundation.fit import Fit, fit_multiple
+from recam.completion.codec import from_signal, to_signal
+from recam.completion.foundation.fit import Fit, fit_multiple, least_share
 from recam.completion.foundation.placement import on_device
 from recam.completion.foundation.speedups import branch, feature_caching, flow_scheduler
 from recam.completion.foundation.text import Text
 from recam.completion.pull_push import pull_push
-from recam.completion.samplers import SeededNoise, sample_anchored
+from recam.completion.samplers import SeededNoise, sample_anchored, sample_stochastic
 from recam.completion.schedule import sampling_levels, spread_levels
-from recam.configs import CompleteConfig, FeatureCache, Fill, Placement, Schedule
+from recam.configs import CompleteConfig, FeatureCache, Fill, Placement, SamplingConfig, Schedule
 from recam.types import PartialVideo, Progress, no_progress
+
+RENOISED = SamplingConfig.threshold
+"""Level at which the stochastic sampler begins to doubt the evidence."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,7 @@ class FlowVideo:
             return self.family.decode(self.vae, z.to(self.device)).float().cpu()
 
     def token_levels(self, known: Tensor) -> Tensor:
-        share = known_share(known, self.pixel_multiple)
-        first, rest = share[:, :1], share[:, 1:]
-        return torch.cat([first, rest.unflatten(1, (-1, self.time)).amin(2)], 1)
+        return least_share(known, self.pixel_multiple, self.time)
 
     @torch.no_grad()
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition | None) -> Tensor:
@@ -152,9 +153,14 @@ class FlowVideo:
             return self.family.control(self.vae, shown, known)
 
     def sample(
-        self, shown: Tensor, known: Tensor, steps: int, seed: int, progress: Progress = no_progress
-    ) -> Tensor:
-        """Completed frames [b, t, 3, h, w] in [-1, 1], on the CPU. known: [b, t, 1, h, w]."""
+        self, shown: Tensor, known: Tensor, steps: int, seed: int,
+        progress: Progress = no_progress, stochastic: bool = False,
+    ) -> Tensor:  # fmt: skip
+        """Completed frames [b, t, 3, h, w] in [-1, 1], on the CPU. known: [b, t, 1, h, w].
+
+        stochastic: clean tokens are re-noised at RENOISED and denoised with the rest from there
+        (seed 2), by a model of one level per token; the others generate everything anyway.
+        """
         progress("encoding", 0, 1)
         nothing = shown[:, None][:, :0]
         condition = Condition(shown * known, known, nothing)
@@ -167,7 +173,12 @@ class FlowVideo:
             self._control_of(condition)
         caching = feature_caching(self.transformer, self.feature_cache, self.cache_threshold)
         with on_device(self.transformer, self.placement, self.device), caching:
-            if self.schedule == "unipc":
+            if stochastic and self.per_token_noise:
+                z = sample_stochastic(
+                    self, evidence, clean, condition, condition, seeds, levels, RENOISED,
+                    progress=progress,
+                )  # fmt: skip
+            elif self.schedule == "unipc":
                 z = _sample_unipc(self, evidence, clean, condition, seeds, steps, progress)
             else:
                 z = sample_anchored(

@@ -26,6 +26,8 @@ from recam.types import RecamError
 
 CONFIGS = ["*.json", "transformer/*.json", "vae/*.json"]
 """Some kilobytes, which say what a model would cost."""
+TRANSFORMER = ["*.json", "diffusion_pytorch_model*", "transformer/*"]
+"""Alone or of a whole pipeline, and nothing else that a repository may hold."""
 REST = ["vae/*", "scheduler/*", "model_index.json"]
 
 
@@ -51,7 +53,7 @@ def find_parts(weights: str, base: str | None, published: Published) -> Parts:
 
     Raises RecamError when files are missing or are those of another model.
     """
-    folder = find_checkpoint(weights, ["*.json", "*.safetensors", "transformer/*"])
+    folder = find_checkpoint(weights, TRANSFORMER)
     inner = transformer_folder(folder, published.transformer)
     has_vae = (folder / "vae" / "config.json").is_file()
     config = whole_config(published.transformer, inner)
