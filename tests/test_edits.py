@@ -11,6 +11,7 @@ from recam.configs import EditConfig
 from recam.edits import changed_region, edit, remove
 from recam.evaluation.metrics import psnr
 from recam.media import read_image, read_video, write_image, write_video
+from recam.types import Video
 from task_clips import HEIGHT, WIDTH, moving_thing, thing_region
 from test_cli import fails, left_behind
 
@@ -137,3 +138,15 @@ def test_a_real_pair(shared_data: Path) -> None:
     changed = (out != video.frames).any(1)
     assert 0.15 < float(changed.float().mean()) < 0.6
     assert psnr(out[1:2], edited[None]) > psnr(video.frames[1:2], edited[None]) + 4
+
+
+def test_shading_that_passes_over_falls_on_the_edit_too() -> None:
+    video, truth = moving_thing(NUM), moving_thing(NUM, thing_seed=5)
+    across = torch.linspace(0, 1, WIDTH)
+    # A soft shadow that moves to the left over everything, while the thing moves to the right.
+    away = torch.stack([across - 1 + i / 10 for i in range(NUM)])
+    shadow = 1 - 0.6 * torch.exp(-(away**2) / 0.03)
+    dark = [(v.frames * shadow[:, None, None]).round().to(torch.uint8) for v in (video, truth)]
+    shaded = Video(dark[0], video.times_s)
+    out = edit(shaded, dark[1][0], region=thing_region(0)).video.frames
+    assert psnr(out, dark[1], _inside()) > 23  # 21.7 without

@@ -30,6 +30,12 @@ GUESSED = 0.5
 """How far the warped edit counts as known where the flow is not sure but leads into the region."""
 ONE_SURFACE_PX = 0.5
 """What moves alike within this belongs to one surface."""
+USUAL_SHADING = 0.5
+"""log of how much brighter or darker a surface gets; much more is not believed."""
+SHADING_SCALE = 1 / 160
+"""Of the picture's longer side: shading is taken to be smooth over so much, …"""
+LEAST_SEEN = 0.05
+"""… and to be none where less than about this share of the surface is seen."""
 LEAST_DIFFERENCE = 12
 """Of 255: smaller differences between a frame and its edited version are taken for noise."""
 LEAST_SHARE = 2e-4
@@ -235,8 +241,10 @@ def _paste(
         colours = sample_at(new, tracked.at, cv2.INTER_CUBIC)
         before = sample_at(original, tracked.at)
         lands = sample_at(region.astype(np.float32), tracked.at) > 0.5
-        gain = _gain(as_picture(video.frames[i]), before, tracked.sure & lands)
-        colours = np.rint(colours * gain).clip(0, 255).astype(np.uint8)
+        here, seen = as_picture(video.frames[i]), tracked.sure & lands & tracked.inside
+        gain = _gain(here, before, seen)
+        shading = _shading(here, before * gain, seen)[..., None]
+        colours = np.rint(colours * gain * shading).clip(0, 255).astype(np.uint8)
         layer[i] = torch.from_numpy(colours).permute(2, 0, 1)
         trust = np.where(tracked.sure, 1.0, GUESSED) * (lands & tracked.inside)
         known[i], inside[i] = torch.from_numpy(trust.astype(np.float32)), tracked.inside
@@ -277,6 +285,19 @@ def _gain(here: NDArray[np.uint8], there: Floats, sure: Mask) -> Floats:
         return np.ones(3, np.float32)
     ratio = np.exp(np.median(np.log(a[fair] / b[fair]), 0))
     return np.where(np.abs(ratio - 1) > 0.01, ratio.clip(0.5, 2.0), 1.0).astype(np.float32)
+
+
+def _shading(here: NDArray[np.uint8], there: Floats, sure: Mask) -> Floats:
+    """How much brighter [h, w] a surface is in a frame than in the edited one, smoothly: light that
+    passes over it, or its turning away, does the same to another material."""
+    a, b = here.mean(-1), there.mean(-1)
+    off = np.log(np.maximum(a, 1) / np.maximum(b, 1)).astype(np.float32)
+    # What is far off is another thing, or the flow's fault.
+    fair = sure & (np.minimum(a, b) > 8) & (np.maximum(a, b) < 245)
+    weight = fair * np.exp(-0.5 * (off / USUAL_SHADING) ** 2).astype(np.float32)
+    sigma = max(here.shape[:2]) * SHADING_SCALE
+    total = cv2.GaussianBlur(weight, (0, 0), sigma)
+    return np.exp(cv2.GaussianBlur(weight * off, (0, 0), sigma) / (total + LEAST_SEEN))
 
 
 def _completed_layer(
