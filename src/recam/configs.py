@@ -96,6 +96,9 @@ class ReconstructConfig:
     """Folder or Hub name of the depth model's weights; default: the published ones."""
     mask_weights: str | None = None
     """Folder or Hub name of a SAM 2 checkpoint that outlines what was found to move."""
+    refine_minutes: float | None = None
+    """Time for a second round over cameras, depth and what moves, with frames far apart, if the
+    camera moves: no step is begun after it; 0 = none. Default: as long as it takes."""
     scale: float | None = None
     """Metres from the first camera to what the middle of its picture shows: makes a scene metric
     that nothing else does."""

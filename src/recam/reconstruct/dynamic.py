@@ -41,9 +41,13 @@ BAND_PX = 6
 HIDDEN_QUANTILE = 0.5
 """A moving thing is not farther than this quantile of the still ρ around it: it hides most of it,
 but may be half hidden itself by something nearer."""
+LEVEL = 0.05
+"""Relative spread about a plane up to which what lies around a contact is level ground."""
+FAR_OFF = 0.3
+"""Relative difference from the ρ just below it from which on a contact's is not believed."""
 GHOST = (15.0, 40.0)
 """Likewise for ghosts, in grey levels."""
-_SNAP = Smoothness(jump=1.0, bend=20.0)
+SNAP = Smoothness(jump=1.0, bend=20.0)
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ def residuals(
     stays = bool((cameras.centers - cameras.centers[:1]).abs().max() < 1e-9)
 
     def job(i: int) -> None:
+        """Fill in what the flows of frame i say."""
         others = [j for j in range(len(flows)) if flows.has(i, j)]
         a, b = pair_maps(cameras, i, others)
         at = np.zeros(shape[1:], np.float32) if rho is None else rho[i]
@@ -206,12 +211,13 @@ def find_dynamic(
     evidence = np.where(lost > belief, lost, evidence)
     belief = np.maximum(belief, lost)
     seen = np.maximum(seen, lost)
-    shared, trust = _share_over_time(evidence, belief, flows)
+    shared, trust = share_over_time(evidence, belief, flows)
     out = np.zeros(found.misfit.shape, bool)
 
     def job(i: int) -> None:
-        smooth = complete(shared[i], 0.08 * trust[i] + 1e-4, rgb[i], _SNAP)
-        out[i] = outline(_regions(smooth), rgb[i], evidence[i] * seen[i] > 0.6)
+        """Regions of frame i, with their outline."""
+        smooth = complete(shared[i], 0.08 * trust[i] + 1e-4, rgb[i], SNAP)
+        out[i] = outline(regions(smooth), rgb[i], evidence[i] * seen[i] > 0.6)
 
     each_frame(job, range(len(out)), progress, "outlining what moves")
     return out
@@ -230,6 +236,7 @@ def with_paused(
     out = dynamic.copy()
 
     def job(i: int) -> None:
+        """Add what paused in frame i."""
         new = _without_specks(paused[i])
         if new.any():
             out[i] |= outline(new, rgb[i], paused[i])
@@ -246,13 +253,14 @@ def _usual_misfit(found: Residuals, flows: FlowSet) -> float:
     return max(float(np.median(found.misfit[::4][good])), 0.7) if good.sum() > 100 else 1.0
 
 
-def _share_over_time(evidence: Array, belief: Array, flows: FlowSet) -> tuple[Array, Array]:
+def share_over_time(evidence: Array, belief: Array, flows: FlowSet) -> tuple[Array, Array]:
     """Evidence averaged with that of the nearest frames along the flow, weighted by belief; and
     the mean belief."""
     out, trust = np.empty_like(evidence), np.empty_like(evidence)
     grid = _pixel_grid(flows.height, flows.width)
 
     def job(i: int) -> None:
+        """The weighted means of frame i."""
         total, weight, num = evidence[i] * belief[i], belief[i].copy(), np.ones_like(belief[i])
         for k in flows.offsets[:3]:
             for j in (i - k, i + k):
@@ -282,7 +290,7 @@ def _pixel_grid(height: int, width: int) -> Array:
     return np.stack([x, y], -1)
 
 
-def _regions(smooth: Array) -> Mask:
+def regions(smooth: Array) -> Mask:
     """Connected regions above 0.4 that reach 0.75 somewhere, without specks and pinholes."""
     h, w = smooth.shape
     candidate = cv2.morphologyEx(
@@ -363,6 +371,7 @@ def stand(
     out = rho.copy()
 
     def job(i: int) -> None:
+        """Stand every region of frame i upright."""
         num, labels = cv2.connectedComponents(dynamic[i].astype(np.uint8), connectivity=4)
         for label in range(1, num):
             region = labels == label
@@ -373,31 +382,64 @@ def stand(
 
 
 def _upright(rho: Array, region: Mask, dynamic: Mask) -> Array:
-    """ρ as a linear function of x that fits what lies just below the region's lowest part."""
+    """ρ as a linear function of x: that of the ground where the region's lowest part touches it."""
     h, w = rho.shape
     columns = np.flatnonzero(region.any(0))
     lowest = h - 1 - region[::-1, columns].argmax(0)
     top, bottom = int(np.flatnonzero(region.any(1))[0]), int(lowest.max())
     touching = lowest >= bottom - max(2.0, 0.15 * (bottom - top))
     x, y = columns[touching], lowest[touching]
-    below = np.minimum(y + 3, h - 1)
-    on_ground = ~dynamic[below, x] & (y < h - 2)
+    on_ground = ~dynamic[np.minimum(y + 3, h - 1), x] & (y < h - 2)
     around = cv2.dilate(region.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool) & ~dynamic
     behind = float(np.quantile(rho[around], HIDDEN_QUANTILE)) if around.any() else 0.0
     if on_ground.sum() < max(3, 0.2 * len(x)):
         # Cut off by the picture's border: at least as near as what is still along its bottom.
         near = float(np.quantile(rho[max(bottom - 2, 0)], 0.5))
         return np.full_like(rho, max(near, behind))
-    x = x[on_ground].astype(np.float64)
-    values = rho[below[on_ground], columns[touching][on_ground]].astype(np.float64)
-    middle, spread = x.mean(), max(float(x.std()), 1.0)
+    x, y = x[on_ground], y[on_ground]
+    values = _ground_at(rho, dynamic, x, y, max(bottom - top, columns[-1] - columns[0]))
+    stands = y >= y.max() - max(1.0, 0.015 * (bottom - top))  # no foot in the air, no ball's side
+    level, middle = float(np.median(values[stands])), float(np.median(x[stands]))
     slope = 0.0
     if len(x) > 0.5 * len(columns):  # only a wide contact says how a thing is turned
-        slope = float(((x - middle) * (values - values.mean())).mean()) / (spread**2 + 9.0)
-    level = float(np.median(values - slope * (x - middle)))
+        away = x - x.mean()
+        slope = float((away * (values - values.mean())).mean()) / (max(float(x.var()), 1) + 9.0)
     line = level + slope * (np.arange(w) - middle)
     line = np.clip(line, float(values.min()), float(values.max()))
     return np.broadcast_to(np.maximum(line, behind), (h, w)).astype(np.float32)
+
+
+def _ground_at(
+    rho: Array, dynamic: Mask, x: NDArray[np.int64], y: NDArray[np.int64], size: int
+) -> NDArray[np.float64]:
+    """ρ [k] of the ground at the lower edges of the contact pixels (x, y).
+
+    A plane through the still pixels around them, as far as an eighth of the thing's size: just
+    below a thing the ground is nearer already. Where they lie on no plane, what is 3 px below.
+    """
+    h, w = rho.shape
+    reach = max(8, size // 8)
+    rows = slice(max(int(y.max()) - reach // 2, 0), min(int(y.max()) + reach, h))
+    span = slice(max(int(x.min()) - reach, 0), min(int(x.max()) + reach, w))
+    v, u = np.nonzero(~dynamic[rows, span])
+    below = rho[np.minimum(y + 3, h - 1), x].astype(np.float64)
+    if len(v) < 30:
+        return below
+    thin = max(1, len(v) // 1500)
+    v, u = v[::thin] + rows.start, u[::thin] + span.start
+    own = rho[v, u].astype(np.float64)
+    a = np.stack([np.ones(len(own)), (u - x.mean()) / reach, (v - y.max()) / reach], 1)
+    weight, plane, spread = np.ones(len(own)), np.zeros(3), 0.0
+    for _ in range(8):
+        normal = (a * weight[:, None]).T @ a + 1e-6 * len(own) * np.eye(3)
+        plane = np.linalg.solve(normal, (a * weight[:, None]).T @ own)
+        off = own - a @ plane
+        spread = max(1.48 * float(np.median(np.abs(off))), 1e-9)
+        weight = 1 / (1 + (off / (2 * spread)) ** 2)
+    found = plane[0] + plane[1] * (x - x.mean()) / reach + plane[2] * (y + 1 - y.max()) / reach
+    off = np.abs(found / np.maximum(below, 1e-12) - 1)
+    fits = spread < LEVEL * plane[0] and float(np.median(off)) < FAR_OFF and found.min() > 0
+    return found if fits else below
 
 
 def _steady(rho: Array, dynamic: Mask, flows: FlowSet) -> Array:
@@ -416,6 +458,7 @@ def average_along_flow(rho: Array, dynamic: Mask, flows: FlowSet) -> Array:
     out = rho.copy()
 
     def job(i: int) -> None:
+        """Average frame i with the frames around it."""
         if not dynamic[i].any():
             return
         total, weight = rho[i].copy(), np.ones_like(rho[i])

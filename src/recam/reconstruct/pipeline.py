@@ -16,7 +16,7 @@ from torch import Tensor
 
 from recam.camera_files import read_cameras, undistort_video
 from recam.configs import ReconstructConfig
-from recam.geometry import intrinsics_from_fov
+from recam.geometry import fov_x_deg, intrinsics_from_fov
 from recam.media import read_mask
 from recam.reconstruct.believed import Belief, aligned_over_time, believe, steady
 from recam.reconstruct.cameras import solve_cameras
@@ -32,6 +32,7 @@ from recam.reconstruct.dynamic import (
 from recam.reconstruct.flow import FlowSet, compute_flows, gray_frames
 from recam.reconstruct.importers import DepthSource, read_depth
 from recam.reconstruct.prior import USUAL_FOV_DEG, fitted_by_frame
+from recam.reconstruct.refine import Refinement, refine
 from recam.reconstruct.shots import black_border
 from recam.reconstruct.still import NEAREST_TO_FAR, PRIOR_WEIGHT, StillDepth, still_depth_by_windows
 from recam.types import Cameras, Progress, RecamError, Scene, SourcePart, Video, no_progress
@@ -127,7 +128,7 @@ def reconstruct(
     if given is not None:
         cameras, geometry = _with_given_depth(run, given, cameras, masks, flows, moving)
     else:
-        geometry = _with_own_depth(run, cameras, masks, flows, moving)
+        cameras, geometry = _with_own_depth(run, cameras, masks, flows, moving)
     return _scene(run, cameras, geometry, given, lens_valid)
 
 
@@ -221,8 +222,9 @@ def _still_cameras(fov_deg: float, t: int, height: int, width: int) -> Cameras:
 
 def _with_own_depth(
     run: _Run, cameras: Cameras, masks: Mask | None, flows: FlowSet | None, moving: bool
-) -> _Geometry:
-    """Measured depth where the camera's motion allows it, else what a model or the stage says."""
+) -> tuple[Cameras, _Geometry]:
+    """Measured depth where the camera's motion allows it, and cameras refined by it; else what a
+    model or the stage says."""
     rgb = run.rgb()
     with run.timed("depth model"):
         belief = believe(rgb, cameras, run.config, run.progress)
@@ -233,9 +235,55 @@ def _with_own_depth(
                 rgb, flows, cameras, belief.inverse_depth, masks, run.progress, belief.drift, weight
             )
         if still.measured >= MIN_MEASURED:
+            cameras, still = _refined(run, rgb, flows, cameras, still, belief, weight, masks)
             if masks is None:
                 still = replace(still, dynamic=_outlined(run, rgb, still.dynamic))
-            return _measured(run, still, belief, flows)
+            return cameras, _measured(run, still, belief, flows)
+    return cameras, _believed(run, rgb, cameras, masks, flows, belief, moving)
+
+
+def _refined(
+    run: _Run,
+    rgb: NDArray[np.uint8],
+    flows: FlowSet,
+    cameras: Cameras,
+    still: StillDepth,
+    belief: Belief,
+    weight: float,
+    masks: Mask | None,
+) -> tuple[Cameras, StillDepth]:
+    """A second round with frames far apart, and what it changed for the report."""
+    about = run.report["cameras"]
+    how = Refinement(
+        masks_given=masks is not None,
+        cameras_free=about["source"] == "estimated",
+        fov_free=run.config.fov is None,
+        fov_known=bool(about.get("fov_known", True)),
+        minutes=run.config.refine_minutes,
+    )
+    with run.timed("refining"):
+        found = refine(
+            rgb, flows, cameras, still, belief.inverse_depth, how, belief.drift, weight,
+            run.progress,
+        )  # fmt: skip
+    if found.residual_px is not None:
+        about["patch_residual_px"] = [round(px, 3) for px in found.residual_px]
+        about["fov_deg"] = round(float(fov_x_deg(found.cameras)[0]), 2)
+    if not found.finished:
+        run.notes.append("the time for refining (refine_minutes) was up before it was done")
+    return found.cameras, found.still
+
+
+def _believed(
+    run: _Run,
+    rgb: NDArray[np.uint8],
+    cameras: Cameras,
+    masks: Mask | None,
+    flows: FlowSet | None,
+    belief: Belief,
+    moving: bool,
+) -> _Geometry:
+    """What the model or the stage says, steady over time, with what moves standing on it."""
     _tell_belief(run, belief, moving)
     rho = belief.inverse_depth
     rho = np.maximum(rho, float(np.quantile(rho, 0.95)) / (2 * NEAREST_TO_FAR))

@@ -23,6 +23,8 @@ LARGEST_WEIGHT = 120.0
 PRIOR_WEIGHT = 0.03
 WINDOW, OVERLAP = 96, 16
 """Frames of long clips whose depth is worked out at once, and witnesses to either side."""
+UNMEASURED = 0.15
+"""Confidence of what was filled in."""
 NEAREST_TO_FAR = 60.0
 """Nothing is farther than this many times the depth of what is near."""
 
@@ -65,7 +67,7 @@ def still_depth(
     reference = float(np.quantile(rho[measured], 0.9)) if measured.any() else float(rho.max())
     tolerance = max(0.015 * reference, float(np.median(sigma)))
     trust = np.clip(margin / 5, 0, 1).astype(np.float32)
-    solve = _Solver(rgb, prior, drift, prior_weight, reference, progress)
+    solve = Solver(rgb, prior, drift, prior_weight, reference, progress)
     mean, support, through = fuse(rho, trust, ~moving, cameras, tolerance, progress)
     weight = _weights(support, through, moving, sigma, reference)
     first = solve(mean, weight, "filling in")
@@ -90,9 +92,11 @@ def still_depth(
     settled, _, _ = fuse(
         final, 0.2 + weight / LARGEST_WEIGHT, ~moving, cameras, tolerance, progress
     )
-    confidence = np.clip(0.15 + 0.85 * weight / LARGEST_WEIGHT, 0, 1).astype(np.float32)
+    confidence = UNMEASURED + (1 - UNMEASURED) * np.clip(weight / LARGEST_WEIGHT, 0, 1)
     part = float((weight > 1).mean())
-    return StillDepth(np.maximum(settled, far), moving, confidence, reference, part)
+    return StillDepth(
+        np.maximum(settled, far), moving, confidence.astype(np.float32), reference, part
+    )
 
 
 def still_depth_by_windows(
@@ -109,26 +113,36 @@ def still_depth_by_windows(
     as witnesses, so that memory grows with the result alone. The cameras are the clip's, so windows
     agree where they meet."""
     num = len(rgb)
-    if num <= WINDOW + 2 * OVERLAP:
+    if len(windows(num)) == 1:
         return still_depth(rgb, flows, cameras, prior, dynamic, progress, drift, prior_weight)
     rho = scratch_tensor(prior.shape, torch.float32).numpy()
     confidence = scratch_tensor(prior.shape, torch.float32).numpy()
     moving = np.zeros(prior.shape, bool)
     references, measured = [], 0.0
-    for start in range(0, num, WINDOW):
-        stop = min(start + WINDOW, num)
-        first, last = max(start - OVERLAP, 0), min(stop + OVERLAP, num)
-        wide, inner = slice(first, last), slice(start - first, stop - first)
+    for wide, inner, own in windows(num):
         part = still_depth(
-            rgb[wide], part_of_flows(flows, first, last), cameras[wide], prior[wide],
+            rgb[wide], part_of_flows(flows, wide.start, wide.stop), cameras[wide], prior[wide],
             None if dynamic is None else dynamic[wide], no_progress, drift, prior_weight,
         )  # fmt: skip
-        rho[start:stop], moving[start:stop] = part.inverse_depth[inner], part.dynamic[inner]
-        confidence[start:stop] = part.confidence[inner]
+        rho[own], moving[own] = part.inverse_depth[inner], part.dynamic[inner]
+        confidence[own] = part.confidence[inner]
         references.append(part.reference)
-        measured += part.measured * (stop - start) / num
-        progress("depth", stop, num)
+        measured += part.measured * (own.stop - own.start) / num
+        progress("depth", own.stop, num)
     return StillDepth(rho, moving, confidence, float(np.median(references)), measured)
+
+
+def windows(num: int) -> list[tuple[slice, slice, slice]]:
+    """Of num frames: those worked on at once, with witnesses; the window's own among them; and
+    where these belong in the clip."""
+    if num <= WINDOW + 2 * OVERLAP:
+        return [(slice(0, num),) * 3]
+    out = []
+    for start in range(0, num, WINDOW):
+        own = slice(start, min(start + WINDOW, num))
+        wide = slice(max(start - OVERLAP, 0), min(own.stop + OVERLAP, num))
+        out.append((wide, slice(start - wide.start, own.stop - wide.start), own))
+    return out
 
 
 def _weights(support: Array, through: Array, moving: Mask, sigma: Array, reference: float) -> Array:
@@ -140,7 +154,7 @@ def _weights(support: Array, through: Array, moving: Mask, sigma: Array, referen
     return np.where(moving, 0, weight).astype(np.float32)
 
 
-class _Solver:
+class Solver:
     """``complete`` on all frames in units of the reference, pulled weakly to the fitted prior."""
 
     def __init__(

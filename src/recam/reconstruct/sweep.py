@@ -53,7 +53,7 @@ def sweep(
     [t, h, w], where nothing that stands still is to be expected: such pixels are not matched with,
     and their flow has no vote.
     """
-    features = np.stack([_features(frame) for frame in gray])
+    features = np.stack([features_of(frame) for frame in gray])
     rho = np.empty(gray.shape, np.float32)
     margin = np.empty(gray.shape, np.float32)
     sigma = np.empty(len(gray), np.float32)
@@ -137,7 +137,7 @@ def _largest_inverse_depths(evidence: Evidence, moving: NDArray[np.bool_]) -> Ar
     return 1.25 * np.max([padded[k : k + len(tops)] for k in range(7)], axis=0)
 
 
-def _features(gray: NDArray[np.uint8]) -> Array:
+def features_of(gray: NDArray[np.uint8]) -> Array:
     """[h, w, 3]: brightness less its surroundings', and its two slopes; blind to exposure."""
     g = gray.astype(np.float32)
     detail = 0.5 * (g - cv2.blur(g, (9, 9)))

@@ -77,7 +77,7 @@ def compute_tracks(flows: FlowSet, min_length: int = 3, progress: Progress = no_
             following.step(flows, frame)
         progress("tracks", frame + 1, num_frames)
         taken = following.current(frame)
-        seeds = _corners(flows.gray[frame].numpy(), taken)
+        seeds = corners(flows.gray[frame].numpy(), taken)
         following.add(seeds, frame)
     return following.result(min(min_length, num_frames), (h, w))
 
@@ -102,6 +102,8 @@ class _Following:
         self.alive = np.concatenate([self.alive, np.ones(len(seeds), bool)])
 
     def step(self, flows: FlowSet, frame: int) -> None:
+        """Carry the living tracks into ``frame``, by the flows of all offsets from frames before;
+        those that are lost, or that the offsets disagree about, end."""
         ids = np.flatnonzero(self.alive)
         total = np.zeros((len(ids), 2))
         total_weight = np.zeros(len(ids))
@@ -159,7 +161,7 @@ def _likeness(a: NDArray[np.uint8], b: NDArray[np.uint8], at: NDArray, there: ND
     return (first * second).mean(1) / np.sqrt(powers[0] * powers[1])
 
 
-def _corners(gray: NDArray[np.uint8], taken: NDArray) -> NDArray[np.float32]:
+def corners(gray: NDArray[np.uint8], taken: NDArray) -> NDArray[np.float32]:
     """uv_px [k, 2] of the best corner of every cell that has no point of ``taken`` [j, 2]."""
     h, w = gray.shape
     strength = cv2.cornerMinEigenVal(gray.astype(np.float32) / 255, 7, ksize=3)

@@ -1,0 +1,224 @@
+"""What other frames, all over the clip, say about each pixel of a world that stands still.
+
+A thing that moves along its own epipolar lines has flow that looks like depth. But that depth is
+wrong, and then other frames do not show the thing where it would have to be, or show something
+that would have to hide it. And where a thing is known to move, frames from before and after show
+what is behind it, so that its outline is where the picture is not like that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from recam.compiled import kernel
+from recam.reconstruct.densify import complete
+from recam.reconstruct.depth import Array, each_frame, pair_maps
+from recam.reconstruct.dynamic import SNAP, Mask, outline, regions, share_over_time
+from recam.reconstruct.flow import FlowSet
+from recam.types import Cameras, Progress, no_progress
+
+NUM_WITNESSES = 16
+GRID_PX, LEAST_GRID = 6, 50
+"""Distance of the points that brightness is compared at, and how many must be seen."""
+LEAST_WITNESSES = 3
+ENOUGH_WITNESSES = 6
+NEARER = 1.1
+"""Inverse depth over what was expected from which on something nearer is in the way."""
+DIFFERENCE, SHADED = 20.0, 8.0
+"""Levels (of 255) in the worst channel that surely differ; the same once brightness is evened
+out, up to which the difference may be a shadow."""
+LEAST_TRUST = 0.3
+"""Confidence from which on a frame's depth can say that something ought to be hidden."""
+UNLIKE = (0.2, 0.55)
+"""Shares of the witnesses that contradict, up to which a pixel surely stands still, from which on
+it surely moves."""
+KEPT = 0.25
+"""Evidence that what has moved by its flow still has when no witness contradicts."""
+
+
+@dataclass(frozen=True)
+class Witnessed:
+    """Float32 [t, h, w] each. unlike: share of the witnesses that contradict a still world; firm:
+    the same without what a shadow explains; count: of the witnesses."""
+
+    unlike: Array
+    firm: Array
+    count: Array
+
+
+def ask_witnesses(
+    rgb: NDArray[np.uint8],
+    dynamic: Mask,
+    rho: Array,
+    confidence: Array,
+    cameras: Cameras,
+    progress: Progress = no_progress,
+) -> Witnessed:
+    """Look every pixel up in NUM_WITNESSES frames, by its inverse depth rho [t, h, w] (behind what
+    is ``dynamic``: of the background); and ask which of their still surfaces, where their
+    confidence [t, h, w] allows it, would have to be in front of it.
+
+    rgb: uint8 [t, h, w, 3]. What is dynamic in a witness says nothing. A surface counts as found
+    if its colour is within a pixel of where it should be.
+    """
+    t, h, w = rgb.shape[:3]
+    level = rgb.astype(np.float32)
+    witnesses = np.unique(np.linspace(0, t - 1, min(NUM_WITNESSES, t)).round().astype(np.int64))
+    around = np.ones((5, 5), np.uint8)
+    blocked = np.stack([cv2.dilate(d.astype(np.uint8), around) for d in dynamic])
+    out = Witnessed(*(np.zeros((t, h, w), np.float32) for _ in range(3)))
+
+    def job(i: int) -> None:
+        others = witnesses[np.abs(witnesses - i) > 1]
+        votes = np.zeros((3, h, w), np.float32)
+        a, b = pair_maps(cameras, i, others.tolist())
+        gains = _gains(level, rho[i], i, others, a, b)
+        _look_up(level, blocked, rho, i, others, gains, a, b, votes)
+        front = np.empty((4, h, w), np.float32)
+        for j, gain in zip(others.tolist(), gains):
+            a, b = pair_maps(cameras, j, [i])
+            front[:] = 0
+            _draw(level[j], gain, blocked[j], rho[j], confidence[j], a[0], b[0], front)
+            _ought_to_be_hidden(level[i], rho[i], front, votes)
+        out.count[i] = votes[0]
+        out.unlike[i] = votes[1] / np.maximum(votes[0], 1)
+        out.firm[i] = votes[2] / np.maximum(votes[0], 1)
+
+    each_frame(job, range(t), progress, "asking other frames")
+    return out
+
+
+def moving_by_witnesses(
+    said: Witnessed,
+    dynamic: Mask,
+    flows: FlowSet,
+    rgb: NDArray[np.uint8],
+    progress: Progress = no_progress,
+) -> Mask:
+    """Where things move, bool [t, h, w]: ``dynamic``, as found by flow, less what looks like the
+    background that other frames show there, and with what they contradict (shadows apart)."""
+    least, most = UNLIKE
+    unlike, firm = (np.clip((x - least) / (most - least), 0, 1) for x in (said.unlike, said.firm))
+    asked = said.count >= LEAST_WITNESSES
+    evidence = np.where(dynamic, KEPT + (1 - KEPT) * unlike, firm)
+    evidence = np.where(asked, evidence, 0.9 * dynamic).astype(np.float32)
+    belief = np.where(asked, np.minimum(said.count / ENOUGH_WITNESSES, 1), 0.3).astype(np.float32)
+    shared, trust = share_over_time(evidence, belief, flows)
+    out = np.zeros(dynamic.shape, bool)
+
+    def job(i: int) -> None:
+        smooth = complete(shared[i], trust[i] + 1e-4, rgb[i], SNAP)
+        out[i] = outline(regions(smooth), rgb[i], evidence[i] > 0.6)
+
+    each_frame(job, range(len(out)), progress, "outlining what moves")
+    return out
+
+
+def _gains(level: Array, rho: Array, i: int, others: NDArray, a: Array, b: Array) -> Array:
+    """How many times as bright frame i [h, w, 3] is as each of the others: the median over a grid
+    of points, each compared with where its inverse depth puts it."""
+    h, w = rho.shape
+    y, x = (v.ravel() for v in np.mgrid[GRID_PX // 2 : h : GRID_PX, GRID_PX // 2 : w : GRID_PX])
+    pixels = np.stack([x + 0.5, y + 0.5, np.ones(len(x))], -1)
+    own = level[i, y, x].sum(-1) + 1
+    out = np.ones(len(others), np.float32)
+    for k, j in enumerate(others.tolist()):
+        at = pixels @ a[k].T + rho[y, x, None] * b[k]
+        u, v = (at[:, :2] / np.maximum(at[:, 2:], 0.05)).T
+        seen = (at[:, 2] > 0.05) & (u > 0) & (v > 0) & (u < w) & (v < h)
+        if seen.sum() >= LEAST_GRID:
+            there = level[j, v[seen].astype(np.int64), u[seen].astype(np.int64)].sum(-1) + 1
+            out[k] = np.median(own[seen] / there)
+    return out
+
+
+@kernel
+def _unlike(level, y, x, own, exposure):
+    """0: the colour is there, within a pixel of (y, x). 1: it would be but for a shadow. 2: no.
+    exposure: what the level is multiplied by first."""
+    h, w, _ = level.shape
+    least = shaded = np.float32(255.0)
+    brightness = own[0] + own[1] + own[2]
+    for row in range(max(y - 1, 0), min(y + 2, h)):
+        for column in range(max(x - 1, 0), min(x + 2, w)):
+            there = exposure * level[row, column]
+            gain = brightness / max(there[0] + there[1] + there[2], np.float32(1))
+            gain = min(max(gain, np.float32(0.3)), np.float32(3.0))
+            off = tinted = np.float32(0)
+            for c in range(3):
+                off = max(off, abs(there[c] - own[c]))
+                tinted = max(tinted, abs(gain * there[c] - own[c]))
+            least = min(least, off)
+            shaded = min(shaded, tinted / min(max(gain, np.float32(0.5)), np.float32(1)))
+    if least <= DIFFERENCE:
+        return 0
+    return 1 if shaded < SHADED else 2
+
+
+@kernel
+def _look_up(level, blocked, rho, i, others, gains, a, b, votes):
+    _, h, w, _ = level.shape
+    for y in range(h):
+        for x in range(w):
+            own = rho[i, y, x]
+            px, py = x + 0.5, y + 0.5
+            for k in range(len(others)):
+                j = others[k]
+                z = a[k, 2, 0] * px + a[k, 2, 1] * py + a[k, 2, 2] + own * b[k, 2]
+                if z < 0.05:
+                    continue
+                u = (a[k, 0, 0] * px + a[k, 0, 1] * py + a[k, 0, 2] + own * b[k, 0]) / z
+                v = (a[k, 1, 0] * px + a[k, 1, 1] * py + a[k, 1, 2] + own * b[k, 1]) / z
+                if u < 2 or v < 2 or u > w - 2 or v > h - 2:
+                    continue
+                iu, iv = int(u), int(v)
+                if blocked[j, iv, iu] or rho[j, iv, iu] * z > NEARER * own:
+                    continue
+                votes[0, y, x] += 1
+                found = _unlike(level[j], iv, iu, level[i, y, x], gains[k])
+                if found > 0:
+                    votes[1, y, x] += 1
+                if found > 1:
+                    votes[2, y, x] += 1
+
+
+@kernel
+def _draw(level, gain, blocked, rho, confidence, a, b, front):
+    """front [4, h, w]: inverse depth and colour of another frame's still surfaces, seen from this
+    one, pixel by pixel; 0 = none."""
+    h, w, _ = level.shape
+    for y in range(h):
+        for x in range(w):
+            if blocked[y, x] or confidence[y, x] < LEAST_TRUST:
+                continue
+            px, py, own = x + 0.5, y + 0.5, rho[y, x]
+            z = a[2, 0] * px + a[2, 1] * py + a[2, 2] + own * b[2]
+            if z < 0.05:
+                continue
+            u = (a[0, 0] * px + a[0, 1] * py + a[0, 2] + own * b[0]) / z
+            v = (a[1, 0] * px + a[1, 1] * py + a[1, 2] + own * b[1]) / z
+            if u < 0 or v < 0 or u >= w or v >= h:
+                continue
+            iu, iv = int(u), int(v)
+            if own / z > front[0, iv, iu]:
+                front[0, iv, iu] = own / z
+                front[1:, iv, iu] = gain * level[y, x]
+
+
+@kernel
+def _ought_to_be_hidden(level, rho, front, votes):
+    """A witness more for each pixel behind ``front``; it contradicts if that is not to be seen."""
+    h, w, _ = level.shape
+    for y in range(h):
+        for x in range(w):
+            if front[0, y, x] > NEARER * rho[y, x]:
+                found = _unlike(level, y, x, front[1:, y, x], np.float32(1))
+                if found > 0:
+                    votes[0, y, x] += 1
+                    votes[1, y, x] += 1
+                if found > 1:
+                    votes[2, y, x] += 1
