@@ -154,12 +154,13 @@ def _in_old_units(
 def _robust_fit(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """Least squares with Cauchy weights, held a little to 0."""
     hold = 1e-3 * len(b) * np.eye(a.shape[1])
-    x: NDArray[np.float64] = np.zeros(a.shape[1])
+    x = np.zeros(a.shape[1])
     for _ in range(6):
         off = b - a @ x
         spread = max(1.48 * float(np.median(np.abs(off))), 1e-9)
         weight = 1 / (1 + (off / (2 * spread)) ** 2)
-        x = np.linalg.solve((a * weight[:, None]).T @ a + hold, (a * weight[:, None]).T @ b)
+        normal = (a * weight[:, None]).T @ a + hold
+        x = np.asarray(np.linalg.solve(normal, (a * weight[:, None]).T @ b), np.float64)
     return x
 
 
