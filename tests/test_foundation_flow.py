@@ -1,6 +1,7 @@
 """The contract that Wan2.2-TI2V, Wan2.1-VACE and LTX-Video keep, on tiny random checkpoints."""
 
 import shutil
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -14,9 +15,10 @@ pytest.importorskip("diffusers")
 pytestmark = pytest.mark.filterwarnings("ignore::recam.completion.foundation.FitNote")
 
 from foundation_checkpoints import save_ltx, save_wan  # noqa: E402
+from recam.apps.cli import main  # noqa: E402
 from recam.completion import complete  # noqa: E402
 from recam.completion.backbone import Backbone, Condition  # noqa: E402
-from recam.completion.foundation import PER_TOKEN, load_foundation  # noqa: E402
+from recam.completion.foundation import PER_TOKEN, load_foundation, parts  # noqa: E402
 from recam.completion.foundation.flow import FlowVideo  # noqa: E402
 from recam.completion.foundation.placement import pick_device  # noqa: E402
 from recam.completion.foundation.predict import costs, predict  # noqa: E402
@@ -78,8 +80,6 @@ def test_seeds(case: tuple) -> None:
     holed = moving_hole(panned(9, 1, 64, 96), 1, size_px=30)
 
     def run(seed: int) -> Tensor:
-        from dataclasses import replace
-
         return complete(holed, replace(config, seed=seed), model=model).frames
 
     assert torch.equal(run(1), run(1))
@@ -256,8 +256,8 @@ def test_only_what_is_used_is_fetched(
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     load_foundation(config_for("ltx", Path("owner/model"), prompt="a bear"))
-    parts = {"transformer", "vae", "scheduler", "tokenizer", "text_encoder"}
-    assert all(n.endswith(".json") or n.split("/")[0] in parts for n in fetched)
+    used = {"transformer", "vae", "scheduler", "tokenizer", "text_encoder"}
+    assert all(n.endswith(".json") or n.split("/")[0] in used for n in fetched)
     assert {n.split("/")[0] for n in fetched if n.endswith(".safetensors")} == {
         "transformer", "vae", "text_encoder",
     }  # fmt: skip
@@ -280,6 +280,27 @@ def test_options_out_of_range_are_refused(option: dict, match: str) -> None:
         load_foundation(CompleteConfig("ltx", "nowhere", FoundationConfig(**option)))
     with pytest.raises(ValueError, match="--sampling-steps must"):
         load_foundation(CompleteConfig("ltx", "nowhere", sampling_steps=0))
+
+
+def test_doctor_ends_badly_where_there_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"recam: .*gone: no such folder"):
+        main(["doctor", "--model", "ltx", "--weights", str(tmp_path / "gone")])
+
+
+def test_a_placement_that_memory_forces_is_said(
+    checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_for("ltx", checkpoints["ltx"])
+    _, need, _ = costs(config)
+    # The tiny VAE needs the most, so the two would need the same.
+    least = replace(need, vae=0.0, vae_work=0.0)
+    monkeypatch.setattr(parts, "memory_need", lambda *_: least)
+    monkeypatch.setattr(parts, "free_gb", lambda device: least.of("fp8") * 1.0001)
+    with pytest.warns(parts.ModelNote, match="so placement is fp8: transformer's weights"):
+        assert load_foundation(config).placement == "fp8"  # type: ignore[attr-defined]
+    monkeypatch.setattr(parts, "free_gb", lambda device: 0.0)
+    with pytest.raises(RecamError, match="A smaller model would fit"):
+        load_foundation(config)
 
 
 @pytest.mark.parametrize("device, match", [("foo", "expected auto"), ("meta", "expected auto")])
