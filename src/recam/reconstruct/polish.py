@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from recam.cache import scratch_tensor
 from recam.compiled import kernel
 from recam.geometry import se3
 from recam.reconstruct.bundle import Bundle, inverse_depths, residuals_px, scaled, triangulated
@@ -137,7 +138,7 @@ def _in_old_units(
     own = rho[in_px.frame, y, x].astype(np.float64)
     ratio = float(np.median(found / np.maximum(own, 1e-12)))
     bundle, found = scaled(bundle, ratio), found / ratio
-    out = np.empty_like(rho)
+    out = scratch_tensor(rho.shape, torch.float32).numpy()
     unit = float(np.median(own))
     columns, rows = np.arange(w) / w - 0.5, np.arange(h)[:, None] / h - 0.5
     for i in range(len(rho)):
@@ -147,8 +148,9 @@ def _in_old_units(
             continue
         a = np.stack([own[here] / unit, np.ones(len(here)), x[here] / w - 0.5, y[here] / h - 0.5])
         by = _robust_fit(a.T, (found[here] - own[here]) / unit)
-        out[i] = rho[i] * (1 + by[0]) + unit * (by[1] + by[2] * columns + by[3] * rows)
-    return bundle, np.maximum(out, 0.1 * rho).astype(np.float32)
+        ramp = unit * (by[1] + by[2] * columns + by[3] * rows)
+        out[i] = np.maximum(rho[i] * (1 + by[0]) + ramp, 0.1 * rho[i])
+    return bundle, out
 
 
 def _robust_fit(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,8 +12,10 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from recam.cache import scratch_tensor
 from recam.reconstruct.densify import fuse, sharpen
 from recam.reconstruct.depth import Array, each_frame
 from recam.reconstruct.dynamic import Mask
@@ -139,7 +141,7 @@ def _matched(
     progress: Progress,
 ) -> StillDepth:
     """One pass: match, agree over time, complete; and sharpen edges in the last one."""
-    rho, confidence = still.inverse_depth.copy(), still.confidence.copy()
+    rho, confidence = (scratch_tensor(prior.shape, torch.float32).numpy() for _ in range(2))
     for wide, inner, own in windows(len(rgb)):
         part = replace(
             still, inverse_depth=still.inverse_depth[wide], dynamic=still.dynamic[wide],
