@@ -2,6 +2,7 @@
 
     python benchmarks/reconstruction_accuracy.py [--scenes room-101 park-102] [--split easy]
         [--out FOLDER] [--label NAME] [--depth-model stage] [--views near far] [--sheets]
+        [--refine-minutes 0] [--diagnose]
 
 Everything is estimated from the source video alone. One line per scene, then means for cameras that
 move through space and for those on a tripod or turning in place, which give no parallax. Columns:
@@ -21,6 +22,9 @@ known      PSNR of the new views where the source shows what they show at that m
            cameras'
 s          seconds of wall time for the reconstruction
 
+--refine-minutes 0 leaves the second round out. --diagnose also prints what the first of the views
+would score with one estimated thing at a time replaced by the truth: which of them costs the dB.
+
 A scene that is done is not done again (results lie in <out>/<label>/<scene>.json).
 """
 
@@ -30,6 +34,7 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -141,6 +146,52 @@ def view_scores(
     return scores, shown
 
 
+def replaced_by_truth(found: Scene, truth: Scene, units: float) -> Iterator[tuple[str, Scene]]:
+    """The found scene with one thing at a time as it truly is, at its own scale (``units`` of it
+    are one true unit)."""
+    true = truth.cameras.resized(found.cameras.height, found.cameras.width)
+    pose = true.cam_from_world.clone()
+    pose[:, :3, 3] *= units
+    depth, moving = truth.depth * units, truth.dynamic
+    near = depth < FAR * units
+    off = (found.depth / depth - 1).abs() > 0.05
+    still_true = torch.where(moving, found.depth, depth)
+    moving_true = torch.where(moving, depth, found.depth)
+    yield "nothing", found
+    yield "focal length", replace(found, cameras=replace(found.cameras, intrinsics=true.intrinsics))
+    yield "cameras", replace(found, cameras=replace(true, cam_from_world=pose))
+    yield "masks", replace(found, dynamic=moving)
+    yield "still depth", replace(found, depth=still_true)
+    yield "moving depth", replace(found, depth=moving_true)
+    yield "moving depth, masks", replace(found, depth=moving_true, dynamic=moving)
+    for name, where in (("off by 5 %", near & off), ("nearly right", near & ~off)):
+        fixed = torch.where(moving | where, depth, found.depth)
+        yield f"moving depth, still depth {name}", replace(found, depth=fixed)
+    yield "all depth", replace(found, depth=depth)
+    yield (
+        "all depth, cameras",
+        replace(found, depth=depth, cameras=replace(true, cam_from_world=pose)),
+    )
+
+
+def diagnosis(sample: EvaluationSample, found: Scene, truth: Scene, view: str) -> dict[str, float]:
+    """PSNR of the known part of a view for each scene of ``replaced_by_truth``; for scales that are
+    a little off, to see that the comparison is fair; and for the truth."""
+    target = next(v for v in sample.views if v.name == view)
+    assert target.read_seen is not None
+    frames, seen = target.read_video().frames, target.read_seen() == 2
+
+    def score(scene: Scene, units: float) -> float:
+        path = carried_path(target.path, sample, SourceScene(scene, units, {}, ()))
+        return psnr(pull_push(render(scene, path, RenderConfig())), frames, seen)
+
+    units = float((found.depth / truth.depth)[truth.depth < FAR].median())
+    out = {name: score(scene, units) for name, scene in replaced_by_truth(found, truth, units)}
+    for factor in (0.98, 1.02):
+        out[f"scale × {factor}"] = score(found, factor * units)
+    return out | {"everything": score(truth, 1.0)}
+
+
 def sheet(found: Scene, truth: Scene, views: list[Tensor]) -> Tensor:
     rows: dict[str, Tensor] = {}
     picked = torch.linspace(0, len(truth) - 1, 5).round().long()
@@ -165,11 +216,14 @@ def run(sample: EvaluationSample, options: argparse.Namespace, folder: Path) -> 
     config = ReconstructConfig()
     if options.depth_model:
         config = replace(config, depth_model=options.depth_model)
+    config = replace(config, refine_minutes=options.refine_minutes)
     clock = time.perf_counter()
     found = reconstruct(video, config)
     seconds = time.perf_counter() - clock
     scores, shown = view_scores(sample, found, truth, options.views)
     out = geometry_scores(found, truth) | scores | {"seconds": seconds}
+    if options.diagnose:
+        out["diagnosis"] = diagnosis(sample, found, truth, options.views[0])
     if options.sheets:
         write_image(sheet(found, truth, shown), folder / f"{sample.name}.png")
     return out
@@ -212,6 +266,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("reconstruction"))
     parser.add_argument("--label", default="default")
     parser.add_argument("--depth-model", help="see ReconstructConfig.depth_model")
+    parser.add_argument("--refine-minutes", type=float, help="see ReconstructConfig")
+    parser.add_argument("--diagnose", action="store_true", help="replace one thing at a time")
     parser.add_argument("--sheets", action="store_true", help="write a contact sheet of each scene")
     options = parser.parse_args()
     folder = options.out / options.label
@@ -234,6 +290,8 @@ def main() -> None:
         right = scores["motion"] == KINDS.get(spec.camera, "moving")
         motion = f"{spec.camera}: {scores['motion']}{'' if right else ' !'}"
         print(f"| {spec.name} | {motion} | {line(scores, options.views)} |", flush=True)
+        for name, value in scores.get("diagnosis", {}).items():
+            print(f"    {value:6.2f} dB, true: {name}", flush=True)
     mean_line("moving", groups[True], options.views)
     mean_line("tripod or turning", groups[False], options.views)
 
