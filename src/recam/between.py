@@ -60,9 +60,10 @@ def interpolate(
     The result has k + (k − 1)·frames frames; the views come out unchanged, bit for bit. In between,
     pixels move in a straight line along the flow found both ways, from a start that matched
     features give; what both views show is blended by nearness in time and confidence, after their
-    exposures are brought together; what one view alone shows moves with what is beside it. What
-    neither reaches is completed. Warns where two views show next to nothing in common. Raises
-    ValueError for fewer than two views or frames below 1.
+    exposures are brought together; what one view alone shows moves with what is beside it. The mean
+    of that and of both views fetched along a plainer flow is the result; models other than
+    propagate complete what the flow is not sure of. Warns where two views show next to nothing in
+    common. Raises ValueError for fewer than two views or frames below 1.
     """
     if views.dim() != 4 or len(views) < 2 or views.shape[1] != 3 or views.dtype != torch.uint8:
         raise ValueError(
@@ -85,7 +86,10 @@ def interpolate(
     timings_s["warp"] = time.perf_counter() - clock
     partial = PartialVideo(frames, known)
     clock = time.perf_counter()
-    done = complete_whole(partial, chosen(config.complete, "interpolate"), progress)
+    completing = chosen(config.complete, "interpolate")
+    # Inside of holes propagate would only smooth what was found.
+    plain = completing.model == "propagate"
+    done = frames if plain else complete_whole(partial, completing, progress)
     timings_s["complete"] = time.perf_counter() - clock
     return Result(video_from_frames(done, fps), partial, config, timings_s, versions())
 
@@ -98,8 +102,8 @@ def warp_between(
     Yields colours uint8 [h, w, 3] and how far they are known, float32 [h, w] in [0, 1].
     """
     pictures = [np.ascontiguousarray(v.permute(1, 2, 0).numpy()) for v in (a, b)]
-    forth, back = _flows(pictures[0], pictures[1], config.size)
-    sides = _sides(pictures, forth, back)
+    flows = _flows(pictures[0], pictures[1], config.size)
+    sides = _sides(pictures, flows.forth, flows.back)
     shared = [float((side.trust > SURE).mean()) for side in sides]
     if min(shared) < LEAST_SHARED:
         warnings.warn(
@@ -109,13 +113,21 @@ def warp_between(
         )
     log_gain = _log_gain(sides[0], sides[1])
     for i in range(config.frames):
-        yield _moment(sides, (i + 1) / (config.frames + 1), log_gain)
+        yield _moment(sides, flows.plain, (i + 1) / (config.frames + 1), log_gain)
 
 
-def _flows(
-    a: NDArray[np.uint8], b: NDArray[np.uint8], size: int
-) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
-    """Flow and confidence from a to b, and from b to a, at the pictures' size."""
+@dataclass(frozen=True)
+class _Flows:
+    """forth, back: flow between two pictures float32 [h, w, 2] px and its confidence [h, w].
+    plain: flow forth and back by a coarser search from no motion."""
+
+    forth: tuple[Floats, Floats]
+    back: tuple[Floats, Floats]
+    plain: tuple[Floats, Floats]
+
+
+def _flows(a: NDArray[np.uint8], b: NDArray[np.uint8], size: int) -> _Flows:
+    """Flow at the pictures' size, found at ``size``."""
     height, width = a.shape[:2]
     scale = min(1.0, size / max(height, width))
     grey = []
@@ -128,13 +140,19 @@ def _flows(
     matched = (grey[1] - level[1][0]) * (level[0][1] / level[1][1]) + level[0][0]
     grey[1] = matched.clip(0, 255).astype(np.uint8)
     forth, sure, back, sure_back = flow_between(*grey)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    plain = [dis.calc(grey[0], grey[1], None), dis.calc(grey[1], grey[0], None)]
     h, w = grey[0].shape
     size_up = np.array([width / w, height / h], np.float32)
 
     def large(values: NDArray) -> Floats:
         return cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
 
-    return (large(forth) * size_up, large(sure)), (large(back) * size_up, large(sure_back))
+    return _Flows(
+        (large(forth) * size_up, large(sure)),
+        (large(back) * size_up, large(sure_back)),
+        (large(plain[0]) * size_up, large(plain[1]) * size_up),
+    )
 
 
 def _sides(
@@ -175,7 +193,7 @@ def _fetch(picture: Floats, flow: Floats) -> Floats:
 
 
 def _moment(
-    sides: tuple[_Side, _Side], moment: float, log_gain: Floats
+    sides: tuple[_Side, _Side], plain: tuple[Floats, Floats], moment: float, log_gain: Floats
 ) -> tuple[NDArray[np.uint8], Floats]:
     total = np.zeros(sides[0].picture.shape, np.float32)
     weight = np.zeros(total.shape[:2], np.float32)
@@ -197,8 +215,24 @@ def _moment(
     faded += moment * sides[1].picture * np.exp((moment - 1) * log_gain)
     sure = (best / SURE).clip(0, 1)[..., None] ** 2
     colours = np.where(weight[..., None] > 0, sure * colours + (1 - sure) * faded, faded)
+    # Two ways of finding motion err in different places: their mean is better than either.
+    colours = (colours + _plainly(sides, plain, np.float32(moment), log_gain)) / 2
     known = np.where(weight > 0, (best / SURE).clip(0, 1), 0)
     return np.rint(colours).clip(0, 255).astype(np.uint8), known.astype(np.float32)
+
+
+def _plainly(
+    sides: tuple[_Side, _Side], plain: tuple[Floats, Floats], m: np.float32, log_gain: Floats
+) -> Floats:
+    """Both views fetched along a flow that is believed everywhere, blended by nearness in time.
+
+    The flow of a moment is that of the same pixel in the views (Jiang et al. 2018, Super SloMo).
+    """
+    forth, back = plain
+    from_first = _fetch(sides[0].picture, m * (m * back - (1 - m) * forth))
+    from_second = _fetch(sides[1].picture, (1 - m) * ((1 - m) * forth - m * back))
+    first = (1 - m) * np.exp(m * log_gain) * from_first
+    return (first + m * np.exp((m - 1) * log_gain) * from_second).astype(np.float32)
 
 
 def _carried(flow: Floats, trust: Floats, share: np.float32) -> tuple[Floats, Floats]:
