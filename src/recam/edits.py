@@ -32,6 +32,8 @@ ONE_SURFACE_PX = 0.5
 """What moves alike within this belongs to one surface."""
 USUAL_SHADING = 0.5
 """log of how much brighter or darker a surface gets; much more is not believed."""
+LEAST_SHADING = 0.03
+"""The same, taken for noise; larger ones count so much less."""
 SHADING_SCALE = 1 / 160
 """Of the picture's longer side: shading is taken to be smooth over so much, …"""
 LEAST_SEEN = 0.05
@@ -297,7 +299,8 @@ def _shading(here: NDArray[np.uint8], there: Floats, sure: Mask) -> Floats:
     weight = fair * np.exp(-0.5 * (off / USUAL_SHADING) ** 2).astype(np.float32)
     sigma = max(here.shape[:2]) * SHADING_SCALE
     total = cv2.GaussianBlur(weight, (0, 0), sigma)
-    return np.exp(cv2.GaussianBlur(weight * off, (0, 0), sigma) / (total + LEAST_SEEN))
+    mean = cv2.GaussianBlur(weight * off, (0, 0), sigma) / (total + LEAST_SEEN)
+    return np.exp(np.sign(mean) * np.maximum(np.abs(mean) - LEAST_SHADING, 0))
 
 
 def _completed_layer(
