@@ -53,7 +53,7 @@ def test_network_refuses_other_sizes() -> None:
 
 
 def test_network_size_keeps_the_aspect() -> None:
-    assert network_size(192, 320) == (80, 128)
+    assert network_size(192, 320) == (96, 160)
     h, w = network_size(2000, 10)
     assert h % 16 == w % 16 == 0 and w >= 16 and h <= 1024
 

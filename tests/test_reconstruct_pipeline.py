@@ -78,7 +78,7 @@ def test_given_masks_are_used(truth: Truth, camera_file: str, tmp_path: Path) ->
 def test_a_tripod_gives_a_stated_assumption() -> None:
     cameras = make_cameras(T, H, W, shift=0.0, turn=0.0)
     truth = render_world(T, H, W, slide=0.08, cameras=cameras)
-    scene = reconstruct(truth.video)
+    scene = reconstruct(truth.video, ReconstructConfig(depth_model="stage"))
     assert scene.report["cameras"]["motion"] == "static"
     assert scene.report["depth"]["source"] == "assumed"
     assert any("assumed" in note for note in scene.report["notes"])
@@ -86,6 +86,17 @@ def test_a_tripod_gives_a_stated_assumption() -> None:
     assert torch.equal(scene.depth[0][still], scene.depth[-1][still])  # nothing breathes
     assert float(scene.confidence.max()) <= 0.3
     assert (scene.dynamic.numpy() & truth.moving).sum() > 0.6 * truth.moving.sum()
+
+
+def test_a_tripod_is_believed_to_be_what_the_network_says() -> None:
+    cameras = make_cameras(T, H, W, shift=0.0, turn=0.0)
+    truth = render_world(T, H, W, slide=0.08, cameras=cameras)
+    scene = reconstruct(truth.video)
+    assert scene.report["depth"]["source"] == "believed"
+    assert any("network" in note for note in scene.report["notes"])
+    still = ~scene.dynamic.any(0)
+    assert torch.equal(scene.depth[0][still], scene.depth[-1][still])  # nothing breathes
+    assert bool((scene.depth > 0).all())
 
 
 def test_geometry_is_worked_out_at_the_size_asked(truth: Truth, camera_file: str) -> None:
@@ -114,7 +125,7 @@ def test_one_and_two_frames(truth: Truth, t: int) -> None:
 def test_black_frames_give_a_scene_that_says_so() -> None:
     black = video_from_frames(torch.zeros(4, 3, 64, 96, dtype=torch.uint8))
     scene = reconstruct(black)
-    assert scene.report["depth"]["source"] == "assumed" and scene.report["notes"]
+    assert scene.report["depth"]["source"] in ("assumed", "believed") and scene.report["notes"]
     assert bool(torch.isfinite(scene.depth).all())
 
 

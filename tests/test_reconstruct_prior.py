@@ -4,7 +4,7 @@ import torch
 
 from recam.geometry import intrinsics_from_fov, se3, so3_exp, unproject
 from recam.reconstruct import shipped_depth
-from recam.reconstruct.prior import depth_prior, fit_prior, stage_prior
+from recam.reconstruct.prior import DOUBT, depth_prior, fit_prior, stage_prior
 from recam.types import Cameras
 
 
@@ -74,14 +74,19 @@ def test_fit_prior_never_turns_the_prior_over() -> None:
     assert np.ptp(fitted) < 1e-6
 
 
-def test_prior_is_half_the_network_where_there_are_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsure_network_is_drawn_to_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = torch.full((2, 3, 20, 30), 120, dtype=torch.uint8)
-    said = torch.full((2, 20, 30), 0.5), torch.full((2, 20, 30), 0.25)
-    monkeypatch.setattr(shipped_depth, "shipped_depth", lambda given: said)
-    for there in (True, False):
-        monkeypatch.setattr(shipped_depth, "available", lambda there=there: there)
-        stage, doubt = stage_prior(frames)
+    stage = stage_prior(frames)[0].log()
+    said = 0.3 + 0.1 * torch.rand(2, 20, 30, generator=torch.Generator().manual_seed(0))
+
+    def with_confidence(value: float) -> torch.Tensor:
+        sure = torch.full_like(said, value)
+        monkeypatch.setattr(shipped_depth, "shipped_depth", lambda *given: (said, sure))
         inverse_depth, confidence = depth_prior(frames)
-        expected = 0.5 * (stage.log() + said[0].log()) if there else stage.log()
-        assert torch.allclose(inverse_depth.log(), expected, atol=1e-5)
-        assert torch.equal(confidence, said[1] if there else doubt)
+        assert torch.equal(confidence, sure)
+        return inverse_depth.log()
+
+    alike = stage + (said.log() - stage).median()  # the stage at the network's scale
+    assert torch.allclose(with_confidence(0.0), alike, atol=1e-5)
+    assert torch.allclose(with_confidence(1e6), said.log(), atol=1e-4)
+    assert torch.allclose(with_confidence(DOUBT), 0.5 * (alike + said.log()), atol=1e-5)

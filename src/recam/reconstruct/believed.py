@@ -21,7 +21,7 @@ from recam.reconstruct.dynamic import Mask, average_along_flow
 from recam.reconstruct.flow import FlowSet
 from recam.reconstruct.outside import DepthChoice, choose_depth_model, outside_depth
 from recam.reconstruct.outside.prior_depth import Drift
-from recam.reconstruct.prior import stage_prior
+from recam.reconstruct.prior import depth_prior, stage_prior
 from recam.types import Cameras, Progress, no_progress
 
 GRID_PX = 9
@@ -72,9 +72,7 @@ def believe(
         rho, confidence = stage_prior(frames, cameras)
         return Belief(rho.numpy(), confidence.numpy(), "none", False, choice)
     if choice.model == "shipped":
-        from recam.reconstruct.shipped_depth import shipped_depth
-
-        rho, confidence = shipped_depth(frames)
+        rho, confidence = depth_prior(frames, cameras)
         return Belief(rho.numpy(), confidence.numpy(), "scale-and-shift", False, choice)
     said = outside_depth(choice, frames.contiguous(), progress, config.fov)
     return Belief(

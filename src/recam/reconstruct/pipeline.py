@@ -368,7 +368,9 @@ def _tell_belief(run: _Run, belief: Belief, moving: bool) -> None:
         return
     run.report["depth"] = {"source": "believed", "model": belief.source, "metric": belief.metric}
     stands = "" if belief.is_large else "; moving things stand upright on it"
-    run.notes.append(f"{why}: {belief.source} says what it is ({belief.choice.why}){stands}")
+    own = belief.choice.model == "shipped"
+    who = "recam's own small network guesses" if own else f"{belief.source} says"
+    run.notes.append(f"{why}: {who} what it is ({belief.choice.why}){stands}")
     if belief.metric:
         run.metres_per_unit = 1.0
         run.notes.append(f"the scene's scale is {belief.source}'s: metres")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from recam.geometry import intrinsics_from_fov, pixel_centers
+from recam.reconstruct.depth_net import DepthNet
 from recam.reconstruct.outside.prior_depth import Drift
 from recam.types import Cameras
 
@@ -19,28 +20,32 @@ USUAL_FOV_DEG = 55.0
 
 TOGETHER = 2
 """Frames to either side that a frame with a scale and shift of its own is fitted with."""
+DOUBT = 0.1
+"""Confidence of the network at which it and the stage count alike."""
 LEAST_SHARE = 0.02
 """Part of their pixels that must have been measured for that."""
 
 
-def depth_prior(frames: Tensor, cameras: Cameras | None = None) -> tuple[Tensor, Tensor]:
+def depth_prior(
+    frames: Tensor, cameras: Cameras | None = None, model: DepthNet | None = None
+) -> tuple[Tensor, Tensor]:
     """Inverse depth of each frame up to one scale and shift for the whole clip, and its confidence.
 
-    The geometric mean of what recam's own network says (``shipped_depth``) and
-    :func:`stage_prior`, which is nearer to the truth than either (docs/log.md); the stage alone
-    where the package came without weights.
+    What recam's own network says (``shipped_depth``), drawn towards :func:`stage_prior` where the
+    network is unsure: real pictures tear less so, and are nearer to the truth (docs/log.md).
 
     frames: uint8 [t, 3, h, w]. cameras: t cameras of that size; None = one that stands still, with
-    a usual lens. Only their rotations and intrinsics are used. Returns inverse depth, positive, and
-    confidence in [0, 1], both float32 [t, h, w].
+    a usual lens. Only their rotations and intrinsics are used. model: None = the shipped one.
+    Returns inverse depth, positive, and confidence in [0, 1], both float32 [t, h, w]. Raises
+    RecamError where the package came without weights.
     """
-    from recam.reconstruct.shipped_depth import available, shipped_depth
+    from recam.reconstruct.shipped_depth import shipped_depth
 
-    stage, doubt = stage_prior(frames, cameras)
-    if not available():
-        return stage, doubt
-    said, confidence = shipped_depth(frames)
-    return (said * stage).sqrt(), confidence
+    said, confidence = shipped_depth(frames, model)
+    stage = stage_prior(frames, cameras)[0].log()
+    apart = said.log() - stage
+    own = confidence / (confidence + DOUBT)
+    return (stage + apart.median() + own * (apart - apart.median())).exp(), confidence
 
 
 def stage_prior(frames: Tensor, cameras: Cameras | None = None) -> tuple[Tensor, Tensor]:

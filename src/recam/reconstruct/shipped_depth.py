@@ -16,7 +16,7 @@ from recam.reconstruct.depth_net import SHIPPED, STRIDE, DepthNet, load_depth_ne
 
 Array = NDArray[np.float32]
 
-AREA_PX = 80 * 120
+AREA_PX = 100 * 150
 """Pixels of what the network sees, about as many as it was trained on."""
 SOON = 0.12
 """Part of a frame's own opinion in the running average over time, where nothing changed."""
@@ -31,9 +31,9 @@ EDGE = 0.25
 doubt, which would become ragged by it."""
 
 
-BETTER_THAN_STAGE = False
-"""Whether reconstructions of tripod shots are better with it than with the stage. Not yet, so that
-it has to be asked for: see depth_card.md beside the weights."""
+BETTER_THAN_STAGE = True
+"""Whether reconstructions of tripod shots are better with it than with the stage, so that `auto`
+takes it: see depth_card.md beside the weights."""
 
 
 def available() -> bool:
