@@ -115,7 +115,7 @@ def test_exr_refusals_say_what_they_met() -> None:
         read_exr(b"\x89PNG0000000000", "a.exr")
 
 
-def _same(source, depth: np.ndarray, rtol: float = 1e-6) -> None:
+def assert_same(source, depth: np.ndarray, rtol: float = 1e-6) -> None:
     assert source.depth.shape == depth.shape and bool(source.valid.all())
     assert np.allclose(source.depth.numpy(), depth, rtol=rtol)
 
@@ -128,7 +128,7 @@ def test_megasam_npz_brings_its_cameras(tmp_path: Path, depth: np.ndarray) -> No
             intrinsic=cameras.intrinsics[0].numpy(), cam_c2w=cameras.world_from_cam.numpy(),
         )  # fmt: skip
         source = read_depth(tmp_path / name, T, H, W)
-        _same(source, depth, 1e-3)
+        assert_same(source, depth, 1e-3)
         assert source.metric is None and source.cameras is not None
         assert torch.allclose(source.cameras.cam_from_world, cameras.cam_from_world)
 
@@ -154,7 +154,7 @@ def test_cognvs_folder(tmp_path: Path, depth: np.ndarray) -> None:
     np.save(folder / "megasam_c2ws.npy", cameras.world_from_cam.numpy())
     for path in (tmp_path / "seq", folder):
         source = read_depth(path, T, H, W)
-        _same(source, depth)
+        assert_same(source, depth)
         assert source.cameras is not None
 
 
@@ -166,7 +166,7 @@ def test_vipe_zip_is_metric(tmp_path: Path, depth: np.ndarray) -> None:
             archive.writestr(f"{i:05d}.exr", exr_bytes({"Z": depth[i].astype("<f2")}))
     for path in (file, tmp_path):
         source = read_depth(path, T, H, W)
-        _same(source, depth, 1e-3)
+        assert_same(source, depth, 1e-3)
         assert source.metric is True and source.cameras is None
 
 
@@ -178,7 +178,7 @@ def test_vista4d_folder(tmp_path: Path, depth: np.ndarray) -> None:
     write_cameras(make_cameras(T, H, W), folder / "cameras.npz", "vista4d")
     for path in (tmp_path, folder):
         source = read_depth(path, T, H, W)
-        _same(source, depth)
+        assert_same(source, depth)
         assert source.cameras is not None
 
 
@@ -214,7 +214,7 @@ def test_megasam_reconstructions_folder(tmp_path: Path, depth: np.ndarray) -> No
     np.save(tmp_path / "intrinsics.npy", four.astype(np.float32))
     np.save(tmp_path / "motion_prob.npy", np.ones((T, H // 8, W // 8), np.float32))
     source = read_depth(tmp_path, T, H, W)
-    _same(source, depth, 1e-4)
+    assert_same(source, depth, 1e-4)
     assert source.cameras is not None and source.dynamic is None
     assert torch.allclose(source.cameras.cam_from_world, cameras.cam_from_world, atol=1e-5)
     assert torch.allclose(source.cameras.intrinsics, cameras.intrinsics, rtol=1e-5)
@@ -238,7 +238,7 @@ def test_colmap_dense_workspace(tmp_path: Path, depth: np.ndarray) -> None:
             body = (factor * depth[i]).astype("<f4").tobytes()
             (maps / f"{name}.{kind}.bin").write_bytes(f"{W}&{H}&1&".encode() + body)
     source = read_depth(tmp_path, T, H, W)
-    _same(source, depth)
+    assert_same(source, depth)
     assert source.cameras is not None
     assert torch.allclose(source.cameras.cam_from_world, cameras.cam_from_world, atol=1e-9)
     for file in maps.glob("*.geometric.bin"):
@@ -281,7 +281,7 @@ def test_stacks_and_inverse_depth_by_name(tmp_path: Path, depth: np.ndarray) -> 
     np.savez(tmp_path / "one.npz", whatever=depth, other=np.zeros(3))
     np.savez(tmp_path / "disps.npz", disps=1 / depth)
     for name in ("stack.npy", "disparity.npy", "one.npz", "disps.npz"):
-        _same(read_depth(tmp_path / name, T, H, W), depth, 1e-5)
+        assert_same(read_depth(tmp_path / name, T, H, W), depth, 1e-5)
 
 
 def test_folder_of_png_in_millimetres(tmp_path: Path, depth: np.ndarray) -> None:

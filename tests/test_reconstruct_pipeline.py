@@ -124,9 +124,12 @@ def test_one_and_two_frames(truth: Truth, t: int) -> None:
 
 def test_black_frames_give_a_scene_that_says_so() -> None:
     black = video_from_frames(torch.zeros(4, 3, 64, 96, dtype=torch.uint8))
-    scene = reconstruct(black)
-    assert scene.report["depth"]["source"] in ("assumed", "believed") and scene.report["notes"]
+    scene = reconstruct(black, ReconstructConfig(depth_model="stage"))
+    assert scene.report["depth"]["source"] == "assumed" and scene.report["notes"]
     assert bool(torch.isfinite(scene.depth).all())
+    guessed = reconstruct(black)
+    assert guessed.report["depth"]["source"] == "believed" and guessed.report["notes"]
+    assert bool(torch.isfinite(guessed.depth).all())
 
 
 def test_what_does_not_fit_is_refused(truth: Truth, camera_file: str, tmp_path: Path) -> None:

@@ -241,6 +241,7 @@ class _KeptWindows:
         return torch.from_numpy(frames)
 
     def add(self, key: str, frames: Tensor) -> None:
+        """Keep a finished window, whole or not at all; a disk that takes it not is a warning."""
         path = self.folder / f"{key[:32]}.npy"
         unfinished = self.folder / f".{key[:32]}.{os.getpid()}"
         try:

@@ -179,6 +179,7 @@ def model_for_scene(
     whole = opened.scene.video
 
     def learn(model: Any, options: FinetuneConfig, folder: Path) -> Adaptation:
+        """Adapt to pairs made of the scene by double reprojection."""
         shown = take_frames(opened.scene, _frames_to_learn(model, len(whole)))
         if isinstance(model, VideoTransformer):
             side: int | None = config.model_side
@@ -219,6 +220,7 @@ def model_for_partial(
         return None
 
     def learn(model: Any, options: FinetuneConfig, folder: Path) -> Adaptation:
+        """Adapt to hidden parts of what is known, in the time that options give."""
         started = time.perf_counter()
         index = _frames_to_learn(model, len(partial))
         shown = PartialVideo(partial.frames[index], partial.known[index])
