@@ -1,14 +1,14 @@
 """Which body, conditioning and objective of the masked model learn most from little training?
 
-    python benchmarks/model_search.py --pairs FOLDER [--steps 300] [--only base concat]
+    python benchmarks/model_search.py --pairs FOLDER [--steps 300] [--seeds 3] [--only base concat]
 
 FOLDER holds files of training pairs (``recam.training.scenes.save_pairs``; `recam pretrain
 --num-scenes N` leaves them in the cache, under pairs/). The last --heldout files are not trained
 on. Every variant takes the same steps on the same pairs in the same order, and differs from "base"
 in what its name says. Columns: hole PSNR on the held-out pairs over the best classical method's
 (dB), flicker in holes over that of ``propagate``, parameters (M), GFLOP to complete one clip of
-48 frames 288×512 in one pass, seconds of training. One run says little about differences
-below 0.1 dB.
+48 frames 288×512 in one pass, seconds of training. With --seeds every variant is trained so often,
+and ± is the spread of its gains; one run says little about differences below 0.1 dB.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--heldout", type=int, default=4)
     parser.add_argument("--most", type=int, default=60, help="files to learn from")
     parser.add_argument("--only", nargs="*", help="of the variants")
@@ -80,19 +81,24 @@ def main() -> None:
     fills = [pair.filled[0, :, :3] for pair in held]
     before = [hole_psnr(f, p.target.frames, p.partial.known) for f, p in zip(fills, held)]
     print(f"{len(pairs)} pairs, {len(held)} held out: propagate {np.mean(before):.2f} dB")
-    print(f"{'variant':22s}  gain dB  flicker      M  GFLOP      s")
+    print(f"{'variant':22s}  gain dB     ±  flicker      M  GFLOP      s")
     for name in args.only or VARIANTS:
         config = replace(VARIANTS[name], steps=args.steps, evaluate_every=10**6)
-        start = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder:
-            # Random 2D masks are drawn over the pairs' targets; the others keep the pairs' holes.
-            drawn = config.objective.masks == ("random-2d",)
-            path = pretrain(replace(config, out=folder), whole(pairs) if drawn else pairs)
-            trained = load_model(path).float()
-        seconds = time.perf_counter() - start
-        gain, ratio = score(trained, held, before)
-        row = (gain, ratio, num_parameters(trained) / 1e6, gflop(trained), seconds)
-        print("{:22s} {:+8.2f} {:8.2f} {:6.1f} {:6.0f} {:6.0f}".format(name, *row), flush=True)
+        # Random 2D masks are drawn over the pairs' targets; the others keep the pairs' holes.
+        drawn = config.objective.masks == ("random-2d",)
+        runs, start = [], time.perf_counter()
+        for seed in range(args.seeds):
+            with tempfile.TemporaryDirectory() as folder:
+                seeded = replace(config, out=folder, seed=seed)
+                path = pretrain(seeded, whole(pairs) if drawn else pairs)
+                trained = load_model(path).float()
+            runs.append(score(trained, held, before))
+        gains, ratios = np.transpose(runs)
+        seconds = (time.perf_counter() - start) / args.seeds
+        row = (gains.mean(), gains.std(), ratios.mean(), num_parameters(trained) / 1e6)
+        row = (*row, gflop(trained), seconds)
+        line = "{:22s} {:+8.2f} {:5.2f} {:8.2f} {:6.1f} {:6.0f} {:6.0f}"
+        print(line.format(name, *row), flush=True)
 
 
 def whole(pairs: list[FilledPair]) -> list[Pair]:
