@@ -296,6 +296,8 @@ class ObjectiveConfig:
     """Mask sources, drawn with equal chance; repeat one to draw it more often."""
     degrade: float = 0.2
     """Chance that a sample's evidence is degraded as warps degrade it."""
+    joint: float = 0.15
+    """Chance that a sample's evidence is denoised too, as the stochastic sampler will ask."""
     drop_condition: float = 0.02
     """Chance that a sample's evidence channels and fills are withheld."""
     pure_noise: float = 0.8

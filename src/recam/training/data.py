@@ -20,7 +20,6 @@ from recam.training.loss import Batch
 from recam.training.masks import Size, draw_known
 from recam.types import Pair, PartialVideo, Progress, RecamError, no_progress
 
-JOINT_SHARE = 0.15
 BACKWARDS = tuple(
     [name.replace("past", "future") if "past" in name else name.replace("future", "past")
      for name in SEARCHED].index(name) for name in SEARCHED
@@ -116,7 +115,7 @@ def draw_batch(
             known[i], identity[i] = reprojected[i], False
     chosen = torch.rand(b, generator=generator, device=device) < objective.degrade
     frames, known = degrade(frames, known, chosen | identity, generator)
-    joint = torch.rand(b, generator=generator, device=device) < JOINT_SHARE
+    joint = torch.rand(b, generator=generator, device=device) < objective.joint
     given = None
     if set(fills) & set(SEARCHED):
         parts = [pick(cut, fills) for cut in _filled_cuts(cuts, frames, known)]
