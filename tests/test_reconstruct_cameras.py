@@ -22,7 +22,7 @@ from recam.reconstruct.bundle import (
 )
 from recam.reconstruct.cameras import CameraSolution, solve_cameras
 from recam.reconstruct.flow import FlowSet, compute_flows
-from recam.reconstruct.motion import reversed_relief, start_bundle, unit_depth
+from recam.reconstruct.motion import nearer_relief, reversed_relief, start_bundle, unit_depth
 from recam.reconstruct.pipeline import OFFSETS, working_size
 from recam.reconstruct.tracks import Tracks
 from recam.tasks import source_part
@@ -193,3 +193,30 @@ def test_a_relief_turned_inside_out_takes_nearly_the_same_pictures() -> None:
     assert np.median(residuals_px(mirrored, tracks)) < 0.1 * np.quantile(moved, 0.9)
     assert np.corrcoef(mirrored.inverse_depth, true.inverse_depth)[0, 1] < -0.9
     assert np.allclose(reversed_relief(mirrored, tracks).center, true.center, atol=0.02)
+
+
+def test_points_held_at_infinity_are_brought_back() -> None:
+    """A long lens that turns and steps aside takes nearly the same pictures of points that are all
+    nearer by one amount of inverse depth, and none of them is at 0 then."""
+    rng = np.random.default_rng(5)
+    points = np.stack([*rng.uniform(-0.2, 0.2, (2, 200)), np.ones(200)], 1)
+    points /= rng.uniform(0.2, 1.2, 200)[:, None]
+    angle = np.linspace(0, 0.06, 12)
+    rotation = rotation_exp(np.stack([0.4 * angle**2, -angle, 0 * angle], 1))
+    center = np.stack([np.linspace(0, 0.06, 12), 0.01 * np.sin(9 * angle), 0 * angle], 1)
+    seen = np.einsum("kij,nkj->nki", rotation, points[:, None] - center)
+    uv = 700 * seen[..., :2] / seen[..., 2:] + rng.normal(0, 0.02, (200, 12, 2))
+    tracks = Tracks(uv.reshape(-1, 2), np.tile(np.arange(12), 200), 12 * np.arange(201))
+    true = replace(start_bundle(tracks, rotation, 700.0), center=center)
+    true = unit_depth(triangulated(true, tracks))
+    far = replace(true, inverse_depth=np.maximum(true.inverse_depth - 0.6, 0))
+    only_cameras = Freedom(depth=False, focal=False, sigma_px=4.0)
+    far = adjust(far, tracks, only_cameras, 10)[0]
+    far = triangulated(far, tracks)
+    nearer = nearer_relief(far, tracks)
+    assert (far.inverse_depth < 1e-3).mean() > 0.05
+    assert (nearer.inverse_depth < 1e-3).mean() == 0
+    assert np.median(residuals_px(nearer, tracks)) < 0.2
+    fine = Freedom(focal=False, sigma_px=0.3, redescending=False, depth_prior_px=0.0)
+    wanted, found = (adjust(start, tracks, fine, 40, 1e-6)[1] for start in (true, nearer))
+    assert found < 1.01 * wanted

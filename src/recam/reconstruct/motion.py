@@ -46,6 +46,8 @@ STANDS = 0.5
 """Tracks with more stillness than this count as standing still."""
 TURNING_SHARE, MOVING_SHARE = 0.12, 0.2
 """Part of the tracks that must need a freer model for it to be chosen."""
+NEARER = 0.3
+"""What is added to inverse depths, of which the usual one is 1, to come out of a wrong valley."""
 START_FOVS_DEG = (22.0, 35.0, 50.0, 66.0, 85.0)
 """Of the longer side, where the fits start from."""
 
@@ -128,7 +130,7 @@ def fit_moving(
 
     The robust scale comes down in steps. All starts get the first ones, the two best the last; and
     the two best with their relief reversed as well, since each of the two has a valley of its own
-    that no small step leads out of.
+    that no small step leads out of; and the three best of these with all points nearer.
     """
 
     def carried_on(bundle: Bundle) -> tuple[float, Bundle]:
@@ -148,6 +150,8 @@ def fit_moving(
     ]
     starts.sort(key=lambda start: start[0])
     starts += [carried_on(reversed_relief(bundle, tracks)) for _, bundle in starts[:2]]
+    starts.sort(key=lambda start: start[0])
+    starts += [carried_on(nearer_relief(bundle, tracks)) for _, bundle in starts[:3]]
     return _best_of_two(starts, tracks, "moving", usual_focal)
 
 
@@ -167,6 +171,18 @@ def reversed_relief(bundle: Bundle, tracks: Tracks) -> Bundle:
     turned = bundle.rotation @ rotation_exp(axis / np.maximum(sine, 1e-12) * angle)
     cameras = start_bundle(tracks, np.ascontiguousarray(turned), bundle.focal)
     return unit_depth(triangulated(replace(cameras, center=-bundle.center), tracks))
+
+
+def nearer_relief(bundle: Bundle, tracks: Tracks) -> Bundle:
+    """Cameras that take nearly the same pictures of points whose inverse depths are all larger.
+
+    With a long lens, turning a little and stepping aside a little look alike, so that all inverse
+    depths may be too small by the same amount. No step leads out of this once some of them have
+    come to 0: they cannot be less, and hold the others where they are.
+    """
+    nearer = replace(bundle, inverse_depth=bundle.inverse_depth + NEARER)
+    cameras = Freedom(depth=False, focal=False, sigma_px=4.0)
+    return unit_depth(triangulated(adjust(nearer, tracks, cameras, 10)[0], tracks))
 
 
 def _best_of_two(
