@@ -81,6 +81,15 @@ def test_resuming_gives_the_bytes_of_an_undisturbed_run(tmp_path: Path) -> None:
     assert "already at step 6" in said[-1] and again.read_bytes() == whole.read_bytes()
 
 
+def test_what_cannot_be_trained_ends_in_one_line(tmp_path: Path) -> None:
+    weights = pretrain(replace(TINY, out=str(tmp_path / "a")))
+    with pytest.raises(RecamError, match="6 steps already"):
+        pretrain(replace(TINY, out=str(tmp_path / "b"), start=str(weights)))
+    with pytest.raises(RecamError, match="whole patches of"):
+        pretrain(replace(TINY, out=str(tmp_path / "c"), height=TINY.height + 1))
+    assert not (tmp_path / "c").exists()
+
+
 def test_a_killed_process_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     def command(out: Path) -> list[str]:
         code = (

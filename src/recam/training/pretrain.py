@@ -60,6 +60,11 @@ def pretrain(
     """
     budget = 60 * (math.inf if config.minutes is None else config.minutes)
     until = time.monotonic() + budget
+    if config.height % config.model.patch or config.width % config.model.patch:
+        raise RecamError(
+            f"clips of {config.height}×{config.width} pixels are not whole patches of "
+            f"{config.model.patch}; give a --height and --width that are"
+        )
     devices = _devices(config)
     device, first = devices.device, devices.worker == 0
     out = Path(config.out)
@@ -67,6 +72,11 @@ def pretrain(
         out.mkdir(parents=True, exist_ok=True)
     run = _start_or_resume(config, out, device)
     if run.step >= config.steps:
+        if run.step == run.begun:
+            raise RecamError(
+                f"{config.start} has {run.step} steps already, which --steps counts; "
+                f"give more than {config.steps}"
+            )
         say(f"{out}: already at step {run.step}")
         return _export(run, config, out)
     say(f"training on {device}, bf16, from step {run.step}")
