@@ -33,6 +33,14 @@ from recam.reconstruct.bundle import (
     shifts_px,
     triangulated,
 )
+from recam.reconstruct.camera_notes import (
+    MIN_SEEN,
+    MIN_TRACKS,
+    ToldBy,
+    frame_notes,
+    told,
+    turned_deg,
+)
 from recam.reconstruct.flow import FlowSet
 from recam.reconstruct.motion import (
     FIRM_PRIOR,
@@ -53,20 +61,17 @@ from recam.reconstruct.motion import (
     start_focals,
     stillness,
     unit_depth,
+    with_focal,
     with_focal_settled,
     with_points,
 )
-from recam.reconstruct.shots import find_cuts
+from recam.reconstruct.right_angles import focal_from_right_angles
 from recam.reconstruct.tracks import Tracks, compute_tracks, select_observations, select_tracks
 from recam.types import Cameras, Progress, Video, no_progress
 
 DEFAULTS = ReconstructConfig()
 TRACKS_PER_FRAME = 40
 """Tracks that take part in a fit, per frame of it: 300 to 600 are then seen in each frame."""
-MIN_TRACKS = 30
-"""With fewer there is nothing to tell a motion by."""
-MIN_SEEN = 8
-"""Points that a frame must see for its camera to be measured."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ class CameraSolution:
     still: float64 [n] in [0, 1] per track, how well it fits a point that stands still.
     residual_px: median distance of standing points from where they should be.
     parallax_px: median over standing points of the angle between the rays to them, times focal.
-    fov_deg: horizontal field of view. fov_known: whether it was given or the motion tells it.
+    fov_deg: horizontal field of view. fov_told_by: who knows it; "nothing" = it is assumed.
     notes: sentences for the user. decision: the numbers behind ``motion``, None if it was forced.
     """
 
@@ -96,9 +101,13 @@ class CameraSolution:
     residual_px: float
     parallax_px: float
     fov_deg: float
-    fov_known: bool
+    fov_told_by: ToldBy
     notes: tuple[str, ...] = ()
     decision: Decision | None = None
+
+    @property
+    def fov_known(self) -> bool:
+        return self.fov_told_by != "nothing"
 
     def report(self) -> dict[str, Any]:
         """The figures, JSON-able."""
@@ -106,6 +115,7 @@ class CameraSolution:
             "motion": self.motion,
             "fov_deg": round(self.fov_deg, 2),
             "fov_known": self.fov_known,
+            "fov_told_by": self.fov_told_by,
             "residual_px": round(self.residual_px, 3),
             "parallax_px": round(self.parallax_px, 2),
             "tracks": len(self.tracks),
@@ -176,15 +186,16 @@ def _solve_cameras(
 ) -> CameraSolution:
     tracks = compute_tracks(flows, progress=progress)
     centred = lens.centred(tracks)
-    decision, fov_known = None, lens.known
+    decision: Decision | None = None
+    told_by: ToldBy = "user" if lens.known else "nothing"
     if known_cameras is not None:
         motion, bundle = _given(known_cameras, centred, lens, config)
     elif len(tracks) < MIN_TRACKS or len(flows) < 2:
         motion, bundle = "static", fit_static(centred, len(flows), lens.reference).bundle
     else:
-        motion, bundle, decision, fov_known = _solve(centred, flows, config, lens, progress)
+        motion, bundle, decision, told_by = _solve(centred, flows, config, lens, progress)
     given = known_cameras is not None
-    return _solution(bundle, motion, decision, fov_known, tracks, centred, lens, flows, given)
+    return _solution(bundle, motion, decision, told_by, tracks, centred, lens, flows, given)
 
 
 def _lens(
@@ -231,14 +242,14 @@ def _given(
         return config.motion, bundle
     if _parallax_px(bundle, centred, np.ones(len(centred))) > 1.0:
         return "moving", bundle
-    turned = float(_turned_deg(bundle.rotation).max())
+    turned = float(turned_deg(bundle.rotation).max())
     return ("rotating" if turned > 0.02 else "static"), bundle
 
 
 def _solve(
     centred: Tracks, flows: FlowSet, config: ReconstructConfig, lens: _Lens, progress: Progress
-) -> tuple[Motion, Bundle, Decision | None, bool]:
-    """Motion, cameras of all frames, the numbers behind, and whether the focal length is known."""
+) -> tuple[Motion, Bundle, Decision | None, ToldBy]:
+    """Motion, cameras of all frames, the numbers behind, and who tells the focal length."""
     num = len(flows)
     keys = _key_frames(centred, num)
     few = _sampled(_on_frames(centred, keys, num), len(keys))
@@ -261,16 +272,45 @@ def _solve(
         decision = decide(few, fits["static"], fits["rotating"], fits["moving"])
         motion = decision.motion
     fit = fits[motion]
+    told_by: ToldBy = "user"
+    if usual is not None:
+        fit, told_by = _focal_settled(fit, few, motion, usual, flows.gray.numpy()[keys], lens, keys)
     if motion == "static":
-        bundle = start_bundle(centred, np.tile(np.eye(3), (num, 1, 1)), lens.reference)
-        fov_known = lens.known
+        bundle = start_bundle(centred, np.tile(np.eye(3), (num, 1, 1)), fit.bundle.focal)
     else:
-        fov_known = lens.known
-        if usual is not None:
-            fit, fov_known = with_focal_settled(fit, few, motion, usual)
-        bundle = _all_frames(fit, keys, centred, num, motion, usual, fov_known)
+        usual = None if told_by == "lines" else usual
+        known = told_by != "nothing"
+        bundle = _all_frames(fit, keys, centred, num, motion, usual, known)
     progress("cameras", 4, 4)
-    return motion, bundle, decision, fov_known
+    return motion, bundle, decision, told_by
+
+
+def _focal_settled(
+    fit: Fit,
+    tracks: Tracks,
+    motion: Motion,
+    usual: float,
+    gray: NDArray[np.uint8],
+    lens: _Lens,
+    keys: NDArray[np.int64],
+) -> tuple[Fit, ToldBy]:
+    """The key frames' fit with the focal length that the motion tells; or else lines at right
+    angles in their pictures gray [k, h, w]; or else near the usual one."""
+    known = False
+    if motion != "static":
+        fit, known = with_focal_settled(fit, tracks, motion, usual)
+    if known:
+        return fit, "motion"
+    focal = focal_from_right_angles(
+        gray, lens.intrinsics[keys], so3_log(torch.from_numpy(fit.bundle.rotation)).numpy(),
+        fit.bundle.focal,
+    )  # fmt: skip
+    if focal is None:
+        return fit, "nothing"
+    if motion == "static":
+        return replace(fit, bundle=replace(fit.bundle, focal=focal)), "lines"
+    other = with_focal(fit, tracks, motion, focal)
+    return (fit, "nothing") if other is None else (other, "lines")
 
 
 def _key_frames(tracks: Tracks, num_frames: int) -> NDArray[np.int64]:
@@ -352,7 +392,7 @@ def _solution(
     bundle: Bundle,
     motion: Motion,
     decision: Decision | None,
-    fov_known: bool,
+    told_by: ToldBy,
     tracks: Tracks,
     centred: Tracks,
     lens: _Lens,
@@ -381,11 +421,11 @@ def _solution(
     pose[:, :3, 3] = -(pose[:, :3, :3] @ torch.from_numpy(points.center)[..., None])[..., 0]
     cameras = Cameras(pose, torch.from_numpy(intrinsics), flows.height, flows.width)
     fov_deg = math.degrees(2 * math.atan(0.5 * flows.width / intrinsics[0, 0, 0]))
-    about = _told(motion, points, fov_deg, fov_known, still)
+    about = told(motion, points, fov_deg, told_by, still)
     return CameraSolution(
         cameras, motion, tracks, inverse_depth, sigma, still, residual_px,
-        _parallax_px(points, centred, still), fov_deg, fov_known,
-        () if given else (*about, *_frame_notes(centred, flows, blind)), decision,
+        _parallax_px(points, centred, still), fov_deg, told_by,
+        () if given else (*about, *frame_notes(centred, flows, blind)), decision,
     )  # fmt: skip
 
 
@@ -428,53 +468,3 @@ def _bridged(bundle: Bundle, blind: NDArray[np.bool_]) -> Bundle:
         rotation=rotation @ rotation[0].T,
         center=(center - center[0]) @ rotation[0].T,
     )
-
-
-def _frame_notes(tracks: Tracks, flows: FlowSet, blind: NDArray[np.bool_]) -> list[str]:
-    """What the user should know about single frames: blind ones, and cuts."""
-    if blind.all():
-        return []
-    notes = []
-    if blind.any():
-        notes.append(
-            f"{int(blind.sum())} of {len(blind)} frames show nothing to follow; their cameras are "
-            "put between their neighbours'"
-        )
-    clear = np.flatnonzero(~blind).tolist()
-    cuts = [f"{a}/{b}" for a, b in find_cuts(tracks, flows, clear, MIN_SEEN)]
-    if cuts:
-        notes.append(
-            f"the picture seems to cut at frame {', '.join(cuts[:5])}: how the cameras on both "
-            "sides stand to each other is not known; reshoot each shot on its own"
-        )
-    return notes
-
-
-def _turned_deg(rotation: F64) -> F64:
-    """Angle [t] in degrees from the first camera to each."""
-    return np.degrees(np.linalg.norm(so3_log(torch.from_numpy(rotation @ rotation[0].T)), axis=-1))
-
-
-def _told(motion: Motion, bundle: Bundle, fov_deg: float, fov_known: bool, still: F64) -> list[str]:
-    """What was found, in plain words."""
-    turned = float(_turned_deg(bundle.rotation).max())
-    if len(bundle.rotation) == 1:
-        did = "there is one frame only"
-    elif len(still) < MIN_TRACKS:
-        did = "the picture has too little texture to follow: the camera is taken to stand still"
-    elif motion == "static":
-        did = f"the camera stands still ({still.mean():.0%} of the points followed do not move)"
-    elif motion == "rotating":
-        did = f"the camera turns in place, by up to {turned:.1f}°"
-    else:
-        path = float(np.linalg.norm(np.diff(bundle.center, axis=0), axis=1).sum())
-        did = (
-            f"the camera moves by {path:.2f} of the scene's usual depth and turns by {turned:.1f}°"
-        )
-    notes = [did]
-    if not fov_known:
-        notes.append(
-            f"the motion does not tell the field of view: about {fov_deg:.0f}° across is assumed; "
-            "give it as --fov if you know it"
-        )
-    return notes

@@ -42,6 +42,8 @@ only keeps it from running away. The second is for when the motion does not tell
 a few hundredths of the cost are as well made by rolling shutters and lens distortion."""
 WEAK_FOCAL = 0.04
 """A focal length is known if one 25 % off, either way, raises the cost by more than this part."""
+MOST_AGAINST = 0.1
+"""By what part a focal length that something else tells may raise the cost."""
 STANDS = 0.5
 """Tracks with more stillness than this count as standing still."""
 TURNING_SHARE, MOVING_SHARE = 0.12, 0.2
@@ -251,6 +253,19 @@ def with_focal_settled(
     usual = with_points(refocused(base.bundle, usual_focal / base.bundle.focal), good, motion)
     fits = [at(b, usual_focal, FIRM_PRIOR * base.cost) for b in (base.bundle, usual)]
     return min(fits, key=lambda fit: fit.cost), False
+
+
+def with_focal(fit: Fit, tracks: Tracks, motion: Motion, focal: float) -> Fit | None:
+    """The fit with a focal length that something else tells; None where the tracks contradict it.
+
+    Judged by the tracks that stand still, as in :func:`with_focal_settled`.
+    """
+    still = stillness(residuals_px(fit.bundle, tracks), tracks)
+    good = select_tracks(tracks, still > STANDS)
+    own = refined(with_points(fit.bundle, good, motion), good, motion, None, 0.0, 0.5, False)
+    start = with_points(refocused(own.bundle, focal / own.bundle.focal), good, motion)
+    other = refined(start, good, motion, None, 0.0, 0.5, False)
+    return other if other.cost < own.cost * (1 + MOST_AGAINST) else None
 
 
 def with_points(bundle: Bundle, tracks: Tracks, motion: Motion) -> Bundle:

@@ -1,0 +1,167 @@
+"""The focal length that rooms and streets tell: their edges run along three directions at right
+angles, and only with the right lens do the points where those of a kind meet say so.
+
+A camera that only drives straight ahead, or stands still, tells nothing about its lens: a world
+drawn out along the view takes the same pictures. Buildings do not look drawn out.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from recam.reconstruct.bundle import F64, rotation_exp
+
+FOVS_DEG = (17.0, 110.0)
+"""Of the longer side, searched in STEPS even steps of the focal length's logarithm."""
+STEPS = 40
+NUM_FRAMES = 8
+LEAST_LENGTH, LEAST_PX = 0.05, 14.0
+"""Of a line, as part of the longer side and in px."""
+MOST_LINES, LEAST_LINES = 400, 25
+"""Of all frames together, and of each on average: they may all show the same."""
+TRIES = 300
+"""Pairs of directions tried for each focal length; the best REFINED are fitted to their lines."""
+REFINED = 5
+LEAST_SPREAD = 0.02, 0.05
+"""Sine of the angle between planes through lines, below which they give no direction."""
+SIGMA = math.radians(0.7)
+"""How far lines point past where they ought to meet."""
+NEARLY, WITHIN = 0.95, 1.6
+"""Focal lengths at which NEARLY as many lines fit must lie within this factor, or none is told."""
+LEAST_SHARE, LEAST_SECOND = 0.2, 0.06
+"""Part of the lines' length along the three directions, and along the second best of them."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Straight edges: ends [n, 2, 2] in square px from the principal point, rotation [n, 3, 3],
+    cam_from_world of their frames, and their share [n] of the length of all."""
+
+    ends: F64
+    rotation: F64
+    share: F64
+
+
+def focal_from_right_angles(
+    gray: NDArray[np.uint8], intrinsics: F64, rotvec: F64, reference: float
+) -> float | None:
+    """Focal length in px at which most lines run along three directions at right angles; None
+    where they do not tell.
+
+    gray: uint8 [t, h, w]. intrinsics: [t, 3, 3], of which the principal point and the ratio of the
+    two focal lengths count. rotvec: [t, 3], cam_from_world rotations as found with the focal length
+    reference; with another one the same pictures mean smaller or larger turns.
+    """
+    lines, vectors = _lines(gray, intrinsics, rotvec)
+    if len(lines.ends) < LEAST_LINES * min(len(gray), NUM_FRAMES):
+        return None
+    side = max(gray.shape[1:])
+    widest, longest = (0.5 * side / math.tan(math.radians(fov) / 2) for fov in FOVS_DEG[::-1])
+    focals = np.geomspace(widest, longest, STEPS)
+    found = [_best_axes(lines, vectors, reference, float(f)) for f in focals]
+    score = np.array([s for s, _ in found])
+    best = int(score.argmax())
+    nearly = np.flatnonzero(score > NEARLY * score[best])
+    low, high = nearly[0], nearly[-1]
+    if low == 0 or high == STEPS - 1 or focals[high] > WITHIN * focals[low]:
+        return None
+    if score[best] < LEAST_SHARE or np.sort(found[best][1])[1] < LEAST_SECOND:
+        return None
+    step = math.log(focals[1] / focals[0])
+    left, mid, right = score[best - 1 : best + 2]
+    shift = 0.5 * (left - right) / min(left - 2 * mid + right, -1e-9)
+    return float(focals[best] * math.exp(step * float(np.clip(shift, -0.5, 0.5))))
+
+
+def _lines(gray: NDArray[np.uint8], intrinsics: F64, rotvec: F64) -> tuple[Lines, F64]:
+    """The longest lines of some frames, and the rotation vectors [n, 3] of these."""
+    ends, frames = [], []
+    h, w = gray.shape[1:]
+    finder = cv2.createLineSegmentDetector()
+    for i in np.unique(np.linspace(0, len(gray) - 1, NUM_FRAMES).round().astype(int)):
+        found = finder.detect(gray[i])[0]
+        if found is None:
+            continue
+        k = intrinsics[i]
+        points = found.reshape(-1, 2, 2).astype(np.float64) + 0.5 - k[:2, 2]
+        points[..., 1] *= k[0, 0] / k[1, 1]
+        ends.append(points)
+        frames.append(np.full(len(points), i))
+    if not ends:
+        return Lines(np.zeros((0, 2, 2)), np.zeros((0, 3, 3)), np.zeros(0)), np.zeros((0, 3))
+    all_ends, frame = np.concatenate(ends), np.concatenate(frames)
+    length = np.linalg.norm(all_ends[:, 1] - all_ends[:, 0], axis=1)
+    keep = np.argsort(-length, kind="stable")[:MOST_LINES]
+    keep = keep[length[keep] > max(LEAST_LENGTH * max(h, w), LEAST_PX)]
+    if not len(keep):
+        return Lines(np.zeros((0, 2, 2)), np.zeros((0, 3, 3)), np.zeros(0)), np.zeros((0, 3))
+    # One very long line shall not count for many.
+    share = np.minimum(length[keep], np.quantile(length[keep], 0.9))
+    vectors = rotvec[frame[keep]]
+    return Lines(all_ends[keep], rotation_exp(vectors), share / share.sum()), vectors
+
+
+def _best_axes(lines: Lines, vectors: F64, reference: float, focal: float) -> tuple[float, F64]:
+    """The share of the lines along the best three directions for this focal length, and of each."""
+    factor = focal / reference
+    lines = Lines(lines.ends, rotation_exp(vectors / [factor, factor, 1.0]), lines.share)
+    rays = np.concatenate([lines.ends, np.full((len(lines.ends), 2, 1), focal)], 2)
+    normal = np.cross(rays[:, 0], rays[:, 1])
+    normal = np.einsum("nji,nj->ni", lines.rotation, normal)
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    rng = np.random.default_rng(0)
+    a, b, c = normal[rng.choice(len(normal), (3, TRIES), p=lines.share)]
+    first, spread = _directions(a, b)
+    second, other = _directions(first, c)
+    good = (spread > LEAST_SPREAD[0]) & (other > LEAST_SPREAD[1])
+    axes = np.stack([first, second, np.cross(first, second)], -1)[good]
+    if not len(axes):
+        return 0.0, np.zeros(3)
+    scores = np.array([_along(lines, tried, focal)[0].sum() for tried in axes])
+    best, along = 0.0, np.zeros(3)
+    for k in np.argsort(-scores, kind="stable")[:REFINED]:
+        tried = _fitted(lines, normal, axes[k], focal)
+        share = _along(lines, tried, focal)[0]
+        if share.sum() > best:
+            best, along = float(share.sum()), share
+    return best, along
+
+
+def _directions(a: F64, b: F64) -> tuple[F64, F64]:
+    """Unit vectors [n, 3] across a and b, and the sines of the angles between these."""
+    across = np.cross(a, b)
+    sine = np.linalg.norm(across, axis=1)
+    return across / np.maximum(sine, 1e-9)[:, None], sine
+
+
+def _along(lines: Lines, axes: F64, focal: float) -> tuple[F64, F64, NDArray[np.int64]]:
+    """For axes [3, 3] (columns): the share of the lines along each [3], the weight of each line [n]
+    and which axis it is nearest to [n]."""
+    at = lines.ends.mean(1)
+    line = lines.ends[:, 1] - lines.ends[:, 0]
+    line = line / np.linalg.norm(line, axis=1, keepdims=True)
+    seen = lines.rotation @ axes
+    to = focal * seen[:, :2] - at[:, :, None] * seen[:, 2:]
+    sine = np.abs(to[:, 0] * line[:, 1:] - to[:, 1] * line[:, :1])
+    sine /= np.maximum(np.linalg.norm(to, axis=1), 1e-9)
+    which = sine.argmin(1)
+    weight = lines.share * np.exp(-0.5 * (sine.min(1) / SIGMA) ** 2)
+    return np.asarray(np.bincount(which, weight, 3), np.float64), weight, which
+
+
+def _fitted(lines: Lines, normal: F64, axes: F64, focal: float) -> F64:
+    """Three axes turned so that their lines lie in the planes through them (a few reweighted least
+    squares of a small rotation)."""
+    for _ in range(4):
+        _, weight, which = _along(lines, axes, focal)
+        own = axes[:, which].T
+        rows = np.cross(own, normal)
+        off = (normal * own).sum(1)
+        system = (rows * weight[:, None]).T @ rows + 1e-9 * np.eye(3)
+        axes = rotation_exp(-np.linalg.solve(system, rows.T @ (weight * off))[None])[0] @ axes
+    return axes
