@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from recam.geometry import rotation_angle_deg, so3_exp
-from recam.reconstruct.dynamic import _upright
 from recam.reconstruct.polish import follow_patches, polish
 from recam.reconstruct.refine import Refinement, refine
 from recam.reconstruct.rematch import rematch, witnesses_of
+from recam.reconstruct.standing import upright
 from recam.reconstruct.still import StillDepth, windows
 from recam.reconstruct.witnesses import ask_witnesses, moving_by_witnesses
 from recam.types import Cameras
@@ -191,5 +191,6 @@ def test_a_thing_stands_where_the_level_ground_meets_its_lowest_row() -> None:
     rho = np.broadcast_to(np.linspace(0.1, 1.0, 100)[:, None], (100, 120)).astype(np.float32)
     region = np.zeros((100, 120), bool)
     region[30:80, 40:52] = True
-    found = _upright(rho, region, region)[region]
-    assert np.allclose(found, rho[80, 0], rtol=0.01)
+    found = upright(rho, region, region)
+    assert found.touches
+    assert np.allclose(found.rho[40:52], rho[80, 0], rtol=0.01)

@@ -1,7 +1,6 @@
-"""What moves in the world: where it is in each frame, and how far away.
+"""What moves in the world: where it is in each frame.
 
-Found by the residual between the flow and what the cameras and the still scene predict. Its own
-depth cannot be triangulated; it is taken from where the thing touches what it stands on.
+Found by the residual between the flow and what the cameras and the still scene predict.
 """
 
 from __future__ import annotations
@@ -38,13 +37,6 @@ PLAIN = (0.7, 3.0)
 MIN_AREA = 0.0006
 """Smaller moving things, as a part of the picture, are taken for noise."""
 BAND_PX = 6
-HIDDEN_QUANTILE = 0.5
-"""A moving thing is not farther than this quantile of the still ρ around it: it hides most of it,
-but may be half hidden itself by something nearer."""
-LEVEL = 0.05
-"""Relative spread about a plane up to which what lies around a contact is level ground."""
-FAR_OFF = 0.3
-"""Relative difference from the ρ just below it from which on a contact's is not believed."""
 GHOST = (15.0, 40.0)
 """Likewise for ghosts, in grey levels."""
 SNAP = Smoothness(jump=1.0, bend=20.0)
@@ -201,7 +193,7 @@ def find_dynamic(
     such pixels go with what is around them.
     """
     sure = np.minimum(found.sure, 1)
-    misfit = found.misfit / _usual_misfit(found, flows)
+    misfit = found.misfit / usual_misfit(found, flows)
     evidence = (misfit - STILL_MISFIT) / (MOVING_MISFIT - STILL_MISFIT)
     np.clip(evidence, 0, 1, out=evidence)
     seen = np.clip((found.contrast - PLAIN[0]) / (PLAIN[1] - PLAIN[0]), 0, 1)
@@ -245,7 +237,7 @@ def with_paused(
     return out
 
 
-def _usual_misfit(found: Residuals, flows: FlowSet) -> float:
+def usual_misfit(found: Residuals, flows: FlowSet) -> float:
     """The unit in which misfits are judged: the median where there is texture to follow."""
     gray = flows.gray.numpy()[::4].astype(np.float32)
     texture = np.abs(np.diff(gray, axis=1, append=0)) + np.abs(np.diff(gray, axis=2, append=0))
@@ -354,104 +346,6 @@ def _without_specks(found: Mask) -> Mask:
     return found
 
 
-def stand(
-    rho: Array,
-    dynamic: Mask,
-    flows: FlowSet,
-    progress: Progress = no_progress,
-) -> Array:
-    """Inverse depth [t, h, w] in which moving things stand upright where they touch the ground.
-
-    rho: inverse depth of the still scene, also behind the moving things (any smooth filling).
-    dynamic: bool [t, h, w]. Each connected region gets the inverse depth of the still pixels just
-    below its lowest part, turned about the vertical if the contact slopes; but it is never behind
-    most of what it hides. Then it is averaged along the flow, so that it does not jump when a foot
-    leaves the ground.
-    """
-    out = rho.copy()
-
-    def job(i: int) -> None:
-        """Stand every region of frame i upright."""
-        num, labels = cv2.connectedComponents(dynamic[i].astype(np.uint8), connectivity=4)
-        for label in range(1, num):
-            region = labels == label
-            out[i][region] = _upright(rho[i], region, dynamic[i])[region]
-
-    each_frame(job, range(len(rho)), progress, "standing what moves on the ground")
-    return _steady(out, dynamic, flows)
-
-
-def _upright(rho: Array, region: Mask, dynamic: Mask) -> Array:
-    """ρ as a linear function of x: that of the ground where the region's lowest part touches it."""
-    h, w = rho.shape
-    columns = np.flatnonzero(region.any(0))
-    lowest = h - 1 - region[::-1, columns].argmax(0)
-    top, bottom = int(np.flatnonzero(region.any(1))[0]), int(lowest.max())
-    touching = lowest >= bottom - max(2.0, 0.15 * (bottom - top))
-    x, y = columns[touching], lowest[touching]
-    on_ground = ~dynamic[np.minimum(y + 3, h - 1), x] & (y < h - 2)
-    around = cv2.dilate(region.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool) & ~dynamic
-    behind = float(np.quantile(rho[around], HIDDEN_QUANTILE)) if around.any() else 0.0
-    if on_ground.sum() < max(3, 0.2 * len(x)):
-        # Cut off by the picture's border: at least as near as what is still along its bottom.
-        near = float(np.quantile(rho[max(bottom - 2, 0)], 0.5))
-        return np.full_like(rho, max(near, behind))
-    x, y = x[on_ground], y[on_ground]
-    values = _ground_at(rho, dynamic, x, y, max(bottom - top, columns[-1] - columns[0]))
-    stands = y >= y.max() - max(1.0, 0.015 * (bottom - top))  # no foot in the air, no ball's side
-    level, middle = float(np.median(values[stands])), float(np.median(x[stands]))
-    slope = 0.0
-    if len(x) > 0.5 * len(columns):  # only a wide contact says how a thing is turned
-        away = x - x.mean()
-        slope = float((away * (values - values.mean())).mean()) / (max(float(x.var()), 1) + 9.0)
-    line = level + slope * (np.arange(w) - middle)
-    line = np.clip(line, float(values.min()), float(values.max()))
-    return np.broadcast_to(np.maximum(line, behind), (h, w)).astype(np.float32)
-
-
-def _ground_at(
-    rho: Array, dynamic: Mask, x: NDArray[np.int64], y: NDArray[np.int64], size: int
-) -> NDArray[np.float64]:
-    """ρ [k] of the ground at the lower edges of the contact pixels (x, y).
-
-    A plane through the still pixels around them, as far as an eighth of the thing's size: just
-    below a thing the ground is nearer already. Where they lie on no plane, what is 3 px below.
-    """
-    h, w = rho.shape
-    reach = max(8, size // 8)
-    rows = slice(max(int(y.max()) - reach // 2, 0), min(int(y.max()) + reach, h))
-    span = slice(max(int(x.min()) - reach, 0), min(int(x.max()) + reach, w))
-    v, u = np.nonzero(~dynamic[rows, span])
-    below = rho[np.minimum(y + 3, h - 1), x].astype(np.float64)
-    if len(v) < 30:
-        return below
-    thin = max(1, len(v) // 1500)
-    v, u = v[::thin] + rows.start, u[::thin] + span.start
-    own = rho[v, u].astype(np.float64)
-    a = np.stack([np.ones(len(own)), (u - x.mean()) / reach, (v - y.max()) / reach], 1)
-    weight, plane, spread = np.ones(len(own)), np.zeros(3), 0.0
-    for _ in range(8):
-        normal = (a * weight[:, None]).T @ a + 1e-6 * len(own) * np.eye(3)
-        plane = np.linalg.solve(normal, (a * weight[:, None]).T @ own)
-        off = own - a @ plane
-        spread = max(1.48 * float(np.median(np.abs(off))), 1e-9)
-        weight = 1 / (1 + (off / (2 * spread)) ** 2)
-    found = plane[0] + plane[1] * (x - x.mean()) / reach + plane[2] * (y + 1 - y.max()) / reach
-    off = np.abs(found / np.maximum(below, 1e-12) - 1)
-    fits = spread < LEVEL * plane[0] and float(np.median(off)) < FAR_OFF and found.min() > 0
-    return found if fits else below
-
-
-def _steady(rho: Array, dynamic: Mask, flows: FlowSet) -> Array:
-    """Two rounds of averaging over what the flow says is the same moving thing, and of evening
-    out inside each region, so that it holds together."""
-    for _ in range(2):
-        before, rho = rho, average_along_flow(rho, dynamic, flows)
-        for i in range(len(rho)):
-            rho[i] = _even(rho[i], dynamic[i], before[i])
-    return rho
-
-
 def average_along_flow(rho: Array, dynamic: Mask, flows: FlowSet) -> Array:
     """``rho`` [t, h, w], averaged where ``dynamic`` over what the flow says is the same thing."""
     grid = _pixel_grid(flows.height, flows.width)
@@ -476,23 +370,4 @@ def average_along_flow(rho: Array, dynamic: Mask, flows: FlowSet) -> Array:
         out[i] = np.where(dynamic[i], total / weight, rho[i])
 
     each_frame(job, range(len(rho)), no_progress, "")
-    return out
-
-
-def _even(value: Array, dynamic: Mask, elsewhere: Array) -> Array:
-    """``value`` blurred inside each connected region by a third of its size; else ``elsewhere``."""
-    out = elsewhere.copy()
-    num, labels, stats, _ = cv2.connectedComponentsWithStats(
-        dynamic.astype(np.uint8), connectivity=4
-    )
-    for label in range(1, num):
-        left, top, width, height = stats[label, :4]
-        box = slice(top, top + height), slice(left, left + width)
-        inside = labels[box] == label
-        sigma = max(3.0, min(width, height) / 3)
-        weight = inside.astype(np.float32)
-        border = cv2.BORDER_CONSTANT
-        total = cv2.GaussianBlur(weight * value[box], (0, 0), sigma, borderType=border)
-        weight = cv2.GaussianBlur(weight, (0, 0), sigma, borderType=border)
-        out[box][inside] = (total / np.maximum(weight, 1e-6))[inside]
     return out

@@ -26,7 +26,6 @@ from recam.reconstruct.dynamic import (
     average_along_flow,
     find_dynamic,
     residuals,
-    stand,
     with_paused,
 )
 from recam.reconstruct.flow import FlowSet, compute_flows, gray_frames
@@ -34,7 +33,9 @@ from recam.reconstruct.importers import DepthSource, read_depth
 from recam.reconstruct.prior import USUAL_FOV_DEG, fitted_by_frame
 from recam.reconstruct.refine import Refinement, refine
 from recam.reconstruct.shots import black_border
+from recam.reconstruct.standing import stand
 from recam.reconstruct.still import NEAREST_TO_FAR, PRIOR_WEIGHT, StillDepth, still_depth_by_windows
+from recam.reconstruct.things import whole_things
 from recam.types import Cameras, Progress, RecamError, Scene, SourcePart, Video, no_progress
 
 DEFAULTS = ReconstructConfig()
@@ -237,7 +238,7 @@ def _with_own_depth(
         if still.measured >= MIN_MEASURED:
             cameras, still = _refined(run, rgb, flows, cameras, still, belief, weight, masks)
             if masks is None:
-                still = replace(still, dynamic=_outlined(run, rgb, still.dynamic))
+                still = replace(still, dynamic=_moving(run, rgb, flows, cameras, still))
             return cameras, _measured(run, still, belief, flows)
     return cameras, _believed(run, rgb, cameras, masks, flows, belief, moving)
 
@@ -306,6 +307,18 @@ def _believed(
     if not belief.is_large:
         rho = stand(rho, moves, flows, run.progress)
     return _Geometry(rho, moves, belief.confidence)
+
+
+def _moving(
+    run: _Run, rgb: NDArray[np.uint8], flows: FlowSet, cameras: Cameras, still: StillDepth
+) -> Mask:
+    """What moves as whole things, once cameras and depth are as good as they get."""
+    with run.timed("whole things"):
+        found = whole_things(
+            rgb, flows, cameras, still.dynamic, still.inverse_depth, still.confidence,
+            still.reference, run.progress,
+        )  # fmt: skip
+    return _outlined(run, rgb, found)
 
 
 def _outlined(run: _Run, rgb: NDArray[np.uint8], dynamic: Mask) -> Mask:

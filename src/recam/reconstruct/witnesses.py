@@ -141,7 +141,7 @@ def _unlike(level, y, x, own, exposure):
     """0: the colour is there, within a pixel of (y, x). 1: it would be but for a shadow. 2: no.
     exposure: what the level is multiplied by first."""
     h, w, _ = level.shape
-    least = shaded = np.float32(255.0)
+    shaded = np.float32(255.0)
     brightness = own[0] + own[1] + own[2]
     for row in range(max(y - 1, 0), min(y + 2, h)):
         for column in range(max(x - 1, 0), min(x + 2, w)):
@@ -152,10 +152,9 @@ def _unlike(level, y, x, own, exposure):
             for c in range(3):
                 off = max(off, abs(there[c] - own[c]))
                 tinted = max(tinted, abs(gain * there[c] - own[c]))
-            least = min(least, off)
+            if off <= DIFFERENCE:
+                return 0
             shaded = min(shaded, tinted / min(max(gain, np.float32(0.5)), np.float32(1)))
-    if least <= DIFFERENCE:
-        return 0
     return 1 if shaded < SHADED else 2
 
 

@@ -1,0 +1,251 @@
+"""How deep things are that move: upright where they touch the ground, and of one size over time.
+
+The depth of what moves cannot be triangulated. What stands on the ground is as far as the ground at
+its lower edge; what is in the air is nearer than that, and so is what hides something near. A thing
+followed over time looks the larger the nearer it is, so that frames in which it touches the ground
+tell its depth in the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from recam.reconstruct.depth import Array, each_frame
+from recam.reconstruct.dynamic import Mask, average_along_flow
+from recam.reconstruct.flow import FlowSet
+from recam.reconstruct.things import filled
+from recam.types import Progress, no_progress
+
+HIDDEN_QUANTILE = 0.5
+"""A moving thing is not farther than this quantile of the still ρ that it hides."""
+LEVEL = 0.05
+"""Relative spread about a plane up to which what lies around a contact is level ground."""
+FAR_OFF = 0.3
+"""Relative difference from the ρ just below it from which on a contact's is not believed."""
+AROUND_PX = 2
+"""Still depth so near to what moves is not believed."""
+SAME_SHARE = 0.4
+"""Part of a region that flow must carry into one of the next frame for the same thing."""
+LEAST_FRAMES = 5
+SIZE_QUANTILE, SIZE_SLACK = 0.1, 0.15
+"""A thing is as large as it seems at its contact in this part of its frames; by how much (of log
+depth) it may seem farther than that tells before its size is believed instead."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One region of a frame: its ``label`` there; rho: its own inverse depth [w], by column; level:
+    in its middle; least: of what it hides; touches: whether its foot is seen; size: the root of its
+    area in pixels, 0 where the picture's border cuts it off."""
+
+    frame: int
+    label: int
+    rho: Array
+    level: float
+    least: float
+    touches: bool
+    size: float
+
+
+def stand(
+    rho: Array,
+    dynamic: Mask,
+    flows: FlowSet,
+    progress: Progress = no_progress,
+) -> Array:
+    """Inverse depth [t, h, w] in which moving things stand upright where they touch the ground.
+
+    rho: inverse depth of the still scene; what it says of moving things is not read. dynamic: bool
+    [t, h, w]. Each connected region gets the inverse depth of the still pixels just below its
+    lowest part, turned about the vertical if the contact slopes; but it is never behind most of
+    what it hides, nor farther than its size over time allows. Then it is averaged along the flow,
+    so that it does not jump when a foot leaves the ground.
+    """
+    out = rho.copy()
+    disc = np.ones((2 * AROUND_PX + 1, 2 * AROUND_PX + 1), np.uint8)
+    around = np.stack([cv2.dilate(d.astype(np.uint8), disc) > 0 for d in dynamic])
+    background = filled(rho, around)
+    label = np.zeros(dynamic.shape, np.int32)
+    found: list[list[Standing]] = [[] for _ in range(len(rho))]
+
+    def job(i: int) -> None:
+        """Stand every region of frame i upright."""
+        num, label[i] = cv2.connectedComponents(dynamic[i].astype(np.uint8), connectivity=4)
+        for n in range(1, num):
+            region = label[i] == n
+            found[i].append(upright(background[i], region, around[i], i, n))
+
+    each_frame(job, range(len(rho)), progress, "standing what moves on the ground")
+    for thing in _followed(found, label, flows):
+        for one in _of_one_size(thing):
+            region = label[one.frame] == one.label
+            out[one.frame][region] = np.broadcast_to(one.rho, region.shape)[region]
+    return _steady(out, dynamic, flows)
+
+
+def upright(rho: Array, region: Mask, dynamic: Mask, frame: int = 0, label: int = 1) -> Standing:
+    """A region [h, w] of a frame, standing where its lowest part touches the ground: its ρ is a
+    linear function of x. rho: inverse depth, also behind it; dynamic: where that is only filled in.
+    """
+    h, w = rho.shape
+    columns = np.flatnonzero(region.any(0))
+    lowest = h - 1 - region[::-1, columns].argmax(0)
+    top, bottom = int(np.flatnonzero(region.any(1))[0]), int(lowest.max())
+    touching = lowest >= bottom - max(2.0, 0.15 * (bottom - top))
+    x, y = columns[touching], lowest[touching]
+    on_ground = ~dynamic[np.minimum(y + 3, h - 1), x] & (y < h - 2)
+    behind = float(np.quantile(rho[region], HIDDEN_QUANTILE))
+    inside = columns[0] > 1 and columns[-1] < w - 2 and top > 1 and bottom < h - 2
+    size = float(np.sqrt(region.sum())) if inside else 0.0
+    if on_ground.sum() < max(3, 0.2 * len(x)):
+        # Cut off by the picture's border: at least as near as what is still along its bottom.
+        near = float(np.quantile(rho[max(bottom - 2, 0)], 0.5))
+        level = max(near, behind)
+        return Standing(frame, label, np.full(w, level, np.float32), level, behind, False, size)
+    x, y = x[on_ground], y[on_ground]
+    values = _ground_at(rho, dynamic, x, y, max(bottom - top, columns[-1] - columns[0]))
+    stands = y >= y.max() - max(1.0, 0.015 * (bottom - top))  # no foot in the air, no ball's side
+    level, middle = float(np.median(values[stands])), float(np.median(x[stands]))
+    slope = 0.0
+    if len(x) > 0.5 * len(columns):  # only a wide contact says how a thing is turned
+        away = x - x.mean()
+        slope = float((away * (values - values.mean())).mean()) / (max(float(x.var()), 1) + 9.0)
+    line = level + slope * (np.arange(w) - middle)
+    line = np.clip(line, float(values.min()), float(values.max()))
+    line = np.maximum(line, behind).astype(np.float32)
+    return Standing(frame, label, line, max(level, behind), behind, True, size)
+
+
+def _ground_at(
+    rho: Array, dynamic: Mask, x: NDArray[np.int64], y: NDArray[np.int64], size: int
+) -> NDArray[np.float64]:
+    """ρ [k] of the ground at the lower edges of the contact pixels (x, y).
+
+    A plane through the still pixels around them, as far as an eighth of the thing's size: just
+    below a thing the ground is nearer already. Where they lie on no plane, what is 3 px below.
+    """
+    h, w = rho.shape
+    reach = max(8, size // 8)
+    rows = slice(max(int(y.max()) - reach // 2, 0), min(int(y.max()) + reach, h))
+    span = slice(max(int(x.min()) - reach, 0), min(int(x.max()) + reach, w))
+    v, u = np.nonzero(~dynamic[rows, span])
+    below = rho[np.minimum(y + 3, h - 1), x].astype(np.float64)
+    if len(v) < 30:
+        return below
+    thin = max(1, len(v) // 1500)
+    v, u = v[::thin] + rows.start, u[::thin] + span.start
+    own = rho[v, u].astype(np.float64)
+    a = np.stack([np.ones(len(own)), (u - x.mean()) / reach, (v - y.max()) / reach], 1)
+    weight, plane, spread = np.ones(len(own)), np.zeros(3), 0.0
+    for _ in range(8):
+        normal = (a * weight[:, None]).T @ a + 1e-6 * len(own) * np.eye(3)
+        plane = np.linalg.solve(normal, (a * weight[:, None]).T @ own)
+        off = own - a @ plane
+        spread = max(1.48 * float(np.median(np.abs(off))), 1e-9)
+        weight = 1 / (1 + (off / (2 * spread)) ** 2)
+    found = plane[0] + plane[1] * (x - x.mean()) / reach + plane[2] * (y + 1 - y.max()) / reach
+    off = np.abs(found / np.maximum(below, 1e-12) - 1)
+    fits = spread < LEVEL * plane[0] and float(np.median(off)) < FAR_OFF and found.min() > 0
+    return found if fits else below
+
+
+def _followed(
+    found: list[list[Standing]], label: NDArray[np.int32], flows: FlowSet
+) -> list[list[Standing]]:
+    """The regions of all frames, each with those that flow says are the same thing."""
+    things: list[list[Standing]] = []
+    current: dict[int, list[Standing]] = {}
+    for i, regions in enumerate(found):
+        before = _same(label, flows, i) if i else {}
+        now = {}
+        for one in regions:
+            thing = current.get(before.get(one.label, 0))
+            if thing is None:
+                thing = []
+                things.append(thing)
+            thing.append(one)
+            now[one.label] = thing
+        current = now
+    return things
+
+
+def _same(label: NDArray[np.int32], flows: FlowSet, i: int) -> dict[int, int]:
+    """For the regions of frame i those of the frame before that are the same, both ways."""
+    if not flows.has(i, i - 1) or not flows.has(i - 1, i):
+        return {}
+    back, there = _carried(label, flows, i, i - 1), _carried(label, flows, i - 1, i)
+    return {a: b for a, b in back.items() if there.get(b) == a}
+
+
+def _carried(label: NDArray[np.int32], flows: FlowSet, i: int, j: int) -> dict[int, int]:
+    """Which region of frame j most of each region of frame i flows into."""
+    h, w = label.shape[1:]
+    y, x = np.nonzero(label[i])
+    flow = flows.get(i, j)[0].numpy()[y, x]
+    u = np.clip(np.round(x + flow[:, 0]), 0, w - 1).astype(np.int64)
+    v = np.clip(np.round(y + flow[:, 1]), 0, h - 1).astype(np.int64)
+    num = int(label[j].max()) + 1
+    counts = np.bincount(label[i, y, x] * num + label[j, v, u], minlength=num)
+    counts = np.pad(counts, (0, -len(counts) % num)).reshape(-1, num)
+    out = {}
+    for n in range(1, len(counts)):
+        best = int(counts[n, 1:].argmax()) + 1 if num > 1 else 0
+        if best and counts[n, best] > SAME_SHARE * counts[n].sum():
+            out[n] = best
+    return out
+
+
+def _of_one_size(thing: list[Standing]) -> list[Standing]:
+    """A thing followed over time, moved nearer where it is smaller than it seems by its contact.
+
+    Depth by contact is never too small: so the product of depth and apparent size is that of the
+    frames in which it is low. Frames in which the border cuts the thing off keep their depth.
+    """
+    whole = [one for one in thing if one.size > 0 and one.level > 0]
+    if len(whole) < LEAST_FRAMES:
+        return thing
+    depth = np.array([-np.log(one.level) for one in whole])
+    size = np.log([one.size for one in whole])
+    seen = np.array([one.touches for one in whole])
+    if seen.sum() < LEAST_FRAMES:
+        return thing
+    real = float(np.quantile((depth + size)[seen], SIZE_QUANTILE)) + SIZE_SLACK
+    nearer = {one.frame: max(0.0, d + s - real) for one, d, s in zip(whole, depth, size)}
+    factor = [float(np.exp(nearer.get(one.frame, 0.0))) for one in thing]
+    return [
+        replace(one, rho=one.rho * np.float32(f), level=one.level * f)
+        for one, f in zip(thing, factor)
+    ]
+
+
+def _steady(rho: Array, dynamic: Mask, flows: FlowSet) -> Array:
+    """Two rounds of averaging over what the flow says is the same moving thing, and of evening
+    out inside each region, so that it holds together."""
+    for _ in range(2):
+        before, rho = rho, average_along_flow(rho, dynamic, flows)
+        for i in range(len(rho)):
+            rho[i] = _even(rho[i], dynamic[i], before[i])
+    return rho
+
+
+def _even(value: Array, dynamic: Mask, elsewhere: Array) -> Array:
+    """``value`` blurred inside each connected region by a third of its size; else ``elsewhere``."""
+    out = elsewhere.copy()
+    num, labels, stats, _ = cv2.connectedComponentsWithStats(
+        dynamic.astype(np.uint8), connectivity=4
+    )
+    for label in range(1, num):
+        left, top, width, height = stats[label, :4]
+        box = slice(top, top + height), slice(left, left + width)
+        inside = labels[box] == label
+        sigma = max(3.0, min(width, height) / 3)
+        weight = inside.astype(np.float32)
+        border = cv2.BORDER_CONSTANT
+        total = cv2.GaussianBlur(weight * value[box], (0, 0), sigma, borderType=border)
+        weight = cv2.GaussianBlur(weight, (0, 0), sigma, borderType=border)
+        out[box][inside] = (total / np.maximum(weight, 1e-6))[inside]
+    return out
