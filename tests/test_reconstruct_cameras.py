@@ -22,7 +22,15 @@ from recam.reconstruct.bundle import (
 )
 from recam.reconstruct.cameras import CameraSolution, solve_cameras
 from recam.reconstruct.flow import FlowSet, compute_flows
-from recam.reconstruct.motion import nearer_relief, reversed_relief, start_bundle, unit_depth
+from recam.reconstruct.motion import (
+    Fit,
+    nearer_relief,
+    reversed_relief,
+    rms_px,
+    start_bundle,
+    unit_depth,
+    upright,
+)
 from recam.reconstruct.pipeline import OFFSETS, working_size
 from recam.reconstruct.tracks import Tracks
 from recam.tasks import source_part
@@ -193,6 +201,35 @@ def test_a_relief_turned_inside_out_takes_nearly_the_same_pictures() -> None:
     assert np.median(residuals_px(mirrored, tracks)) < 0.1 * np.quantile(moved, 0.9)
     assert np.corrcoef(mirrored.inverse_depth, true.inverse_depth)[0, 1] < -0.9
     assert np.allclose(reversed_relief(mirrored, tracks).center, true.center, atol=0.02)
+
+
+@pytest.mark.parametrize("ground", [True, False])
+def test_of_two_reliefs_the_one_with_the_ground_below_is_taken(ground: bool) -> None:
+    """If it costs little more; a ceiling that the pictures tell clearly is left alone."""
+    rng = np.random.default_rng(6)
+    xy = rng.uniform(-0.1, 0.1, (150, 2))
+    depth = 1 - (3 if ground else -3) * xy[:, 1] + rng.normal(0, 0.02, 150)
+    points = np.concatenate([xy, np.ones((150, 1))], 1) * depth[:, None]
+    angle = np.linspace(0, 0.12, 9)
+    rotation = rotation_exp(np.stack([0 * angle, -angle, 0 * angle], 1))
+    middle = np.array([0.0, 0.0, 1.0])
+    center = middle - np.einsum("kji,j->ki", rotation, middle)
+    seen = np.einsum("kij,knj->nki", rotation, points[None] - center[:, None])
+    uv = 1500 * seen[..., :2] / seen[..., 2:] + rng.normal(0, 0.15, (150, 9, 2))
+    tracks = Tracks(uv.reshape(-1, 2), np.tile(np.arange(9), 150), 9 * np.arange(151))
+    true = replace(start_bundle(tracks, rotation, 1500.0), center=center)
+    free = Freedom(focal=False)
+    fits = []
+    for start in (true, reversed_relief(unit_depth(triangulated(true, tracks)), tracks)):
+        bundle, cost = adjust(unit_depth(triangulated(start, tracks)), tracks, free, 60)
+        fits.append(Fit(unit_depth(bundle), cost, rms_px(bundle, tracks, 3)))
+    right, inside_out = fits
+    if ground:
+        found = upright(inside_out, tracks, None)
+        assert np.corrcoef(found.bundle.inverse_depth, right.bundle.inverse_depth)[0, 1] > 0.9
+    else:
+        assert inside_out.cost > 1.5 * right.cost, "the pictures tell"
+    assert upright(right, tracks, None) is right
 
 
 def test_points_held_at_infinity_are_brought_back() -> None:

@@ -42,6 +42,9 @@ only keeps it from running away. The second is for when the motion does not tell
 a few hundredths of the cost are as well made by rolling shutters and lens distortion."""
 WEAK_FOCAL = 0.04
 """A focal length is known if one 25 % off, either way, raises the cost by more than this part."""
+UPSIDE_DOWN, MOST_FOR_UPRIGHT = 0.7, 1.4
+"""Inverse depth low in the picture over that high in it, below which a relief may be inside out;
+and how many times the cost may be of one that is not."""
 MOST_AGAINST = 0.1
 """By what part a focal length that something else tells may raise the cost."""
 STANDS = 0.5
@@ -154,7 +157,31 @@ def fit_moving(
     starts += [carried_on(reversed_relief(bundle, tracks)) for _, bundle in starts[:2]]
     starts.sort(key=lambda start: start[0])
     starts += [carried_on(nearer_relief(bundle, tracks)) for _, bundle in starts[:3]]
-    return _best_of_two(starts, tracks, "moving", usual_focal)
+    return upright(_best_of_two(starts, tracks, "moving", usual_focal), tracks, usual_focal)
+
+
+def upright(fit: Fit, tracks: Tracks, usual_focal: float | None) -> Fit:
+    """The fit, or the one with its relief reversed, where that costs little more and puts what is
+    low in the picture before what is high, instead of behind it: nearly all pictures have ground
+    at the bottom, and with a long lens the cost alone may prefer the wrong relief."""
+    if _below_to_above(fit.bundle) > UPSIDE_DOWN:
+        return fit
+    turned = reversed_relief(unit_depth(fit.bundle), tracks)
+    prior = LIGHT_PRIOR * fit.cost
+    other = refined(turned, tracks, "moving", usual_focal, prior, iterations=100)
+    stands = _below_to_above(other.bundle) > 1 / UPSIDE_DOWN
+    return other if stands and other.cost < MOST_FOR_UPRIGHT * fit.cost else fit
+
+
+def _below_to_above(bundle: Bundle) -> float:
+    """Ratio of the usual inverse depth in the lowest third of the points to that in the highest."""
+    y = bundle.bearing[:, 1]
+    low, high = (bundle.inverse_depth[part] for part in (
+        y > np.quantile(y, 2 / 3), y < np.quantile(y, 1 / 3)
+    ))  # fmt: skip
+    if not len(low) or not len(high):
+        return 1.0
+    return float(np.median(low)) / max(float(np.median(high)), 1e-3)
 
 
 def reversed_relief(bundle: Bundle, tracks: Tracks) -> Bundle:
