@@ -33,6 +33,7 @@ from recam.media.pictures import pictures_at
 from recam.pieces import OpenedModel, collected, complete_pieces, open_model, plan_pieces
 from recam.reconstruct import load_scene, reconstruct, save_scene
 from recam.reconstruct.outside import models_used
+from recam.reconstruct.unfinished import Unfinished
 from recam.render import render_windows
 from recam.training.adapting import Adaptation
 from recam.training.examples import encode_hidden, frames_to_learn
@@ -86,7 +87,8 @@ def open_scene(
     """The scene of a video, or of a folder that save_scene wrote.
 
     A video's scene is kept in the cache under the hash of the video's content, of the options and
-    of every file that they name; when only the path changes it is found again.
+    of every file that they name; when only the path changes it is found again. Of one that was
+    killed, the steps that were done are.
     """
     if (source / "scene.json").is_file():
         return OpenedScene(load_scene(source), source, True)
@@ -102,7 +104,9 @@ def open_scene(
     video = read_input(source, input_config, progress)
     if (folder / "scene.json").is_file():
         return OpenedScene(load_scene(folder, video), folder, True)
-    scene = reconstruct(video, config, progress, source_part(source, input_config, len(video)))
+    part = source_part(source, input_config, len(video))
+    kept = Unfinished(cache_folder() / "unfinished" / key[:24])
+    scene = reconstruct(video, config, progress, part, kept)
     # Where a lens was straightened, the scene's frames are not the file's.
     save_scene(scene, folder, with_frames=scene.video is not video)
     return OpenedScene(scene, folder, False)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recam.camera_files import read_cameras, undistort_video
 from recam.configs import ReconstructConfig
 from recam.geometry import fov_x_deg, intrinsics_from_fov
-from recam.media import read_mask
 from recam.reconstruct.believed import Belief, aligned_over_time, believe, steady
 from recam.reconstruct.cameras import solve_cameras
 from recam.reconstruct.depth import Array, triangulate
@@ -29,13 +23,25 @@ from recam.reconstruct.dynamic import (
     with_paused,
 )
 from recam.reconstruct.flow import FlowSet, compute_flows, gray_frames
-from recam.reconstruct.importers import DepthSource, read_depth
+from recam.reconstruct.given import Run, given_cameras, given_depth, given_masks
+from recam.reconstruct.importers import DepthSource
 from recam.reconstruct.prior import USUAL_FOV_DEG, fitted_by_frame
 from recam.reconstruct.refine import Refinement, refine
 from recam.reconstruct.shots import black_border
 from recam.reconstruct.standing import stand
 from recam.reconstruct.still import NEAREST_TO_FAR, PRIOR_WEIGHT, StillDepth, still_depth_by_windows
 from recam.reconstruct.things import whole_things
+from recam.reconstruct.unfinished import (
+    NOTHING_KEPT,
+    Arrays,
+    Unfinished,
+    as_text,
+    camera_arrays,
+    cameras_from,
+    from_text,
+    still_arrays,
+    still_from,
+)
 from recam.types import Cameras, Progress, RecamError, Scene, SourcePart, Video, no_progress
 
 DEFAULTS = ReconstructConfig()
@@ -54,39 +60,6 @@ LEAST_PIXELS = 1000
 """Measured pixels that a scale is told by."""
 
 
-@dataclass
-class _Run:
-    """What the steps share: the video, its working size, and what is told to the user."""
-
-    video: Video
-    config: ReconstructConfig
-    height: int
-    width: int
-    progress: Progress
-    part: SourcePart | None = None
-    notes: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    report: dict[str, Any] = field(default_factory=dict)
-    metres_per_unit: float | None = None
-    border: Mask = field(default_factory=lambda: np.zeros((0, 0), bool))
-
-    @contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        clock = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - clock, 2)
-
-    def rgb(self) -> NDArray[np.uint8]:
-        """uint8 [t, h, w, 3] at the working size."""
-        out = np.empty((len(self.video), self.height, self.width, 3), np.uint8)
-        for i in range(len(self.video)):
-            frame = np.ascontiguousarray(self.video.frames[i].permute(1, 2, 0).numpy())
-            shrinks = self.height <= frame.shape[0]
-            kind = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-            out[i] = cv2.resize(frame, (self.width, self.height), interpolation=kind)
-        return out
-
-
 @dataclass(frozen=True)
 class _Geometry:
     """inverse_depth float32 [t, h, w], 0 where not valid; dynamic bool; confidence float32."""
@@ -101,6 +74,7 @@ def reconstruct(
     config: ReconstructConfig = DEFAULTS,
     progress: Progress = no_progress,
     part: SourcePart | None = None,
+    kept: Unfinished = NOTHING_KEPT,
 ) -> Scene:
     """Cameras, depth and moving areas of a video.
 
@@ -109,7 +83,8 @@ def reconstruct(
     ``part`` says which frames of its source the video has, if those files are about the source. A
     camera that moves gives measured depth. One that stands on a tripod or only turns gives none:
     the scene then is a stated assumption (``prior.depth_prior``), steady over time, on which
-    moving things stand upright. ``Scene.report["notes"]`` says what was done.
+    moving things stand upright. ``Scene.report["notes"]`` says what was done. Steps that are done
+    are ``kept`` until all are, so that a killed run goes on from them (flow is found again).
 
     Raises RecamError when the video is too small or a named file cannot be opened; ValueError when
     a named file does not fit the video.
@@ -117,20 +92,22 @@ def reconstruct(
     if len(video) == 0:
         raise ValueError("the video has no frames")
     height, width = working_size(video.height, video.width, config.size)
-    run = _Run(video, config, height, width, progress, part)
+    run = Run(video, config, height, width, progress, part, kept=kept)
     run.border = black_border(gray_frames(video, height, width, BORDER_FRAMES))
     if run.border.any():
         run.notes.append(f"{run.border.mean():.0%} of the picture is a black border, left out")
-    given = _given_depth(run)
-    cameras, lens_valid = _given_cameras(run, given)
-    masks = _given_masks(run, given)
+    given = given_depth(run)
+    cameras, lens_valid = given_cameras(run, given)
+    masks = given_masks(run, given)
     flows = _flows(run, needed=cameras is None or given is None or masks is None)
     cameras, moving = _solve(run, cameras, flows)
     if given is not None:
         cameras, geometry = _with_given_depth(run, given, cameras, masks, flows, moving)
     else:
         cameras, geometry = _with_own_depth(run, cameras, masks, flows, moving)
-    return _scene(run, cameras, geometry, given, lens_valid)
+    scene = _scene(run, cameras, geometry, given, lens_valid)
+    kept.forget_all()
+    return scene
 
 
 def working_size(height: int, width: int, size: int) -> tuple[int, int]:
@@ -141,49 +118,7 @@ def working_size(height: int, width: int, size: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _given_depth(run: _Run) -> DepthSource | None:
-    if run.config.depth is None:
-        return None
-    with run.timed("read depth"):
-        given = read_depth(run.config.depth, len(run.video), run.height, run.width, run.part)
-    run.notes += [f"depth taken from {run.config.depth}", *given.notes]
-    return given
-
-
-def _given_cameras(run: _Run, given: DepthSource | None) -> tuple[Cameras | None, Tensor | None]:
-    """Cameras that the user named, or that came with the depth; and what the lens saw after its
-    distortion is undone (the run's video is then replaced)."""
-    config, video = run.config, run.video
-    if config.cameras is None:
-        return (None, None) if given is None else (given.cameras, None)
-    file = read_cameras(
-        config.cameras, config.cameras_format,
-        num_frames=len(video), height=video.height, width=video.width, part=run.part,
-    )  # fmt: skip
-    cameras = file.cameras_with(video.height, video.width, config.fov)
-    run.notes += [f"cameras taken from {config.cameras}", *file.notes]
-    run.report["metric cameras"] = file.metric
-    valid = None
-    if file.distortion is not None and bool(file.distortion.abs().max() > 0):
-        run.video, cameras, valid = undistort_video(video, cameras, file.distortion, run.progress)
-        run.notes.append("lens distortion undone; the scene's video is the straightened one")
-    return cameras.resized(run.height, run.width), valid
-
-
-def _given_masks(run: _Run, given: DepthSource | None) -> Mask | None:
-    if run.config.masks is None:
-        if given is None or given.dynamic is None:
-            return None
-        run.notes.append(f"moving areas taken from {run.config.depth}")
-        return given.dynamic.numpy()
-    masks = read_mask(
-        run.config.masks, len(run.video), run.height, run.width, resize=True, part=run.part
-    )
-    run.notes.append(f"moving areas taken from {run.config.masks}")
-    return masks.numpy() > 0.5
-
-
-def _flows(run: _Run, needed: bool) -> FlowSet | None:
+def _flows(run: Run, needed: bool) -> FlowSet | None:
     if not needed or len(run.video) < 2:
         return None
     offsets = OFFSETS if len(run.video) <= LONG_CLIP else OFFSETS[:-1]
@@ -191,7 +126,7 @@ def _flows(run: _Run, needed: bool) -> FlowSet | None:
         return compute_flows(run.video, run.height, run.width, offsets, run.progress, run.border)
 
 
-def _solve(run: _Run, cameras: Cameras | None, flows: FlowSet | None) -> tuple[Cameras, bool]:
+def _solve(run: Run, cameras: Cameras | None, flows: FlowSet | None) -> tuple[Cameras, bool]:
     """The cameras, and whether they move through space."""
     about: dict[str, Any] = {"source": "given"}
     if cameras is None and flows is None:
@@ -203,16 +138,22 @@ def _solve(run: _Run, cameras: Cameras | None, flows: FlowSet | None) -> tuple[C
     elif cameras is None:
         assert flows is not None
         with run.timed("cameras"):
-            solution = solve_cameras(run.video, flows, run.config, run.progress)
-        cameras = solution.cameras
-        run.notes += list(solution.notes)
-        about = {"source": "estimated", **solution.report()}
+            found = run.kept.arrays("cameras", lambda: _solved(run, flows))
+        cameras = cameras_from(found)
+        notes, about = from_text(found["about"])
+        run.notes += notes
     spread = (cameras.centers - cameras.centers.mean(0)).norm(dim=-1).max()
     motion = about.get("motion", "moving" if float(spread) > 1e-9 else "rotating")
     if about["source"] == "given" and run.config.motion != "auto":
         motion = run.config.motion
     run.report["cameras"] = {**about, "motion": motion}
     return cameras, motion == "moving"
+
+
+def _solved(run: Run, flows: FlowSet) -> Arrays:
+    found = solve_cameras(run.video, flows, run.config, run.progress)
+    about = {"source": "estimated", **found.report()}
+    return {**camera_arrays(found.cameras), "about": as_text([list(found.notes), about])}
 
 
 def _still_cameras(fov_deg: float, t: int, height: int, width: int) -> Cameras:
@@ -222,7 +163,7 @@ def _still_cameras(fov_deg: float, t: int, height: int, width: int) -> Cameras:
 
 
 def _with_own_depth(
-    run: _Run, cameras: Cameras, masks: Mask | None, flows: FlowSet | None, moving: bool
+    run: Run, cameras: Cameras, masks: Mask | None, flows: FlowSet | None, moving: bool
 ) -> tuple[Cameras, _Geometry]:
     """Measured depth where the camera's motion allows it, and cameras refined by it; else what a
     model or the stage says."""
@@ -232,9 +173,15 @@ def _with_own_depth(
     if moving and flows is not None:
         with run.timed("depth"):
             weight = PRIOR_WEIGHT * (TRUST_IN_MODELS if belief.is_large else 1.0)
-            still = still_depth_by_windows(
-                rgb, flows, cameras, belief.inverse_depth, masks, run.progress, belief.drift, weight
-            )
+
+            def first_depth() -> Arrays:
+                still = still_depth_by_windows(
+                    rgb, flows, cameras, belief.inverse_depth, masks, run.progress, belief.drift,
+                    weight,
+                )  # fmt: skip
+                return still_arrays(still)
+
+            still = still_from(run.kept.arrays("depth", first_depth))
         if still.measured >= MIN_MEASURED:
             cameras, still = _refined(run, rgb, flows, cameras, still, belief, weight, masks)
             if masks is None:
@@ -244,7 +191,7 @@ def _with_own_depth(
 
 
 def _refined(
-    run: _Run,
+    run: Run,
     rgb: NDArray[np.uint8],
     flows: FlowSet,
     cameras: Cameras,
@@ -265,7 +212,7 @@ def _refined(
     with run.timed("refining"):
         found = refine(
             rgb, flows, cameras, still, belief.inverse_depth, how, belief.drift, weight,
-            run.progress,
+            run.progress, run.kept,
         )  # fmt: skip
     if found.residual_px is not None:
         about["patch_residual_px"] = [round(px, 3) for px in found.residual_px]
@@ -276,7 +223,7 @@ def _refined(
 
 
 def _believed(
-    run: _Run,
+    run: Run,
     rgb: NDArray[np.uint8],
     cameras: Cameras,
     masks: Mask | None,
@@ -310,7 +257,7 @@ def _believed(
 
 
 def _moving(
-    run: _Run, rgb: NDArray[np.uint8], flows: FlowSet, cameras: Cameras, still: StillDepth
+    run: Run, rgb: NDArray[np.uint8], flows: FlowSet, cameras: Cameras, still: StillDepth
 ) -> Mask:
     """What moves as whole things, once cameras and depth are as good as they get."""
     with run.timed("whole things"):
@@ -321,7 +268,7 @@ def _moving(
     return _outlined(run, rgb, found)
 
 
-def _outlined(run: _Run, rgb: NDArray[np.uint8], dynamic: Mask) -> Mask:
+def _outlined(run: Run, rgb: NDArray[np.uint8], dynamic: Mask) -> Mask:
     """What moves, with its borders where SAM 2 has them, if the user names its weights."""
     weights = run.config.mask_weights
     if weights is None or not dynamic.any():
@@ -334,7 +281,7 @@ def _outlined(run: _Run, rgb: NDArray[np.uint8], dynamic: Mask) -> Mask:
     return out
 
 
-def _measured(run: _Run, still: StillDepth, belief: Belief, flows: FlowSet) -> _Geometry:
+def _measured(run: Run, still: StillDepth, belief: Belief, flows: FlowSet) -> _Geometry:
     """Depth of what stands still as measured, and of what moves by a large model or its contact."""
     run.report["depth"] = {"source": "measured", "measured": round(still.measured, 3)}
     sure = np.where(still.dynamic | (still.confidence < 0.3), 0, still.confidence)
@@ -364,7 +311,7 @@ def _measured(run: _Run, still: StillDepth, belief: Belief, flows: FlowSet) -> _
     return _Geometry(depth, still.dynamic, confidence)
 
 
-def _tell_belief(run: _Run, belief: Belief, moving: bool) -> None:
+def _tell_belief(run: Run, belief: Belief, moving: bool) -> None:
     """Say where depth comes from when it is not measured."""
     how = {"static": "stands still", "rotating": "only turns"}.get(
         run.report["cameras"]["motion"], "stands still"
@@ -396,7 +343,7 @@ def _without_translation(cameras: Cameras) -> Cameras:
 
 
 def _with_given_depth(
-    run: _Run,
+    run: Run,
     given: DepthSource,
     cameras: Cameras,
     masks: Mask | None,
@@ -422,7 +369,7 @@ def _with_given_depth(
     return cameras, _Geometry(rho, dynamic, valid.astype(np.float32))
 
 
-def _scaled_to(cameras: Cameras, rho: Array, valid: Mask, flows: FlowSet, run: _Run) -> Cameras:
+def _scaled_to(cameras: Cameras, rho: Array, valid: Mask, flows: FlowSet, run: Run) -> Cameras:
     """Cameras whose translation is in the units of the given inverse depth."""
     evidence = triangulate(flows, cameras, run.progress)
     good = valid & (evidence.inverse_depth > 2 * evidence.sigma) & (evidence.misfit < 2)
@@ -436,7 +383,7 @@ def _scaled_to(cameras: Cameras, rho: Array, valid: Mask, flows: FlowSet, run: _
 
 
 def _scene(
-    run: _Run,
+    run: Run,
     cameras: Cameras,
     geometry: _Geometry,
     given: DepthSource | None,
@@ -484,11 +431,11 @@ def _scene(
     )
 
 
-def _masks_given(run: _Run, given: DepthSource | None) -> bool:
+def _masks_given(run: Run, given: DepthSource | None) -> bool:
     return run.config.masks is not None or (given is not None and given.dynamic is not None)
 
 
-def _asked_scale(run: _Run, depth: Tensor, valid: Tensor) -> float:
+def _asked_scale(run: Run, depth: Tensor, valid: Tensor) -> float:
     """Metres per unit that make the middle of the first picture as far as the user says."""
     metres = run.config.scale
     if metres is None or not metres > 0:

@@ -9,7 +9,9 @@ cameras (``polish``), and depth is matched again where an error shows most (``re
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,7 +20,6 @@ from numpy.typing import NDArray
 from recam.cache import scratch_tensor
 from recam.reconstruct.densify import fuse, sharpen
 from recam.reconstruct.depth import Array, each_frame
-from recam.reconstruct.dynamic import Mask
 from recam.reconstruct.flow import FlowSet, part_of_flows
 from recam.reconstruct.outside.prior_depth import Drift
 from recam.reconstruct.polish import polish
@@ -30,6 +31,17 @@ from recam.reconstruct.still import (
     Solver,
     StillDepth,
     windows,
+)
+from recam.reconstruct.unfinished import (
+    NOTHING_KEPT,
+    Arrays,
+    Unfinished,
+    as_text,
+    camera_arrays,
+    cameras_from,
+    from_text,
+    still_arrays,
+    still_from,
 )
 from recam.reconstruct.witnesses import ask_witnesses, moving_by_witnesses
 from recam.types import Cameras, Progress, no_progress
@@ -79,80 +91,126 @@ def refine(
     drift: Drift = "none",
     prior_weight: float = PRIOR_WEIGHT,
     progress: Progress = no_progress,
+    kept: Unfinished = NOTHING_KEPT,
 ) -> Refined:
     """What moves, cameras, and depth once more, in this order. Arguments as ``still_depth``'s; of
-    long clips masks and depth are worked out window by window, with frames around as witnesses."""
+    long clips masks and depth are worked out window by window, with frames around as witnesses.
+    Steps that are done are ``kept``."""
     begun = time.monotonic()
+    clip = _Clip(rgb, flows, prior, drift, prior_weight, progress, kept)
 
-    def time_left() -> bool:
-        return how.minutes is None or time.monotonic() - begun < 60 * how.minutes
+    def pass_of(step: float) -> Callable[[_State], _State]:
+        return lambda state: _matched(clip, state, step, step == STEPS[-1])
 
-    residual_px = None
-    if not how.masks_given and time_left():
-        still = replace(still, dynamic=_asked(rgb, flows, cameras, still, progress))
-    if how.cameras_free and time_left():
-        better = polish(
-            flows.gray.numpy(), cameras, still.inverse_depth, still.dynamic,
-            how.fov_free, how.fov_known, progress,
-        )  # fmt: skip
-        if better is not None:
-            cameras, residual_px = better.cameras, better.residual_px
-            still = replace(still, inverse_depth=better.inverse_depth)
-    done = 0
-    for step in STEPS:
-        if time_left():
-            last = step == STEPS[-1]
-            still = _matched(
-                rgb, flows, cameras, still, prior, step, last, drift, prior_weight, progress
-            )
-            done += 1
-    return Refined(cameras, still, residual_px, done == len(STEPS))
+    steps: list[tuple[str, Callable[[_State], _State]]] = []
+    if not how.masks_given:
+        steps.append(("asked", lambda state: _asked(clip, state)))
+    if how.cameras_free:
+        steps.append(("polished", lambda state: _polished(clip, state, how)))
+    steps += [(f"matched-{number}", pass_of(step)) for number, step in enumerate(STEPS)]
+    state, before = _State(cameras, still, None), "depth"
+    for number, (name, work) in enumerate(steps):
+        if any(kept.has(later) for later, _ in steps[number + 1 :]):
+            continue
+        if how.minutes is not None and time.monotonic() - begun >= 60 * how.minutes:
+            return Refined(state.cameras, state.still, state.residual_px, False)
+        if kept.folder is None:
+            state = work(state)
+            continue
+        state = _state_from(kept.arrays(name, partial(_state_arrays_of, work, state)))
+        # ``before`` is kept until ``name`` is whole; what windows left goes with it.
+        kept.forget(*(f"{name}-{own.start}" for _, _, own in windows(len(rgb))))
+        kept.forget(*([before] if before != "depth" else []))
+        before = name
+    return Refined(state.cameras, state.still, state.residual_px, True)
 
 
-def _asked(
-    rgb: NDArray[np.uint8],
-    flows: FlowSet,
-    cameras: Cameras,
-    still: StillDepth,
-    progress: Progress,
-) -> Mask:
+@dataclass(frozen=True)
+class _Clip:
+    """What does not change in the second round."""
+
+    rgb: NDArray[np.uint8]
+    flows: FlowSet
+    prior: Array
+    drift: Drift
+    prior_weight: float
+    progress: Progress
+    kept: Unfinished
+
+
+@dataclass(frozen=True)
+class _State:
+    cameras: Cameras
+    still: StillDepth
+    residual_px: tuple[float, float] | None
+
+
+def _state_arrays_of(work: Callable[[_State], _State], before: _State) -> Arrays:
+    state = work(before)
+    about = as_text(state.residual_px)
+    return {**camera_arrays(state.cameras), **still_arrays(state.still), "about": about}
+
+
+def _state_from(arrays: Arrays) -> _State:
+    residual_px = from_text(arrays["about"])
+    pair = None if residual_px is None else (residual_px[0], residual_px[1])
+    return _State(cameras_from(arrays), still_from(arrays), pair)
+
+
+def _asked(clip: _Clip, state: _State) -> _State:
+    still = state.still
     out = still.dynamic.copy()
-    for wide, inner, own in windows(len(rgb)):
-        dynamic = still.dynamic[wide]
-        said = ask_witnesses(
-            rgb[wide], dynamic, still.inverse_depth[wide], still.confidence[wide], cameras[wide],
-            progress,
-        )  # fmt: skip
-        part = part_of_flows(flows, wide.start, wide.stop)
-        out[own] = moving_by_witnesses(said, dynamic, part, rgb[wide], progress)[inner]
-    return out
+    for wide, inner, own in windows(len(clip.rgb)):
+
+        def window(wide: slice = wide, inner: slice = inner) -> Arrays:
+            dynamic = still.dynamic[wide]
+            said = ask_witnesses(
+                clip.rgb[wide], dynamic, still.inverse_depth[wide], still.confidence[wide],
+                state.cameras[wide], clip.progress,
+            )  # fmt: skip
+            part = part_of_flows(clip.flows, wide.start, wide.stop)
+            found = moving_by_witnesses(said, dynamic, part, clip.rgb[wide], clip.progress)
+            return {"dynamic": found[inner]}
+
+        out[own] = clip.kept.arrays(f"asked-{own.start}", window)["dynamic"]
+    return replace(state, still=replace(still, dynamic=out))
 
 
-def _matched(
-    rgb: NDArray[np.uint8],
-    flows: FlowSet,
-    cameras: Cameras,
-    still: StillDepth,
-    prior: Array,
-    step: float,
-    last: bool,
-    drift: Drift,
-    prior_weight: float,
-    progress: Progress,
-) -> StillDepth:
+def _polished(clip: _Clip, state: _State, how: Refinement) -> _State:
+    better = polish(
+        clip.flows.gray.numpy(), state.cameras, state.still.inverse_depth, state.still.dynamic,
+        how.fov_free, how.fov_known, clip.progress,
+    )  # fmt: skip
+    if better is None:
+        return state
+    still = replace(state.still, inverse_depth=better.inverse_depth)
+    return _State(better.cameras, still, better.residual_px)
+
+
+def _matched(clip: _Clip, state: _State, step: float, last: bool) -> _State:
     """One pass: match, agree over time, complete; and sharpen edges in the last one."""
-    rho, confidence = (scratch_tensor(prior.shape, torch.float32).numpy() for _ in range(2))
-    for wide, inner, own in windows(len(rgb)):
-        part = replace(
-            still, inverse_depth=still.inverse_depth[wide], dynamic=still.dynamic[wide],
-            confidence=still.confidence[wide],
-        )  # fmt: skip
-        solve = Solver(rgb[wide], prior[wide], drift, prior_weight, still.reference, progress)
-        new, sure = _matched_window(
-            flows.gray.numpy()[wide], rgb[wide], cameras[wide], part, solve, step, last, progress
-        )
-        rho[own], confidence[own] = new[inner], sure[inner]
-    return replace(still, inverse_depth=rho, confidence=confidence)
+    still = state.still
+    rho, confidence = (scratch_tensor(clip.prior.shape, torch.float32).numpy() for _ in range(2))
+    for wide, inner, own in windows(len(clip.rgb)):
+
+        def window(wide: slice = wide, inner: slice = inner) -> Arrays:
+            part = replace(
+                still, inverse_depth=still.inverse_depth[wide], dynamic=still.dynamic[wide],
+                confidence=still.confidence[wide],
+            )  # fmt: skip
+            solve = Solver(
+                clip.rgb[wide], clip.prior[wide], clip.drift, clip.prior_weight, still.reference,
+                clip.progress,
+            )  # fmt: skip
+            new, sure = _matched_window(
+                clip.flows.gray.numpy()[wide], clip.rgb[wide], state.cameras[wide], part, solve,
+                step, last, clip.progress,
+            )  # fmt: skip
+            return {"inverse_depth": new[inner], "confidence": sure[inner]}
+
+        found = clip.kept.arrays(f"matched-{STEPS.index(step)}-{own.start}", window)
+        rho[own], confidence[own] = found["inverse_depth"], found["confidence"]
+    return replace(state, still=replace(still, inverse_depth=rho, confidence=confidence))
 
 
 def _matched_window(

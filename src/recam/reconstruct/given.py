@@ -1,0 +1,98 @@
+"""What a run of the reconstruction shares, and what the user gave it instead of estimating it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recam.camera_files import read_cameras, undistort_video
+from recam.configs import ReconstructConfig
+from recam.media import read_mask
+from recam.reconstruct.dynamic import Mask
+from recam.reconstruct.importers import DepthSource, read_depth
+from recam.reconstruct.unfinished import Unfinished
+from recam.types import Cameras, Progress, SourcePart, Video
+
+
+@dataclass
+class Run:
+    """What the steps share: the video, its working size, and what is told to the user."""
+
+    video: Video
+    config: ReconstructConfig
+    height: int
+    width: int
+    progress: Progress
+    part: SourcePart | None = None
+    notes: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    report: dict[str, Any] = field(default_factory=dict)
+    metres_per_unit: float | None = None
+    border: Mask = field(default_factory=lambda: np.zeros((0, 0), bool))
+    kept: Unfinished = field(default_factory=Unfinished)
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        clock = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - clock, 2)
+
+    def rgb(self) -> NDArray[np.uint8]:
+        """uint8 [t, h, w, 3] at the working size."""
+        out = np.empty((len(self.video), self.height, self.width, 3), np.uint8)
+        for i in range(len(self.video)):
+            frame = np.ascontiguousarray(self.video.frames[i].permute(1, 2, 0).numpy())
+            shrinks = self.height <= frame.shape[0]
+            kind = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+            out[i] = cv2.resize(frame, (self.width, self.height), interpolation=kind)
+        return out
+
+
+def given_depth(run: Run) -> DepthSource | None:
+    if run.config.depth is None:
+        return None
+    with run.timed("read depth"):
+        given = read_depth(run.config.depth, len(run.video), run.height, run.width, run.part)
+    run.notes += [f"depth taken from {run.config.depth}", *given.notes]
+    return given
+
+
+def given_cameras(run: Run, given: DepthSource | None) -> tuple[Cameras | None, Tensor | None]:
+    """Cameras that the user named, or that came with the depth; and what the lens saw after its
+    distortion is undone (the run's video is then replaced)."""
+    config, video = run.config, run.video
+    if config.cameras is None:
+        return (None, None) if given is None else (given.cameras, None)
+    file = read_cameras(
+        config.cameras, config.cameras_format,
+        num_frames=len(video), height=video.height, width=video.width, part=run.part,
+    )  # fmt: skip
+    cameras = file.cameras_with(video.height, video.width, config.fov)
+    run.notes += [f"cameras taken from {config.cameras}", *file.notes]
+    run.report["metric cameras"] = file.metric
+    valid = None
+    if file.distortion is not None and bool(file.distortion.abs().max() > 0):
+        run.video, cameras, valid = undistort_video(video, cameras, file.distortion, run.progress)
+        run.notes.append("lens distortion undone; the scene's video is the straightened one")
+    return cameras.resized(run.height, run.width), valid
+
+
+def given_masks(run: Run, given: DepthSource | None) -> Mask | None:
+    if run.config.masks is None:
+        if given is None or given.dynamic is None:
+            return None
+        run.notes.append(f"moving areas taken from {run.config.depth}")
+        return given.dynamic.numpy()
+    masks = read_mask(
+        run.config.masks, len(run.video), run.height, run.width, resize=True, part=run.part
+    )
+    run.notes.append(f"moving areas taken from {run.config.masks}")
+    return masks.numpy() > 0.5

@@ -1,0 +1,111 @@
+"""Steps of a reconstruction that are done, kept in a folder until all of it is: who runs it again
+after it was killed goes on from there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recam.reconstruct.still import StillDepth
+from recam.types import Cameras
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """Where steps are kept; folder None = nowhere. The folder belongs to one video and one choice
+    of options; nothing here looks at what a step was made from."""
+
+    folder: Path | None = None
+
+    def arrays(self, name: str, work: Callable[[], Arrays]) -> Arrays:
+        """The arrays of step ``name``: as kept, or else made by ``work`` and kept.
+
+        Kept ones are read where they lie, page by page, and may be written to in memory.
+        """
+        if self.folder is None:
+            return work()
+        place = self.folder / name
+        if place.is_dir():
+            return {file.stem: _opened(file) for file in sorted(place.glob("*.npy"))}
+        made = work()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.folder) as beside:
+            part = Path(beside) / name
+            part.mkdir()
+            for key, array in made.items():
+                np.save(part / f"{key}.npy", array, allow_pickle=False)
+            # A folder that is there is whole.
+            part.rename(place)
+        return made
+
+    def has(self, name: str) -> bool:
+        return self.folder is not None and (self.folder / name).is_dir()
+
+    def forget(self, *names: str) -> None:
+        """Steps that a later one has made needless."""
+        for name in names if self.folder is not None else ():
+            assert self.folder is not None
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def forget_all(self) -> None:
+        """The reconstruction is done."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+NOTHING_KEPT = Unfinished()
+
+
+def _opened(file: Path) -> NDArray[Any]:
+    array = np.load(file, mmap_mode="c", allow_pickle=False)
+    if array.dtype.kind == "U" or array.ndim == 0:
+        return np.array(array)
+    # A plain array over the same memory: compiled loops know no others.
+    return torch.from_numpy(array).numpy()
+
+
+def as_text(value: Any) -> NDArray[np.str_]:
+    """Something JSON-able as an array."""
+    return np.array(json.dumps(value))
+
+
+def from_text(array: NDArray[Any]) -> Any:
+    return json.loads(str(array))
+
+
+def camera_arrays(cameras: Cameras) -> dict[str, NDArray[Any]]:
+    size = np.array([cameras.height, cameras.width])
+    pose, k = cameras.cam_from_world.numpy(), cameras.intrinsics.numpy()
+    return {"cam_from_world": pose, "intrinsics": k, "size": size}
+
+
+def cameras_from(arrays: Arrays) -> Cameras:
+    pose, k = (torch.from_numpy(np.array(arrays[key])) for key in ("cam_from_world", "intrinsics"))
+    height, width = arrays["size"].tolist()
+    return Cameras(pose, k, height, width)
+
+
+def still_arrays(still: StillDepth) -> dict[str, NDArray[Any]]:
+    return {
+        "inverse_depth": still.inverse_depth, "dynamic": still.dynamic,
+        "confidence": still.confidence,
+        "numbers": np.array([still.reference, still.measured], np.float64),
+    }  # fmt: skip
+
+
+def still_from(arrays: Arrays) -> StillDepth:
+    reference, measured = arrays["numbers"].tolist()
+    return StillDepth(
+        arrays["inverse_depth"], arrays["dynamic"], arrays["confidence"], reference, measured
+    )
