@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from recam.reconstruct.flow import STEPS_PER_PX, FlowSet
+from recam.reconstruct.ground import ground_rho
 from recam.reconstruct.standing import stand
 from recam.reconstruct.things import cut, filled, settled, superpixels, whole_things
 from reconstruct_scene import exact_flows, make_cameras, render_world
@@ -112,3 +113,33 @@ def test_a_thing_in_the_air_keeps_the_size_that_it_has_on_the_ground() -> None:
     level = [float(np.median(out[i][dynamic[i]])) for i in range(t)]
     assert level[-1] > 0.9 * ground
     assert level[0] > 0.75 * ground > 1.5 * float(rho[0, top[0] + side, 0])
+
+
+def test_the_ground_is_found_under_a_wall_and_a_box() -> None:
+    """Camera 1 unit above the floor: the floor's depth, and behind the box too."""
+    truth = render_world(12, 96, 144)
+    rho = (1 / truth.depth).astype(np.float32)
+    ground = ground_rho(rho, _confidence(truth), truth.cameras)
+    assert ground is not None
+    bottom = ground[:, -1] / rho[:, -1] - 1
+    assert np.abs(bottom).max() < 0.02
+    assert (ground[:, 2:20] < rho[:, 2:20]).all()  # nothing of the wall is below it
+    assert (rho > 0.95 * ground).all()
+
+
+def test_a_wall_is_no_ground() -> None:
+    rho = np.full((4, 48, 64), 0.5, np.float32)
+    cameras = make_cameras(4, 48, 64)
+    assert ground_rho(rho, np.ones_like(rho), cameras) is None
+
+
+def test_a_thing_stands_on_the_level_ground_where_depth_near_its_foot_is_wrong() -> None:
+    truth = render_world(slide=0.05)
+    rho = (1 / truth.depth).astype(np.float32)
+    ground = ground_rho(rho, np.where(truth.moving, 0, 1).astype(np.float32), truth.cameras)
+    wrong = rho.copy()
+    for i in range(len(rho)):
+        y, x = np.nonzero(truth.moving[i])
+        wrong[i, y.max() - 8 : y.max() + 8, x.min() - 8 : x.max() + 8] = 0.05
+    out = stand(wrong, truth.moving, exact_flows(truth), ground=ground)
+    assert np.allclose(np.median(out[truth.moving]), np.median(rho[truth.moving]), rtol=0.1)

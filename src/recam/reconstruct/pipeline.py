@@ -24,6 +24,7 @@ from recam.reconstruct.dynamic import (
 )
 from recam.reconstruct.flow import FlowSet, compute_flows, gray_frames
 from recam.reconstruct.given import Run, given_cameras, given_depth, given_masks
+from recam.reconstruct.ground import ground_rho
 from recam.reconstruct.importers import DepthSource
 from recam.reconstruct.prior import USUAL_FOV_DEG, fitted_by_frame
 from recam.reconstruct.refine import Refinement, refine
@@ -186,7 +187,7 @@ def _with_own_depth(
             cameras, still = _refined(run, rgb, flows, cameras, still, belief, weight, masks)
             if masks is None:
                 still = replace(still, dynamic=_moving(run, rgb, flows, cameras, still))
-            return cameras, _measured(run, still, belief, flows)
+            return cameras, _measured(run, still, belief, flows, cameras)
     return cameras, _believed(run, rgb, cameras, masks, flows, belief, moving)
 
 
@@ -281,7 +282,9 @@ def _outlined(run: Run, rgb: NDArray[np.uint8], dynamic: Mask) -> Mask:
     return out
 
 
-def _measured(run: Run, still: StillDepth, belief: Belief, flows: FlowSet) -> _Geometry:
+def _measured(
+    run: Run, still: StillDepth, belief: Belief, flows: FlowSet, cameras: Cameras
+) -> _Geometry:
     """Depth of what stands still as measured, and of what moves by a large model or its contact."""
     run.report["depth"] = {"source": "measured", "measured": round(still.measured, 3)}
     sure = np.where(still.dynamic | (still.confidence < 0.3), 0, still.confidence)
@@ -293,7 +296,8 @@ def _measured(run: Run, still: StillDepth, belief: Belief, flows: FlowSet) -> _G
             f"({belief.choice.why})"
         )
     if not belief.is_large:
-        depth = stand(still.inverse_depth, still.dynamic, flows, run.progress)
+        ground = ground_rho(still.inverse_depth, sure, cameras)
+        depth = stand(still.inverse_depth, still.dynamic, flows, run.progress, ground)
     else:
         fitted = fitted_by_frame(
             belief.inverse_depth, still.inverse_depth, sure.astype(np.float32), belief.drift

@@ -17,17 +17,23 @@ from numpy.typing import NDArray
 from recam.reconstruct.depth import Array, each_frame
 from recam.reconstruct.dynamic import Mask, average_along_flow
 from recam.reconstruct.flow import FlowSet
+from recam.reconstruct.ground import BELOW
 from recam.reconstruct.things import filled
 from recam.types import Progress, no_progress
 
 HIDDEN_QUANTILE = 0.5
-"""A moving thing is not farther than this quantile of the still ρ that it hides."""
+"""A moving thing is not farther than this quantile of the still ρ on both of its sides: it hides
+most of that, but may be half hidden itself by something nearer on one side."""
 LEVEL = 0.05
 """Relative spread about a plane up to which what lies around a contact is level ground."""
 FAR_OFF = 0.3
 """Relative difference from the ρ just below it from which on a contact's is not believed."""
 AROUND_PX = 2
 """Still depth so near to what moves is not believed."""
+BESIDE_PX = 6
+"""Nothing so near to what moves lies below the ground."""
+ON_GROUND = 1.15
+"""Inverse depth, of the level ground's, from which on a level contact is higher: a table."""
 SAME_SHARE = 0.4
 """Part of a region that flow must carry into one of the next frame for the same thing."""
 LEAST_FRAMES = 5
@@ -56,6 +62,7 @@ def stand(
     dynamic: Mask,
     flows: FlowSet,
     progress: Progress = no_progress,
+    ground: Array | None = None,
 ) -> Array:
     """Inverse depth [t, h, w] in which moving things stand upright where they touch the ground.
 
@@ -64,11 +71,16 @@ def stand(
     lowest part, turned about the vertical if the contact slopes; but it is never behind most of
     what it hides, nor farther than its size over time allows. Then it is averaged along the flow,
     so that it does not jump when a foot leaves the ground.
+
+    ground: inverse depth of the level ground [t, h, w] (``ground.ground_rho``), if there is one: it
+    is believed rather than what is near a contact, and nothing beside a moving thing lies below it.
     """
     out = rho.copy()
-    disc = np.ones((2 * AROUND_PX + 1, 2 * AROUND_PX + 1), np.uint8)
-    around = np.stack([cv2.dilate(d.astype(np.uint8), disc) > 0 for d in dynamic])
-    background = filled(rho, around)
+    if ground is not None:
+        beside = np.stack([cv2.dilate(d.astype(np.uint8), _disc(BESIDE_PX)) > 0 for d in dynamic])
+        out = np.where(beside, np.maximum(rho, BELOW * ground), rho)
+    around = np.stack([cv2.dilate(d.astype(np.uint8), _disc(AROUND_PX)) > 0 for d in dynamic])
+    background = filled(out, around)
     label = np.zeros(dynamic.shape, np.int32)
     found: list[list[Standing]] = [[] for _ in range(len(rho))]
 
@@ -77,7 +89,8 @@ def stand(
         num, label[i] = cv2.connectedComponents(dynamic[i].astype(np.uint8), connectivity=4)
         for n in range(1, num):
             region = label[i] == n
-            found[i].append(upright(background[i], region, around[i], i, n))
+            level = None if ground is None else ground[i]
+            found[i].append(upright(background[i], region, around[i], i, n, level))
 
     each_frame(job, range(len(rho)), progress, "standing what moves on the ground")
     for thing in _followed(found, label, flows):
@@ -87,7 +100,14 @@ def stand(
     return _steady(out, dynamic, flows)
 
 
-def upright(rho: Array, region: Mask, dynamic: Mask, frame: int = 0, label: int = 1) -> Standing:
+def upright(
+    rho: Array,
+    region: Mask,
+    dynamic: Mask,
+    frame: int = 0,
+    label: int = 1,
+    ground: Array | None = None,
+) -> Standing:
     """A region [h, w] of a frame, standing where its lowest part touches the ground: its ρ is a
     linear function of x. rho: inverse depth, also behind it; dynamic: where that is only filled in.
     """
@@ -98,16 +118,22 @@ def upright(rho: Array, region: Mask, dynamic: Mask, frame: int = 0, label: int 
     touching = lowest >= bottom - max(2.0, 0.15 * (bottom - top))
     x, y = columns[touching], lowest[touching]
     on_ground = ~dynamic[np.minimum(y + 3, h - 1), x] & (y < h - 2)
-    behind = float(np.quantile(rho[region], HIDDEN_QUANTILE))
+    behind = _hidden(rho, region, dynamic)
     inside = columns[0] > 1 and columns[-1] < w - 2 and top > 1 and bottom < h - 2
     size = float(np.sqrt(region.sum())) if inside else 0.0
     if on_ground.sum() < max(3, 0.2 * len(x)):
         # Cut off by the picture's border: at least as near as what is still along its bottom.
-        near = float(np.quantile(rho[max(bottom - 2, 0)], 0.5))
+        near = float(np.quantile((rho if ground is None else ground)[max(bottom - 2, 0)], 0.5))
         level = max(near, behind)
         return Standing(frame, label, np.full(w, level, np.float32), level, behind, False, size)
     x, y = x[on_ground], y[on_ground]
-    values = _ground_at(rho, dynamic, x, y, max(bottom - top, columns[-1] - columns[0]))
+    values, level_there = _ground_at(
+        rho, dynamic, x, y, max(bottom - top, columns[-1] - columns[0])
+    )
+    if ground is not None:
+        plane = ground[np.minimum(y + 1, h - 1), x].astype(np.float64)
+        higher = level_there and float(np.median(values / np.maximum(plane, 1e-12))) > ON_GROUND
+        values = values if higher else plane
     stands = y >= y.max() - max(1.0, 0.015 * (bottom - top))  # no foot in the air, no ball's side
     level, middle = float(np.median(values[stands])), float(np.median(x[stands]))
     slope = 0.0
@@ -120,13 +146,23 @@ def upright(rho: Array, region: Mask, dynamic: Mask, frame: int = 0, label: int 
     return Standing(frame, label, line, max(level, behind), behind, True, size)
 
 
+def _hidden(rho: Array, region: Mask, dynamic: Mask) -> float:
+    """ρ of what goes on behind a region: the lesser of those to its left and to its right."""
+    reach = cv2.dilate(region.astype(np.uint8), _disc(AROUND_PX + 4)) > 0
+    y, x = np.nonzero(reach & ~dynamic)
+    left = x < np.median(np.nonzero(region)[1])
+    sides = [rho[y[side], x[side]] for side in (left, ~left) if side.sum() >= 10]
+    return min((float(np.quantile(side, HIDDEN_QUANTILE)) for side in sides), default=0.0)
+
+
 def _ground_at(
     rho: Array, dynamic: Mask, x: NDArray[np.int64], y: NDArray[np.int64], size: int
-) -> NDArray[np.float64]:
+) -> tuple[NDArray[np.float64], bool]:
     """ρ [k] of the ground at the lower edges of the contact pixels (x, y).
 
     A plane through the still pixels around them, as far as an eighth of the thing's size: just
-    below a thing the ground is nearer already. Where they lie on no plane, what is 3 px below.
+    below a thing the ground is nearer already. Where they lie on no plane, what is 3 px
+    below. Also whether they do.
     """
     h, w = rho.shape
     reach = max(8, size // 8)
@@ -135,7 +171,7 @@ def _ground_at(
     v, u = np.nonzero(~dynamic[rows, span])
     below = rho[np.minimum(y + 3, h - 1), x].astype(np.float64)
     if len(v) < 30:
-        return below
+        return below, False
     thin = max(1, len(v) // 1500)
     v, u = v[::thin] + rows.start, u[::thin] + span.start
     own = rho[v, u].astype(np.float64)
@@ -150,7 +186,11 @@ def _ground_at(
     found = plane[0] + plane[1] * (x - x.mean()) / reach + plane[2] * (y + 1 - y.max()) / reach
     off = np.abs(found / np.maximum(below, 1e-12) - 1)
     fits = spread < LEVEL * plane[0] and float(np.median(off)) < FAR_OFF and found.min() > 0
-    return found if fits else below
+    return (found, True) if fits else (below, False)
+
+
+def _disc(reach: int) -> NDArray[np.uint8]:
+    return np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
 
 
 def _followed(

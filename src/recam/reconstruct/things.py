@@ -50,7 +50,7 @@ CANDIDATE, MOVES = 0.4, 0.5
 LEAST_WITNESSES, ENOUGH_WITNESSES = 3, 6
 UNLIKE = (0.2, 0.55)
 """Shares of the witnesses that contradict; see ``witnesses``."""
-OWN = (0.25, 0.7)
+OWN = (0.15, 0.65)
 OWN_SHARE = 0.15
 """First opinions that stand still, that move; their weight beside the witnesses'."""
 SLACK = 0.05
