@@ -53,6 +53,8 @@ UNLIKE = (0.2, 0.55)
 OWN = (0.15, 0.65)
 OWN_SHARE = 0.15
 """First opinions that stand still, that move; their weight beside the witnesses'."""
+LIKE = 0.3
+"""Belief in witnesses that do not contradict: plain surfaces look alike."""
 SLACK = 0.05
 """Error of the inverse depth that is forgiven, in parts of what is near and of itself."""
 
@@ -88,7 +90,7 @@ def whole_things(
     reference: float = 0.0,
     progress: Progress = no_progress,
 ) -> Mask:
-    """Where things move, bool [t, h, w], from a first opinion ``dynamic`` and all evidence anew.
+    """Where things move, bool [t, h, w]: a first opinion ``dynamic`` made whole.
 
     rgb: uint8 [t, h, w, 3]; cameras: t of that size; rho, confidence: inverse depth and trust in it
     [t, h, w]; reference: the inverse depth of what is near. Without rho the cameras must not move
@@ -126,11 +128,11 @@ def _window(
     firm = np.clip((said.firm - least) / (most - least), 0, 1)
     own = np.clip((first[pieces.label] - OWN[0]) / (OWN[1] - OWN[0]), 0, 1)
     evidence = OWN_SHARE * own + (1 - OWN_SHARE) * (asked * firm + (1 - asked) * own)
-    belief = asked * (0.3 + 0.7 * firm) + 0.5 * (1 - asked)
+    belief = asked * (LIKE + (1 - LIKE) * firm) + 0.5 * (1 - asked)
     evidence, belief = np.where(candidate, evidence, 0), np.where(candidate, belief, 1)
     total = np.maximum(pieces.sum(belief), 1e-9)
     last = settled(pieces, pieces.sum(belief * evidence) / total, total / pieces.size, LOOSER)
-    return _without_specks((last > MOVES)[pieces.label])
+    return _whole((last > MOVES)[pieces.label] | dynamic, candidate)
 
 
 def _by_flow(
@@ -314,10 +316,17 @@ def _grown(found: Mask, reach: int) -> Mask:
     return np.stack([cv2.dilate(f.astype(np.uint8), disc) > 0 for f in found])
 
 
-def _without_specks(found: Mask) -> Mask:
+def _whole(found: Mask, candidate: Mask) -> Mask:
+    """``found`` without specks, and with those of its holes that are wholly ``candidate``."""
     out = found.copy()
     for i in range(len(found)):
-        _, label, stats, _ = cv2.connectedComponentsWithStats(found[i].astype(np.uint8))
+        holes, label, stats, _ = cv2.connectedComponentsWithStats(
+            (~found[i]).astype(np.uint8), connectivity=4
+        )
+        outside = np.bincount(label[~candidate[i]], minlength=holes) > 0
+        outside[0] = True
+        out[i] |= ~outside[label]
+        _, label, stats, _ = cv2.connectedComponentsWithStats(out[i].astype(np.uint8))
         small = stats[:, cv2.CC_STAT_AREA] < MIN_AREA * found[i].size
         small[0] = False
         out[i] &= ~small[label]
