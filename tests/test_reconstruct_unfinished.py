@@ -1,5 +1,6 @@
 """What is kept of a reconstruction that was killed, and that going on from it changes nothing."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from recam.configs import ReconstructConfig
 from recam.reconstruct import reconstruct
-from recam.reconstruct.unfinished import Unfinished, as_text, from_text
+from recam.reconstruct.unfinished import Unfinished, as_text, forget_abandoned, from_text
 from recam.types import Scene, Video
 from reconstruct_scene import make_cameras, render_world
 
@@ -32,6 +33,15 @@ def test_a_step_is_done_once(tmp_path: Path) -> None:
     assert len(calls) == 2
     kept.forget_all()
     assert not (tmp_path / "kept").exists()
+
+
+def test_what_was_abandoned_is_deleted(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        Unfinished(tmp_path / name).arrays("step", lambda: {"a": np.zeros(3)})
+    os.utime(tmp_path / "old", (0, 0))
+    forget_abandoned(tmp_path)
+    forget_abandoned(tmp_path / "not there")
+    assert [p.name for p in tmp_path.iterdir()] == ["new"]
 
 
 def test_a_step_that_fails_is_not_kept(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from recam.media.pictures import pictures_at
 from recam.pieces import OpenedModel, collected, complete_pieces, open_model, plan_pieces
 from recam.reconstruct import load_scene, reconstruct, save_scene
 from recam.reconstruct.outside import models_used
-from recam.reconstruct.unfinished import Unfinished
+from recam.reconstruct.unfinished import Unfinished, forget_abandoned
 from recam.render import render_windows
 from recam.training.adapting import Adaptation
 from recam.training.examples import encode_hidden, frames_to_learn
@@ -105,7 +105,9 @@ def open_scene(
     if (folder / "scene.json").is_file():
         return OpenedScene(load_scene(folder, video), folder, True)
     part = source_part(source, input_config, len(video))
-    kept = Unfinished(cache_folder() / "unfinished" / key[:24])
+    unfinished = cache_folder() / "unfinished"
+    forget_abandoned(unfinished)
+    kept = Unfinished(unfinished / key[:24])
     scene = reconstruct(video, config, progress, part, kept)
     # Where a lens was straightened, the scene's frames are not the file's.
     save_scene(scene, folder, with_frames=scene.video is not video)

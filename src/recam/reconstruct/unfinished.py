@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,15 @@ class Unfinished:
 
 
 NOTHING_KEPT = Unfinished()
+KEPT_DAYS = 7
+
+
+def forget_abandoned(folder: Path) -> None:
+    """Delete what reconstructions kept in ``folder``, one folder each, that none has taken up for
+    KEPT_DAYS."""
+    for left in folder.iterdir() if folder.is_dir() else ():
+        if left.is_dir() and time.time() - left.stat().st_mtime > KEPT_DAYS * 86400:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _opened(file: Path) -> NDArray[Any]:
