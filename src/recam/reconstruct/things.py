@@ -40,7 +40,7 @@ OVER_TIME = 0.5
 """The same for each pixel that flow carries from one to the other."""
 LOGIT = (5.0, 1.2, 4.9, 1.75, 1.9, -8.2)
 """Log odds of motion by misfit, contrast, texture, trust in the flow, the first mask; constant.
-Fitted to pieces of four synthetic clips, the constant then raised by 2, so that plain pieces are
+Fitted to pieces of three synthetic clips, the constant then raised by 2, so that plain pieces are
 undecided."""
 DOUBT = 0.05
 LOOSER = 0.2
