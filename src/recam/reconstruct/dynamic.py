@@ -193,7 +193,7 @@ def find_dynamic(
     such pixels go with what is around them.
     """
     sure = np.minimum(found.sure, 1)
-    misfit = found.misfit / usual_misfit(found, flows)
+    misfit = found.misfit / _usual_misfit(found, flows)
     evidence = (misfit - STILL_MISFIT) / (MOVING_MISFIT - STILL_MISFIT)
     np.clip(evidence, 0, 1, out=evidence)
     seen = np.clip((found.contrast - PLAIN[0]) / (PLAIN[1] - PLAIN[0]), 0, 1)
@@ -237,7 +237,7 @@ def with_paused(
     return out
 
 
-def usual_misfit(found: Residuals, flows: FlowSet) -> float:
+def _usual_misfit(found: Residuals, flows: FlowSet) -> float:
     """The unit in which misfits are judged: the median where there is texture to follow."""
     gray = flows.gray.numpy()[::4].astype(np.float32)
     texture = np.abs(np.diff(gray, axis=1, append=0)) + np.abs(np.diff(gray, axis=2, append=0))

@@ -31,7 +31,6 @@ from recam.reconstruct.refine import Refinement, refine
 from recam.reconstruct.shots import black_border
 from recam.reconstruct.standing import stand
 from recam.reconstruct.still import NEAREST_TO_FAR, PRIOR_WEIGHT, StillDepth, still_depth_by_windows
-from recam.reconstruct.things import whole_things
 from recam.reconstruct.unfinished import (
     NOTHING_KEPT,
     Arrays,
@@ -186,7 +185,7 @@ def _with_own_depth(
         if still.measured >= MIN_MEASURED:
             cameras, still = _refined(run, rgb, flows, cameras, still, belief, weight, masks)
             if masks is None:
-                still = replace(still, dynamic=_moving(run, rgb, flows, cameras, still))
+                still = replace(still, dynamic=_outlined(run, rgb, still.dynamic))
             return cameras, _measured(run, still, belief, flows, cameras)
     return cameras, _believed(run, rgb, cameras, masks, flows, belief, moving)
 
@@ -255,18 +254,6 @@ def _believed(
     if not belief.is_large:
         rho = stand(rho, moves, flows, run.progress)
     return _Geometry(rho, moves, belief.confidence)
-
-
-def _moving(
-    run: Run, rgb: NDArray[np.uint8], flows: FlowSet, cameras: Cameras, still: StillDepth
-) -> Mask:
-    """What moves as whole things, once cameras and depth are as good as they get."""
-    with run.timed("whole things"):
-        found = whole_things(
-            rgb, flows, cameras, still.dynamic, still.inverse_depth, still.confidence,
-            still.reference, run.progress,
-        )  # fmt: skip
-    return _outlined(run, rgb, found)
 
 
 def _outlined(run: Run, rgb: NDArray[np.uint8], dynamic: Mask) -> Mask:

@@ -18,7 +18,6 @@ from recam.reconstruct.depth import Array, each_frame
 from recam.reconstruct.dynamic import Mask, average_along_flow
 from recam.reconstruct.flow import FlowSet
 from recam.reconstruct.ground import BELOW
-from recam.reconstruct.things import filled
 from recam.types import Progress, no_progress
 
 HIDDEN_QUANTILE = 0.5
@@ -40,6 +39,9 @@ LEAST_FRAMES = 5
 SIZE_QUANTILE, SIZE_SLACK = 0.1, 0.15
 """A thing is as large as it seems at its contact in this part of its frames; by how much (of log
 depth) it may seem farther than that tells before its size is believed instead."""
+SIZE_JITTER = 0.02
+"""Second difference of the log size over frames up to which its outline is worth measuring: limbs
+that swing and things half hidden change it faster."""
 
 
 @dataclass(frozen=True)
@@ -239,6 +241,28 @@ def _carried(label: NDArray[np.int32], flows: FlowSet, i: int, j: int) -> dict[i
     return out
 
 
+def filled(rho: Array, hole: Mask) -> Array:
+    """rho [t, h, w] where it is not ``hole``; smooth from around there, by a pyramid of means."""
+    out = rho.copy()
+    for i in range(len(rho)):
+        if hole[i].all() or not hole[i].any():
+            continue
+        weight = (~hole[i]).astype(np.float32)
+        levels = [(rho[i] * weight, weight)]
+        while min(levels[-1][0].shape) > 2:
+            half = tuple((s + 1) // 2 for s in levels[-1][0].shape[::-1])
+            levels.append(
+                tuple(cv2.resize(a, half, interpolation=cv2.INTER_AREA) for a in levels[-1])
+            )
+        value, weight = levels[-1]
+        now = value / np.maximum(weight, 1e-9)
+        for value, weight in levels[-2::-1]:
+            wider = cv2.resize(now, value.shape[::-1], interpolation=cv2.INTER_LINEAR)
+            now = value + (1 - weight) * wider
+        out[i] = np.where(hole[i], now, rho[i])
+    return out
+
+
 def _of_one_size(thing: list[Standing]) -> list[Standing]:
     """A thing followed over time, moved nearer where it is smaller than it seems by its contact.
 
@@ -252,6 +276,8 @@ def _of_one_size(thing: list[Standing]) -> list[Standing]:
     size = np.log([one.size for one in whole])
     seen = np.array([one.touches for one in whole])
     if seen.sum() < LEAST_FRAMES:
+        return thing
+    if float(np.median(np.abs(np.diff(size, 2)))) > SIZE_JITTER:
         return thing
     real = float(np.quantile((depth + size)[seen], SIZE_QUANTILE)) + SIZE_SLACK
     nearer = {one.frame: max(0.0, d + s - real) for one, d, s in zip(whole, depth, size)}

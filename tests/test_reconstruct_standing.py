@@ -1,86 +1,16 @@
-"""Moving things as wholes, and their depth over time."""
+"""How deep moving things stand, and the ground that they stand on."""
 
 import numpy as np
 import torch
 
 from recam.reconstruct.flow import STEPS_PER_PX, FlowSet
 from recam.reconstruct.ground import ground_rho
-from recam.reconstruct.standing import stand
-from recam.reconstruct.things import cut, filled, settled, superpixels, whole_things
+from recam.reconstruct.standing import filled, stand
 from reconstruct_scene import exact_flows, make_cameras, render_world
-
-
-def _rgb(truth) -> np.ndarray:
-    return np.ascontiguousarray(truth.video.frames.permute(0, 2, 3, 1).numpy())
-
-
-def _overlap(a: np.ndarray, b: np.ndarray) -> float:
-    return (a & b).sum() / max(1, (a | b).sum())
 
 
 def _confidence(truth) -> np.ndarray:
     return np.ones(truth.depth.shape, np.float32)
-
-
-def test_pieces_keep_to_the_borders_of_colours() -> None:
-    rgb = np.zeros((40, 60, 3), np.uint8)
-    rgb[:, 23:] = 200
-    label, num = superpixels(rgb, 6)
-    assert label.shape == (40, 60)
-    assert label.min() >= 0
-    assert label.max() < num
-    assert not set(label[:, :22].ravel()) & set(label[:, 24:].ravel())
-
-
-def test_what_moves_alike_holds_together_more_than_what_looks_alike() -> None:
-    truth = render_world(slide=0.08)
-    pieces = cut(_rgb(truth), exact_flows(truth))
-    moves = pieces.mean(truth.moving) > 0.5
-    a, b = pieces.neighbours.T
-    length = np.ones(len(a))
-    across = moves[a] != moves[b]
-    assert (pieces.hold / length)[across].mean() < 0.5 * (pieces.hold / length)[~across].mean()
-
-
-def test_pieces_that_nothing_is_known_of_go_with_their_neighbours() -> None:
-    truth = render_world(slide=0.08)
-    pieces = cut(_rgb(truth), exact_flows(truth))
-    moves = (pieces.mean(truth.moving) > 0.5).astype(float)
-    known = np.random.default_rng(0).random(len(moves)) < 0.3
-    found = settled(pieces, np.where(known, moves, 0.5), np.where(known, 1.0, 1e-3))
-    assert ((found > 0.5) == (moves > 0.5)).mean() > 0.95
-
-
-def test_a_part_of_a_thing_becomes_the_whole_thing() -> None:
-    """The first opinion has the box's upper half only."""
-    truth = render_world(12, 96, 144, slide=0.08)
-    first = truth.moving.copy()
-    for i in range(len(first)):
-        rows = np.flatnonzero(first[i].any(1))
-        first[i, rows[len(rows) // 2] :] = False
-    rho = (1 / truth.depth).astype(np.float32)
-    found = whole_things(
-        _rgb(truth), exact_flows(truth), truth.cameras, first, rho, _confidence(truth), 0.5
-    )
-    assert _overlap(found, truth.moving) > 0.8 > _overlap(first, truth.moving)
-
-
-def test_a_still_world_stays_still() -> None:
-    truth = render_world(12, 96, 144)
-    rho = (1 / truth.depth).astype(np.float32)
-    nothing = np.zeros(rho.shape, bool)
-    found = whole_things(
-        _rgb(truth), exact_flows(truth), truth.cameras, nothing, rho, _confidence(truth), 0.5
-    )
-    assert found.mean() < 0.005
-
-
-def test_things_before_a_tripod() -> None:
-    cameras = make_cameras(12, 96, 144, shift=0.0, turn=0.0)
-    truth = render_world(12, 96, 144, slide=0.08, cameras=cameras)
-    nothing = np.zeros(truth.depth.shape, bool)
-    found = whole_things(_rgb(truth), exact_flows(truth), cameras, nothing)
-    assert _overlap(found, truth.moving) > 0.7
 
 
 def test_holes_are_filled_from_around_and_the_rest_is_kept() -> None:
