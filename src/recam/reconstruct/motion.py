@@ -42,7 +42,7 @@ only keeps it from running away. The second is for when the motion does not tell
 a few hundredths of the cost are as well made by rolling shutters and lens distortion."""
 WEAK_FOCAL = 0.04
 """A focal length is known if one 25 % off, either way, raises the cost by more than this part."""
-UPSIDE_DOWN, MOST_FOR_UPRIGHT = 0.7, 1.4
+UPSIDE_DOWN, MOST_FOR_UPRIGHT = 0.7, 2.0
 """Inverse depth low in the picture over that high in it, below which a relief may be inside out;
 and how many times the cost may be of one that is not."""
 MOST_AGAINST = 0.1
@@ -168,7 +168,12 @@ def upright(fit: Fit, tracks: Tracks, usual_focal: float | None) -> Fit:
         return fit
     turned = reversed_relief(unit_depth(fit.bundle), tracks)
     prior = LIGHT_PRIOR * fit.cost
-    other = refined(turned, tracks, "moving", usual_focal, prior, iterations=100)
+    other, nearer = (
+        refined(start, tracks, "moving", usual_focal, prior, iterations=100)
+        for start in (turned, nearer_relief(turned, tracks))
+    )
+    if nearer.cost < other.cost:
+        other = nearer
     stands = _below_to_above(other.bundle) > 1 / UPSIDE_DOWN
     return other if stands and other.cost < MOST_FOR_UPRIGHT * fit.cost else fit
 
