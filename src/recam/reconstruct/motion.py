@@ -161,9 +161,10 @@ def fit_moving(
 
 
 def upright(fit: Fit, tracks: Tracks, usual_focal: float | None) -> Fit:
-    """The fit, or the one with its relief reversed, where that costs little more and puts what is
-    low in the picture before what is high, instead of behind it: nearly all pictures have ground
-    at the bottom, and with a long lens the cost alone may prefer the wrong relief."""
+    """The fit, or the one with its relief reversed, where that costs at most MOST_FOR_UPRIGHT times
+    as much and puts what is low in the picture before what is high, instead of behind it: nearly
+    all pictures have ground at the bottom, and with a long lens the cost alone may prefer the wrong
+    relief."""
     if _below_to_above(fit.bundle) > UPSIDE_DOWN:
         return fit
     turned = reversed_relief(unit_depth(fit.bundle), tracks)
