@@ -338,6 +338,9 @@ class PretrainConfig:
     panned_per_video: int = 0
     """Also so many pairs of each video through a window that pans over it, with holes of the random
     scenes."""
+    num_spoiled: int = 0
+    """Also so many of all these pairs with evidence as wrong depth spoils it, and what other frames
+    show of it, so that the stochastic sampler learns to correct."""
     steps: int = 2000
     batch: int = 4
     """Clips a step and device."""

@@ -307,7 +307,8 @@ class VideoTransformer(nn.Module):
         for i in range(len(self.config.fills)):
             x0 = x0 + shares[:, :, i : i + 1] * fills[i]
         if self.config.caution and not self.training:
-            x0 = torch.lerp(x0, _trusted_mean(fills, trust), self.config.caution * s)
+            # Of what is known the evidence is the cautious answer, and no fill's trust says so.
+            x0 = torch.lerp(x0, _trusted_mean(fills, trust), self.config.caution * s * (1 - known))
         return torch.where(s == 0, x, x0)
 
     def _inputs(

@@ -10,6 +10,7 @@ from recam.completion.baselines import fill_telea
 from recam.completion.codec import to_signal
 from recam.completion.propagate import Found, find
 from recam.completion.pull_push import fill_from_pyramid
+from recam.completion.witnesses import WITNESSED
 from recam.configs import SEARCHED, Fill
 from recam.types import PartialVideo, Progress, Rendering, no_progress
 
@@ -58,13 +59,19 @@ def fills_to_signal(searched: Tensor) -> Tensor:
 
 
 def make_condition(
-    frames: Tensor, known: Tensor, fills: tuple[Fill, ...], searched: Tensor | None = None
+    frames: Tensor,
+    known: Tensor,
+    fills: tuple[Fill, ...],
+    searched: Tensor | None = None,
+    witnesses: Tensor | None = None,
 ) -> Condition:
     """The condition of b videos; every step runs on the tensors' device.
 
     frames: [b, t, 3, h, w] in [-1, 1]. known: [b, t, 1, h, w] in [0, 1]. searched: float
     [b, k, t, 4, h, w], colours and trust of those of ``fills`` that cannot be computed here
-    (``search_fills``), in their order; needed when there are any.
+    (``search_fills``), in their order; needed when there are any. witnesses: float
+    [b, 4, t, 4, h, w], what other frames show of known pixels (``find_witnesses``), for evidence
+    that is to be denoised too: where they are found, some fills show them instead of the evidence.
     """
     evidence = torch.where(known > 0, frames, torch.zeros_like(frames))
     wanted = [name for name in fills if name in SEARCHED]
@@ -84,8 +91,13 @@ def make_condition(
         assert searched is not None
         given = searched[:, i].to(frames)
         # Known pixels as they are given now: a window's first frames may be finished since.
-        made[name] = torch.lerp(given[:, :, :3], evidence, known)
-        trust[name] = given[:, :, 3:]
+        shown, sure = evidence, given[:, :, 3:]
+        if witnesses is not None and name in WITNESSED:
+            seen = witnesses[:, WITNESSED.index(name)].to(frames)
+            shown = torch.where(seen[:, :, 3:] > 0, seen[:, :, :3], evidence)
+            sure = torch.lerp(sure, seen[:, :, 3:], known)
+        made[name] = torch.lerp(given[:, :, :3], shown, known)
+        trust[name] = sure
     b, t, _, h, w = frames.shape
     if not fills:
         return Condition(evidence, known, frames.new_zeros(b, 0, t, 3, h, w))

@@ -18,6 +18,7 @@ from recam.completion.pull_push import pull_push
 from recam.completion.samplers import sample_anchored, sample_single_step, sample_stochastic
 from recam.completion.schedule import sampling_levels
 from recam.completion.windows import complete_windows, resize_partial
+from recam.completion.witnesses import find_witnesses
 from recam.configs import SEARCHED, Fill, SamplingConfig
 from recam.types import PartialVideo, Progress, Video, no_progress, video_from_frames
 
@@ -66,10 +67,15 @@ def _complete_window(
     searched = fills_to_signal(search_window(small, model.fills, progress))
     frames, known = shrink_known(to_signal(partial.frames), partial.known[:, None], size)
     frames, known = frames[None].to(model.device), known[None].to(model.device)
-    condition = make_condition(frames, known, model.fills, searched[None].to(model.device))
-    padding = padding_to(*size, model.pixel_multiple)
-    x0 = unpad(_sample(model, _padded(condition, padding), config), padding)
+    searched = searched[None].to(model.device)
+    condition = joint = make_condition(frames, known, model.fills, searched)
     anchored = config.sampler == "anchored"
+    if not anchored and bool((small.known > 0).any()):
+        others = fills_to_signal(find_witnesses(small, progress))[None].to(model.device)
+        joint = make_condition(frames, known, model.fills, searched, others)
+    padding = padding_to(*size, model.pixel_multiple)
+    both = (_padded(condition, padding), _padded(joint, padding).doubted(DOUBT))
+    x0 = unpad(_sample(model, *both, config), padding)
     if anchored:
         x0 = fit_to_known(x0, frames, known)
     x0 = x0[0].float().cpu()
@@ -81,14 +87,15 @@ def _complete_window(
     return keep_known(partial, filled) if anchored else filled
 
 
-def _sample(model: Backbone, condition: Condition, config: SamplingConfig) -> Tensor:
-    """Clean frames [1, t, 3, h, w] of a padded condition."""
+def _sample(
+    model: Backbone, condition: Condition, joint: Condition, config: SamplingConfig
+) -> Tensor:
+    """Clean frames [1, t, 3, h, w] of a padded condition; joint: once evidence is denoised too."""
     clean = model.token_levels(condition.known) >= 1
     evidence = model.encode(condition.evidence)
     levels = sampling_levels(config.steps)
     with torch.no_grad():
         if config.sampler == "stochastic":
-            joint = condition.doubted(DOUBT)
             z = sample_stochastic(
                 model, evidence, clean, condition, joint, [config.seed], levels, config.threshold,
                 config.eta,

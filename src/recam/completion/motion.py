@@ -55,6 +55,7 @@ def estimate_motion(
     trusted: np.ndarray,
     nearness: np.ndarray | None = None,
     progress: Progress = no_progress,
+    everywhere: bool = False,
 ) -> Motion:
     """Motion of a video from its known pixels, carried smoothly into the holes.
 
@@ -63,6 +64,8 @@ def estimate_motion(
     nearness: float32 [t, h, w], of the trusted pixels; what exceeds another by more than 1 stands
         before it. None = unknown: what departs least from the picture's dominant motion is taken to
         lie behind.
+    everywhere: also between two frames that are wholly trusted; else nothing is to be followed
+        there.
 
     Between two frames the flow (DIS, Kroeger et al. 2016) is kept where both ends are trusted and
     forth and back agree. Holes get the motion of what lies behind: a moved camera uncovers that.
@@ -78,7 +81,7 @@ def estimate_motion(
         return None if nearness is None else nearness[t]
 
     def find(i: int) -> None:
-        if trusted[i].all() and trusted[i + 1].all():
+        if not everywhere and trusted[i].all() and trusted[i + 1].all():
             return  # no way through a hole leads over this pair
         back, forth = flow_of(luma[i + 1], luma[i]), flow_of(luma[i], luma[i + 1])
         good = agreeing(back, forth, trusted[i + 1], trusted[i])

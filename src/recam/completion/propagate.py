@@ -95,16 +95,16 @@ def _search(partial: PartialVideo, progress: Progress) -> tuple[Tensor, Tensor, 
     spatial = result = _filled_around(partial, partial.frames, around.weight)
     if len(partial) == 1 or known.all():
         return result, spatial, None
-    frames = _as_pictures(partial.frames)
-    source = _eroded(known, MARGIN_PX)
+    frames = as_pictures(partial.frames)
+    source = eroded(known, MARGIN_PX)
     for number in range(PASSES):
-        motion = estimate_motion(_luma(result), known, source, around.nearness)
+        motion = estimate_motion(luma_of(result), known, source, around.nearness)
         progress("completing", 2 * number + 1, 2 * PASSES)
         inner = _both(frames, source, motion)
         colors, found = _blended(*inner)
         # What only the margin of a hole shows is still better than a guess. Filled frames, since
         # sampling there touches the hole.
-        margin = _both(_as_pictures(result), known, motion)
+        margin = _both(as_pictures(result), known, motion)
         margin_colors, in_margin = _blended(*margin)
         colors[~found] = margin_colors[~found]
         traced = torch.from_numpy((found | in_margin) & ~known)
@@ -119,23 +119,24 @@ def _search(partial: PartialVideo, progress: Progress) -> tuple[Tensor, Tensor, 
     return result, spatial, list(zip(inner, margin))
 
 
-def _eroded(known: np.ndarray, margin_px: int) -> np.ndarray:
+def eroded(known: np.ndarray, margin_px: int) -> np.ndarray:
+    """bool [t, h, w]: what is known at least so many pixels from what is not."""
     import cv2
 
     kernel = np.ones((2 * margin_px + 1, 2 * margin_px + 1), np.uint8)
     return np.stack([cv2.erode(k.astype(np.uint8), kernel) for k in known]).astype(bool)
 
 
-def _as_pictures(frames: Tensor) -> np.ndarray:
+def as_pictures(frames: Tensor) -> np.ndarray:
     """uint8 [t, h, w, 3] of uint8 [t, 3, h, w]."""
     return np.ascontiguousarray(frames.permute(0, 2, 3, 1).numpy())
 
 
-def _luma(frames: Tensor) -> np.ndarray:
+def luma_of(frames: Tensor) -> np.ndarray:
     """uint8 [t, h, w] of uint8 [t, 3, h, w]."""
     import cv2
 
-    return np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in _as_pictures(frames)])
+    return np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in as_pictures(frames)])
 
 
 def _both(frames: np.ndarray, source: np.ndarray, motion: Motion) -> list[Traced]:
