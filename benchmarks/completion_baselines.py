@@ -21,19 +21,21 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from recam.completion import complete
 from recam.completion.baselines import fill_hold_nearest, fill_navier_stokes, fill_telea
 from recam.completion.masked import complete_masked
 from recam.completion.propagate import propagate
 from recam.completion.pull_push import pull_push
 from recam.completion.weights import find_weights, load_model
 from recam.configs import (
+    CompleteConfig,
     FinetuneConfig,
     InputConfig,
     ReconstructConfig,
@@ -41,7 +43,7 @@ from recam.configs import (
     SamplingConfig,
 )
 from recam.covisibility import double_reproject, novel_cameras, sample_path
-from recam.evaluation.metrics import psnr
+from recam.evaluation.metrics import psnr, ssim
 from recam.evaluation.temporal import flicker
 from recam.media import contact_sheet, write_image
 from recam.render import render
@@ -85,6 +87,9 @@ METHODS: dict[str, Callable[[Rendering], Tensor]] = {
     "pull-push": pull_push,
     "without depth": lambda rendering: propagate(without_depth(rendering)),
     "propagate": propagate,
+    "propagate, steady": lambda rendering: (
+        complete(rendering, CompleteConfig("propagate", steady=SamplingConfig().steady)).frames
+    ),
 }
 
 
@@ -127,6 +132,8 @@ def score(result: Tensor, case: Case) -> dict[str, float]:
     return {
         "hole": psnr(result, case.truth, holes),
         "whole": psnr(result, case.truth),
+        "ssim hole": ssim(result, case.truth, holes),
+        "ssim": ssim(result, case.truth),
         "flicker": flicker(result, case.truth, holes),
     }
 
@@ -135,6 +142,9 @@ def with_model(weights: str, adapt_steps: int) -> dict[str, Callable[[Rendering]
     """The masked model as it is, and adapted to what is known of each video."""
     model = load_model(find_weights(None if weights == "shipped" else weights))
     sampling = SamplingConfig()
+
+    def unsteadied(rendering: Rendering) -> Tensor:
+        return complete_masked(model, rendering, replace(sampling, steady=0)).frames
 
     def plain(rendering: Rendering) -> Tensor:
         return complete_masked(model, rendering, sampling).frames
@@ -148,7 +158,9 @@ def with_model(weights: str, adapt_steps: int) -> dict[str, Callable[[Rendering]
         print(f"  {made.describe()}")
         return complete_masked(made.model, rendering, sampling).frames
 
-    return {"model": plain} | ({"adapted": adapted} if adapt_steps else {})
+    return {"model, not steady": unsteadied, "model": plain} | (
+        {"adapted": adapted} if adapt_steps else {}
+    )
 
 
 def main() -> None:
@@ -163,7 +175,7 @@ def main() -> None:
     args = parser.parse_args()
     methods = METHODS | (with_model(args.weights, args.adapt) if args.weights else {})
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
-    print(f"{'clip':28s} {'method':14s}  hole  whole flicker     s")
+    print(f"{'clip':28s} {'method':17s}  hole  whole   SSIM: hole whole  flicker     s")
     cases = [(name, seed) for name in CLIPS for seed in range(args.seeds)]
     for name, seed in [*cases, *((name, 0) for name in SYNTHETIC)]:
         if args.clips and not any(word in name for word in args.clips):
@@ -196,8 +208,8 @@ def main() -> None:
 
 def print_row(name: str, method: str, row: dict[str, float]) -> None:
     print(
-        f"{name:28s} {method:14s} {row['hole']:5.2f} {row['whole']:6.2f} {row['flicker']:7.2f} "
-        f"{row['s']:5.1f}",
+        f"{name:28s} {method:17s} {row['hole']:5.2f} {row['whole']:6.2f}  {row['ssim hole']:.4f} "
+        f"{row['ssim']:.4f} {row['flicker']:7.2f} {row['s']:5.1f}",
         flush=True,
     )
 

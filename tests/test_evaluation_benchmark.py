@@ -313,7 +313,7 @@ def test_ablations_have_the_baselines_in_every_table(
 ) -> None:
     tables = ablation_tables("model.safetensors", ("concat.safetensors",), (2, 4))
     assert set(tables) == {
-        "geometry", "static", "finetune-steps", "masks", "sampling", "conditioning",
+        "geometry", "static", "steady", "finetune-steps", "masks", "sampling", "conditioning",
     }  # fmt: skip
     for rows in tables.values():
         assert [method_name(m) for m in rows[:2]] == ["render only", "propagate"]
@@ -324,7 +324,7 @@ def test_ablations_have_the_baselines_in_every_table(
     assert steps == [2, 4]
     static = {"static": ablation_tables()["static"]}
     text = run_ablations([synthetic_sample], static, tmp_path, TRUE, {})
-    assert text.count("| propagate") == 2 and "Not run: finetune-steps (needs --weights)" in text
+    assert text.count("| propagate") == 2 and "Not run: steady (needs --weights)" in text
 
 
 def _tiny_weights(path: Path, conditioning: Conditioning = "both") -> str:
@@ -348,20 +348,23 @@ def test_ablations_of_a_model_run_through(
     weights = _tiny_weights(tmp_path / "tiny.safetensors")
     concat = _tiny_weights(tmp_path / "concat.safetensors", "concat")
     tables = ablation_tables(weights, (concat,), (2,), (0.3, 0.7), passes=2, minutes=1)
-    only = {k: tables[k] for k in ("finetune-steps", "masks", "sampling", "conditioning")}
+    only = {k: tables[k] for k in ("steady", "finetune-steps", "masks", "sampling", "conditioning")}
     text = run_ablations([synthetic_sample], only, tmp_path / "out", ScoreConfig(num_frames=4), {})
     records = json.loads((tmp_path / "out" / "results.json").read_text())["records"]
     assert set(records) == {
         "render only", "propagate", "model", "adapted 2 steps, reprojected masks",
         "adapted 2 steps, random-2d masks", "anchored, 2 passes", "stochastic, threshold 0.3",
-        "stochastic, threshold 0.7", "model concat",
+        "stochastic, threshold 0.7", "model concat", "propagate, steadied", "model, not steadied",
     }  # fmt: skip
     scores = {name: rows[0]["scores"] for name, rows in records.items()}
     assert all(math.isfinite(s["psnr"]) for s in scores.values())
     assert scores["anchored, 2 passes"]["psnr"] != scores["stochastic, threshold 0.3"]["psnr"]
+    for name in ("propagate", "model"):
+        other = "propagate, steadied" if name == "propagate" else "model, not steadied"
+        assert scores[name]["flicker"] != scores[other]["flicker"]
     adapted = records["adapted 2 steps, random-2d masks"][0]
     assert adapted["seconds"]["adapt"] > 0 and adapted["notes"]
-    assert "Not run" not in text and text.count("## ") == 4
+    assert "Not run" not in text and text.count("## ") == 5
 
 
 def test_scores_are_made_anew_when_the_data_change(

@@ -230,6 +230,9 @@ class CompleteConfig:
     to 50 for foundation models."""
     model_side: int = 512
     """masked: longer side that the network works at; its correction is enlarged to the video's."""
+    steady: int | None = None
+    """auto, masked, propagate: passes of a filter over time, along the motion, over what was filled
+    in, so that frames agree; default 8 for auto and masked, 0 for propagate asked for by name."""
     window: int = 48
     """Frames completed together; longer videos go by overlapping windows."""
     overlap: int = 8
@@ -278,6 +281,8 @@ class SamplingConfig:
     """Fresh noise per step: 0 = none (DDIM), 1 = as much as keeps the distribution (DDPM)."""
     max_side: int = 512
     """Longer side that the network works at; larger videos get its correction upsampled."""
+    steady: int = 8
+    """Passes of the filter over time over what was filled in (completion/steady.py)."""
     window: int = 48
     """Frames completed together."""
     overlap: int = 8

@@ -165,10 +165,12 @@ def completion_for(scene: Scene, config: CompleteConfig) -> CompleteConfig:
     Where the camera stood still, other frames may show exactly what is behind, which mixing can
     spoil (docs/log.md: one clip of two lost 1.25 dB): there "auto" is propagate, out of caution.
     """
+    auto = config.model == "auto" and config.weights is None
     stood_still = scene.report.get("cameras", {}).get("motion") == "static"
-    if config.model == "auto" and config.weights is None and stood_still:
+    config = chosen(config)
+    if auto and stood_still:
         config = replace(config, model="propagate")
-    return chosen(config)
+    return config
 
 
 def model_for_scene(

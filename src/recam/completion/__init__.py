@@ -42,11 +42,12 @@ def complete(
             frames = partial.frames * (partial.known[:, None] > 0)
         case "propagate":
             from recam.completion.propagate import propagate
+            from recam.completion.steady import steady_fill
 
             height, width = partial.frames.shape[2:]
             new = config.window - config.overlap
             new, overlap = fitting_window(new, config.overlap, height, width)
-            fill = shrunk_to_fit(propagate)
+            fill = steady_fill(shrunk_to_fit(propagate), config.steady or 0)
             frames = complete_windows(
                 fill, partial, new + overlap, overlap, progress, int(BLENDED * overlap)
             )
@@ -71,5 +72,5 @@ def sampling_config(config: CompleteConfig) -> SamplingConfig:
     """The part of a CompleteConfig that the masked model's sampler takes."""
     return SamplingConfig(
         sampler=config.sampler, steps=config.sampling_steps or 1, max_side=config.model_side,
-        window=config.window, overlap=config.overlap, seed=config.seed,
+        steady=config.steady or 0, window=config.window, overlap=config.overlap, seed=config.seed,
     )  # fmt: skip

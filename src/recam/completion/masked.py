@@ -17,6 +17,7 @@ from recam.completion.propagate import propagate
 from recam.completion.pull_push import pull_push
 from recam.completion.samplers import sample_anchored, sample_single_step, sample_stochastic
 from recam.completion.schedule import sampling_levels
+from recam.completion.steady import steady_fill
 from recam.completion.windows import complete_windows, resize_partial
 from recam.completion.witnesses import find_witnesses
 from recam.configs import SEARCHED, Fill, SamplingConfig
@@ -52,7 +53,8 @@ def complete_masked(
         seed = config.seed * 1_000_003 + next(windows)
         return _complete_window(model, window, replace(config, seed=seed), progress)
 
-    frames = complete_windows(fill, partial, config.window, config.overlap, progress)
+    steady = steady_fill(fill, config.steady)
+    frames = complete_windows(steady, partial, config.window, config.overlap, progress)
     return video_from_frames(frames)
 
 

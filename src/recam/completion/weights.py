@@ -15,7 +15,7 @@ from torch import Tensor
 
 from recam.cache import cache_folder
 from recam.completion.dit import VideoTransformer
-from recam.configs import CompleteConfig, ModelConfig
+from recam.configs import CompleteConfig, ModelConfig, SamplingConfig
 from recam.types import RecamError
 
 FORMAT = "recam video transformer 1"
@@ -23,7 +23,7 @@ ADAPT_MINUTES = 3.0
 """Of foundation models, unless the user says otherwise."""
 SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "masked.safetensors"
 """Where the package keeps the weights that come with it, when any do."""
-BETTER_CLASSICAL = ("interpolate",)
+BETTER_CLASSICAL = ("interpolate", "edit")
 """Tasks that the weights as they are were measured to be no better at (docs/tasks.md)."""
 
 
@@ -99,14 +99,16 @@ def chosen(config: CompleteConfig, task: str | None = None) -> CompleteConfig:
     """The config with what is left open filled in. Model "auto" is masked where weights are given
     or come with the package, else propagate; for a task of BETTER_CLASSICAL propagate, unless
     weights are given."""
-    model, minutes = config.model, config.adapt_minutes
+    model, minutes, steady = config.model, config.adapt_minutes, config.steady
+    if steady is None:
+        steady = SamplingConfig().steady if model in ("auto", "masked") else 0
     if model == "auto":
         there = SHIPPED.is_file() and task not in BETTER_CLASSICAL
         there |= config.weights is not None
         model = "masked" if there else "propagate"
     if minutes is None:
         minutes = 0.0 if model == "masked" else ADAPT_MINUTES
-    return replace(config, model=model, adapt_minutes=minutes)
+    return replace(config, model=model, adapt_minutes=minutes, steady=steady)
 
 
 def find_weights(given: str | None) -> Path:

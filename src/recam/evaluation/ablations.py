@@ -18,6 +18,8 @@ from recam.evaluation.datasets.sample import EvaluationSample
 from recam.evaluation.report import Record, write_report
 from recam.types import Progress, no_progress
 
+MODEL_TABLES = ("steady", "finetune-steps", "masks", "sampling", "conditioning")
+"""Tables that need weights."""
 RENDER_ONLY = MethodConfig("none", label="render only")
 CLASSICAL = MethodConfig("propagate", label="propagate")
 
@@ -82,6 +84,11 @@ def _model_tables(
 
     many = replace(model, sampling=SamplingConfig(steps=passes), label=f"anchored, {passes} passes")
     return {
+        "steady": [
+            replace(CLASSICAL, steady=SamplingConfig().steady, label="propagate, steadied"),
+            replace(model, steady=0, label="model, not steadied"),
+            model,
+        ],
         "finetune-steps": [model, *(adapted(n, "reprojected") for n in steps)],
         "masks": [model, *(adapted(max(steps), m) for m in ("reprojected", "random-2d"))],
         "sampling": [model, many, *(sampled(t) for t in thresholds)],
@@ -111,7 +118,9 @@ def run_ablations(
     headings = {name: [method_name(m) for m in rows] for name, rows in tables.items()}
     text = write_report(out, f"Ablations, {len(samples)} scenes", results, about, tables=headings)
     missing = [
-        t for t in ("finetune-steps", "masks", "sampling", "conditioning") if t not in tables
+        t
+        for t in ("steady", "finetune-steps", "masks", "sampling", "conditioning")
+        if t not in tables
     ]
     if missing:
         needed = {"conditioning": "--conditioning-weights"}

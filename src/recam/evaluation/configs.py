@@ -34,6 +34,9 @@ class MethodConfig:
     """Adapting the masked model to each video first; 0 minutes = not."""
     pair_masks: PairMasks = "reprojected"
     """Where the holes that it is adapted with come from."""
+    steady: int | None = None
+    """Passes of the filter over time over what was filled in; default: the masked model's own, and
+    none for the others."""
     label: str = ""
     """Name in tables; default: made of the above."""
 
@@ -76,6 +79,8 @@ def method_name(method: MethodConfig) -> str:
         parts.append("estimated-" + "-".join(geometry))
     if not method.render.aggregate_static:
         parts.append("no-static")
+    if method.steady is not None:
+        parts.append(f"steady-{method.steady}")
     if method.model == "masked":
         if method.sampling.sampler == "stochastic":
             parts.append(f"stochastic-{method.sampling.threshold:g}")

@@ -268,11 +268,18 @@ class Completer:
 
     def __call__(self, partial: PartialVideo, progress: Progress = no_progress) -> Tensor:
         sampling = self.method.sampling
+        if self.method.steady is not None:
+            sampling = replace(sampling, steady=self.method.steady)
         if self.method.model == "masked":
             from recam.completion.masked import complete_masked
 
             return complete_masked(self.model, partial, sampling, progress).frames
-        config = CompleteConfig(self.method.model, window=sampling.window, overlap=sampling.overlap)
+        config = CompleteConfig(
+            self.method.model,
+            window=sampling.window,
+            overlap=sampling.overlap,
+            steady=self.method.steady,
+        )
         return complete(partial, config, progress).frames
 
 
@@ -382,6 +389,7 @@ def method_key(method: MethodConfig | Path) -> str:
             cameras=method.cameras,
             depth=method.depth,
             render=method.render,
+            steady=method.steady,
         )
     fields = asdict(replace(method, label=""))
     if method.model == "masked":

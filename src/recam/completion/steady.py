@@ -1,0 +1,76 @@
+"""Make what was filled in agree with itself over time: a motion-compensated temporal filter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recam.completion.baselines import keep_known
+from recam.completion.motion import Motion, estimate_motion
+from recam.completion.propagate import as_pictures, luma_of
+from recam.completion.witnesses import look_around
+from recam.types import PartialVideo, Progress, no_progress
+
+PASSES = 8
+MOST_UNLIKE = 20.0
+"""Grey levels by which half of a frame may differ from what another shows of it: beyond lies a cut
+or a flash."""
+Fill = Callable[[PartialVideo, Progress], Tensor]
+
+
+def steady_fill(fill: Fill, passes: int) -> Fill:
+    """``fill``, with what it filled in steadied. Known pixels stay as it left them."""
+    if passes == 0:
+        return fill
+
+    def steadied_fill(partial: PartialVideo, progress: Progress) -> Tensor:
+        filled, hole = fill(partial, progress), partial.known <= 0.5
+        if len(filled) == 1 or not bool(hole.any()):
+            return filled
+        frames = keep_known(partial, steadied(filled, hole, passes, progress))
+        return torch.where(hole[:, None], frames, filled)
+
+    return steadied_fill
+
+
+def steadied(
+    frames: Tensor, hole: Tensor, passes: int = PASSES, progress: Progress = no_progress
+) -> Tensor:
+    """A completed video, uint8 [t, 3, h, w], in which every hole pixel is the mean of what the two
+    frames before it, it, and the two after it show of the same surface; ``passes`` times over.
+
+    hole: bool [t, h, w]; all other pixels stay. The motion is that of the completed video, found
+    once; frames where the way there and back disagree do not count. Each frame's answer errs in its
+    own way, so the mean is nearer the truth than any of them, and it flickers less.
+    """
+    holes = hole.numpy()
+    everywhere = np.ones_like(holes)
+    motion = estimate_motion(
+        luma_of(frames), everywhere, everywhere, progress=progress, everywhere=True
+    )
+    now = as_pictures(frames)
+    alike = [_alike(now, everywhere, motion, t) for t in range(len(now))]
+    for number in range(passes):
+        after = now.copy()
+        for t in range(len(now)):
+            if holes[t].any():
+                seen = look_around(now, everywhere, holes[t], motion, t)
+                found = (seen[..., 3:] > 0) & alike[t]
+                total = now[t] + (seen[..., :3] * found).sum(0, dtype=np.float32)
+                mean = (total / (1 + found.sum(0))).round().astype(np.uint8)
+                after[t][holes[t]] = mean[holes[t]]
+        now = after
+        progress("steadying", number + 1, passes)
+    return torch.from_numpy(now).permute(0, 3, 1, 2).contiguous()
+
+
+def _alike(frames: np.ndarray, everywhere: np.ndarray, motion: Motion, t: int) -> np.ndarray:
+    """bool [4, 1, 1, 1]: whether each of the frames around t shows the same scene at all."""
+    seen = look_around(frames, everywhere, everywhere[t], motion, t)
+    off = np.abs(seen[..., :3].astype(np.int16) - frames[t]).mean(-1)
+    alike = [np.median(o[f]) <= MOST_UNLIKE if f.any() else False
+             for o, f in zip(off, seen[..., 3] > 0)]  # fmt: skip
+    return np.array(alike)[:, None, None, None]
