@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from recam.geometry import rotation_angle_deg, so3_exp
+from recam.geometry import intrinsics_from_fov, look_at, rotation_angle_deg, so3_exp, unproject
 from recam.reconstruct.polish import follow_patches, polish
 from recam.reconstruct.refine import Refinement, refine
 from recam.reconstruct.rematch import rematch, witnesses_of
 from recam.reconstruct.standing import upright
 from recam.reconstruct.still import StillDepth, windows
-from recam.reconstruct.witnesses import ask_witnesses, moving_by_witnesses
+from recam.reconstruct.witnesses import ask_witnesses, moving_by_witnesses, slopes
 from recam.types import Cameras
 from reconstruct_scene import Truth, exact_flows, make_cameras, render_world
 
@@ -75,6 +75,40 @@ def test_what_ought_to_be_hidden_moves() -> None:
     said = ask_witnesses(_rgb(truth), _nothing(truth), behind, sure, truth.cameras)
     asked = said.count >= 3
     assert said.firm[truth.moving & asked].mean() > 0.5
+
+
+def test_slopes_ignore_a_step() -> None:
+    rho = np.tile(np.arange(8, dtype=np.float32), (5, 1))
+    rho[:, 4:] += 100
+    right, down = slopes(rho)
+    assert np.allclose(right[:, 1:-1], 1) and np.allclose(down, 0)
+
+
+def test_the_far_side_of_a_ball_is_not_asked() -> None:
+    """A camera goes a quarter around a ball; its first frame says nothing about the side."""
+    h = w = 96
+    k = intrinsics_from_fov(30.0, h, w)
+    angles = torch.linspace(0, 1.4, 5, dtype=torch.float64)
+    down = torch.tensor([0.0, -1.0, 0.0], dtype=torch.float64)
+    middle = torch.zeros(3, dtype=torch.float64)
+    eyes = 8 * torch.stack([angles.sin(), 0 * angles, -angles.cos()], 1)
+    poses = torch.stack([look_at(eye, middle, down) for eye in eyes])
+    cameras = Cameras(poses, k.expand(5, 3, 3).clone(), h, w)
+    rays = unproject(torch.ones(5, h, w, dtype=torch.float64), cameras) - eyes[:, None, None]
+    a, b = (rays**2).sum(-1), (rays * eyes[:, None, None]).sum(-1)
+    root = (b * b - a * (64 - 1)).clamp(min=0).sqrt()
+    hit = b * b > a * (64 - 1)
+    z = torch.where(hit, (-b - root) / a, 9.0)
+    point = eyes[:, None, None] + z[..., None] * rays
+    # Stripes around the ball's axis, so that each side of it looks different.
+    wave = 128 + 120 * torch.sin(9 * torch.atan2(point[..., 0], -point[..., 2]))
+    rgb = torch.where(hit, wave, 60.0)[..., None].expand(-1, -1, -1, 3).to(torch.uint8)
+    rho = (1 / z).float().numpy()
+    nothing = np.zeros(rho.shape, bool)
+    sure = np.ones(rho.shape, np.float32)
+    said = ask_witnesses(rgb.contiguous().numpy(), nothing, rho, sure, cameras)
+    inside = hit[4].numpy() & (z[4].numpy() < 7.6)
+    assert said.unlike[4][inside & (said.count[4] > 0)].mean() < 0.1
 
 
 def test_a_shadow_is_unlike_but_not_firmly(still: Truth) -> None:

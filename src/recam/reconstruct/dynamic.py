@@ -229,7 +229,7 @@ def with_paused(
 
     def job(i: int) -> None:
         """Add what paused in frame i."""
-        new = _without_specks(paused[i])
+        new = without_specks(paused[i])
         if new.any():
             out[i] |= outline(new, rgb[i], paused[i])
 
@@ -292,7 +292,7 @@ def regions(smooth: Array) -> Mask:
     strong = np.bincount(labels[smooth > 0.75], minlength=num)
     keep = (stats[:, cv2.CC_STAT_AREA] >= MIN_AREA * h * w) & (strong >= 0.2 * MIN_AREA * h * w)
     keep[0] = False
-    return _without_specks(keep[labels])
+    return without_specks(keep[labels])
 
 
 def outline(found: Mask, rgb: NDArray[np.uint8], certain: Mask | None = None) -> Mask:
@@ -331,10 +331,10 @@ def outline(found: Mask, rgb: NDArray[np.uint8], certain: Mask | None = None) ->
         inside = (state == cv2.GC_FGD) | (state == cv2.GC_PR_FGD)
         others = found[box] & (region == 0)
         out[box] = np.where(outer > 0, inside | others, out[box])
-    return _without_specks(out)
+    return without_specks(out)
 
 
-def _without_specks(found: Mask) -> Mask:
+def without_specks(found: Mask) -> Mask:
     """Neither regions nor holes below MIN_AREA."""
     for value in (True, False):
         _, labels, stats, _ = cv2.connectedComponentsWithStats(

@@ -24,6 +24,7 @@ from recam.reconstruct.flow import FlowSet, part_of_flows
 from recam.reconstruct.outside.prior_depth import Drift
 from recam.reconstruct.polish import polish
 from recam.reconstruct.rematch import rematch
+from recam.reconstruct.sky import clear_sky
 from recam.reconstruct.still import (
     NEAREST_TO_FAR,
     PRIOR_WEIGHT,
@@ -46,6 +47,8 @@ from recam.reconstruct.unfinished import (
 from recam.reconstruct.witnesses import ask_witnesses, moving_by_witnesses
 from recam.types import Cameras, Progress, no_progress
 
+TIMES_ASKED = 2
+"""Where less is taken for moving, more frames can be asked."""
 STEPS = (0.012, 0.006)
 """Relative changes of inverse depth that are tried, pass by pass (``rematch``)."""
 SHARP = 0.3
@@ -163,13 +166,14 @@ def _asked(clip: _Clip, state: _State) -> _State:
     for wide, inner, own in windows(len(clip.rgb)):
 
         def window(wide: slice = wide, inner: slice = inner) -> Arrays:
-            dynamic = still.dynamic[wide]
-            said = ask_witnesses(
-                clip.rgb[wide], dynamic, still.inverse_depth[wide], still.confidence[wide],
-                state.cameras[wide], clip.progress,
-            )  # fmt: skip
+            rgb, cameras = clip.rgb[wide], state.cameras[wide]
+            rho, confidence = still.inverse_depth[wide], still.confidence[wide]
             part = part_of_flows(clip.flows, wide.start, wide.stop)
-            found = moving_by_witnesses(said, dynamic, part, clip.rgb[wide], clip.progress)
+            sky = clear_sky(rgb, cameras, rho / still.reference, confidence)
+            found = still.dynamic[wide]
+            for _ in range(TIMES_ASKED):
+                said = ask_witnesses(rgb, found, rho, confidence, cameras, clip.progress)
+                found = moving_by_witnesses(said, found, part, rgb, clip.progress) & ~sky
             return {"dynamic": found[inner]}
 
         out[own] = clip.kept.arrays(f"asked-{own.start}", window)["dynamic"]
@@ -232,8 +236,10 @@ def _matched_window(
     agreed = np.minimum(total / 3, 1) ** 2 * (1 - through)
     before = np.clip((still.confidence - UNMEASURED) / (1 - UNMEASURED), 0, 1)
     weight = FILLED_WEIGHT + FOUND_WEIGHT * before + MATCHED_WEIGHT * agreed
-    new = solve(mean, np.where(stands, weight, 0).astype(np.float32), "smoothing")
     far = np.float32(reference / NEAREST_TO_FAR)
+    sky = stands & clear_sky(rgb, cameras, rho / reference, still.confidence)
+    mean, weight = np.where(sky, far, mean), np.where(sky, MATCHED_WEIGHT, weight)
+    new = solve(mean, np.where(stands, weight, 0).astype(np.float32), "smoothing")
     new = np.maximum(new, far)
     if last:
         each_frame(
@@ -243,4 +249,4 @@ def _matched_window(
         again = np.float32(0.2) + agreed.astype(np.float32)
         new = np.maximum(fuse(new, again, stands, cameras, ALIKE * reference, progress)[0], far)
     sure = np.maximum(still.confidence, UNMEASURED + (1 - UNMEASURED) * agreed)
-    return new, sure.astype(np.float32)
+    return np.where(sky, far, new), sure.astype(np.float32)

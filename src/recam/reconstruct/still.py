@@ -15,6 +15,7 @@ from recam.reconstruct.dynamic import Mask, find_dynamic, residuals
 from recam.reconstruct.flow import FlowSet, part_of_flows
 from recam.reconstruct.outside.prior_depth import Drift
 from recam.reconstruct.prior import fitted_by_frame
+from recam.reconstruct.sky import clear_sky
 from recam.reconstruct.sweep import sweep
 from recam.types import Cameras, Progress, no_progress
 
@@ -70,11 +71,16 @@ def still_depth(
     solve = Solver(rgb, prior, drift, prior_weight, reference, progress)
     mean, support, through = fuse(rho, trust, ~moving, cameras, tolerance, progress)
     weight = _weights(support, through, moving, sigma, reference)
+    part = float((weight > 1).mean())
+    far = reference / NEAREST_TO_FAR
+    sky = clear_sky(rgb, cameras, mean / reference, np.clip(weight / LARGEST_WEIGHT, 0, 1))
+    moving = moving & ~sky
+    mean, weight = np.where(sky, far, mean), np.where(sky, LARGEST_WEIGHT, weight)
     first = solve(mean, weight, "filling in")
     if dynamic is None:
         slack = np.maximum(0.05 * reference, 3 * sigma)[:, None, None] + 0.1 * first
         slack = np.where(weight > 1, slack, 10 * reference).astype(np.float32)
-        moving = find_dynamic(residuals(flows, cameras, first, slack, progress), flows, rgb)
+        moving = find_dynamic(residuals(flows, cameras, first, slack, progress), flows, rgb) & ~sky
         weight = np.where(moving, 0, weight)
     # What was measured stays the anchor; what was filled in agrees over time as well, weakly.
     belief = np.where(weight > 1, mean, first)
@@ -82,7 +88,6 @@ def still_depth(
         np.maximum(belief, 0), 0.1 + weight / LARGEST_WEIGHT, ~moving, cameras, tolerance, progress
     )
     final = solve(again, np.where(moving, 0, np.maximum(weight, 2.0)), "smoothing")
-    far = reference / NEAREST_TO_FAR
     final = np.maximum(final, far)
 
     def snap(i: int) -> None:
@@ -93,10 +98,8 @@ def still_depth(
         final, 0.2 + weight / LARGEST_WEIGHT, ~moving, cameras, tolerance, progress
     )
     confidence = UNMEASURED + (1 - UNMEASURED) * np.clip(weight / LARGEST_WEIGHT, 0, 1)
-    part = float((weight > 1).mean())
-    return StillDepth(
-        np.maximum(settled, far), moving, confidence.astype(np.float32), reference, part
-    )
+    settled = np.where(sky, far, np.maximum(settled, far)).astype(np.float32)
+    return StillDepth(settled, moving, confidence.astype(np.float32), reference, part)
 
 
 def still_depth_by_windows(

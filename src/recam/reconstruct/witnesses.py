@@ -8,6 +8,7 @@ what is behind it, so that its outline is where the picture is not like that.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -17,7 +18,14 @@ from numpy.typing import NDArray
 from recam.compiled import kernel
 from recam.reconstruct.densify import complete
 from recam.reconstruct.depth import Array, each_frame, pair_maps
-from recam.reconstruct.dynamic import SNAP, Mask, outline, regions, share_over_time
+from recam.reconstruct.dynamic import (
+    SNAP,
+    Mask,
+    outline,
+    regions,
+    share_over_time,
+    without_specks,
+)
 from recam.reconstruct.flow import FlowSet
 from recam.types import Cameras, Progress, no_progress
 
@@ -36,6 +44,16 @@ LEAST_TRUST = 0.3
 UNLIKE = (0.2, 0.55)
 """Shares of the witnesses that contradict, up to which a pixel surely stands still, from which on
 it surely moves."""
+AWAY = 0.35
+"""A surface that a witness sees foreshortened to less than this, of how frame i sees it, is on its
+way out of sight there, as the side of a ball is: it cannot be asked."""
+BORDER_PX = 3
+"""How far beyond the regions the witnesses' own outline may reach."""
+DOUBT = 0.25
+"""Evidence from which on a pixel inside the colours' outline moves."""
+SURELY = 0.65
+"""Share of the witnesses that must contradict outside of it. Where a thing passes by in half of
+them the background is contradicted as well."""
 KEPT = 0.25
 """Evidence that what has moved by its flow still has when no witness contradicts."""
 
@@ -77,7 +95,9 @@ def ask_witnesses(
         votes = np.zeros((3, h, w), np.float32)
         a, b = pair_maps(cameras, i, others.tolist())
         gains = _gains(level, rho[i], i, others, a, b)
-        _look_up(level, blocked, rho, i, others, gains, a, b, votes)
+        centers = _centers_seen_from(cameras, i, others)
+        lens = cameras.intrinsics[i].numpy()[[0, 1, 0, 1], [0, 1, 2, 2]].astype(np.float32)
+        _look_up(level, blocked, rho, i, others, gains, a, b, slopes(rho[i]), centers, lens, votes)
         front = np.empty((4, h, w), np.float32)
         for j, gain in zip(others.tolist(), gains):
             a, b = pair_maps(cameras, j, [i])
@@ -100,7 +120,12 @@ def moving_by_witnesses(
     progress: Progress = no_progress,
 ) -> Mask:
     """Where things move, bool [t, h, w]: ``dynamic``, as found by flow, less what looks like the
-    background that other frames show there, and with what they contradict (shadows apart)."""
+    background that other frames show there, and with what they contradict (shadows apart).
+
+    Smoothed up to image edges it says which regions move; colours give these an outline. Where
+    witnesses could be asked, they add to it, to the pixel, what surely moves (heads and legs that
+    are coloured like what is around them), and take away what surely does not.
+    """
     least, most = UNLIKE
     unlike, firm = (np.clip((x - least) / (most - least), 0, 1) for x in (said.unlike, said.firm))
     asked = said.count >= LEAST_WITNESSES
@@ -109,10 +134,19 @@ def moving_by_witnesses(
     belief = np.where(asked, np.minimum(said.count / ENOUGH_WITNESSES, 1), 0.3).astype(np.float32)
     shared, trust = share_over_time(evidence, belief, flows)
     out = np.zeros(dynamic.shape, bool)
+    around = np.ones((2 * BORDER_PX + 1, 2 * BORDER_PX + 1), np.uint8)
 
     def job(i: int) -> None:
+        """Regions of frame i, with the outline that the witnesses give them."""
         smooth = complete(shared[i], trust[i] + 1e-4, rgb[i], SNAP)
-        out[i] = outline(regions(smooth), rgb[i], evidence[i] > 0.6)
+        coarse = regions(smooth)
+        inside = outline(coarse, rgb[i], evidence[i] > 0.6)
+        near = cv2.dilate((coarse | inside).astype(np.uint8), around) > 0
+        own = np.where(asked[i], 0.5 * (shared[i] + smooth), smooth).astype(np.float32)
+        own = cv2.medianBlur(own, 3)
+        share = np.where(dynamic[i], said.unlike[i], said.firm[i]) * asked[i]
+        surely = (own > 0.5) & (cv2.medianBlur(share.astype(np.float32), 3) > SURELY)
+        out[i] = without_specks(near & (surely | (inside & (own > DOUBT))))
 
     each_frame(job, range(len(out)), progress, "outlining what moves")
     return out
@@ -133,6 +167,27 @@ def _gains(level: Array, rho: Array, i: int, others: NDArray, a: Array, b: Array
         if seen.sum() >= LEAST_GRID:
             there = level[j, v[seen].astype(np.int64), u[seen].astype(np.int64)].sum(-1) + 1
             out[k] = np.median(own[seen] / there)
+    return out
+
+
+def _centers_seen_from(cameras: Cameras, i: int, others: NDArray) -> Array:
+    """Where the cameras ``others`` [k] stand, in the axes of camera i, [k, 3]."""
+    pose = cameras.cam_from_world[i].numpy()
+    centers = cameras.centers.numpy()[others]
+    return np.asarray(centers @ pose[:3, :3].T + pose[:3, 3], np.float32)
+
+
+def slopes(rho: Array) -> Array:
+    """Change of inverse depth [h, w] per pixel to the right and downwards, [2, h, w]: the lesser of
+    those to both sides, so that a step beside a surface is no slope of it."""
+    out = np.zeros((2, *rho.shape), np.float32)
+    for axis in (0, 1):
+        step = np.diff(rho, axis=1 - axis)
+        ends = [(0, 0), (0, 0)]
+        ends[1 - axis] = (1, 1)
+        wide = np.pad(step, ends)
+        before, after = (wide[:, :-1], wide[:, 1:]) if axis == 0 else (wide[:-1], wide[1:])
+        out[axis] = np.where(np.abs(before) < np.abs(after), before, after)
     return out
 
 
@@ -159,14 +214,24 @@ def _unlike(level, y, x, own, exposure):
 
 
 @kernel
-def _look_up(level, blocked, rho, i, others, gains, a, b, votes):
+def _look_up(level, blocked, rho, i, others, gains, a, b, slope, centers, lens, votes):
     _, h, w, _ = level.shape
+    fx, fy, cx, cy = lens
     for y in range(h):
         for x in range(w):
             own = rho[i, y, x]
             px, py = x + 0.5, y + 0.5
+            rx, ry = (px - cx) / fx, (py - cy) / fy
+            # The surface's plane n · X = 1, of which inverse depth is n · (rx, ry, 1).
+            nx, ny = fx * slope[0, y, x], fy * slope[1, y, x]
+            nz = own - nx * rx - ny * ry
             for k in range(len(others)):
                 j = others[k]
+                c = centers[k]
+                front = 1 - nx * c[0] - ny * c[1] - nz * c[2]
+                far = (rx - own * c[0]) ** 2 + (ry - own * c[1]) ** 2 + (1 - own * c[2]) ** 2
+                if front < AWAY * math.sqrt(far / (rx * rx + ry * ry + 1)):
+                    continue
                 z = a[k, 2, 0] * px + a[k, 2, 1] * py + a[k, 2, 2] + own * b[k, 2]
                 if z < 0.05:
                     continue
