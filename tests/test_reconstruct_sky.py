@@ -9,7 +9,7 @@ from recam.reconstruct.sky import clear_sky
 from recam.types import Cameras
 
 T, H, W = 6, 48, 72
-BLUE, STONE = (90, 140, 220), (150, 130, 110)
+BLUE, PALE, STONE = (90, 140, 220), (175, 190, 205), (150, 130, 110)
 
 
 def _cameras(step: float) -> Cameras:
@@ -19,10 +19,10 @@ def _cameras(step: float) -> Cameras:
     return Cameras(poses, intrinsics_from_fov(60.0, H, W).expand(T, 3, 3).clone(), H, W)
 
 
-def _pictures(blue: np.ndarray) -> np.ndarray:
+def _pictures(blue: np.ndarray, colour: tuple[int, int, int] = BLUE) -> np.ndarray:
     grain = np.random.default_rng(0).integers(-30, 30, (T, H, W, 1))
     stone = np.clip(np.array(STONE) + grain, 0, 255)
-    return np.where(blue[..., None], np.array(BLUE), stone).astype(np.uint8)
+    return np.where(blue[..., None], np.array(colour), stone).astype(np.uint8)
 
 
 @pytest.fixture
@@ -54,6 +54,9 @@ def test_blue_that_parallax_moves_is_no_sky() -> None:
     assert not clear_sky(_pictures(panel), _cameras(0.1), nothing, nothing).any()
 
 
-def test_what_was_measured_close_by_is_no_sky(above: np.ndarray) -> None:
-    near = np.ones((T, H, W), np.float32)
-    assert not clear_sky(_pictures(above), _cameras(0.0), near, near).any()
+def test_pale_sky_that_was_measured_close_by_is_none(above: np.ndarray) -> None:
+    near, pale = np.ones((T, H, W), np.float32), _pictures(above, PALE)
+    assert not clear_sky(pale, _cameras(0.0), near, near).any()
+    assert clear_sky(pale, _cameras(0.0), 0 * near, near)[above].mean() > 0.95
+    # A clear one is sky whatever was measured in it.
+    assert clear_sky(_pictures(above), _cameras(0.0), near, near)[above].mean() > 0.95

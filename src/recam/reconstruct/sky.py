@@ -16,6 +16,9 @@ from recam.types import Cameras, no_progress
 
 BLUER, BRIGHT = 12, 90
 """Levels (of 255) by which blue is above red, and of blue, from which on a pixel may be sky."""
+CLEARLY = 40
+"""Levels by which blue is above red in a patch that is so blue that depth measured in it, which a
+smooth surface makes up, does not count."""
 SMOOTH = 7.0
 """Levels between neighbours, 3 px around, up to which a surface is smooth."""
 LEAST_AREA = 0.01
@@ -34,7 +37,8 @@ def clear_sky(rgb: NDArray[np.uint8], cameras: Cameras, rho: Array, confidence: 
     """Where a smooth, blue sky is seen, bool [t, h, w].
 
     Patches that reach the picture's top; in other frames sky has to be where these look at
-    infinity (which a blue wall close by fails), and depth that was measured in them has to be far.
+    infinity (which a blue wall close by fails), and depth that was measured in pale ones has to be
+    far.
     rgb: uint8 [t, h, w, 3]. rho, confidence [t, h, w]: inverse depth in units of that of what is
     near, and whether it was measured.
     """
@@ -54,9 +58,11 @@ def clear_sky(rgb: NDArray[np.uint8], cameras: Cameras, rho: Array, confidence: 
             patch = labels == n
             if n not in top or stats[n, cv2.CC_STAT_AREA] < LEAST_AREA * h * w:
                 continue
-            if near[i][patch].mean() <= MOST_NEAR and _at_infinity(
-                patch, alike, cameras, i, others
-            ):
+            colour = rgb[i][patch].astype(np.int16)
+            clearly = float(np.median(colour[:, 2] - colour[:, 0])) >= CLEARLY
+            if not clearly and near[i][patch].mean() > MOST_NEAR:
+                continue
+            if _at_infinity(patch, alike, cameras, i, others):
                 out[i] |= patch
 
     each_frame(job, range(t), no_progress, "")
