@@ -150,3 +150,20 @@ def test_shading_that_passes_over_falls_on_the_edit_too() -> None:
     shaded = Video(dark[0], video.times_s)
     out = edit(shaded, dark[1][0], region=thing_region(0)).video.frames
     assert psnr(out, dark[1], _inside()) > 23  # 21.7 without
+
+
+def test_what_was_hidden_in_the_edited_frame_is_told_by_its_colours() -> None:
+    """Half of the thing comes into the picture later; the edit is the same for the whole of it."""
+    video = moving_thing(NUM)
+    truth = video.frames.clone()
+    for i in range(NUM):
+        where = thing_region(i)
+        truth[i][:, where] = 255 - video.frames[i][:, where]
+    cover = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
+    cover[:, 42:64] = True
+    plain = [torch.where(cover & (torch.tensor(i) == 0), 128, v).to(torch.uint8)
+             for i, v in enumerate(video.frames)]  # fmt: skip
+    edited = torch.where(cover, plain[0], truth[0])
+    out = edit(Video(torch.stack(plain), video.times_s), edited).video.frames
+    seen = out[1:] != video.frames[1:]
+    assert psnr(out[1:], truth[1:], seen.any(1).float() * _inside()[1:]) > 22

@@ -41,7 +41,8 @@ MAY_IMPORT["path_presets"] = set()
 MAY_IMPORT["follow"] = {"geometry", "reconstruct"}
 for task in ("edits", "between", "photos"):  # beside tasks, and may use it
     MAY_IMPORT[task] = MAY_IMPORT["tasks"] | {"tasks"}
-MAY_IMPORT["edits"] |= {"follow"}
+MAY_IMPORT["recolour"] = set()
+MAY_IMPORT["edits"] |= {"follow", "recolour"}
 MAY_IMPORT["api"] = MAY_IMPORT["tasks"] | {"tasks", "edits", "between", "photos"}
 MAY_IMPORT["evaluation"] = MAY_IMPORT["tasks"] | {"tasks", "synthetic"}
 MAY_IMPORT["apps"] = MAY_IMPORT["evaluation"] | MAY_IMPORT["api"] | {

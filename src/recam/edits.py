@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -16,9 +16,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recam.cache import scratch_tensor
+from recam.completion.weights import chosen
 from recam.configs import EditConfig
-from recam.follow import Floats, Mask, as_picture, mean_near, outlined, sample_at, track
+from recam.follow import (
+    Floats,
+    Mask,
+    Tracked,
+    as_picture,
+    mean_near,
+    outlined,
+    sample_at,
+    track,
+)
 from recam.pieces import complete_streamed, complete_whole
+from recam.recolour import ColourChange, changed_colours, colour_change
 from recam.tasks import versions
 from recam.types import PartialVideo, Progress, RecamError, Result, Video, no_progress
 
@@ -27,7 +38,7 @@ FEATHER_PX = 2
 REMOVE_MARGIN_PX = 4
 """… and what is removed takes so many with it: its edge, its blur."""
 GUESSED = 0.5
-"""How far the warped edit counts as known where the flow is not sure but leads into the region."""
+"""How far colours count as known that are told from the video's own colours alone."""
 ONE_SURFACE_PX = 0.5
 """What moves alike within this belongs to one surface."""
 USUAL_SHADING = 0.5
@@ -38,6 +49,11 @@ SHADING_SCALE = 1 / 160
 """Of the picture's longer side: shading is taken to be smooth over so much, …"""
 LEAST_SEEN = 0.05
 """… and to be none where less than about this share of the surface is seen."""
+UNLIKE = 25.0
+"""Of 255: where what the flow fetches from the video's own frame is off by so much, the
+fetched edit counts half, …"""
+UNSURE = 0.6
+"""… and so much where the flow does not return."""
 LEAST_DIFFERENCE = 12
 """Of 255: smaller differences between a frame and its edited version are taken for noise."""
 LEAST_SHARE = 2e-4
@@ -61,8 +77,9 @@ def edit(
     video by optical flow. With config.content "surface" the edit sticks to what it covers and is
     warped with it (recolouring, retexturing, something put on a surface); with "background" only
     the region follows the covered thing, and the edited frame shows what lies behind it (removal).
-    What the flow does not reach is completed. Outside of the region (and FEATHER_PX around it)
-    pixels stay bit for bit.
+    Where the flow is not to be believed, or what was hidden shows, the video's own colours tell the
+    edit's; models other than propagate complete it there. Outside of the region (and FEATHER_PX
+    around it) pixels stay bit for bit.
 
     Raises ValueError for a frame outside the video, another size, no difference, or a region that
     is empty or everything.
@@ -226,7 +243,7 @@ def _paste(
     config: EditConfig,
     progress: Progress,
 ) -> Result:
-    """The edit as a layer of its own: warped where the flow is sure, completed where it is not."""
+    """The edit as a layer of its own, laid over the video."""
     clock, timings_s = time.perf_counter(), {}
     num, height, width = len(video), video.height, video.width
     layer = scratch_tensor((num, 3, height, width), torch.uint8)
@@ -236,20 +253,14 @@ def _paste(
     frames = _copied(video.frames)
     original = as_picture(video.frames[frame]).astype(np.float32)
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
+    made = _made(original, new, region)
     layer[frame] = torch.from_numpy(new).permute(2, 0, 1)
-    known[frame], inside[frame] = torch.from_numpy(_dilated(region, FEATHER_PX)).float(), region
+    known[frame], inside[frame] = torch.from_numpy(region).float(), region
     for tracked in outlined(track(video, frame, region, progress), video, config.mask_weights):
         i = tracked.frame
-        colours = sample_at(new, tracked.at, cv2.INTER_CUBIC)
-        before = sample_at(original, tracked.at)
-        lands = sample_at(region.astype(np.float32), tracked.at) > 0.5
-        here, seen = as_picture(video.frames[i]), tracked.sure & lands & tracked.inside
-        gain = _gain(here, before, seen)
-        shading = _shading(here, before * gain, seen)[..., None]
-        colours = np.rint(colours * gain * shading).clip(0, 255).astype(np.uint8)
+        colours, trust = _carried(made, as_picture(video.frames[i]), tracked)
         layer[i] = torch.from_numpy(colours).permute(2, 0, 1)
-        trust = np.where(tracked.sure, 1.0, GUESSED) * (lands & tracked.inside)
-        known[i], inside[i] = torch.from_numpy(trust.astype(np.float32)), tracked.inside
+        known[i], inside[i] = torch.from_numpy(trust), tracked.inside
         # Where the surface goes on around it, what fades out is the edge of the edited frame, and
         # not the edit carried on.
         near, shift = mean_near(tracked.at - grid, tracked.inside, 2.0 * FEATHER_PX)
@@ -259,7 +270,9 @@ def _paste(
         frames[i] = torch.where(torch.from_numpy(rim[i]), layer[i], frames[i])
     timings_s["follow"] = time.perf_counter() - clock
     clock = time.perf_counter()
-    filled = _completed_layer(layer, known, inside, config, progress)
+    # The frames' own colours tell the edit everywhere: propagate would only smooth it.
+    plain = chosen(config.complete, "edit").model == "propagate"
+    filled = layer if plain else _completed_layer(layer, known, inside, config, progress)
     timings_s["complete"] = time.perf_counter() - clock
     for i in range(num):
         if inside[i].any():
@@ -301,6 +314,56 @@ def _shading(here: NDArray[np.uint8], there: Floats, sure: Mask) -> Floats:
     total = cv2.GaussianBlur(weight, (0, 0), sigma)
     mean = cv2.GaussianBlur(weight * off, (0, 0), sigma) / (total + LEAST_SEEN)
     return np.exp(np.sign(mean) * np.maximum(np.abs(mean) - LEAST_SHADING, 0))
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What was made of the edited frame. original, edited: float32 [h, w, 3]. region: float32
+    [h, w]. change: what became of its colours. detail: float32 [h, w, 3], what the edited version
+    has beyond that."""
+
+    original: Floats
+    edited: Floats
+    region: Floats
+    change: ColourChange
+    detail: Floats
+
+
+def _made(original: Floats, edited: NDArray[np.uint8], region: Mask) -> _Made:
+    new = edited.astype(np.float32)
+    whole = cv2.erode(region.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    change = colour_change(original, new, whole if whole.any() else region)
+    detail, wide = np.zeros_like(new), _dilated(region, FEATHER_PX)
+    rows, columns = np.nonzero(wide)
+    at = np.stack([columns, rows], 1).astype(np.float32)
+    detail[wide] = new[wide] - changed_colours(change, original[wide], at)
+    return _Made(original, new, region.astype(np.float32), change, detail)
+
+
+def _carried(
+    made: _Made, here: NDArray[np.uint8], tracked: Tracked
+) -> tuple[NDArray[np.uint8], Floats]:
+    """The edit in another frame, uint8 [h, w, 3], and how far it is known, float32 [h, w].
+
+    The frame's own colours tell what became of them, with their light and shade, wherever the
+    surface came from; what the edit has beyond that is fetched along the flow, and counts by how
+    well the unedited frames agree there.
+    """
+    before = sample_at(made.original, tracked.at)
+    lands = (sample_at(made.region, tracked.at) > 0.5) & tracked.inside
+    gain = _gain(here, before, tracked.sure & lands)
+    light = gain * _shading(here, before * gain, tracked.sure & lands)[..., None]
+    own = here / light
+    off = cv2.blur(np.abs(own - before).mean(-1), (5, 5))
+    trust = lands * np.where(tracked.sure, 1, UNSURE) / (1 + (off / UNLIKE) ** 2)
+    # Around it, unless it is seen to be another surface: outlines are often a pixel too narrow.
+    inside = tracked.inside | (_dilated(tracked.inside, FEATHER_PX) & ~tracked.sure)
+    detail = sample_at(made.detail, tracked.at, cv2.INTER_CUBIC)
+    colours = sample_at(made.edited, tracked.at, cv2.INTER_CUBIC)
+    told = changed_colours(made.change, own[inside], tracked.at[inside])
+    colours[inside] = told + trust[inside, None] * detail[inside]
+    known = np.where(tracked.inside, np.maximum(trust, GUESSED), 0).astype(np.float32)
+    return np.rint(colours * light).clip(0, 255).astype(np.uint8), known
 
 
 def _completed_layer(
