@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from recam.completion.baselines import keep_known
 from recam.completion.motion import Motion, estimate_motion
 from recam.completion.propagate import as_pictures, luma_of
 from recam.completion.witnesses import look_around
+from recam.threads import one_opencv_thread
 from recam.types import PartialVideo, Progress, no_progress
 
 PASSES = 8
@@ -52,25 +54,33 @@ def steadied(
         luma_of(frames), everywhere, everywhere, progress=progress, everywhere=True
     )
     now = as_pictures(frames)
-    alike = [_alike(now, everywhere, motion, t) for t in range(len(now))]
-    for number in range(passes):
-        after = now.copy()
-        for t in range(len(now)):
-            if holes[t].any():
-                seen = look_around(now, everywhere, holes[t], motion, t)
-                found = (seen[..., 3:] > 0) & alike[t]
-                total = now[t] + (seen[..., :3] * found).sum(0, dtype=np.float32)
-                mean = (total / (1 + found.sum(0))).round().astype(np.uint8)
-                after[t][holes[t]] = mean[holes[t]]
-        now = after
-        progress("steadying", number + 1, passes)
+    alike = [_alike(now, motion, t) for t in range(len(now))]
+
+    def averaged(t: int) -> np.ndarray:
+        """What frame t's holes show after this pass: uint8 [n, 3]."""
+        seen = look_around(now, everywhere, holes[t], motion, t)[:, holes[t]]
+        found = (seen[..., 3:] > 0) & alike[t]
+        total = now[t][holes[t]] + (seen[..., :3] * found).sum(0, dtype=np.float32)
+        return (total / (1 + found.sum(0))).round().astype(np.uint8)
+
+    with one_opencv_thread() as num_threads, ThreadPoolExecutor(num_threads) as pool:
+        for number in range(passes):
+            after = list(pool.map(averaged, range(len(now))))  # all of them, then put in
+            for t, colors in enumerate(after):
+                now[t][holes[t]] = colors
+            progress("steadying", number + 1, passes)
     return torch.from_numpy(now).permute(0, 3, 1, 2).contiguous()
 
 
-def _alike(frames: np.ndarray, everywhere: np.ndarray, motion: Motion, t: int) -> np.ndarray:
-    """bool [4, 1, 1, 1]: whether each of the frames around t shows the same scene at all."""
-    seen = look_around(frames, everywhere, everywhere[t], motion, t)
-    off = np.abs(seen[..., :3].astype(np.int16) - frames[t]).mean(-1)
+def _alike(frames: np.ndarray, motion: Motion, t: int) -> np.ndarray:
+    """bool [4, 1, 1]: whether each of the frames around t shows the same scene at all, by a
+    pixel in sixteen."""
+    everywhere = np.broadcast_to(np.True_, frames.shape[:3])
+    some = np.zeros(frames.shape[1:3], bool)
+    some[1::4, 1::4] = True
+    seen = look_around(frames, everywhere, some, motion, t)
+    seen, now = seen[:, 1::4, 1::4], frames[t, 1::4, 1::4]
+    off = np.abs(seen[..., :3].astype(np.int16) - now).mean(-1)
     alike = [np.median(o[f]) <= MOST_UNLIKE if f.any() else False
              for o, f in zip(off, seen[..., 3] > 0)]  # fmt: skip
-    return np.array(alike)[:, None, None, None]
+    return np.array(alike)[:, None, None]
