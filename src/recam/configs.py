@@ -275,7 +275,7 @@ class SamplingConfig:
     re-noised and denoised jointly with the rest, which corrects broken warps."""
     steps: int = 1
     """Network passes; 1 gives the mean of what could be there, more give detail."""
-    threshold: float = 0.4
+    threshold: float = 0.9
     """stochastic: the noise level in (0, 1) from which evidence is denoised too."""
     eta: float = 0.0
     """Fresh noise per step: 0 = none (DDIM), 1 = as much as keeps the distribution (DDPM)."""
