@@ -29,6 +29,7 @@ from recam.reconstruct.importers import DepthSource
 from recam.reconstruct.prior import USUAL_FOV_DEG, fitted_by_frame
 from recam.reconstruct.refine import Refinement, refine
 from recam.reconstruct.shots import black_border
+from recam.reconstruct.sky import far_sky, with_sky_at_infinity
 from recam.reconstruct.standing import stand
 from recam.reconstruct.still import NEAREST_TO_FAR, PRIOR_WEIGHT, StillDepth, still_depth_by_windows
 from recam.reconstruct.unfinished import (
@@ -234,7 +235,7 @@ def _believed(
     """What the model or the stage says, steady over time, with what moves standing on it."""
     _tell_belief(run, belief, moving)
     rho = belief.inverse_depth
-    rho = np.maximum(rho, float(np.quantile(rho, 0.95)) / (2 * NEAREST_TO_FAR))
+    rho = np.maximum(rho, far_off(rho))
     if flows is None:
         dynamic = np.zeros(rho.shape, bool) if masks is None else masks
         return _Geometry(rho, dynamic, belief.confidence)
@@ -251,9 +252,17 @@ def _believed(
             rho = aligned_over_time(rho, belief.drift, flows, turning, ~moves)
             stands = run.report["cameras"]["motion"] == "static"
             rho = steady(rho, ~moves, flows, turning, stands, run.progress)
+            if not belief.metric:
+                rho = with_sky_at_infinity(rho, far_sky(rgb, rho))
+                rho = np.maximum(rho, far_off(rho))
     if not belief.is_large:
         rho = stand(rho, moves, flows, run.progress)
     return _Geometry(rho, moves, belief.confidence)
+
+
+def far_off(rho: Array) -> float:
+    """The least inverse depth that is believed, by that of what is near."""
+    return float(np.quantile(rho, 0.95)) / (2 * NEAREST_TO_FAR)
 
 
 def _outlined(run: Run, rgb: NDArray[np.uint8], dynamic: Mask) -> Mask:

@@ -1,4 +1,4 @@
-"""The clear sky: it has no texture to be matched by, so colours and the cameras must tell it.
+"""The sky: it has no texture to be matched by, so colours and the cameras must tell it.
 
 Left to what is around it, a smooth sky gets the depth of the roofs that it touches, and then counts
 as moving, since other frames contradict that.
@@ -31,6 +31,11 @@ MOST_NEAR, NEAR = 0.1, 0.15
 from which on it is."""
 SURE = 0.4
 """Confidence from which on depth was measured."""
+PLAIN, BRIGHTER, BEYOND = 10, 1.05, 0.55
+"""For ``far_sky``: levels up to which it is smooth, brightness over the rest's, and inverse depth
+over that of the farthest tenth of the rest."""
+TAKEN_OFF, LEAST_LEFT = 0.8, 0.05
+"""Part of the sky's inverse depth that is taken off all, and of each pixel's own that is left."""
 
 
 def clear_sky(rgb: NDArray[np.uint8], cameras: Cameras, rho: Array, confidence: Array) -> Mask:
@@ -72,13 +77,18 @@ def clear_sky(rgb: NDArray[np.uint8], cameras: Cameras, rho: Array, confidence: 
 def _sky_coloured(picture: NDArray[np.uint8]) -> Mask:
     red, green, blue = (picture[..., c].astype(np.int16) for c in range(3))
     blue_enough = (blue >= red + BLUER) & (blue + 2 >= green) & (blue >= BRIGHT)
-    smooth = cv2.GaussianBlur(picture, (3, 3), 0)
-    around = np.ones((3, 3), np.uint8)
-    contrast = (cv2.dilate(smooth, around).astype(np.int16) - cv2.erode(smooth, around)).max(-1)
-    found = (blue_enough & (contrast <= SMOOTH)).astype(np.uint8)
+    found = (blue_enough & (_contrast(picture) <= SMOOTH)).astype(np.uint8)
     # Its border with what is before it is a pixel or two of mixed colour that is not smooth.
     grown = cv2.dilate(found, np.ones((5, 5), np.uint8))
     return np.asarray((found > 0) | ((grown > 0) & blue_enough))
+
+
+def _contrast(picture: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """Levels between the neighbours of each pixel, in the worst channel, [h, w]."""
+    smooth = cv2.GaussianBlur(picture, (3, 3), 0)
+    around = np.ones((3, 3), np.uint8)
+    spread = cv2.dilate(smooth, around).astype(np.int16) - cv2.erode(smooth, around)
+    return np.asarray(spread.max(-1), np.int16)
 
 
 def _at_infinity(
@@ -98,3 +108,33 @@ def _at_infinity(
         seen += int(inside.sum())
         found += int(alike[j, v[inside].astype(int), u[inside].astype(int)].sum())
     return seen == 0 or found >= AGREE * seen
+
+
+def far_sky(rgb: NDArray[np.uint8], rho: Array) -> Mask:
+    """Where the sky is that a depth model sees, bool [t, h, w]; for cameras that stand or turn.
+
+    Smooth patches that reach the picture's top, brighter than the rest, and put by rho [t, h, w],
+    the model's inverse depth, far beyond all of it (a ceiling comes nearer towards the top).
+    """
+    out = np.zeros(rho.shape, bool)
+    for i, picture in enumerate(rgb):
+        smooth = (_contrast(picture) <= PLAIN).astype(np.uint8)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(smooth, connectivity=4)
+        large = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] >= LEAST_AREA * smooth.size)
+        patch = np.isin(labels, np.intersect1d(large, labels[:2])) & (smooth > 0)
+        if not patch.any() or patch.all():
+            continue
+        level = picture.mean(-1)
+        bright = np.median(level[patch]) >= BRIGHTER * np.median(level[~patch])
+        if bright and np.median(rho[i][patch]) <= BEYOND * np.quantile(rho[i][~patch], 0.1):
+            out[i] = patch
+    return out
+
+
+def with_sky_at_infinity(rho: Array, sky: Mask) -> Array:
+    """Inverse depth [t, h, w] of a model, known up to a shift: less nearly what it is at the sky,
+    where it ought to be 0. Without sky it stays as it is."""
+    if not sky.any():
+        return rho
+    out = rho - np.float32(TAKEN_OFF * float(np.median(rho[sky])))
+    return np.where(sky, 0, np.maximum(out, LEAST_LEFT * rho)).astype(np.float32)

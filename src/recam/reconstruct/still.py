@@ -74,7 +74,10 @@ def still_depth(
     part = float((weight > 1).mean())
     far = reference / NEAREST_TO_FAR
     sky = clear_sky(rgb, cameras, mean / reference, np.clip(weight / LARGEST_WEIGHT, 0, 1))
-    moving = moving & ~sky
+    if dynamic is None:
+        moving = moving & ~sky
+    else:
+        sky &= ~moving
     mean, weight = np.where(sky, far, mean), np.where(sky, LARGEST_WEIGHT, weight)
     first = solve(mean, weight, "filling in")
     if dynamic is None:
