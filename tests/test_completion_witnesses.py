@@ -6,7 +6,7 @@ import torch
 from completion_clips import moving_hole, panned
 from recam.completion.codec import to_signal
 from recam.completion.fills import fills_to_signal, make_condition, search_fills
-from recam.completion.witnesses import BACKWARDS, WITNESSED, find_witnesses
+from recam.completion.witnesses import WITNESSED, find_witnesses
 from recam.configs import SEARCHED
 from recam.training.degrade import condition_noise
 from recam.training.heldout import hole_psnr, layered_pairs
@@ -42,7 +42,7 @@ def test_no_two_witnesses_look_with_the_same_frame() -> None:
     assert asked == [3, 5, 2, 6]
     assert int(found[0, 0, 3].max()) == 0 and int(found[1, 7, 3].max()) == 0
     turned = find_witnesses(PartialVideo(frames.flip(0), torch.ones(8, 48, 64)))
-    assert torch.equal(turned.flip(1)[list(BACKWARDS)][:, :, 3], found[:, :, 3])
+    assert torch.equal(turned.flip(1)[[1, 0, 3, 2]][:, :, 3], found[:, :, 3])
 
 
 def test_holes_have_no_witness_and_a_single_frame_none() -> None:

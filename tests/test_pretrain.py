@@ -12,10 +12,9 @@ import torch
 
 from recam.apps import learning
 from recam.completion.weights import join_parts, load_model, read_metadata, split_file
-from recam.configs import SEARCHED, ModelConfig, ObjectiveConfig, PretrainConfig
+from recam.configs import SEARCHED, ModelConfig, PretrainConfig
 from recam.training import scenes, steps
 from recam.training.curves import Curve, draw_curves
-from recam.training.data import draw_batch, make_material
 from recam.training.heldout import hold_out, layered_pairs, model_psnr
 from recam.training.pretrain import pretrain
 from recam.training.self_check import self_check
@@ -177,29 +176,6 @@ def test_pairs_of_scenes_are_made_once_and_some_held_out(
         assert bool(known.any()) and not bool(known.all())
         for fill in pair.filled[:, :, :3]:
             assert torch.equal(fill[known], pair.partial.frames[known])
-
-
-def test_spoiled_pairs_know_what_other_frames_show(tmp_path: Path) -> None:
-    pair = layered_pairs((1, 5, 32, 48), 5)[0]
-    filled = scenes.filled(pair.partial, pair.target.frames)
-    spoiled = learning.spoiled_pairs([filled], 3, 0, lambda *_: None)
-    assert all(p.witnesses is not None and p.witnesses.shape == (4, 5, 4, 32, 48) for p in spoiled)
-    kept = (spoiled[0].partial.known == 1)[:, None].expand(5, 3, 32, 48)
-    assert not torch.equal(spoiled[0].partial.frames[kept], pair.target.frames[kept])
-    material = make_material(pairs=spoiled)
-    generator = torch.Generator().manual_seed(0)
-    batches = [
-        draw_batch((4, 3, 32, 48), ObjectiveConfig(joint=0.0), SEARCHED, generator, material, 0.0)
-        for _ in range(4)
-    ]
-    for batch in batches:
-        known = (batch.condition.known == 1).expand(-1, -1, 3, -1, -1)
-        past = batch.condition.fills[:, SEARCHED.index("traced-past")]
-        same = [torch.equal(a[k], e[k]) for a, e, k in zip(past, batch.condition.evidence, known)]
-        assert same == (~batch.joint).tolist()  # others' view only where evidence is doubted
-    assert 0 < sum(int(b.joint.sum()) for b in batches) < 16
-    with pytest.raises(RecamError, match="--num-scenes"):
-        learning.spoiled_pairs([], 3, 0, lambda *_: None)
 
 
 def test_the_device_checks_itself() -> None:

@@ -343,9 +343,6 @@ class PretrainConfig:
     panned_per_video: int = 0
     """Also so many pairs of each video through a window that pans over it, with holes of the random
     scenes."""
-    num_spoiled: int = 0
-    """Also so many of all these pairs with evidence as wrong depth spoils it, and what other frames
-    show of it, so that the stochastic sampler learns to correct."""
     steps: int = 2000
     batch: int = 4
     """Clips a step and device."""
@@ -462,6 +459,9 @@ class EditConfig:
     complete: CompleteConfig = field(default_factory=CompleteConfig)
     mask_weights: str | None = None
     """Folder or Hub name of a SAM 2 checkpoint that outlines what was followed."""
+    track_weights: str | None = None
+    """CoTracker checkpoint file; it follows points where the flow is not sure. It needs the package
+    cotracker."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from recam.apps.progress import show_progress
@@ -16,14 +15,7 @@ from recam.configs import InputConfig, PretrainConfig, ReconstructConfig
 from recam.training.data import FilledPair, find_videos
 from recam.training.panned import panned_pairs
 from recam.training.pretrain import pretrain as train
-from recam.training.scenes import (
-    BACK,
-    filled,
-    kept_part,
-    many_scene_pairs,
-    seen_back,
-    spoiled,
-)
+from recam.training.scenes import BACK, filled, kept_part, many_scene_pairs, seen_back
 from recam.training.self_check import self_check
 from recam.training.steps import pick_device
 from recam.types import Progress, RecamError
@@ -59,32 +51,12 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Path:
             pairs += video_pairs(config, progress)
         if config.videos and config.panned_per_video:
             pairs += panned_over(config, holes, progress)
-        if config.num_spoiled:
-            pairs += spoiled_pairs(pairs, config.num_spoiled, config.seed, progress)
         if config.minutes is not None:
             left = config.minutes - (time.monotonic() - started) / 60
             config = replace(config, minutes=max(left, 0.0))
         path = train(config, pairs, progress, say, heldout)
     print(path)
     return path
-
-
-def spoiled_pairs(
-    pairs: list[FilledPair], num: int, seed: int, progress: Progress
-) -> list[FilledPair]:
-    """num of the pairs (evenly chosen; some twice when there are fewer) with spoiled evidence."""
-    if not pairs:
-        raise RecamError(
-            "--num-spoiled takes other pairs to spoil: give --num-scenes, --pairs-per-video or "
-            "--panned-per-video as well"
-        )
-    out = []
-    for i in range(num):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + i)
-        out.append(spoiled(pairs[i * len(pairs) // num], generator))
-        progress("spoiling pairs", i + 1, num)
-    say(f"{num} pairs of spoiled evidence")
-    return out
 
 
 def panned_over(

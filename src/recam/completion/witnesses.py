@@ -19,8 +19,6 @@ from recam.types import PartialVideo, Progress, no_progress
 
 WITNESSED: tuple[Fill, ...] = ("traced-past", "traced-future", "flow-past", "flow-future")
 """Fills that show them at known pixels: one frame before, one after, two before, two after."""
-BACKWARDS = (1, 0, 3, 2)
-"""Of a clip played backwards."""
 
 
 def find_witnesses(partial: PartialVideo, progress: Progress = no_progress) -> Tensor:

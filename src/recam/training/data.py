@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recam.completion import witnesses
 from recam.completion.codec import from_signal
 from recam.completion.fills import fills_to_signal, make_condition, pick, search_fills
 from recam.configs import SEARCHED, Fill, MaskSource, ObjectiveConfig
@@ -26,26 +25,20 @@ BACKWARDS = tuple(
      for name in SEARCHED].index(name) for name in SEARCHED
 )  # fmt: skip
 """Of a clip played backwards, the past's fills are the future's."""
-JOINT_IF_SPOILED = 0.7
-"""Chance that evidence is denoised too where it was spoiled before the fills were searched for."""
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"}
 
 
 @dataclass(frozen=True)
 class FilledPair(Pair):
-    """A pair and all searched fills of its partial video, uint8 [k, t, 4, h, w] (search_fills).
-
-    witnesses: uint8 [4, t, 4, h, w] (find_witnesses), of pairs whose evidence is spoiled already.
-    """
+    """A pair and all searched fills of its partial video, uint8 [k, t, 4, h, w] (search_fills)."""
 
     filled: Tensor
-    witnesses: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Clip:
     """A clip on the device that trains; uint8 [t, 3, h, w] each, known uint8 [t, 1, h, w] (0, 1),
-    filled uint8 [k, t, 4, h, w], witnesses uint8 [4, t, 4, h, w].
+    filled uint8 [k, t, 4, h, w].
 
     A video has its true frames alone, and masks are drawn for it.
     """
@@ -54,7 +47,6 @@ class Clip:
     shown: Tensor | None = None
     known: Tensor | None = None
     filled: Tensor | None = None
-    witnesses: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -77,12 +69,9 @@ def make_material(
     clips = [Clip(video.to(device)) for video in videos]
     for pair in pairs:
         known = (pair.partial.known > 0.999).to(device, torch.uint8)[:, None]
-        filled = seen = None
-        if isinstance(pair, FilledPair):
-            filled = pair.filled.to(device)
-            seen = None if pair.witnesses is None else pair.witnesses.to(device)
+        filled = pair.filled.to(device) if isinstance(pair, FilledPair) else None
         shown = pair.partial.frames.to(device)
-        clips.append(Clip(pair.target.frames.to(device), shown, known, filled, seen))
+        clips.append(Clip(pair.target.frames.to(device), shown, known, filled))
     return Material(clips)
 
 
@@ -124,26 +113,16 @@ def draw_batch(
     for i, cut in enumerate(cuts, b - len(cuts)):
         if cut.filled is not None:  # its fills belong to its own holes
             known[i], identity[i] = reprojected[i], False
-    has = [False] * (b - len(cuts)) + [cut.witnesses is not None for cut in cuts]
-    spoiled = torch.tensor(has, device=device)
     chosen = torch.rand(b, generator=generator, device=device) < objective.degrade
-    frames, known = degrade(frames, known, chosen & ~spoiled | identity, generator)
-    chance = torch.where(spoiled, JOINT_IF_SPOILED, objective.joint)
-    joint = torch.rand(b, generator=generator, device=device) < chance
+    frames, known = degrade(frames, known, chosen | identity, generator)
+    joint = torch.rand(b, generator=generator, device=device) < objective.joint
     given = None
     if set(fills) & set(SEARCHED):
         parts = [pick(cut, fills) for cut in _filled_cuts(cuts, frames, known)]
         if len(cuts) < b:
             parts[:0] = traced_fills(clips, frames[made], known[made], fills, generator)
         given = torch.stack(parts)
-    others = None
-    if any(has):
-        others = frames.new_zeros(b, len(witnesses.WITNESSED), size[1], 4, *size[2:])
-        for i, cut in enumerate(cuts, b - len(cuts)):
-            if cut.witnesses is not None:
-                others[i] = cut.witnesses
-        others = others * joint.view(b, 1, 1, 1, 1, 1)  # else without trust: not asked
-    condition = make_condition(frames, known, fills, given, others)
+    condition = make_condition(frames, known, fills, given)
     return Batch(target, condition, joint | identity, torch.ones_like(known))
 
 
@@ -184,13 +163,12 @@ def _choose_masks(
 @dataclass(frozen=True)
 class _Cut:
     """A part of a clip at the training size: [t, 3, h, w] in [-1, 1], known [t, 1, h, w], all
-    searched fills [k, t, 4, h, w], what other frames show of known pixels [4, t, 4, h, w]."""
+    searched fills [k, t, 4, h, w]."""
 
     true: Tensor
     shown: Tensor
     known: Tensor | None
     filled: Tensor | None
-    witnesses: Tensor | None
 
 
 def _random_cut(clips: Sequence[Clip], size: Size, generator: torch.Generator) -> _Cut:
@@ -223,9 +201,9 @@ def _random_cut(clips: Sequence[Clip], size: Size, generator: torch.Generator) -
             part = F.interpolate(part, size=(h, w), mode="area")
         return part.flip(-1) if flip else part
 
-    def all_fills(fills: Tensor, reverse: tuple[int, ...]) -> Tensor:
+    def all_fills(fills: Tensor) -> Tensor:
         if backwards:
-            fills = fills[list(reverse)]
+            fills = fills[list(BACKWARDS)]
         parts = resized(fills.transpose(0, 1).flatten(1, 2)).unflatten(1, (-1, 4)).transpose(0, 1)
         return torch.cat([parts[:, :, :3] * (2 / 255) - 1, parts[:, :, 3:] / 255], 2)
 
@@ -236,9 +214,8 @@ def _random_cut(clips: Sequence[Clip], size: Size, generator: torch.Generator) -
     assert true is not None
     # A pixel made of known and unknown ones is not known; its evidence would be half a hole.
     known = None if clip.known is None else (resized(clip.known) > 0.999).float()
-    filled = None if clip.filled is None else all_fills(clip.filled, BACKWARDS)
-    seen = None if clip.witnesses is None else all_fills(clip.witnesses, witnesses.BACKWARDS)
-    return _Cut(true, true if shown is None else shown, known, filled, seen)
+    filled = None if clip.filled is None else all_fills(clip.filled)
+    return _Cut(true, true if shown is None else shown, known, filled)
 
 
 def find_videos(folder: Path) -> list[Path]:

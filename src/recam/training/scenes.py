@@ -20,16 +20,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recam.cache import cache_folder, content_hash
-from recam.completion.codec import from_signal, to_signal
 from recam.completion.fills import search_fills
 from recam.completion.weights import save_tensors
-from recam.completion.witnesses import find_witnesses
 from recam.configs import PairConfig, RenderConfig
 from recam.covisibility import double_reproject, novel_cameras, sample_path
 from recam.render import render
 from recam.synthetic import CAMERA_KINDS, SyntheticScene, synthetic_clip, true_view
 from recam.training.data import FilledPair
-from recam.training.degrade import bent, degrade
 from recam.trajectories import focus_depth
 from recam.types import (
     CameraPath,
@@ -52,8 +49,6 @@ NOVEL = PairConfig(yaw=25.0, pitch=10.0, distance=0.15, wide_fraction=0.0)
 """Paths whose own true view is the target."""
 PAIRS_PER_SCENE = 3
 """Two of the source video seen back, one of a new view."""
-JITTERED = 0.3
-"""Chance that spoiled evidence is bent otherwise in every frame."""
 FIRST_SEED = 10_000_000
 """Far from the seeds of scenes that anything is measured on."""
 
@@ -158,19 +153,6 @@ def with_wrong_depth(scene: Scene, rng: np.random.Generator) -> Scene:
         kernel = np.ones((side, side), np.uint8)
         depth = torch.stack([torch.from_numpy(grow(d.numpy(), kernel)) for d in depth])
     return replace(scene, depth=depth)
-
-
-def spoiled(pair: FilledPair, generator: torch.Generator) -> FilledPair:
-    """A pair with its evidence spoiled as warps spoil it, filled again, and with what other frames
-    show of what is known: to learn which of them to believe."""
-    frames = to_signal(pair.partial.frames)[None]
-    known = (pair.partial.known > 0.999).float()[None, :, None]
-    if torch.rand((), generator=generator) < JITTERED:
-        frames = bent(frames[0][:, None], generator)[None, :, 0]
-    frames, known = degrade(frames, known, torch.ones(1, dtype=torch.bool), generator)
-    shown = from_signal(frames[0]) * (known[0] > 0)
-    partial = PartialVideo(shown, known[0, :, 0].contiguous())
-    return FilledPair(partial, pair.target, search_fills(partial), find_witnesses(partial))
 
 
 def kept_part(pair: FilledPair, rng: np.random.Generator) -> FilledPair:
