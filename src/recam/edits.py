@@ -25,6 +25,7 @@ from recam.follow import (
     as_picture,
     mean_near,
     outlined,
+    pointed,
     sample_at,
     track,
 )
@@ -256,7 +257,9 @@ def _paste(
     made = _made(original, new, region)
     layer[frame] = torch.from_numpy(new).permute(2, 0, 1)
     known[frame], inside[frame] = torch.from_numpy(region).float(), region
-    for tracked in outlined(track(video, frame, region, progress), video, config.mask_weights):
+    followed = track(video, frame, region, progress)
+    followed = pointed(followed, video, frame, region, config.track_weights, progress)
+    for tracked in outlined(followed, video, config.mask_weights):
         i = tracked.frame
         colours, trust = _carried(made, as_picture(video.frames[i]), tracked)
         layer[i] = torch.from_numpy(colours).permute(2, 0, 1)

@@ -29,6 +29,8 @@ SAME_MOTION_PX, OTHER_MOTION_PX = 0.5, 1.5
 """Pixels a frame: what moves with a side, and what does not."""
 OUTLINED_TOGETHER = 24
 """Frames that are outlined for one loading of the model."""
+POINTS_APART = 1 / 60
+"""Of the picture's longer side: distance of the points that CoTracker follows."""
 LEAST_REACH_PX = 16
 """Colours around a region are learned from so far at least."""
 
@@ -98,6 +100,52 @@ def outlined(followed: Iterator[Tracked], video: Video, weights: str | None) -> 
         pictures = np.stack([as_picture(video.frames[one.frame]) for one in some])
         inside, _ = outlined_by_sam2(pictures, np.stack([one.inside for one in some]), weights)
         yield from (replace(one, inside=where) for one, where in zip(some, inside))
+
+
+def pointed(
+    followed: Iterator[Tracked],
+    video: Video,
+    frame: int,
+    region: Mask,
+    weights: str | None,
+    progress: Progress,
+) -> Iterator[Tracked]:
+    """What was followed, with its surface where CoTracker sees it, wherever the flow is not sure.
+
+    weights: checkpoint file, None = as it is. Points of the region are followed, and between those
+    that are visible their shift is taken to be smooth. Raises RecamError for weights or a package
+    that is missing.
+    """
+    if weights is None:
+        yield from followed
+        return
+    from recam.reconstruct.outside.cotracker import follow_points
+
+    apart = max(2.0, max(region.shape) * POINTS_APART)
+    rows, columns = np.nonzero(region)
+    _, first = np.unique(np.stack([rows, columns], 1) // apart, axis=0, return_index=True)
+    points = np.stack([columns[first], rows[first]], 1).astype(np.float32)
+    at, visible = follow_points(video, frame, points, weights, progress)
+    for one in followed:
+        yield _between_points(one, points, at[one.frame], visible[one.frame], apart)
+
+
+def _between_points(
+    tracked: Tracked, points: Floats, at: Floats, visible: Mask, apart: float
+) -> Tracked:
+    height, width = tracked.inside.shape
+    pixel = np.rint(at).astype(np.int64)
+    visible = visible & (pixel >= 0).all(1) & (pixel < (width, height)).all(1)
+    x, y = pixel[visible].T
+    shift, there = np.zeros((height, width, 2), np.float32), np.zeros((height, width), bool)
+    shift[y, x], there[y, x] = (points - at)[visible], True
+    near, smooth = mean_near(shift, there, apart)
+    # About as much as one point gives at its own distance from the next.
+    reached = near > np.exp(-0.5) / (2 * np.pi * apart**2)
+    better = reached & tracked.inside & ~tracked.sure
+    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
+    where = np.where(better[..., None], grid + smooth, tracked.at).astype(np.float32)
+    return replace(tracked, at=where, sure=tracked.sure | better)
 
 
 def _enlarged(flow: Floats, height: int, width: int) -> Floats:
