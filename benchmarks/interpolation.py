@@ -1,7 +1,10 @@
 """Frames between two views of real and synthetic clips, against cross-fade and plain flow.
 
 The middle of a clip is hidden: of gap + 1 frames only the first and the last are given. PSNR in dB
-of the frame in the middle of the gap, averaged over pieces of every clip.
+of the frame in the middle of the gap, averaged over pieces of every clip; then the same after the
+frame was shifted, turned and scaled as a whole onto the truth ("aligned": where the camera was at
+that moment cannot be told from the views), and its sharpness: the mean squared difference of
+neighbouring pixels as a share of the truth's.
 
     python benchmarks/interpolation.py [--clips hike judo …] [--gaps 8 16 32] [--model masked]
 """
@@ -50,6 +53,40 @@ def plain_flow(a: Tensor, b: Tensor) -> Tensor:
     return torch.from_numpy(np.rint(mean).clip(0, 255).astype(np.uint8)).permute(2, 0, 1)
 
 
+def aligned(frame: Tensor, truth: Tensor) -> Tensor:
+    """A picture uint8 [3, h, w] after the similarity that brings it onto the truth best."""
+    picture, other = (np.ascontiguousarray(v.permute(1, 2, 0).numpy()) for v in (frame, truth))
+    grey = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in (other, picture)]
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow = dis.calc(grey[0], grey[1], None)[::8, ::8].reshape(-1, 2)
+    height, width = grey[0].shape
+    rows, columns = np.mgrid[0:height:8, 0:width:8]
+    here = np.stack([columns.ravel(), rows.ravel()], 1).astype(np.float32)
+    moved, _ = cv2.estimateAffinePartial2D(here, here + flow, ransacReprojThreshold=2.0)
+    if moved is None:
+        return frame
+    warped = cv2.warpAffine(
+        picture, moved, (width, height), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    return torch.from_numpy(warped).permute(2, 0, 1)
+
+
+def sharpness(frame: Tensor) -> float:
+    grey = frame.float().mean(0)
+    return float(grey.diff(dim=0).square().mean() + grey.diff(dim=1).square().mean())
+
+
+def measured(frame: Tensor, truth: Tensor) -> tuple[float, float, float]:
+    """PSNR, PSNR when aligned, sharpness."""
+    after = psnr(aligned(frame, truth)[None], truth[None])
+    return psnr(frame[None], truth[None]), after, sharpness(frame) / sharpness(truth)
+
+
+def as_text(means: dict[str, np.ndarray]) -> str:
+    return "  ".join(f"{m} {v[0]:5.2f} ({v[1]:5.2f}, {v[2]:.2f})" for m, v in means.items())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--clips", nargs="*", default=[*CLIPS, "synthetic"])
@@ -60,7 +97,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     config = InterpolateConfig(frames=1, complete=CompleteConfig(args.model))
-    total: dict[tuple[int, str], list[float]] = {}
+    total: dict[tuple[int, str], list[np.ndarray]] = {}
     for name in args.clips:
         if name == "synthetic":
             frames = synthetic_clip(7, 33, 240, 416)[0].video.frames
@@ -68,27 +105,27 @@ def main() -> None:
             (file,) = (DATA / CLIPS[name]).glob("input.mp4")
             frames = read_video(file, num_frames=66, max_side=args.max_side).frames
         for gap in args.gaps:
-            scores: dict[str, list[float]] = {m: [] for m in METHODS}
+            scores: dict[str, list[tuple[float, ...]]] = {m: [] for m in METHODS}
             clock = time.perf_counter()
             for start in range(0, len(frames) - gap, max(gap, 16)):
                 a, b, truth = (frames[start + k] for k in (0, gap, gap // 2))
                 ours = interpolate(torch.stack([a, b]), config).video
                 made = dict(zip(METHODS, (cross_fade(a, b), plain_flow(a, b), ours.frames[1])))
                 for method, frame in made.items():
-                    scores[method].append(psnr(frame[None], truth[None]))
+                    scores[method].append(measured(frame, truth))
                 if args.sheet and start == 0:
                     rows = {"views": torch.stack([a, truth, b])}
                     rows["methods"] = torch.stack(list(made.values()))
                     path = args.sheet / f"{name}-{gap}.png"
                     write_image(contact_sheet(rows, cell_width=480), path)
-            means = {m: float(np.mean(s)) for m, s in scores.items() if s}
+            means = {m: np.mean(s, 0) for m, s in scores.items() if s}
             for method, value in means.items():
                 total.setdefault((gap, method), []).append(value)
-            text = "  ".join(f"{m} {v:5.2f}" for m, v in means.items())
-            print(f"{name:10} gap {gap:2}: {text}  ({time.perf_counter() - clock:.1f} s)")
+            seconds = time.perf_counter() - clock
+            print(f"{name:10} gap {gap:2}: {as_text(means)}  ({seconds:.1f} s)", flush=True)
     for gap in args.gaps:
-        text = "  ".join(f"{m} {np.mean(total[gap, m]):5.2f}" for m in METHODS)
-        print(f"mean       gap {gap:2}: {text}")
+        means = {m: np.mean(total[gap, m], 0) for m in METHODS}
+        print(f"mean       gap {gap:2}: {as_text(means)}")
 
 
 if __name__ == "__main__":
