@@ -73,3 +73,24 @@ def test_a_thing_stands_on_the_level_ground_where_depth_near_its_foot_is_wrong()
         wrong[i, y.max() - 8 : y.max() + 8, x.min() - 8 : x.max() + 8] = 0.05
     out = stand(wrong, truth.moving, exact_flows(truth), ground=ground)
     assert np.allclose(np.median(out[truth.moving]), np.median(rho[truth.moving]), rtol=0.1)
+
+
+def test_a_thing_that_comes_out_from_behind_a_pillar_stays_where_it_stands() -> None:
+    """It looks smaller while it is half hidden, which says nothing about how far it is."""
+    t, h, w, side, step = 16, 100, 120, 24, 3
+    rho = np.linspace(0.1, 1.0, h, dtype=np.float32)[None, :, None].repeat(w, 2).repeat(t, 0)
+    rho[:, :, 30:50] = 3.0
+    dynamic = np.zeros(rho.shape, bool)
+    steps = {}
+    for i in range(t):
+        left = 35 + step * i
+        dynamic[i, 50 : 50 + side, max(left, 50) : min(left + side, w - 3)] = True
+        for j in (i - 1, i + 1):
+            if 0 <= j < t:
+                steps[i, j] = torch.zeros(h, w, 2, dtype=torch.int16)
+                steps[i, j][..., 0] = int(STEPS_PER_PX * step * (j - i))
+    sure = {p: torch.full((h, w), 255, dtype=torch.uint8) for p in steps}
+    flows = FlowSet(torch.zeros(t, h, w, dtype=torch.uint8), steps, sure, (1,))
+    out = stand(np.ascontiguousarray(rho), dynamic, flows)
+    level = np.array([float(np.median(out[i][dynamic[i]])) for i in range(t)])
+    assert np.abs(level / float(rho[0, 50 + side, 0]) - 1).max() < 0.1

@@ -33,6 +33,9 @@ BESIDE_PX = 6
 """Nothing so near to what moves lies below the ground."""
 ON_GROUND = 1.15
 """Inverse depth, of the level ground's, from which on a level contact is higher: a table."""
+IN_FRONT, HIDDEN_ROWS = 1.2, 0.15
+"""Inverse depth, of a thing's, from which on something beside it is in front of it; and along what
+part of its height such must be for the thing to be partly hidden."""
 SAME_SHARE = 0.4
 """Part of a region that flow must carry into one of the next frame for the same thing."""
 LEAST_FRAMES = 5
@@ -48,7 +51,7 @@ that swing and things half hidden change it faster."""
 class Standing:
     """One region of a frame: its ``label`` there; rho: its own inverse depth [w], by column; level:
     in its middle; least: of what it hides; touches: whether its foot is seen; size: the root of its
-    area in pixels, 0 where the picture's border cuts it off."""
+    area in pixels, 0 where the picture's border or something nearer cuts it off."""
 
     frame: int
     label: int
@@ -145,7 +148,20 @@ def upright(
     line = level + slope * (np.arange(w) - middle)
     line = np.clip(line, float(values.min()), float(values.max()))
     line = np.maximum(line, behind).astype(np.float32)
-    return Standing(frame, label, line, max(level, behind), behind, True, size)
+    level = max(level, behind)
+    if _partly_hidden(rho, region, dynamic, level):
+        size = 0.0
+    return Standing(frame, label, line, level, behind, True, size)
+
+
+def _partly_hidden(rho: Array, region: Mask, dynamic: Mask, level: float) -> bool:
+    """Whether still things to its left or right are in front of a region of inverse depth level."""
+    beside = AROUND_PX + 2
+    still = ~dynamic & (rho > IN_FRONT * level)
+    rows = np.zeros(len(region), bool)
+    rows |= (region[:, :-beside] & still[:, beside:] & ~region[:, beside:]).any(1)
+    rows |= (region[:, beside:] & still[:, :-beside] & ~region[:, :-beside]).any(1)
+    return int(rows.sum()) > HIDDEN_ROWS * int(region.any(1).sum())
 
 
 def _hidden(rho: Array, region: Mask, dynamic: Mask) -> float:
