@@ -35,6 +35,26 @@ def test_a_step_is_done_once(tmp_path: Path) -> None:
     assert not (tmp_path / "kept").exists()
 
 
+def test_two_processes_may_do_the_same_step(tmp_path: Path) -> None:
+    kept = Unfinished(tmp_path / "kept")
+
+    def work() -> dict[str, np.ndarray]:
+        return {"a": np.arange(4.0)}
+
+    def while_another_does_it() -> dict[str, np.ndarray]:
+        kept.arrays("step", work)
+        return work()
+
+    def while_another_ends() -> dict[str, np.ndarray]:
+        kept.forget_all()
+        return work()
+
+    for slow in (while_another_does_it, while_another_ends):
+        assert np.array_equal(kept.arrays("step", slow)["a"], np.arange(4.0))
+        assert [p.name for p in (tmp_path / "kept").iterdir()] == ["step"]
+        kept.forget_all()
+
+
 def test_what_was_abandoned_is_deleted(tmp_path: Path) -> None:
     for name in ("old", "new"):
         Unfinished(tmp_path / name).arrays("step", lambda: {"a": np.zeros(3)})

@@ -41,13 +41,18 @@ class Unfinished:
             return {file.stem: _opened(file) for file in sorted(place.glob("*.npy"))}
         made = work()
         self.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.folder) as beside:
-            part = Path(beside) / name
-            part.mkdir()
-            for key, array in made.items():
-                np.save(part / f"{key}.npy", array, allow_pickle=False)
-            # A folder that is there is whole.
-            part.rename(place)
+        try:
+            with tempfile.TemporaryDirectory(dir=self.folder, ignore_cleanup_errors=True) as beside:
+                part = Path(beside) / name
+                part.mkdir()
+                for key, array in made.items():
+                    np.save(part / f"{key}.npy", array, allow_pickle=False)
+                part.rename(place)  # a folder that is there is whole
+        except OSError:
+            # Another process that reconstructs the same video was faster with this step, or with
+            # all of them, and then took the folder away: both are as good.
+            if self.folder.is_dir() and not place.is_dir():
+                raise
         return made
 
     def has(self, name: str) -> bool:
