@@ -1,0 +1,67 @@
+"""Seconds that every task takes on a clip of 48 frames of 512×288, from pictures to pictures.
+
+The clip is the synthetic sample's, without its true geometry: what a task needs it estimates. An
+empty cache folder is used. Processor seconds are of all threads together.
+
+    python benchmarks/task_times.py [--threads 2] [--tasks reshoot image …]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+import recam
+from recam.configs import ReconstructConfig
+from recam.synthetic import demo_clip
+
+NUM, HEIGHT, WIDTH = 48, 288, 512
+
+
+def tasks() -> dict[str, Callable[[], Any]]:
+    scene, _ = demo_clip(NUM, HEIGHT, WIDTH)
+    frames = scene.video.frames
+    box = torch.zeros(HEIGHT, WIDTH)
+    box[100:190, 200:300] = 1
+    edited = frames[0].clone()
+    edited[:, box > 0] = 255 - edited[:, box > 0]
+    return {
+        "reshoot": lambda: recam.reshoot(frames, path=recam.orbit(yaw_deg=20)),
+        "image": lambda: recam.image(
+            frames[0],
+            path=recam.orbit(yaw_deg=20),
+            frames=NUM,
+            reconstruct=ReconstructConfig(depth_model="stage"),
+        ),
+        "interpolate": lambda: recam.interpolate(frames[0], frames[16], frames=NUM - 2),
+        "edit": lambda: recam.edit(frames, edited),
+        "remove": lambda: recam.remove(frames, box),
+        "complete": lambda: recam.complete(frames, 1 - box),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--tasks", nargs="*")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    made = tasks()
+    print("task         seconds  processor seconds  load before")
+    for name in args.tasks or made:
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["RECAM_CACHE"] = folder
+            load, clock, used = os.getloadavg()[0], time.perf_counter(), time.process_time()
+            made[name]()
+            clock, used = time.perf_counter() - clock, time.process_time() - used
+            print(f"{name:12} {clock:7.1f} {used:18.1f} {load:12.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
