@@ -34,7 +34,7 @@ SURE = 0.4
 PLAIN, BRIGHTER, BEYOND = 10, 1.05, 0.55
 """For ``far_sky``: levels up to which it is smooth, brightness over the rest's, and inverse depth
 over that of the farthest tenth of the rest."""
-TAKEN_OFF, LEAST_LEFT = 0.8, 0.05
+TAKEN_OFF, LEAST_LEFT = 0.5, 0.05
 """Part of the sky's inverse depth that is taken off all, and of each pixel's own that is left."""
 
 
@@ -132,8 +132,8 @@ def far_sky(rgb: NDArray[np.uint8], rho: Array) -> Mask:
 
 
 def with_sky_at_infinity(rho: Array, sky: Mask) -> Array:
-    """Inverse depth [t, h, w] of a model, known up to a shift: less nearly what it is at the sky,
-    where it ought to be 0. Without sky it stays as it is."""
+    """Inverse depth [t, h, w] of a model, known up to a shift: less half of what it is at the sky,
+    where it ought to be 0 (a model errs there too). Without sky it stays as it is."""
     if not sky.any():
         return rho
     out = rho - np.float32(TAKEN_OFF * float(np.median(rho[sky])))
