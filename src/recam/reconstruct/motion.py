@@ -42,7 +42,7 @@ only keeps it from running away. The second is for when the motion does not tell
 a few hundredths of the cost are as well made by rolling shutters and lens distortion."""
 WEAK_FOCAL = 0.04
 """A focal length is known if one 25 % off, either way, raises the cost by more than this part."""
-UPSIDE_DOWN, MOST_FOR_UPRIGHT = 0.7, 2.0
+UPSIDE_DOWN, MOST_FOR_UPRIGHT = 0.7, 3.0
 """Inverse depth low in the picture over that high in it, below which a relief may be inside out;
 and how many times the cost may be of one that is not."""
 MOST_AGAINST = 0.1
