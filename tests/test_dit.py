@@ -69,7 +69,8 @@ def test_caution_leads_back_to_the_mean_of_the_fills() -> None:
     x, sigma, c = inputs(plain)
     sigma = torch.ones_like(sigma)
     with torch.no_grad():
-        assert torch.allclose(careful.denoise(x, sigma, c), c.fills.mean(1), atol=1e-6)
+        hole = (c.known == 0).expand_as(x)  # of what is known the evidence is the careful answer
+        assert torch.allclose(careful.denoise(x, sigma, c)[hole], c.fills.mean(1)[hole], atol=1e-6)
         half = shaken(replace(TINY, caution=0.5)).denoise(x, sigma, c)
         between = (plain.denoise(x, sigma, c) + c.fills.mean(1)) / 2
         assert torch.allclose(half, between, atol=1e-5)
