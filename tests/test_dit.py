@@ -73,7 +73,7 @@ def test_caution_leads_back_to_the_mean_of_the_fills() -> None:
         assert torch.allclose(careful.denoise(x, sigma, c)[hole], c.fills.mean(1)[hole], atol=1e-6)
         half = shaken(replace(TINY, caution=0.5)).denoise(x, sigma, c)
         between = (plain.denoise(x, sigma, c) + c.fills.mean(1)) / 2
-        assert torch.allclose(half, between, atol=1e-5)
+        assert torch.allclose(half[hole], between[hole], atol=1e-5)
 
 
 def test_trust_is_looked_at() -> None:
