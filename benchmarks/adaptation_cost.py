@@ -9,10 +9,9 @@ Without weights the model is untrained, which costs the same.
 from __future__ import annotations
 
 import argparse
-import itertools
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,6 +29,7 @@ from recam.synthetic import demo_clip
 from recam.training.examples import encode_pairs, frames_to_learn
 from recam.training.finetune import adapt
 from recam.trajectories import path_for_scene
+from recam.types import Pair
 
 Made = TypeVar("Made")
 SIDE = 512
@@ -60,10 +60,24 @@ def main() -> None:
     shown = take_frames(scene, frames_to_learn(args.frames))
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     print(f"{'part':28}{'wall s':>8}{'CPU s':>8}")
-    drawn = make_pairs(shown, np.random.default_rng(0))
-    pairs = timed("pairs", lambda: list(itertools.islice(drawn, config.num_pairs)))
-    examples = timed("fills of the pairs", lambda: encode_pairs(pairs, model.config.fills, SIDE))
+    making = 0.0
+
+    def drawn() -> Iterator[Pair]:
+        """Pairs one by one, as they are encoded: all of them together would take a gigabyte."""
+        nonlocal making
+        pairs = make_pairs(shown, np.random.default_rng(0))
+        for _ in range(config.num_pairs):
+            start = time.perf_counter()
+            pair = next(pairs)
+            making += time.perf_counter() - start
+            yield pair
+
+    examples = timed(
+        "pairs and their fills", lambda: encode_pairs(drawn(), model.config.fills, SIDE)
+    )
+    print(f"{'  of which the pairs':28}{making:8.1f}", flush=True)
     adapted = timed(f"{args.steps} steps", lambda: adapt(model, examples, config))
+    examples.clear()
     path = path_for_scene(scene, PathConfig(path="orbit", yaw=20))
     rendering = timed("render", lambda: render(scene, path, RenderConfig()))
     timed("propagate, for comparison", lambda: propagate(rendering))

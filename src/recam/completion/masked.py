@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -66,18 +67,12 @@ def _complete_window(
     scale = min(1.0, config.max_side / max(height, width))
     size = (max(round(height * scale), 1), max(round(width * scale), 1))
     small = resize_partial(partial, *size)
-    searched = fills_to_signal(search_window(small, model.fills, progress))
     frames, known = shrink_known(to_signal(partial.frames), partial.known[:, None], size)
     frames, known = frames[None].to(model.device), known[None].to(model.device)
-    searched = searched[None].to(model.device)
-    condition = joint = make_condition(frames, known, model.fills, searched)
     anchored = config.sampler == "anchored"
-    if not anchored and bool((small.known > 0).any()):
-        others = fills_to_signal(find_witnesses(small, progress))[None].to(model.device)
-        joint = make_condition(frames, known, model.fills, searched, others)
     padding = padding_to(*size, model.pixel_multiple)
-    both = (_padded(condition, padding), _padded(joint, padding).doubted(DOUBT))
-    x0 = unpad(_sample(model, *both, config), padding)
+    both = [_padded(c, padding) for c in _conditions(model, small, frames, known, config, progress)]
+    x0 = unpad(_sample(model, both[0], both[-1].doubted(DOUBT), config), padding)
     if anchored:
         x0 = fit_to_known(x0, frames, known)
     x0 = x0[0].float().cpu()
@@ -87,6 +82,23 @@ def _complete_window(
         full_start = _full_size_start(model.fills, partial, progress)
         filled = _enlarge(x0 - resize(to_signal(full_start), size), full_start)
     return keep_known(partial, filled) if anchored else filled
+
+
+def _conditions(
+    model: Backbone,
+    small: PartialVideo,
+    frames: Tensor,
+    known: Tensor,
+    config: SamplingConfig,
+    progress: Progress,
+) -> Iterator[Condition]:
+    """What the model is shown of a window; and, for the stochastic sampler, what it is shown once
+    evidence is denoised too. frames [1, t, 3, h, w] and known [1, t, 1, h, w] as ``small`` has."""
+    searched = fills_to_signal(search_window(small, model.fills, progress))[None].to(model.device)
+    yield make_condition(frames, known, model.fills, searched)
+    if config.sampler == "stochastic" and bool((small.known > 0).any()):
+        others = fills_to_signal(find_witnesses(small, progress))[None].to(model.device)
+        yield make_condition(frames, known, model.fills, searched, others)
 
 
 def _sample(
