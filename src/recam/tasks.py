@@ -163,7 +163,8 @@ def completion_for(scene: Scene, config: CompleteConfig) -> CompleteConfig:
     """The config with what is left open filled in for a scene.
 
     Where the camera stood still, other frames may show exactly what is behind, which mixing can
-    spoil (docs/log.md: one clip of two lost 1.25 dB): there "auto" is propagate, out of caution.
+    spoil: there "auto" is propagate, steadied, which did better on three clips of that kind
+    (docs/log.md).
     """
     auto = config.model == "auto" and config.weights is None
     stood_still = scene.report.get("cameras", {}).get("motion") == "static"

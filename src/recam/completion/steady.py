@@ -13,10 +13,10 @@ from recam.completion.baselines import keep_known
 from recam.completion.motion import Motion, estimate_motion
 from recam.completion.propagate import as_pictures, luma_of
 from recam.completion.witnesses import look_around
+from recam.configs import SamplingConfig
 from recam.threads import one_opencv_thread
 from recam.types import PartialVideo, Progress, no_progress
 
-PASSES = 8
 MOST_UNLIKE = 20.0
 """Grey levels by which half of a frame may differ from what another shows of it: beyond lies a cut
 or a flash."""
@@ -39,7 +39,10 @@ def steady_fill(fill: Fill, passes: int) -> Fill:
 
 
 def steadied(
-    frames: Tensor, hole: Tensor, passes: int = PASSES, progress: Progress = no_progress
+    frames: Tensor,
+    hole: Tensor,
+    passes: int = SamplingConfig.steady,
+    progress: Progress = no_progress,
 ) -> Tensor:
     """A completed video, uint8 [t, 3, h, w], in which every hole pixel is the mean of what the two
     frames before it, it, and the two after it show of the same surface; ``passes`` times over.
