@@ -224,7 +224,7 @@ class CompleteConfig:
     (docs/log.md)."""
     sampler: Sampler = "anchored"
     """masked: anchored keeps evidence clean throughout; stochastic re-noises it early and denoises
-    it with the rest, which corrects noise and depth that jitters, and costs where evidence is good."""
+    it with the rest, which corrects noise and jittering depth, and costs where evidence is good."""
     sampling_steps: int | None = None
     """Network passes; default 1 for masked (the mean of what could be there; more give detail), 30
     to 50 for foundation models."""

@@ -216,7 +216,8 @@ class Ablations:
     conditioning_weights: tuple[str, ...] = ()
     """Further weights to compare, trained with other ways of conditioning."""
     tables: tuple[str, ...] = ()
-    """Only these tables (geometry, static, steady, finetune-steps, masks, sampling, conditioning)."""
+    """Only these tables (geometry, static, steady, finetune-steps, masks, sampling,
+    conditioning)."""
     steps: tuple[int, ...] = (50, 100, 200)
     """Numbers of adaptation steps to compare with none."""
     thresholds: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
