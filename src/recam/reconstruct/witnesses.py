@@ -91,6 +91,7 @@ def ask_witnesses(
     out = Witnessed(*(np.zeros((t, h, w), np.float32) for _ in range(3)))
 
     def job(i: int) -> None:
+        """Ask the witnesses about frame i."""
         others = witnesses[np.abs(witnesses - i) > 1]
         votes = np.zeros((3, h, w), np.float32)
         a, b = pair_maps(cameras, i, others.tolist())
