@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from recam.configs import EditConfig
-from recam.edits import edit
+from recam.edits import edit, remove
 from recam.evaluation.metrics import psnr
 from recam.follow import pointed, track
 from recam.reconstruct.outside import cotracker
@@ -82,6 +82,28 @@ def test_where_the_flow_is_not_sure_the_points_say_where_the_surface_is_from(wei
         assert np.abs(one.at[there] - true).max() < 0.6
     plain = list(pointed(iter(lost), video, 0, region, None, no_progress))
     assert all(a is b for a, b in zip(plain, lost))
+
+
+def test_what_was_lost_is_found_again_by_its_points(weights: str) -> None:
+    video, region = moving_thing(5), thing_region(0).numpy()
+    lost = [
+        replace(one, inside=np.zeros_like(one.inside), sure=np.zeros_like(one.sure))
+        for one in track(video, 0, region, no_progress)
+    ]
+    for one in pointed(iter(lost), video, 0, region, weights, no_progress):
+        true = thing_region(one.frame).numpy()
+        assert (one.inside & true).sum() > 0.95 * (one.inside | true).sum()
+
+
+def test_removing_asks_it_too(weights: str) -> None:
+    video, truth = moving_thing(4), moving_thing(4, thing_seed=None)
+    out = remove(video, thing_region(0), config=EditConfig(track_weights=weights)).video.frames
+    inside = torch.stack([thing_region(i) for i in range(4)]).float()
+    assert psnr(out, truth.frames, inside) > psnr(video.frames, truth.frames, inside) + 4
+    with pytest.raises(RecamError, match="no such CoTracker"):
+        remove(video, thing_region(0), config=EditConfig(track_weights="none.pth"))
+    with pytest.raises(ValueError, match="nothing is followed"):
+        remove(video, inside, config=EditConfig(track_weights=weights))
 
 
 def test_edits_ask_it(weights: str) -> None:

@@ -30,7 +30,7 @@ from recam.configs import (
     RenderConfig,
     ReshootConfig,
 )
-from recam.media import read_image, read_mask, write_image, write_video
+from recam.media import read_image, read_mask, read_video, write_image, write_video
 from recam.media.pictures import PICTURE_SUFFIXES
 from recam.pieces import complete_whole
 from recam.reconstruct import reconstruct as reconstruct_video
@@ -40,6 +40,7 @@ from recam.types import (
     RecamError,
     Result,
     Scene,
+    SourcePart,
     Video,
     no_progress,
     video_from_frames,
@@ -112,13 +113,17 @@ def image(
 def interpolate(
     *views: Source,
     frames: int = 15,
+    size: int = InterpolateConfig.size,
     complete: CompleteConfig = _COMPLETE,
     fps: float = 24.0,
     progress: Progress = no_progress,
 ) -> Result:
-    """``frames`` new frames between each two of the given pictures; see between.interpolate."""
+    """``frames`` new frames between each two of the given pictures; see between.interpolate.
+
+    size: longer side, in pixels, that motion between the views is found at.
+    """
     pictures = [as_picture(view) for view in views]
-    config = InterpolateConfig(frames=frames, complete=complete)
+    config = InterpolateConfig(frames, size, complete)
     return between.interpolate(stacked(pictures), config, progress, fps)
 
 
@@ -131,14 +136,25 @@ def edit(
     content: EditContent = "surface",
     input: InputConfig = _INPUT,
     complete: CompleteConfig = _COMPLETE,
+    mask_weights: str | Path | None = None,
+    track_weights: str | Path | None = None,
     fps: float = 24.0,
     progress: Progress = no_progress,
 ) -> Result:
-    """The video as if all of it had been edited like one of its frames; see edits.edit."""
+    """The video as if all of it had been edited like one of its frames; see edits.edit.
+
+    mask: what was edited; default: where the two differ. mask_weights, track_weights: checkpoints
+    of SAM 2 and CoTracker, as in EditConfig. With input.max_side, files of the source's size are
+    made smaller like the video.
+    """
     film = as_video(video, input, fps, progress)
-    region = None if mask is None else as_mask(mask, 1, film.height, film.width)
-    config = EditConfig(content, complete)
-    return edits.edit(film, as_picture(edited), frame, region, config, progress)
+    picture = as_picture(edited, input.max_side)
+    region = None
+    if mask is not None:
+        shrunk = input.max_side is not None
+        region = as_mask(mask, 1, film.height, film.width, resize=shrunk)[0]
+    config = EditConfig(content, complete, _named(mask_weights), _named(track_weights))
+    return edits.edit(film, picture, frame, region, config, progress)
 
 
 def remove(
@@ -148,32 +164,49 @@ def remove(
     *,
     input: InputConfig = _INPUT,
     complete: CompleteConfig = _COMPLETE,
+    mask_weights: str | Path | None = None,
+    track_weights: str | Path | None = None,
     fps: float = 24.0,
     progress: Progress = no_progress,
 ) -> Result:
-    """The video without what a mask covers at ``frame``, or in every frame; see edits.remove."""
+    """The video without what a mask covers at ``frame``, or in every frame; see edits.remove.
+
+    mask_weights, track_weights: as in ``edit``, where one frame's mask is followed.
+    """
     film = as_video(video, input, fps, progress)
-    region = as_mask(mask, len(film), film.height, film.width)
-    return edits.remove(film, region, frame, EditConfig(complete=complete), progress)
+    region = _mask_of(video, mask, film, input)
+    config = EditConfig("surface", complete, _named(mask_weights), _named(track_weights))
+    return edits.remove(film, region, frame, config, progress)
 
 
 def complete(
     video: Source,
     known: Source,
     *,
+    input: InputConfig = _INPUT,
     config: CompleteConfig = _COMPLETE,
     fps: float = 24.0,
     progress: Progress = no_progress,
 ) -> Result:
-    """Fill a video where ``known`` is not True (white); one picture's mask holds throughout."""
-    film = as_video(video, fps=fps, progress=progress)
-    where = as_mask(known, len(film), film.height, film.width, soft=True)
-    where = where.expand(len(film), -1, -1).float()
-    partial = PartialVideo(film.frames, where)
+    """Fill a video where ``known`` is not True (white); one picture's mask holds throughout.
+
+    With config.adapt_minutes a model is adapted to a video and a mask that are files.
+    """
+    film = as_video(video, input, fps, progress)
+    where = _mask_of(video, known, film, input, soft=True)
+    partial = PartialVideo(film.frames, where.expand(len(film), -1, -1).float())
+    opened, timings_s = None, {}
+    if isinstance(video, str | Path) and isinstance(known, str | Path):
+        clock = time.perf_counter()
+        identity = (Path(video), Path(known), input)
+        opened = tasks.model_for_partial(partial, identity, config, progress)
+        timings_s["adapt"] = time.perf_counter() - clock
     clock = time.perf_counter()
-    frames = complete_whole(partial, config, progress)
-    timings_s = {"complete": time.perf_counter() - clock}
-    return Result(replace(film, frames=frames), partial, config, timings_s, tasks.versions())
+    frames = complete_whole(partial, config, progress, opened)
+    timings_s["complete"] = time.perf_counter() - clock
+    sha256 = None if opened is None else opened.sha256
+    video_made = replace(film, frames=frames)
+    return Result(video_made, partial, config, timings_s, tasks.versions(), sha256)
 
 
 def save(result: Result | Video, path: str | Path) -> Path:
@@ -208,10 +241,13 @@ def as_video(
     return video_from_frames(_planar(video, 4, "a video [t, h, w, 3] or [t, 3, h, w]"), fps)
 
 
-def as_picture(picture: Source) -> Tensor:
-    """Any picture (see above) as uint8 [3, h, w]."""
+def as_picture(picture: Source, max_side: int | None = None) -> Tensor:
+    """Any picture (see above) as uint8 [3, h, w]; a file scaled down to ``max_side`` as a video's
+    frames are."""
     if isinstance(picture, str | Path):
-        return read_image(picture)
+        if max_side is None or not Path(picture).is_file():
+            return read_image(picture)
+        return read_video(picture, num_frames=1, max_side=max_side).frames[0]
     if isinstance(picture, Video):
         if len(picture) != 1:
             raise ValueError(f"got a video of {len(picture)} frames; expected one picture")
@@ -219,12 +255,23 @@ def as_picture(picture: Source) -> Tensor:
     return _planar(picture, 3, "a picture [h, w, 3] or [3, h, w]")
 
 
-def as_mask(mask: Source, num_frames: int, height: int, width: int, soft: bool = False) -> Tensor:
-    """Any mask as float32 [1, h, w] (one picture) or [num_frames, h, w]; hard unless ``soft``."""
+def as_mask(
+    mask: Source,
+    num_frames: int,
+    height: int,
+    width: int,
+    soft: bool = False,
+    resize: bool = False,
+    part: SourcePart | None = None,
+) -> Tensor:
+    """Any mask as float32 [1, h, w] (one picture) or [num_frames, h, w]; hard unless ``soft``.
+
+    resize, part: of files, as in media.read_mask.
+    """
     if isinstance(mask, str | Path):
         path = Path(mask)
         one = path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES
-        found = read_mask(path, 1 if one else num_frames, height, width)
+        found = read_mask(path, 1 if one else num_frames, height, width, resize=resize, part=part)
     else:
         values = mask.frames[:, 0] if isinstance(mask, Video) else torch.as_tensor(mask)
         found = values.float() / (255 if values.dtype == torch.uint8 else 1)
@@ -234,6 +281,21 @@ def as_mask(mask: Source, num_frames: int, height: int, width: int, soft: bool =
     if len(found) not in (1, num_frames):
         raise ValueError(f"{len(found)} masks for {num_frames} frames; give one, or one each")
     return found if soft else (found > 0.5).float()
+
+
+def _mask_of(
+    video: Source, mask: Source, film: Video, input: InputConfig, soft: bool = False
+) -> Tensor:
+    """as_mask for ``film``, which is what ``input`` chose of ``video``."""
+    part = None
+    if isinstance(video, str | Path):
+        part = tasks.source_part(Path(video), input, len(film))
+    shrunk = input.max_side is not None
+    return as_mask(mask, len(film), film.height, film.width, soft, shrunk, part)
+
+
+def _named(weights: str | Path | None) -> str | None:
+    return None if weights is None else str(weights)
 
 
 def stacked(pictures: Sequence[Tensor]) -> Tensor:

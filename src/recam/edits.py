@@ -113,14 +113,22 @@ def remove(
     """The video without what ``region`` covers.
 
     region: bool or float [h, w], at ``frame``, followed through the video by flow; or [t, h, w], in
-    every frame. Pixels outside (and REMOVE_MARGIN_PX around it) stay bit for bit. Raises ValueError
-    for a region of another size, empty or full, and a frame outside the video.
+    every frame, where nothing is followed. Pixels outside (and REMOVE_MARGIN_PX around it) stay bit
+    for bit. Raises ValueError for a region of another size, empty or full, a frame outside the
+    video, and weights for following where a region is given for every frame.
     """
     _check_frame(video, frame)
     size = (video.height, video.width)
     if region.dim() == 3 and len(region) != 1:
         if len(region) != len(video):
             raise ValueError(f"{len(region)} masks for {len(video)} frames; give one, or one each")
+        if frame != 0:
+            raise ValueError(f"frame is {frame}, but there is a mask for every frame; leave it out")
+        if config.mask_weights is not None or config.track_weights is not None:
+            raise ValueError(
+                "there is a mask for every frame, so nothing is followed; leave mask and track "
+                "weights out, or give one frame's mask"
+            )
         where = _checked(region, (len(video), *size), "mask")
         regions: Iterator[tuple[int, Mask]] = ((i, where[i]) for i in range(len(video)))
     else:
@@ -192,7 +200,9 @@ def _follow(
     video: Video, frame: int, region: Mask, config: EditConfig, progress: Progress
 ) -> Iterator[tuple[int, Mask]]:
     yield frame, region
-    for tracked in outlined(track(video, frame, region, progress), video, config.mask_weights):
+    followed = track(video, frame, region, progress)
+    followed = pointed(followed, video, frame, region, config.track_weights, progress)
+    for tracked in outlined(followed, video, config.mask_weights):
         yield tracked.frame, tracked.inside
 
 

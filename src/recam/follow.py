@@ -113,8 +113,9 @@ def pointed(
     """What was followed, with its surface where CoTracker sees it, wherever the flow is not sure.
 
     weights: checkpoint file, None = as it is. Points of the region are followed, and between those
-    that are visible their shift is taken to be smooth. Raises RecamError for weights or a package
-    that is missing.
+    that are visible their shift is taken to be smooth. What it leads back into the region belongs
+    to it, so that a thing which was hidden for a while is found again. Raises RecamError for
+    weights or a package that is missing.
     """
     if weights is None:
         yield from followed
@@ -127,11 +128,11 @@ def pointed(
     points = np.stack([columns[first], rows[first]], 1).astype(np.float32)
     at, visible = follow_points(video, frame, points, weights, progress)
     for one in followed:
-        yield _between_points(one, points, at[one.frame], visible[one.frame], apart)
+        yield _between_points(one, region, points, at[one.frame], visible[one.frame], apart)
 
 
 def _between_points(
-    tracked: Tracked, points: Floats, at: Floats, visible: Mask, apart: float
+    tracked: Tracked, region: Mask, points: Floats, at: Floats, visible: Mask, apart: float
 ) -> Tracked:
     height, width = tracked.inside.shape
     pixel = np.rint(at).astype(np.int64)
@@ -142,10 +143,13 @@ def _between_points(
     near, smooth = mean_near(shift, there, apart)
     # About as much as one point gives at its own distance from the next.
     reached = near > np.exp(-0.5) / (2 * np.pi * apart**2)
-    better = reached & tracked.inside & ~tracked.sure
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
-    where = np.where(better[..., None], grid + smooth, tracked.at).astype(np.float32)
-    return replace(tracked, at=where, sure=tracked.sure | better)
+    from_there = (grid + smooth).astype(np.float32)
+    in_region = sample_at(region.astype(np.float32), from_there) > 0.5
+    better = reached & ~tracked.sure & (tracked.inside | in_region)
+    where = np.where(better[..., None], from_there, tracked.at)
+    inside, sure = tracked.inside | better, tracked.sure | better
+    return replace(tracked, inside=inside, at=where, sure=sure)
 
 
 def _enlarged(flow: Floats, height: int, width: int) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam import api, between, edits, photos
+from recam import api, between, edits, photos, tasks
 from recam.apps.commands import (
     NUM_SHEET_FRAMES,
     PREVIEW_WIDTH,
@@ -93,19 +93,25 @@ def edit(
         )
     if removed is not None and mask is not None:
         raise RecamError("--mask says what --edited-frame changed; --remove has a mask of its own")
+    if removed is not None and config.content != EditConfig.content:
+        raise RecamError("--content says what --edited-frame shows; leave it out with --remove")
+    if edited is not None and at_frame != 0:
+        raise RecamError("--at-frame belongs to --remove; --edited-frame has a number of its own")
     folder = choose_folder(out, f"{source.stem}-edit")
     check_weights(config.complete)
     with show_progress(quiet) as progress:
         video = api.as_video(source, input_config, progress=progress)
         size = (video.height, video.width)
+        shrunk = input_config.max_side is not None
         clock = time.perf_counter()
         if removed is not None:
-            region = api.as_mask(removed, len(video), *size)
+            part = tasks.source_part(source, input_config, len(video))
+            region = api.as_mask(removed, len(video), *size, resize=shrunk, part=part)
             result = edits.remove(video, region, at_frame, config, progress)
         else:
             assert edited is not None
-            picture = api.as_picture(edited[1])
-            where = None if mask is None else api.as_mask(mask, 1, *size)[0]
+            picture = api.as_picture(edited[1], input_config.max_side)
+            where = None if mask is None else api.as_mask(mask, 1, *size, resize=shrunk)[0]
             result = edits.edit(video, picture, edited[0], where, config, progress)
         say(f"edit: {time.perf_counter() - clock:.1f} s")
         with new_folder(folder):
