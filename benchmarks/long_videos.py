@@ -1,23 +1,34 @@
-"""Peak memory of every task against the length of the video.
+"""Peak memory of every task against the length of the video, or how well windows meet (--seam).
 
 Each task runs in a process of its own. Anonymous memory is what counts (RssAnon of Linux, sampled
 every 20 ms): pages of files that are mapped into memory are written back when it gets scarce.
 "import" is the same process before the task begins.
 
     python benchmarks/long_videos.py [--frames 50 200 1000] [--tasks complete reshoot …]
+
+With --seam no memory is measured: a synthetic scene is rendered along an arc, and its holes are
+completed window by window. The mean absolute change from frame to frame inside of holes, over the
+frames that are cross-faded where windows meet, against that over all other frames; beside it the
+same two sets of frames when all are completed in one window, which tells what of it is the clip's.
+
+    python benchmarks/long_videos.py --seam street room [--model masked] [--window 48] [--overlap 8]
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
 
 TASKS = ("complete", "reshoot", "edit", "interpolate")
 HEIGHT, WIDTH = 48, 80
+SEAM_SEEDS = {"street": 12, "room": 7}
+SEAM_FRAMES, SEAM_HEIGHT, SEAM_WIDTH = 194, 72, 112
 
 
 class Peak(threading.Thread):
@@ -104,12 +115,59 @@ def passing(frames) -> None:
         pass
 
 
+def seam(layout: str, model: str, window: int, overlap: int) -> None:
+    """Print how much completed holes change where windows meet, against elsewhere."""
+    import torch
+
+    from recam.completion import BLENDED
+    from recam.configs import CompleteConfig, PathConfig, RenderConfig
+    from recam.pieces import complete_streamed
+    from recam.render import render
+    from recam.synthetic import synthetic_clip
+    from recam.trajectories import path_for_scene
+
+    torch.set_num_threads(1)
+    size = (SEAM_FRAMES, SEAM_HEIGHT, SEAM_WIDTH)
+    scene, _ = synthetic_clip(SEAM_SEEDS[layout], *size, "orbit", layout)
+    rendering = render(scene, path_for_scene(scene, PathConfig("arc", yaw=12)), RenderConfig())
+    hole = (rendering.known[1:] < 0.5) | (rendering.known[:-1] < 0.5)
+    faded = torch.zeros(SEAM_FRAMES - 1, dtype=torch.bool)
+    for first in range(window, SEAM_FRAMES, window):
+        faded[max(0, first - int(BLENDED * overlap) - 1) : first + 1] = True
+    ratios = []
+    for length in (window, SEAM_FRAMES + overlap):
+        config = CompleteConfig(model, window=length, overlap=overlap)
+        clock = time.perf_counter()
+        frames = torch.cat([f for _, f in complete_streamed(rendering, config, {})])
+        change = (frames[1:].float() - frames[:-1].float()).abs().mean(1) * hole
+        there, elsewhere = (
+            float(change[which].sum() / hole[which].sum()) for which in (faded, ~faded)
+        )
+        ratios.append(there / elsewhere)
+        print(
+            f"{layout}, windows of {length:3}: where they meet {there:.2f}, elsewhere "
+            f"{elsewhere:.2f} levels, {ratios[-1]:.2f} times ({time.perf_counter() - clock:.0f} s)",
+            flush=True,
+        )
+    print(f"{layout}: {ratios[0] / ratios[1]:.2f} times as much as in one window", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--frames", nargs="*", type=int, default=[50, 200, 1000])
     parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=TASKS)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--seam", nargs="*", choices=SEAM_SEEDS, help="scenes; none: all")
+    parser.add_argument("--model", default="masked", help="of --seam")
+    parser.add_argument("--window", type=int, default=48, help="of --seam")
+    parser.add_argument("--overlap", type=int, default=8, help="of --seam")
     args = parser.parse_args()
+    if args.seam is not None:
+        with tempfile.TemporaryDirectory() as folder:  # no windows of an earlier run are found
+            os.environ["RECAM_CACHE"] = folder
+            for layout in args.seam or SEAM_SEEDS:
+                seam(layout, args.model, args.window, args.overlap)
+        return
     if args.one:
         measure(args.one[0], int(args.one[1]))
         return
