@@ -12,6 +12,7 @@ them: a swinging leg is no thing, and a wrong split is worse than none.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -44,6 +45,22 @@ ALIKE_SHARE = 0.15
 """added in quadrature to this part of their speed."""
 REPELS = 3.0
 """Neighbours repel at most so many times as strongly as they can hold together."""
+STEP_AHEAD = 4
+"""Frames over which the step of motion at the border of two parts is measured,"""
+AROUND = 5.0
+"""from points up to so many cells from it,"""
+LEAST_PAIRS = 4
+"""where so many neighbours are on both sides of it."""
+STEP, LARGEST_STEP = 1.7, 3.0
+"""Step, of ALIKE, up to which two parts are one thing; and what it counts for at most."""
+LEAST_BORDER = 0.1
+"""A border of less than this part of the smaller part's points tells nothing."""
+WELL_APART, PARTNERS = 3.0, 4
+"""Distance of regions, in cells, from which on they are no pieces of one; and with how many points
+of other regions each is compared."""
+NEAR, AGAIN = 0.7, 1.0
+"""A new point is one that was lost if flow leads so near to that, in cells; and how much the two
+then hold together."""
 LEAST_AREA, LEAST_FRAMES = 0.004, 8
 """Part of the picture and number of frames that a thing covers at least."""
 LEAST_SHARE = 0.2
@@ -96,11 +113,13 @@ def _in_window(dynamic: Mask, flows: FlowSet) -> Labels:
         [cv2.connectedComponents(d.astype(np.uint8), connectivity=4)[1] for d in dynamic]
     )
     points = _follow(dynamic, flows)
-    links = _links(points, region, _still_motion(dynamic, flows))
+    still = _still_motion(dynamic, flows)
+    links = _links(points, region, still, flows)
     part = _large(points, _contract(points.num, links), dynamic.shape)
     if part.max(initial=0) > 1:
-        joined = _joined(_paint(points, part, region), dynamic, _between(part, links))
-        part = joined[part]
+        size = sum(np.bincount(part[ids], minlength=int(part.max()) + 1) for ids in points.ids)
+        total, num = _steps(points, part, region, still)
+        part = _joined(_paint(points, part, region), dynamic, total, num, size)[part]
     return _numbered(_paint(points, part, region), region)
 
 
@@ -167,9 +186,10 @@ def _new_points(dynamic: Mask, taken: NDArray[np.float32], cell: int) -> NDArray
     return np.stack([x[pick], y[pick]], 1).astype(np.float32) + np.float32(0.5)
 
 
-def _links(points: _Points, region: Labels, still: Floats) -> _Links:
-    """How alike neighbours inside of one region move, summed over the frames that show both."""
-    found = []
+def _links(points: _Points, region: Labels, still: Floats, flows: FlowSet) -> _Links:
+    """How alike neighbours inside of one region move, summed over the frames that show both; and
+    which points longer flows say are those that were lost before."""
+    found = _found_again(points, flows) + _apart(points, region, still)
     moved = np.concatenate([np.zeros((1, 2)), np.cumsum(still, 0)])
     for i, (ids, uv) in enumerate(zip(points.ids, points.uv)):
         if len(ids) < 2:
@@ -187,10 +207,8 @@ def _links(points: _Points, region: Labels, still: Floats) -> _Links:
             both = (at[pairs] >= 0).all(1)
             a, b = pairs[both].T
             way = (points.uv[i + k][at] - uv - (moved[i + k] - moved[i])) / k
-            unlike = ((way[a] - way[b]) ** 2).sum(1)
-            speed = ((way[a] + way[b]) ** 2).sum(1) / 4
-            allowed = (ALIKE * points.cell) ** 2 + ALIKE_SHARE**2 * speed
-            weight = k / AHEAD[0] * np.maximum(1 - unlike / allowed, -REPELS)
+            unlike = ((way[a] - way[b]) ** 2).sum(1) / _allowed(way[a], way[b], points.cell)
+            weight = k / AHEAD[0] * np.maximum(1 - unlike, -REPELS)
             found.append((ids[a], ids[b], weight))
             pairs = pairs[~both]
     if not found:
@@ -199,6 +217,59 @@ def _links(points: _Points, region: Labels, still: Floats) -> _Links:
     code = np.minimum(a, b) * points.num + np.maximum(a, b)
     code, which = np.unique(code, return_inverse=True)
     return _Links(code // points.num, code % points.num, np.bincount(which, weight))
+
+
+def _found_again(points: _Points, flows: FlowSet) -> list[tuple[Ints, Ints, Floats]]:
+    """Points that are new in a frame, those near where they were in frames before that are lost
+    now, and how much they hold together."""
+    out = []
+    for i, (ids, uv) in enumerate(zip(points.ids, points.uv)):
+        new = ~np.isin(ids, points.ids[i - 1]) if i else np.zeros(len(ids), bool)
+        for k in flows.offsets[1:]:
+            if not flows.has(i, i - k) or not new.any() or not len(points.ids[i - k]):
+                continue
+            flow, confidence = (a.numpy() for a in flows.get(i, i - k))
+            x, y = uv[new].astype(np.int64).T
+            sure = confidence[y, x]
+            away, at = cKDTree(points.uv[i - k]).query(uv[new] + flow[y, x])
+            other = points.ids[i - k][at]
+            same = (sure > SURE) & (away < NEAR * points.cell) & ~np.isin(other, ids)
+            out.append((ids[new][same], other[same], AGAIN * sure[same].astype(np.float64)))
+    return out
+
+
+def _apart(points: _Points, region: Labels, still: Floats) -> list[tuple[Ints, Ints, Floats]]:
+    """Points of regions well apart that move unlike each other, pairs drawn at random, and how much
+    they repel each other: two things do even where they will touch."""
+    out, draw = [], np.random.default_rng(0)
+    moved = np.concatenate([np.zeros((1, 2)), np.cumsum(still, 0)])
+    for i in range(0, len(points.ids) - AHEAD[0], 2):
+        ids, here, there = np.intersect1d(
+            points.ids[i], points.ids[i + AHEAD[0]], True, return_indices=True
+        )
+        at = points.uv[i][here]
+        way = (points.uv[i + AHEAD[0]][there] - at - (moved[i + AHEAD[0]] - moved[i])) / AHEAD[0]
+        x, y = at.astype(np.int64).T
+        own = region[i, y, x]
+        far = _far_apart(at, own, WELL_APART * points.cell)
+        for _ in range(PARTNERS if far.any() else 0):
+            other = draw.permutation(len(ids))
+            a, b = np.flatnonzero(far[own, own[other]]), other[far[own, own[other]]]
+            unlike = ((way[a] - way[b]) ** 2).sum(1) / _allowed(way[a], way[b], points.cell)
+            out.append((ids[a], ids[b], -np.clip(unlike - 1, 0, REPELS) / PARTNERS))
+    return out
+
+
+def _far_apart(at: NDArray[np.float32], own: Labels, least: float) -> Mask:
+    """Which regions [n + 1, n + 1] are at least so far from each other, going by their points."""
+    out = np.zeros((int(own.max(initial=0)) + 1,) * 2, bool)
+    trees = {int(r): cKDTree(at[own == r]) for r in np.unique(own)}
+    for p, one in trees.items():
+        for q, other in trees.items():
+            if p < q:
+                nearest = other.query(one.data, distance_upper_bound=least)[0].min()
+                out[p, q] = out[q, p] = nearest >= least
+    return out
 
 
 def _contract(num: int, links: _Links) -> Ints:
@@ -244,67 +315,112 @@ def _large(points: _Points, group: Ints, shape: tuple[int, ...]) -> Ints:
     return number[group]
 
 
-def _between(part: Ints, links: _Links) -> Floats:
-    """How much points of different parts [n + 1, n + 1] hold together, in the mean; -inf where
-    they are no neighbours."""
+def _steps(points: _Points, part: Ints, region: Labels, still: Floats) -> tuple[Floats, Floats]:
+    """How unlike parts move just at their common border: sums of squares [n + 1, n + 1], in units
+    of what ALIKE allows, over how many places.
+
+    Each part's motion there is that of an affine fit to its own points around, so that a limb that
+    turns about its joint makes no step, nor a ball that rolls.
+    """
     n = int(part.max()) + 1
-    code = part[links.a] * n + part[links.b]
-    num = np.bincount(code, minlength=n * n).reshape(n, n)
-    total = np.bincount(code, links.weight, minlength=n * n).reshape(n, n)
-    num, total = num + num.T, total + total.T
-    return np.stack([total, num])
+    total, num = np.zeros((n, n)), np.zeros((n, n))
+    moved = np.concatenate([np.zeros((1, 2)), np.cumsum(still, 0)])
+    for i in range(len(points.ids) - 1):
+        k = min(STEP_AHEAD, len(points.ids) - 1 - i)
+        _, here, there = np.intersect1d(points.ids[i], points.ids[i + k], True, return_indices=True)
+        own = part[points.ids[i][here]]
+        here, there, own = here[own > 0], there[own > 0], own[own > 0]
+        at = points.uv[i][here].astype(np.float64)
+        way = (points.uv[i + k][there] - at - (moved[i + k] - moved[i])) / k
+        for p, q, border in _common_borders(at, own, region[i], points.cell):
+            near = cKDTree(border).query(at)[0] < AROUND * points.cell
+            mine, yours = near & (own == p), near & (own == q)
+            one = _affine(at[mine], way[mine], border, points.cell)
+            other = _affine(at[yours], way[yours], border, points.cell)
+            step = ((one - other) ** 2).sum(1) / _allowed(one, other, points.cell)
+            total[p, q] += np.minimum(step, LARGEST_STEP**2).sum()
+            num[p, q] += len(border)
+    return total + total.T, num + num.T
 
 
-@dataclass
-class _Shapes:
-    """Of every part (first axis) in every frame: its area; its highest and lowest row; how many of
-    its columns end on what stands still, low down; and the area of the largest that it touches."""
-
-    area: Ints
-    top: Ints
-    bottom: Ints
-    grounded: Ints
-    beside: Ints
+def _allowed(one: Floats, other: Floats, cell: int) -> Floats:
+    """The square of the difference up to which two motions [k, 2], px a frame, are alike."""
+    return (ALIKE * cell) ** 2 + ALIKE_SHARE**2 * ((one + other) ** 2).sum(1) / 4
 
 
-def _joined(label: Labels, dynamic: Mask, between: Floats) -> Ints:
-    """Which thing [n + 1] each part goes with: those that are none of their own go with the
-    neighbour that moves most like them."""
-    total, num = between
+def _common_borders(
+    at: Floats, own: Ints, region: Labels, cell: int
+) -> Iterator[tuple[int, int, Floats]]:
+    """For all parts p < q of one region: places [k, 2] between points of both, where there are
+    enough of them."""
+    if len(np.unique(own)) < 2:
+        return
+    a, b = cKDTree(at).query_pairs(REACH * cell, output_type="ndarray").T
+    x, y = at.astype(np.int64).T
+    there = region[y, x]
+    between = (own[a] != own[b]) & (there[a] == there[b])
+    a, b = a[between], b[between]
+    first, second = np.minimum(own[a], own[b]), np.maximum(own[a], own[b])
+    for p, q in np.unique(np.stack([first, second], 1), axis=0).tolist():
+        both = (first == p) & (second == q)
+        if both.sum() >= LEAST_PAIRS:
+            yield p, q, (at[a[both]] + at[b[both]]) / 2
+
+
+def _affine(at: Floats, way: Floats, there: Floats, cell: int) -> Floats:
+    """The motion [k, 2] at ``there`` of the affine motion that fits ``way`` [m, 2] at ``at``;
+    with few points more like their mean."""
+    middle, unit = at.mean(0), 2.0 * cell
+    a = np.concatenate([np.ones((len(at), 1)), (at - middle) / unit], 1)
+    weight, found = np.ones(len(at)), np.zeros((3, 2))
+    for _ in range(3):
+        normal = (a * weight[:, None]).T @ a + np.diag([1e-6, 0.5, 0.5])
+        found = np.linalg.solve(normal, (a * weight[:, None]).T @ way)
+        weight = 1 / (1 + ((way - a @ found) ** 2).sum(1) / (ALIKE * cell) ** 2)
+    return np.concatenate([np.ones((len(there), 1)), (there - middle) / unit], 1) @ found
+
+
+def _joined(label: Labels, dynamic: Mask, total: Floats, num: Floats, size: Ints) -> Ints:
+    """Which thing [n + 1] each part goes with: parts without a step between them are one; and what
+    is no thing of its own goes with the neighbour from which it differs least.
+
+    total, num: as ``_steps``'; size [n + 1]: number of places in all that each part covers.
+    """
     n = len(total)
-    thing = np.arange(n)
+    thing, size = np.arange(n), size.copy()
     while True:
+        enough = num >= LEAST_BORDER * np.minimum(size[:, None], size[None])
+        step = np.where(enough & (num > 0), np.sqrt(total / np.maximum(num, 1)), np.inf)
         now = thing[label]
-        alone = [p for p in range(1, n) if thing[p] == p and not _stands_alone(now, dynamic, p)]
-        mean = np.where(num > 0, total / np.maximum(num, 1), -np.inf)
-        np.fill_diagonal(mean, -np.inf)
-        mean[0], mean[:, 0] = -np.inf, -np.inf
-        if not alone or not np.isfinite(mean[alone].max()):
+        if step.min() > STEP:
+            part = [p for p in range(1, n) if thing[p] == p and np.isfinite(step[p]).any()]
+            of_none = np.isin(np.arange(n), [p for p in part if not _stands_alone(now, dynamic, p)])
+            step[~of_none] = np.inf
+        if not np.isfinite(step.min()):
             return thing
-        p, q = np.unravel_index(int(mean[alone].argmax()), mean[alone].shape)
-        p = alone[p]
+        p, q = (int(one) for one in np.unravel_index(int(step.argmin()), step.shape))
         thing[thing == p] = q
-        for m in (total, num):
-            m[q] += m[p]
-            m[:, q] += m[:, p]
-            m[p], m[:, p] = 0, 0
+        size[q] += size[p]
+        for sums in (total, num):
+            sums[q] += sums[p]
+            sums[:, q] += sums[:, p]
+            sums[p], sums[:, p], sums[q, q] = 0, 0, 0
 
 
 def _stands_alone(label: Labels, dynamic: Mask, p: int) -> bool:
     """Whether part p is a thing of its own."""
     frames = np.flatnonzero((label == p).any((1, 2)))
     h = label.shape[1]
-    share, ground, apart = [], [], []
+    area, beside, ground, apart = [], [], [], []
     for i in frames:
         own = label[i] == p
         y, x = np.nonzero(own)
         around = cv2.dilate(own.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         others = np.unique(label[i][around & ~own])
         others = others[others > 0]
-        sizes = [int((label[i] == q).sum()) for q in others]
-        apart.append(not sizes)
-        if sizes:
-            share.append(len(y) / max(sizes))
+        area.append(len(y))
+        apart.append(not len(others))
+        beside += [max(int((label[i] == q).sum()) for q in others)] if len(others) else []
         columns = np.unique(x)
         lowest = h - 1 - own[::-1, columns].argmax(0)
         low = lowest >= lowest.max() - max(2.0, 0.15 * (lowest.max() - y.min()))
@@ -313,7 +429,7 @@ def _stands_alone(label: Labels, dynamic: Mask, p: int) -> bool:
         ground.append(free.mean() > 0.4)
     if not len(frames) or np.mean(apart) >= ALONE:
         return True
-    if np.median(share) < LEAST_SHARE:
+    if np.quantile(area, 0.9) < LEAST_SHARE * np.median(beside):  # it may be hidden in most
         return False
     return bool(np.mean(ground) >= LEAST_GROUND)
 
