@@ -7,6 +7,10 @@ that moment cannot be told from the views), and its sharpness: the mean squared 
 neighbouring pixels as a share of the truth's.
 
     python benchmarks/interpolation.py [--clips hike judo …] [--gaps 8 16 32] [--model masked]
+
+With --four the views before and behind are given too (only pieces that have both count), so that
+motion may be curved: "four" beside what two views give. --chosen-on: the clips that this was chosen
+on, instead of those of the table.
 """
 
 from __future__ import annotations
@@ -32,6 +36,12 @@ CLIPS = {
     "cat": "infcam_cat", "teddy": "iphone_teddy", "bedroom": "sam2_bedroom",
     "crossing": "spatialvid_crossing",
 }  # fmt: skip
+CHOSEN_ON = {
+    "bear": "davis_bear", "dance": "davis_breakdance-flare", "car": "davis_car-turn",
+    "phone-cat": "iphone_cat", "rabbit": "rabbit-watermelon", "para": "davis_paragliding-launch",
+    "apple": "../static/apple_orbit", "trulli": "../static/spatialvid_trulli",
+}  # fmt: skip
+SYNTHETIC = {"synthetic": 7, "synthetic-5": 5, "synthetic-21": 21}
 METHODS = ("cross-fade", "flow", "recam")
 
 
@@ -87,9 +97,21 @@ def as_text(means: dict[str, np.ndarray]) -> str:
     return "  ".join(f"{m} {v[0]:5.2f} ({v[1]:5.2f}, {v[2]:.2f})" for m, v in means.items())
 
 
+def clip_frames(name: str, four: bool, max_side: int) -> Tensor:
+    """uint8 [t, 3, h, w]: the first frames of a clip, more of them for four views."""
+    num = 82 if four else 66
+    if name in SYNTHETIC:  # whose camera takes as long for its path as there are frames
+        return synthetic_clip(SYNTHETIC[name], 49 if four else 33, 240, 416)[0].video.frames
+    folder = DATA / {**CLIPS, **CHOSEN_ON}[name]
+    (file,) = (f for f in folder.glob("*.mp4") if f.stem in ("input", "gt_rgb"))
+    return read_video(file, num_frames=num, max_side=max_side).frames
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--clips", nargs="*", default=[*CLIPS, "synthetic"])
+    parser.add_argument("--clips", nargs="*", help="default: those of the table in docs/tasks.md")
+    parser.add_argument("--four", action="store_true", help="also with the views on either side")
+    parser.add_argument("--chosen-on", action="store_true", help="other clips than the table's")
     parser.add_argument("--gaps", nargs="*", type=int, default=[8, 16, 32])
     parser.add_argument("--max-side", type=int, default=480)
     parser.add_argument("--model", default="auto", help="that completes what recam leaves open")
@@ -97,20 +119,22 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     config = InterpolateConfig(frames=1, complete=CompleteConfig(args.model))
+    methods = (*METHODS, "four") if args.four else METHODS
+    usual = [*CHOSEN_ON, "synthetic-5", "synthetic-21"] if args.chosen_on else [*CLIPS, "synthetic"]
     total: dict[tuple[int, str], list[np.ndarray]] = {}
-    for name in args.clips:
-        if name == "synthetic":
-            frames = synthetic_clip(7, 33, 240, 416)[0].video.frames
-        else:
-            (file,) = (DATA / CLIPS[name]).glob("input.mp4")
-            frames = read_video(file, num_frames=66, max_side=args.max_side).frames
+    for name in args.clips or usual:
+        frames = clip_frames(name, args.four, args.max_side)
         for gap in args.gaps:
-            scores: dict[str, list[tuple[float, ...]]] = {m: [] for m in METHODS}
+            scores: dict[str, list[tuple[float, ...]]] = {m: [] for m in methods}
             clock = time.perf_counter()
-            for start in range(0, len(frames) - gap, max(gap, 16)):
+            reach = gap if args.four else 0
+            for start in range(reach, len(frames) - gap - reach, max(gap, 16)):
                 a, b, truth = (frames[start + k] for k in (0, gap, gap // 2))
                 ours = interpolate(torch.stack([a, b]), config).video
                 made = dict(zip(METHODS, (cross_fade(a, b), plain_flow(a, b), ours.frames[1])))
+                if args.four:
+                    views = frames[start - gap : start + 2 * gap + 1 : gap]
+                    made["four"] = interpolate(views, config).video.frames[3]
                 for method, frame in made.items():
                     scores[method].append(measured(frame, truth))
                 if args.sheet and start == 0:
@@ -124,7 +148,7 @@ def main() -> None:
             seconds = time.perf_counter() - clock
             print(f"{name:10} gap {gap:2}: {as_text(means)}  ({seconds:.1f} s)", flush=True)
     for gap in args.gaps:
-        means = {m: np.mean(total[gap, m], 0) for m in METHODS}
+        means = {m: np.mean(total[gap, m], 0) for m in methods if (gap, m) in total}
         print(f"mean       gap {gap:2}: {as_text(means)}")
 
 

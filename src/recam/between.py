@@ -34,6 +34,10 @@ CARRIED = 0.35
 """Trust in motion that was carried to where one view alone shows the surface."""
 LEAST_SHARED = 0.15
 """Below this share of believable flow the views are said to show nothing in common."""
+BEND_SCALE = 0.02
+"""Of the picture's longer side: how motion bends is taken to be smooth over so much, …"""
+BEND_NOISE = 1 / 480
+"""… and this much of a bend may be the flow's fault."""
 DEFAULTS = InterpolateConfig()
 
 
@@ -49,6 +53,18 @@ class _Side:
     trust: Floats
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """Two views that follow each other. plain: flow forth and back by a coarser search from no
+    motion. log_gain: log of the second's exposure over the first's, [3]. shared: how much of the
+    picture both show."""
+
+    sides: tuple[_Side, _Side]
+    plain: tuple[Floats, Floats]
+    log_gain: Floats
+    shared: float
+
+
 def interpolate(
     views: Tensor,
     config: InterpolateConfig = DEFAULTS,
@@ -59,11 +75,12 @@ def interpolate(
 
     The result has k + (k − 1)·frames frames; the views come out unchanged, bit for bit. In between,
     pixels move in a straight line along the flow found both ways, from a start that matched
-    features give; what both views show is blended by nearness in time and confidence, after their
-    exposures are brought together; what one view alone shows moves with what is beside it. The mean
-    of that and of both views fetched along a plainer flow is the result; models other than
-    propagate complete what the flow is not sure of. Warns where two views show next to nothing in
-    common. Raises ValueError for fewer than two views or frames below 1.
+    features give, or on a curve where there is a view before and one behind, all evenly apart in
+    time, and both say that motion bends alike; what both views show is blended by nearness in time
+    and confidence, after their exposures are brought together; what one view alone shows moves with
+    what is beside it. The mean of that and of both views fetched along a plainer flow is the
+    result; models other than propagate complete what the flow is not sure of. Warns where two views
+    show next to nothing in common. Raises ValueError for fewer than two views or frames below 1.
     """
     if views.dim() != 4 or len(views) < 2 or views.shape[1] != 3 or views.dtype != torch.uint8:
         raise ValueError(
@@ -77,9 +94,9 @@ def interpolate(
     frames = scratch_tensor((total, *views.shape[1:]), torch.uint8)
     known = scratch_tensor((total, *views.shape[2:]), torch.float32)
     frames[::step], known[::step] = views, 1.0
-    for k in range(len(views) - 1):
-        between = warp_between(views[k], views[k + 1], config)
-        for i, (picture, sure) in enumerate(between):
+    for k, (pair, bends) in enumerate(_pairs(views, config.size)):
+        for i in range(config.frames):
+            picture, sure = _moment(pair, bends, (i + 1) / step)
             frames[k * step + 1 + i] = torch.from_numpy(picture).permute(2, 0, 1)
             known[k * step + 1 + i] = torch.from_numpy(sure)
             progress("warping", k * config.frames + i + 1, (len(views) - 1) * config.frames)
@@ -94,26 +111,65 @@ def interpolate(
     return Result(video_from_frames(done, fps), partial, config, timings_s, versions())
 
 
-def warp_between(
-    a: Tensor, b: Tensor, config: InterpolateConfig = DEFAULTS
-) -> Iterator[tuple[NDArray[np.uint8], Floats]]:
-    """What two views uint8 [3, h, w] show of the config.frames moments between them, in order.
+def _pairs(views: Tensor, size: int) -> Iterator[tuple[_Pair, tuple[Floats, Floats] | None]]:
+    """Each two neighbouring views, with how the motion of either's pixels bends between them (None
+    where no view before or behind tells); no more than two pairs are held at a time."""
+    before: _Side | None = None
+    pair: _Pair | None = _pair(views[0], views[1], size)
+    for k in range(2, len(views) + 1):
+        assert pair is not None
+        after = _pair(views[k - 1], views[k], size) if k < len(views) else None
+        if before is None or after is None or min(pair.shared, after.shared) < LEAST_SHARED:
+            yield pair, None
+        else:
+            yield pair, _bends(before, pair.sides, after.sides[0])
+        before = pair.sides[1] if pair.shared >= LEAST_SHARED else None
+        pair = after
 
-    Yields colours uint8 [h, w, 3] and how far they are known, float32 [h, w] in [0, 1].
-    """
+
+def _pair(a: Tensor, b: Tensor, size: int) -> _Pair:
+    """Motion between two views uint8 [3, h, w]. Warns where they show nothing in common."""
     pictures = [np.ascontiguousarray(v.permute(1, 2, 0).numpy()) for v in (a, b)]
-    flows = _flows(pictures[0], pictures[1], config.size)
+    flows = _flows(pictures[0], pictures[1], size)
     sides = _sides(pictures, flows.forth, flows.back)
-    shared = [float((side.trust > SURE).mean()) for side in sides]
-    if min(shared) < LEAST_SHARED:
+    shared = min(float((side.trust > SURE).mean()) for side in sides)
+    if shared < LEAST_SHARED:
         warnings.warn(
-            f"the two views have next to nothing in common ({100 * min(shared):.0f} % of the "
+            f"the two views have next to nothing in common ({100 * shared:.0f} % of the "
             "picture): what lies between them is made up",
             stacklevel=2,
         )
-    log_gain = _log_gain(sides[0], sides[1])
-    for i in range(config.frames):
-        yield _moment(sides, flows.plain, (i + 1) / (config.frames + 1), log_gain)
+    return _Pair(sides, flows.plain, _log_gain(sides[0], sides[1]), shared)
+
+
+def _bends(before: _Side, sides: tuple[_Side, _Side], after: _Side) -> tuple[Floats, Floats]:
+    """How the motion between two views bends, [h, w, 2] px, for the pixels of either.
+
+    After a share s of the way a pixel has moved by s·flow + s·(1 − s)·bend: the parabola through
+    where it is in three views. before, after: the same two views on the sides of their other
+    neighbours. Hands shake too fast for views to tell, so a bend counts as far as that of the other
+    view is like it.
+    """
+    first, second = _bend(sides[0], before), _bend(sides[1], after)
+    return (
+        _agreed(first, _fetch(second, sides[0].flow)),
+        _agreed(second, _fetch(first, sides[1].flow)),
+    )
+
+
+def _bend(one: _Side, other: _Side) -> Floats:
+    """The bend of one view's pixels by their motion to its two neighbours, smoothed."""
+    weight = one.trust * other.trust + 0.01
+    sigma = BEND_SCALE * max(weight.shape)
+    total = cv2.GaussianBlur(-(one.flow + other.flow) / 2 * weight[..., None], (0, 0), sigma)
+    return total / cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]
+
+
+def _agreed(bend: Floats, other: Floats) -> Floats:
+    """A bend, less where the other is unlike it: nothing where they are opposite."""
+    noise = (BEND_NOISE * max(bend.shape)) ** 2
+    alike = 2 * (bend * other).sum(-1) / ((bend**2 + other**2).sum(-1) + noise)
+    return (np.maximum(alike, 0)[..., None] * bend).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -193,16 +249,21 @@ def _fetch(picture: Floats, flow: Floats) -> Floats:
 
 
 def _moment(
-    sides: tuple[_Side, _Side], plain: tuple[Floats, Floats], moment: float, log_gain: Floats
+    pair: _Pair, bends: tuple[Floats, Floats] | None, moment: float
 ) -> tuple[NDArray[np.uint8], Floats]:
+    """What two views show of a moment between them: colours uint8 [h, w, 3] and how far they are
+    known, float32 [h, w] in [0, 1]."""
+    sides, log_gain = pair.sides, pair.log_gain
     total = np.zeros(sides[0].picture.shape, np.float32)
     weight = np.zeros(total.shape[:2], np.float32)
     best = np.zeros_like(weight)
-    for side, share, gain in (
-        (sides[0], moment, moment * log_gain),
-        (sides[1], 1 - moment, (moment - 1) * log_gain),
+    for k, share, gain in (
+        (0, moment, moment * log_gain),
+        (1, 1 - moment, (moment - 1) * log_gain),
     ):
-        back, trust = _carried(side.flow, side.trust, np.float32(share))
+        side = sides[k]
+        way = side.flow if bends is None else side.flow + np.float32(1 - share) * bends[k]
+        back, trust = _carried(way, side.trust, np.float32(share))
         colours = _fetch(side.picture, back) * np.exp(gain)
         # Where the other view knows better, motion that was only guessed has no say.
         mine = (1 - share) * trust**2
@@ -216,23 +277,25 @@ def _moment(
     sure = (best / SURE).clip(0, 1)[..., None] ** 2
     colours = np.where(weight[..., None] > 0, sure * colours + (1 - sure) * faded, faded)
     # Two ways of finding motion err in different places: their mean is better than either.
-    colours = (colours + _plainly(sides, plain, np.float32(moment), log_gain)) / 2
+    colours = (colours + _plainly(pair, bends, np.float32(moment))) / 2
     known = np.where(weight > 0, (best / SURE).clip(0, 1), 0)
     return np.rint(colours).clip(0, 255).astype(np.uint8), known.astype(np.float32)
 
 
-def _plainly(
-    sides: tuple[_Side, _Side], plain: tuple[Floats, Floats], m: np.float32, log_gain: Floats
-) -> Floats:
+def _plainly(pair: _Pair, bends: tuple[Floats, Floats] | None, m: np.float32) -> Floats:
     """Both views fetched along a flow that is believed everywhere, blended by nearness in time.
 
     The flow of a moment is that of the same pixel in the views (Jiang et al. 2018, Super SloMo).
     """
-    forth, back = plain
-    from_first = _fetch(sides[0].picture, m * (m * back - (1 - m) * forth))
-    from_second = _fetch(sides[1].picture, (1 - m) * ((1 - m) * forth - m * back))
-    first = (1 - m) * np.exp(m * log_gain) * from_first
-    return (first + m * np.exp((m - 1) * log_gain) * from_second).astype(np.float32)
+    forth, back = pair.plain
+    to_first = m * (m * back - (1 - m) * forth)
+    to_second = (1 - m) * ((1 - m) * forth - m * back)
+    if bends is not None:
+        bend = (m * (1 - m) / 2 * (bends[0] + bends[1])).astype(np.float32)
+        to_first, to_second = to_first - bend, to_second - bend
+    first = (1 - m) * np.exp(m * pair.log_gain) * _fetch(pair.sides[0].picture, to_first)
+    second = m * np.exp((m - 1) * pair.log_gain) * _fetch(pair.sides[1].picture, to_second)
+    return (first + second).astype(np.float32)
 
 
 def _carried(flow: Floats, trust: Floats, share: np.float32) -> tuple[Floats, Floats]:
