@@ -4,8 +4,9 @@ import numpy as np
 import torch
 
 from recam.reconstruct.flow import STEPS_PER_PX, FlowSet
-from recam.reconstruct.ground import ground_rho
+from recam.reconstruct.ground import find_ground
 from recam.reconstruct.standing import filled, stand
+from recam.types import Cameras
 from reconstruct_scene import exact_flows, make_cameras, render_world
 
 
@@ -49,24 +50,24 @@ def test_the_ground_is_found_under_a_wall_and_a_box() -> None:
     """Camera 1 unit above the floor: the floor's depth, and behind the box too."""
     truth = render_world(12, 96, 144)
     rho = (1 / truth.depth).astype(np.float32)
-    ground = ground_rho(rho, _confidence(truth), truth.cameras)
+    ground = find_ground(rho, _confidence(truth), truth.cameras)
     assert ground is not None
-    bottom = ground[:, -1] / rho[:, -1] - 1
+    bottom = ground.rho[:, -1] / rho[:, -1] - 1
     assert np.abs(bottom).max() < 0.02
-    assert (ground[:, 2:20] < rho[:, 2:20]).all()  # nothing of the wall is below it
-    assert (rho > 0.95 * ground).all()
+    assert (ground.rho[:, 2:20] < rho[:, 2:20]).all()  # nothing of the wall is below it
+    assert (rho > 0.95 * ground.rho).all()
 
 
 def test_a_wall_is_no_ground() -> None:
     rho = np.full((4, 48, 64), 0.5, np.float32)
     cameras = make_cameras(4, 48, 64)
-    assert ground_rho(rho, np.ones_like(rho), cameras) is None
+    assert find_ground(rho, np.ones_like(rho), cameras) is None
 
 
 def test_a_thing_stands_on_the_level_ground_where_depth_near_its_foot_is_wrong() -> None:
     truth = render_world(slide=0.05)
     rho = (1 / truth.depth).astype(np.float32)
-    ground = ground_rho(rho, np.where(truth.moving, 0, 1).astype(np.float32), truth.cameras)
+    ground = find_ground(rho, np.where(truth.moving, 0, 1).astype(np.float32), truth.cameras)
     wrong = rho.copy()
     for i in range(len(rho)):
         y, x = np.nonzero(truth.moving[i])
@@ -94,3 +95,38 @@ def test_a_thing_that_comes_out_from_behind_a_pillar_stays_where_it_stands() -> 
     out = stand(np.ascontiguousarray(rho), dynamic, flows)
     level = np.array([float(np.median(out[i][dynamic[i]])) for i in range(t)])
     assert np.abs(level / float(rho[0, 50 + side, 0]) - 1).max() < 0.1
+
+
+def test_upright_is_along_the_grounds_normal_where_the_camera_looks_down() -> None:
+    """A board that faces a camera 1.5 units above the floor, pitched down by 25°: its top is an
+    eighth nearer than its foot, and it is found to be so."""
+    cameras = _pitched(2, 96, 128, 25.0, 1.5)
+    y, x = np.mgrid[0:96, 0:128]
+    rays = (
+        np.stack([x + 0.5, y + 0.5, np.ones_like(x)], -1)
+        @ np.linalg.inv(cameras.intrinsics[0].numpy()).T
+    )
+    world = rays @ cameras.cam_from_world[0, :3, :3].numpy()  # y down, z along the floor
+    floor = np.maximum(world[..., 1] / 1.5, 0.02)
+    board = world[..., 2] / 4.0
+    height = 1.5 - world[..., 1] / np.maximum(board, 1e-6)
+    region = (np.abs(world[..., 0] / board) < 0.4) & (height > 0) & (height < 1.2)
+    assert board[region].max() / board[region].min() > 1.1
+    rho = np.broadcast_to(floor, (2, 96, 128)).astype(np.float32)
+    dynamic = np.broadcast_to(region, rho.shape)
+    ground = find_ground(rho, np.where(dynamic, 0, 1).astype(np.float32), cameras)
+    assert ground is not None
+    flows = FlowSet(torch.zeros(2, 96, 128, dtype=torch.uint8), {}, {}, (1,))
+    out = stand(np.where(dynamic, np.float32(9), rho), dynamic, flows, ground=ground)
+    assert np.abs(out[0][region] / board[region] - 1).max() < 0.03
+
+
+def _pitched(t: int, height: int, width: int, down_deg: float, up: float) -> Cameras:
+    """Cameras that stand at (0, −up, 0), y down, and look along z, pitched down."""
+    c, s = np.cos(np.radians(down_deg)), np.sin(np.radians(down_deg))
+    rotation = torch.tensor([[1.0, 0, 0], [0, c, -s], [0, s, c]], dtype=torch.float64)
+    pose = torch.eye(4, dtype=torch.float64)
+    pose[:3, :3] = rotation
+    pose[:3, 3] = rotation @ torch.tensor([0.0, up, 0.0], dtype=torch.float64)
+    k = torch.tensor([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1.0]]).double()
+    return Cameras(pose.expand(t, 4, 4).clone(), k.expand(t, 3, 3).clone(), height, width)

@@ -6,6 +6,8 @@ the ground. So it bounds how far away anything can be, also where depth was meas
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,8 +32,27 @@ LEAST_SHARE, MOST_BELOW = 0.2, 0.1
 LEAST_TRUST = 0.3
 
 
-def ground_rho(rho: Array, trust: Array, cameras: Cameras) -> Array | None:
-    """Inverse depth [t, h, w] of the ground, 0 above its horizon; None where there is no such.
+@dataclass(frozen=True)
+class Ground:
+    """The ground as each frame sees it. rho: its inverse depth [t, h, w], 0 above its horizon;
+    down: its normal in each camera's axes [t, 3]; rays_from_pixels: inverse intrinsics [t, 3, 3].
+    """
+
+    rho: Array
+    down: F64
+    rays_from_pixels: F64
+
+    def upright(self, frame: int, x: float, y: float) -> F64:
+        """The vertical plane that faces the camera, through the point of the ground at a pixel: its
+        inverse depth at (x', y') is that at (x, y) times result · (x' + ½, y' + ½, 1)."""
+        there = np.array([x + 0.5, y + 0.5, 1.0])
+        ray, down = self.rays_from_pixels[frame] @ there, self.down[frame]
+        plane = self.rays_from_pixels[frame].T @ (ray - (ray @ down) * down)
+        return np.asarray(plane / (plane @ there))
+
+
+def find_ground(rho: Array, trust: Array, cameras: Cameras) -> Ground | None:
+    """The ground of a clip; None where there is no such.
 
     rho, trust: inverse depth of what stands still and how sure it is, [t, h, w]. The plane that
     most points lie on and few below, of those through three points of a frame (RANSAC; Fischler
@@ -45,7 +66,10 @@ def ground_rho(rho: Array, trust: Array, cameras: Cameras) -> Array | None:
     frame = np.repeat(np.arange(len(samples)), [len(own) for _, own in samples])
     centers = cameras.centers.numpy()[frames]
     plane = _best_plane(points, frame, centers, _down(cameras))
-    return None if plane is None else _drawn(plane, cameras)
+    if plane is None:
+        return None
+    down = cameras.cam_from_world[:, :3, :3].numpy() @ plane[:3]
+    return Ground(_drawn(plane, cameras), down, np.linalg.inv(cameras.intrinsics.numpy()))
 
 
 def _points(rho: Array, trust: Array, cameras: Cameras, i: int) -> tuple[F64, F64]:

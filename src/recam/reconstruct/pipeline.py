@@ -24,10 +24,11 @@ from recam.reconstruct.dynamic import (
 )
 from recam.reconstruct.flow import FlowSet, compute_flows, gray_frames
 from recam.reconstruct.given import Run, given_cameras, given_depth, given_masks
-from recam.reconstruct.ground import ground_rho
+from recam.reconstruct.ground import find_ground
 from recam.reconstruct.importers import DepthSource
 from recam.reconstruct.prior import USUAL_FOV_DEG, fitted_by_frame
 from recam.reconstruct.refine import Refinement, refine
+from recam.reconstruct.shadows import without_shadows
 from recam.reconstruct.shots import black_border
 from recam.reconstruct.sky import far_sky, with_sky_at_infinity
 from recam.reconstruct.standing import stand
@@ -246,6 +247,7 @@ def _believed(
             found = residuals(flows, turning, progress=run.progress)
             moves = find_dynamic(found, flows, rgb, run.progress)
             moves = with_paused(moves, flows, rho, turning, rgb, run.progress)
+            moves = without_shadows(moves, rgb, rho, turning, run.progress)
             moves = _outlined(run, rgb, moves)
     if not belief.is_stage:
         with run.timed("steadying"):
@@ -292,7 +294,7 @@ def _measured(
             f"({belief.choice.why})"
         )
     if not belief.is_large:
-        ground = ground_rho(still.inverse_depth, sure, cameras)
+        ground = find_ground(still.inverse_depth, sure, cameras)
         depth = stand(still.inverse_depth, still.dynamic, flows, run.progress, ground)
     else:
         fitted = fitted_by_frame(

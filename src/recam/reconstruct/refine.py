@@ -24,6 +24,7 @@ from recam.reconstruct.flow import FlowSet, part_of_flows
 from recam.reconstruct.outside.prior_depth import Drift
 from recam.reconstruct.polish import polish
 from recam.reconstruct.rematch import rematch
+from recam.reconstruct.shadows import without_shadows
 from recam.reconstruct.sky import clear_sky
 from recam.reconstruct.still import (
     NEAREST_TO_FAR,
@@ -174,6 +175,7 @@ def _asked(clip: _Clip, state: _State) -> _State:
             for _ in range(TIMES_ASKED):
                 said = ask_witnesses(rgb, found, rho, confidence, cameras, clip.progress)
                 found = moving_by_witnesses(said, found, part, rgb, clip.progress) & ~sky
+                found = without_shadows(found, rgb, rho, cameras, clip.progress)
             return {"dynamic": found[inner]}
 
         out[own] = clip.kept.arrays(f"asked-{own.start}", window)["dynamic"]

@@ -1,9 +1,10 @@
 """How deep things are that move: upright where they touch the ground, and of one size over time.
 
 The depth of what moves cannot be triangulated. What stands on the ground is as far as the ground at
-its lower edge; what is in the air is nearer than that, and so is what hides something near. A thing
-followed over time looks the larger the nearer it is, so that frames in which it touches the ground
-tell its depth in the others.
+its lower edge, and, where the camera looks down on it, the nearer the higher up; what is in the air
+is nearer than the ground behind it, and so is what hides something near. A thing followed over time
+looks the larger the nearer it is, so that frames in which it touches the ground tell its depth in
+the others.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from recam.reconstruct.depth import Array, each_frame
 from recam.reconstruct.dynamic import Mask, average_along_flow
 from recam.reconstruct.flow import FlowSet
-from recam.reconstruct.ground import BELOW
+from recam.reconstruct.ground import BELOW, Ground
 from recam.types import Progress, no_progress
 
 HIDDEN_QUANTILE = 0.5
@@ -36,28 +37,30 @@ ON_GROUND = 1.15
 IN_FRONT, HIDDEN_ROWS = 1.2, 0.15
 """Inverse depth, of a thing's, from which on something beside it is in front of it; and along what
 part of its height such must be for the thing to be partly hidden."""
+MOST_LEAN = 2.0
+"""How many times nearer than its foot the top of a thing may be."""
 SAME_SHARE = 0.4
 """Part of a region that flow must carry into one of the next frame for the same thing."""
 LEAST_FRAMES = 5
-SIZE_QUANTILE, SIZE_SLACK = 0.1, 0.15
-"""A thing is as large as it seems at its contact in this part of its frames; by how much (of log
-depth) it may seem farther than that tells before its size is believed instead."""
+SIZE_QUANTILE = 0.1
+"""A thing is as large as it seems at its contact in this part of its frames."""
 SIZE_JITTER = 0.02
 """Second difference of the log size over frames up to which its outline is worth measuring: limbs
 that swing and things half hidden change it faster."""
+SIZE_SLACK, SLACK_PER_JITTER = 0.02, 6.0
+"""By how much (of log depth) it may seem farther than its size tells before that is believed."""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """One region of a frame: its ``label`` there; rho: its own inverse depth [w], by column; level:
-    in its middle; least: of what it hides; touches: whether its foot is seen; size: the root of its
-    area in pixels, 0 where the picture's border or something nearer cuts it off."""
+    """One region of a frame: its ``label`` there; rho: its inverse depth at its pixels [k], row by
+    row; level: their median; touches: whether its foot is seen; size: the root of its area in
+    pixels, 0 where the picture's border or something nearer cuts it off."""
 
     frame: int
     label: int
     rho: Array
     level: float
-    least: float
     touches: bool
     size: float
 
@@ -67,7 +70,7 @@ def stand(
     dynamic: Mask,
     flows: FlowSet,
     progress: Progress = no_progress,
-    ground: Array | None = None,
+    ground: Ground | None = None,
 ) -> Array:
     """Inverse depth [t, h, w] in which moving things stand upright where they touch the ground.
 
@@ -77,13 +80,14 @@ def stand(
     what it hides, nor farther than its size over time allows. Then it is averaged along the flow,
     so that it does not jump when a foot leaves the ground.
 
-    ground: inverse depth of the level ground [t, h, w] (``ground.ground_rho``), if there is one: it
-    is believed rather than what is near a contact, and nothing beside a moving thing lies below it.
+    ground: the level ground, if there is one: it is believed rather than what is near a contact,
+    nothing beside a moving thing lies below it, and upright is along its normal (else all of a
+    thing is as deep as its foot).
     """
     out = rho.copy()
     if ground is not None:
         beside = np.stack([cv2.dilate(d.astype(np.uint8), _disc(BESIDE_PX)) > 0 for d in dynamic])
-        out = np.where(beside, np.maximum(rho, BELOW * ground), rho)
+        out = np.where(beside, np.maximum(rho, BELOW * ground.rho), rho)
     around = np.stack([cv2.dilate(d.astype(np.uint8), _disc(AROUND_PX)) > 0 for d in dynamic])
     background = filled(out, around)
     label = np.zeros(dynamic.shape, np.int32)
@@ -94,15 +98,14 @@ def stand(
         num, label[i] = cv2.connectedComponents(dynamic[i].astype(np.uint8), connectivity=4)
         for n in range(1, num):
             region = label[i] == n
-            level = None if ground is None else ground[i]
-            found[i].append(upright(background[i], region, around[i], i, n, level))
+            found[i].append(upright(background[i], region, around[i], i, n, ground))
 
     each_frame(job, range(len(rho)), progress, "standing what moves on the ground")
     for thing in _followed(found, label, flows):
         for one in _of_one_size(thing):
             region = label[one.frame] == one.label
-            out[one.frame][region] = np.broadcast_to(one.rho, region.shape)[region]
-    return _steady(out, dynamic, flows)
+            out[one.frame][region] = one.rho
+    return _steady(out, label, flows)
 
 
 def upright(
@@ -111,10 +114,10 @@ def upright(
     dynamic: Mask,
     frame: int = 0,
     label: int = 1,
-    ground: Array | None = None,
+    ground: Ground | None = None,
 ) -> Standing:
-    """A region [h, w] of a frame, standing where its lowest part touches the ground: its ρ is a
-    linear function of x. rho: inverse depth, also behind it; dynamic: where that is only filled in.
+    """A region [h, w] of a frame, standing where its lowest part touches the ground. rho: inverse
+    depth, also behind it; dynamic: where that is only filled in.
     """
     h, w = rho.shape
     columns = np.flatnonzero(region.any(0))
@@ -128,15 +131,16 @@ def upright(
     size = float(np.sqrt(region.sum())) if inside else 0.0
     if on_ground.sum() < max(3, 0.2 * len(x)):
         # Cut off by the picture's border: at least as near as what is still along its bottom.
-        near = float(np.quantile((rho if ground is None else ground)[max(bottom - 2, 0)], 0.5))
-        level = max(near, behind)
-        return Standing(frame, label, np.full(w, level, np.float32), level, behind, False, size)
+        near = np.quantile((rho if ground is None else ground.rho[frame])[max(bottom - 2, 0)], 0.5)
+        line = np.full(w, near, np.float32)
+        own = _standing_on(line, region, float(np.median(x)), bottom, behind, ground, frame)
+        return Standing(frame, label, own, float(np.median(own)), False, size)
     x, y = x[on_ground], y[on_ground]
     values, level_there = _ground_at(
         rho, dynamic, x, y, max(bottom - top, columns[-1] - columns[0])
     )
     if ground is not None:
-        plane = ground[np.minimum(y + 1, h - 1), x].astype(np.float64)
+        plane = ground.rho[frame, np.minimum(y + 1, h - 1), x].astype(np.float64)
         higher = level_there and float(np.median(values / np.maximum(plane, 1e-12))) > ON_GROUND
         values = values if higher else plane
     stands = y >= y.max() - max(1.0, 0.015 * (bottom - top))  # no foot in the air, no ball's side
@@ -147,11 +151,25 @@ def upright(
         slope = float((away * (values - values.mean())).mean()) / (max(float(x.var()), 1) + 9.0)
     line = level + slope * (np.arange(w) - middle)
     line = np.clip(line, float(values.min()), float(values.max()))
-    line = np.maximum(line, behind).astype(np.float32)
-    level = max(level, behind)
+    own = _standing_on(line.astype(np.float32), region, middle, bottom, behind, ground, frame)
+    level = float(np.median(own))
     if _partly_hidden(rho, region, dynamic, level):
         size = 0.0
-    return Standing(frame, label, line, level, behind, True, size)
+    return Standing(frame, label, own, level, True, size)
+
+
+def _standing_on(
+    line: Array, region: Mask, x: float, y: float, least: float, ground: Ground | None, frame: int
+) -> Array:
+    """Inverse depth [k] of a region's pixels, of which ``line`` [w] is that of its foot, by column;
+    (x, y): a pixel of the foot."""
+    rows, columns = np.nonzero(region)
+    own = line[columns]
+    if ground is not None:
+        a, b, c = ground.upright(frame, x, y)
+        lean = a * (columns + 0.5) + b * (rows + 0.5) + c
+        own = own * np.clip(lean, 1 / MOST_LEAN, MOST_LEAN)
+    return np.maximum(own, least).astype(np.float32)
 
 
 def _partly_hidden(rho: Array, region: Mask, dynamic: Mask, level: float) -> bool:
@@ -293,9 +311,11 @@ def _of_one_size(thing: list[Standing]) -> list[Standing]:
     seen = np.array([one.touches for one in whole])
     if seen.sum() < LEAST_FRAMES:
         return thing
-    if float(np.median(np.abs(np.diff(size, 2)))) > SIZE_JITTER:
+    jitter = float(np.median(np.abs(np.diff(size, 2))))
+    if jitter > SIZE_JITTER:
         return thing
-    real = float(np.quantile((depth + size)[seen], SIZE_QUANTILE)) + SIZE_SLACK
+    slack = SIZE_SLACK + SLACK_PER_JITTER * jitter
+    real = float(np.quantile((depth + size)[seen], SIZE_QUANTILE)) + slack
     nearer = {one.frame: max(0.0, d + s - real) for one, d, s in zip(whole, depth, size)}
     factor = [float(np.exp(nearer.get(one.frame, 0.0))) for one in thing]
     return [
@@ -304,26 +324,28 @@ def _of_one_size(thing: list[Standing]) -> list[Standing]:
     ]
 
 
-def _steady(rho: Array, dynamic: Mask, flows: FlowSet) -> Array:
-    """Two rounds of averaging over what the flow says is the same moving thing, and of evening
-    out inside each region, so that it holds together."""
+def _steady(rho: Array, label: NDArray[np.int32], flows: FlowSet) -> Array:
+    """Two rounds of averaging over what the flow says is the same moving thing, and of evening out
+    over each region what that changes, so that it holds together and keeps its shape."""
+    out = rho
     for _ in range(2):
-        before, rho = rho, average_along_flow(rho, dynamic, flows)
+        out = average_along_flow(out, label > 0, flows)
         for i in range(len(rho)):
-            rho[i] = _even(rho[i], dynamic[i], before[i])
-    return rho
+            out[i] = rho[i] * _even(out[i] / np.maximum(rho[i], 1e-12), label[i])
+    return out
 
 
-def _even(value: Array, dynamic: Mask, elsewhere: Array) -> Array:
-    """``value`` blurred inside each connected region by a third of its size; else ``elsewhere``."""
-    out = elsewhere.copy()
-    num, labels, stats, _ = cv2.connectedComponentsWithStats(
-        dynamic.astype(np.uint8), connectivity=4
-    )
-    for label in range(1, num):
-        left, top, width, height = stats[label, :4]
+def _even(value: Array, label: NDArray[np.int32]) -> Array:
+    """``value`` [h, w] blurred inside each region by a third of its size; 1 elsewhere."""
+    out = np.ones_like(value)
+    for number in range(1, int(label.max()) + 1):
+        y, x = np.nonzero(label == number)
+        if not len(y):
+            continue
+        top, left = int(y.min()), int(x.min())
+        height, width = int(y.max()) + 1 - top, int(x.max()) + 1 - left
         box = slice(top, top + height), slice(left, left + width)
-        inside = labels[box] == label
+        inside = label[box] == number
         sigma = max(3.0, min(width, height) / 3)
         weight = inside.astype(np.float32)
         border = cv2.BORDER_CONSTANT

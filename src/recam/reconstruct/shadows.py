@@ -1,0 +1,231 @@
+"""A shadow that moves is no thing that moves: what lies in it is still.
+
+Flow follows the border of a shadow, which then counts as moving and is stood upright with whatever
+casts it. But other frames show the surface behind without it: in the shadow it has the same
+texture, and is darker by what the clip's other shadows take from each colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from recam.compiled import kernel
+from recam.reconstruct.densify import complete
+from recam.reconstruct.depth import Array, each_frame, pair_maps
+from recam.reconstruct.dynamic import SNAP, Mask, without_specks
+from recam.types import Cameras, Progress, no_progress
+
+NUM_FRAMES = 32
+"""Frames that are asked what is behind."""
+LEAST_SEEN = 3
+NEARER = 1.1
+"""Inverse depth over what was expected from which on something nearer hides it."""
+LIGHT_PX, TEXTURE_PX = 5, 9
+"""Sides of the windows in which light is even, and in which texture is compared."""
+DARK = 6.0
+"""Levels (of 255) that are added before brightness is compared by its logarithm."""
+LEARNED_FROM, LEAST_LEARNED = 12, 200
+"""Frames that tell the colour of the clip's shadows, and pixels that must."""
+OFF_COLOR, OFF_ANY_COLOR = 0.06, 0.09
+"""How far (log) a channel may be from the colour of shadows; and from grey, where that is not
+known."""
+DEEPEST, BRIGHTER = 1.8, 0.22
+"""Log brightness that a shadow takes at most, and by which the surface may be brighter."""
+TEXTURE = (0.03, 0.06)
+"""Contrast (log) from which on a texture says something, and says all."""
+ALIKE = (0.05, 0.45)
+"""Correlation of textures up to which the surface is another, from which on it is the same."""
+COLOR_ALONE = 0.3
+"""What colour says where there is no texture, by what texture would."""
+COLORFUL = (0.1, 0.3)
+"""Log difference of a surface's channels from grey from which on its colour says something, and
+says all: a grey car on a grey road has the colour of a shadow."""
+SHADOW = 0.6
+PROVEN, LEAST_PROVEN = 0.5, 0.2
+"""What texture or colour must say at a pixel, and at what part of a region's."""
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """A box of a frame, beside what is behind it there. rows, columns: of the box. light: log of
+    its brightness over the other's, by channel, [h, w, 3]; alike: correlation of the textures;
+    texture: contrast of what is behind; colorful: how far that is from grey (log); seen: whether
+    enough frames show it; [h, w] each."""
+
+    rows: slice
+    columns: slice
+    light: Array
+    alike: Array
+    texture: Array
+    colorful: Array
+    seen: Mask
+
+
+def without_shadows(
+    dynamic: Mask,
+    rgb: NDArray[np.uint8],
+    rho: Array,
+    cameras: Cameras,
+    progress: Progress = no_progress,
+) -> Mask:
+    """``dynamic`` [t, h, w] without what is only the still surface behind it, in a shadow.
+
+    rgb: uint8 [t, h, w, 3]; rho: inverse depth [t, h, w], of the background behind what moves.
+    What fewer than three other frames show stays as it is.
+    """
+    t = len(rgb)
+    asked = np.unique(np.linspace(0, t - 1, min(NUM_FRAMES, t)).round().astype(int))
+    blocked = np.stack([cv2.dilate(d.astype(np.uint8), np.ones((5, 5), np.uint8)) for d in dynamic])
+
+    def compared(i: int) -> _Compared | None:
+        return _compare(rgb, dynamic[i], blocked, rho, cameras, i, asked[np.abs(asked - i) > 1])
+
+    color, known = _color_of_shadows(compared, dynamic)
+    out = dynamic.copy()
+
+    def job(i: int) -> None:
+        """Take the shadows out of frame i."""
+        found = compared(i)
+        if found is not None:
+            box = found.rows, found.columns
+            here = _is_shadow(found, dynamic[i][box], rgb[i][box], color, known)
+            out[i][box] &= ~here
+            out[i] = without_specks(out[i])
+
+    each_frame(job, range(t), progress, "telling shadows")
+    return out
+
+
+def _compare(
+    rgb: NDArray[np.uint8],
+    moving: Mask,
+    blocked: NDArray[np.uint8],
+    rho: Array,
+    cameras: Cameras,
+    i: int,
+    others: NDArray[np.int64],
+) -> _Compared | None:
+    """Frame i around what moves in it beside the median of what ``others`` show behind."""
+    y, x = np.nonzero(moving)
+    if not len(y) or len(others) < LEAST_SEEN:
+        return None
+    rows = slice(max(int(y.min()) - TEXTURE_PX, 0), int(y.max()) + TEXTURE_PX + 1)
+    columns = slice(max(int(x.min()) - TEXTURE_PX, 0), int(x.max()) + TEXTURE_PX + 1)
+    reach = np.ones((2 * TEXTURE_PX + 1,) * 2, np.uint8)
+    wanted = np.stack(np.nonzero(cv2.dilate(moving.astype(np.uint8), reach)), -1)
+    shown = np.full((len(wanted), len(others), 3), np.nan, np.float32)
+    _fetch(rgb, blocked, rho, i, others, *pair_maps(cameras, i, others.tolist()), wanted, shown)
+    num = (~np.isnan(shown[..., 0])).sum(1)
+    enough = np.flatnonzero(num >= LEAST_SEEN)
+    y, x = wanted[enough].T
+    shown.sort(axis=1)  # what was not seen goes last
+    behind = np.zeros(rgb.shape[1:], np.float32)
+    behind[y, x] = shown[enough, num[enough] // 2]
+    seen = np.zeros(moving.shape, bool)
+    seen[y, x] = True
+    box = rows, columns
+    own, other = (np.log(v[box].astype(np.float32) + DARK) for v in (rgb[i], behind))
+    weight = seen[box].astype(np.float32)
+    light = np.stack(
+        [_mean(own[..., c] - other[..., c], weight, LIGHT_PX) for c in range(3)], axis=-1
+    )
+    fine = [v.mean(-1) - _mean(v.mean(-1), weight, LIGHT_PX) for v in (own, other)]
+    energy = [_mean(v * v, weight, TEXTURE_PX) for v in fine]
+    both = _mean(fine[0] * fine[1], weight, TEXTURE_PX)
+    alike = both / np.sqrt(np.maximum(energy[0] * energy[1], 1e-10))
+    texture = np.sqrt(np.maximum(energy[1], 0))
+    channels = np.stack([_mean(other[..., c], weight, LIGHT_PX) for c in range(3)], axis=-1)
+    colorful = np.abs(channels - channels.mean(-1, keepdims=True)).max(-1)
+    return _Compared(rows, columns, light, alike, texture, colorful, seen[box])
+
+
+def _mean(values: Array, weight: Array, side: int) -> Array:
+    """Weighted mean over a window around each pixel."""
+    total = cv2.blur(values * weight, (side, side))
+    return np.asarray(total / np.maximum(cv2.blur(weight, (side, side)), 1e-6), np.float32)
+
+
+def _color_of_shadows(
+    compared: Callable[[int], _Compared | None], dynamic: Mask
+) -> tuple[NDArray[np.float64], bool]:
+    """Log light [3] that is missing in a shadow of unit depth, and whether the clip tells it: by
+    pixels with the same texture and clearly less light."""
+    found = []
+    frames = np.flatnonzero(dynamic.any((1, 2)))
+    for i in frames[:: max(1, len(frames) // LEARNED_FROM)].tolist():
+        one = compared(i)
+        if one is None:
+            continue
+        depth = one.light.mean(-1)
+        sure = (one.alike > 0.6) & (one.texture > 0.04) & (depth < -0.25) & one.seen
+        sure &= dynamic[i][one.rows, one.columns]
+        sure &= np.abs(one.light - depth[..., None]).max(-1) < 0.3
+        found.append(one.light[sure] / -depth[sure][:, None])
+    pixels = np.concatenate(found) if found else np.zeros((0, 3))
+    if len(pixels) < LEAST_LEARNED:
+        return -np.ones(3), False
+    return np.median(pixels, axis=0).astype(np.float64), True
+
+
+def _is_shadow(
+    one: _Compared, moving: Mask, rgb: NDArray[np.uint8], color: NDArray[np.float64], known: bool
+) -> Mask:
+    """Where the box is the surface behind it in a shadow, made whole up to image edges."""
+    depth = np.maximum(one.light @ color / (color @ color), 0)
+    off = np.abs(one.light - depth[..., None] * color).max(-1)
+    like = np.clip(1.5 - off / (OFF_COLOR if known else OFF_ANY_COLOR), -1, 1)
+    never = (depth > DEEPEST) | (one.light.mean(-1) > BRIGHTER)
+    told, hued = _between(one.texture, TEXTURE), _between(one.colorful, COLORFUL)
+    same = _between(one.alike, ALIKE)
+    by_color = 0.5 + 0.4 * like
+    by_texture = np.minimum(same, 0.5 + 0.5 * like)
+    evidence = np.where(never | ~one.seen, 0, told * by_texture + (1 - told) * by_color)
+    belief = told + (1 - told) * hued * COLOR_ALONE
+    belief = np.where((like <= -0.5) | never, 1, belief) * one.seen
+    weight = np.where(moving, belief + 1e-3, 0).astype(np.float32)
+    whole = complete(evidence.astype(np.float32), weight, np.ascontiguousarray(rgb), SNAP)
+    found = moving & (whole > SHADOW)
+    num, part = cv2.connectedComponents(found.astype(np.uint8), connectivity=4)
+    says = np.maximum(told * same, (1 - told) * hued)
+    proven = one.seen & (says > PROVEN) & (like > 0) & ~never
+    share = np.bincount(part[found & proven], minlength=num) / np.bincount(part.ravel())
+    share[0] = 0
+    return np.asarray((share > LEAST_PROVEN)[part])
+
+
+def _between(values: Array, ends: tuple[float, float]) -> Array:
+    """0 up to the lower of the ends, 1 from the upper one on."""
+    return np.clip((values - ends[0]) / (ends[1] - ends[0]), 0, 1)
+
+
+@kernel
+def _fetch(rgb, blocked, rho, i, others, a, b, wanted, shown):
+    """shown [n, k, 3]: colours of the background at frame i's pixels ``wanted`` [n, (y, x)] in the
+    others [k]; left as they are where it is hidden."""
+    _, h, w, _ = rgb.shape
+    for n in range(len(wanted)):
+        y, x = wanted[n]
+        own = rho[i, y, x]
+        px, py = x + 0.5, y + 0.5
+        for k in range(len(others)):
+            j = others[k]
+            z = a[k, 2, 0] * px + a[k, 2, 1] * py + a[k, 2, 2] + own * b[k, 2]
+            if z < 0.05:
+                continue
+            u = (a[k, 0, 0] * px + a[k, 0, 1] * py + a[k, 0, 2] + own * b[k, 0]) / z - 0.5
+            v = (a[k, 1, 0] * px + a[k, 1, 1] * py + a[k, 1, 2] + own * b[k, 1]) / z - 0.5
+            if u < 1 or v < 1 or u > w - 3 or v > h - 3:
+                continue
+            iu, iv = int(u), int(v)
+            if blocked[j, iv, iu] or rho[j, iv, iu] * z > NEARER * own:
+                continue
+            fu, fv = u - iu, v - iv
+            for c in range(3):
+                top = (1 - fu) * rgb[j, iv, iu, c] + fu * rgb[j, iv, iu + 1, c]
+                below = (1 - fu) * rgb[j, iv + 1, iu, c] + fu * rgb[j, iv + 1, iu + 1, c]
+                shown[n, k, c] = (1 - fv) * top + fv * below
