@@ -83,12 +83,12 @@ def _in_window(dynamic: Mask, flows: FlowSet) -> Labels:
     points = follow(dynamic, flows)
     group = np.unique(groups(points, region, flows), return_inverse=True)[1]
     part = _large(points, group, dynamic.shape)
-    if part.max(initial=0) > 1:
-        part = _joined(points, part, region, dynamic)[part]
-    label = _paint(points, part, region)
-    # Regions without a large part have the number of the group that most of their points are of.
-    small = _paint_whole(points, int(part.max(initial=0)) + 1 + group, region)
-    return _numbered(np.where(label > 0, label, small))
+    thing = _joined(points, part, region, dynamic)[part] if part.max(initial=0) > 1 else part
+    label = _paint(points, thing, region)
+    # Regions of no thing have the number of the group that most of their points are of; and so have
+    # pieces that have come off a thing.
+    first = int(part.max(initial=0)) + 1
+    return _numbered(label, _paint_whole(points, first + group, region))
 
 
 def _large(points: Points, group: Ints, shape: tuple[int, ...]) -> Ints:
@@ -248,6 +248,8 @@ def _paint_whole(points: Points, number: Ints, region: Labels) -> Labels:
     """Each region [t, h, w] with the number that most of its points have."""
     out = np.zeros(region.shape, np.int32)
     for i, (ids, uv) in enumerate(zip(points.ids, points.uv_px)):
+        if not len(ids):
+            continue
         x, y = uv.astype(np.int64).T
         pair, num = np.unique(np.stack([region[i, y, x], number[ids]]), axis=1, return_counts=True)
         most = np.zeros(int(region[i].max()) + 1, np.int32)
@@ -315,15 +317,23 @@ def _borders(label: Labels) -> tuple[Ints, Ints]:
     return a[a != b], b[a != b]
 
 
-def _numbered(label: Labels) -> Labels:
-    """The largest piece of each label in a frame keeps its number; others get new ones."""
-    out, most = np.zeros(label.shape, np.int32), int(label.max(initial=0))
-    for i, one in enumerate(label):
-        piece, owner, size = _pieces(one)
-        number = most + np.arange(len(owner))
+def _numbered(label: Labels, whole: Labels) -> Labels:
+    """The largest piece of each label in a frame keeps its number. Other pieces, and what has no
+    label, get their region's of ``whole``, whose numbers are higher, if it is free; else new ones.
+    """
+    out = np.zeros(label.shape, np.int32)
+    most = int(whole.max(initial=0))
+    for i in range(len(label)):
+        piece, owner, size = _pieces(np.where(label[i] > 0, label[i], whole[i]))
+        number = np.zeros(len(owner), np.int64)
         largest = _largest(owner, size)
         number[largest] = owner[largest]
-        number[0] = 0
-        most = max(most, int(number.max()))
+        used = set(number.tolist())
+        for n in np.flatnonzero(number[1:] == 0) + 1:
+            y, x = np.argwhere(piece == n)[0]
+            if (free := int(whole[i, y, x])) in used:
+                free = most = most + 1
+            number[n] = free
+            used.add(free)
         out[i] = number[piece]
     return out
