@@ -132,6 +132,11 @@ def test_arrays_of_other_kinds(values: np.ndarray, message: str) -> None:
         as_video(values)
 
 
+def test_a_rate_that_is_none() -> None:
+    with pytest.raises(ValueError, match="fps is 0"):
+        as_video(moving_thing(2).frames, fps=0)
+
+
 def test_missing_file() -> None:
     with pytest.raises(RecamError, match=r"nowhere\.mp4"):
         recam.edit("nowhere.mp4", np.zeros((8, 8, 3), np.uint8))

@@ -102,6 +102,10 @@ def test_command(tmp_path: Path) -> None:
     line = fails("interpolate", "input-0.png", "input-small.png", "-o", "out")
     assert "160×40" in line and "160×96" in line
     assert "two or more" in fails("interpolate", "input-0.png", "-o", "out")
+    two = ("interpolate", "input-0.png", "input-1.png", "-o", "out")
+    assert "frames is 0" in fails(*two, "--frames", "0")
+    assert "size is 8" in fails(*two, "--size", "8")
+    assert "fps" in fails(*two, "--fps", "0")
     assert "input-9.png" in fails("interpolate", "input-0.png", "input-9.png", "-o", "out")
     assert [n for n in left_behind(tmp_path) if not n.startswith("a")] == []
 

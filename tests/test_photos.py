@@ -9,7 +9,7 @@ import torch
 from recam.apps.cli import main
 from recam.configs import ImageConfig, PathConfig
 from recam.evaluation.metrics import psnr
-from recam.media import read_video, write_image
+from recam.media import read_video, write_image, write_video
 from recam.photos import reshoot_image
 from recam.synthetic import demo_clip
 from recam.types import Scene
@@ -63,5 +63,8 @@ def test_command(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert video.frames.shape == (4, 3, 96, 160)
     assert {p.name for p in Path("a").iterdir()} >= {"path.png", "cameras.json", "preview.mp4"}
     assert "nowhere.png" in fails("image", "nowhere.png", "-o", "out")
+    assert "frames is 0" in fails("image", "input.png", "--frames", "0", "-o", "out")
+    write_video(demo_clip(2, 96, 160)[0].video, Path("input-film"))
+    assert "2 frames" in fails("image", "input-film", "-o", "out")
     assert "memory" in fails("image", "input.png", "--memory", "-1", "-o", "out")
     assert [n for n in left_behind(tmp_path) if not n.startswith("a")] == []

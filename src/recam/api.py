@@ -238,6 +238,8 @@ def as_video(
         if not Path(video).exists() and not any(c in str(video) for c in "*%["):
             raise RecamError(f"{video}: no such file or folder")
         return tasks.read_input(Path(video), input, progress)
+    if not 0 < fps < np.inf:
+        raise ValueError(f"fps is {fps}; expected more than 0")
     return video_from_frames(_planar(video, 4, "a video [t, h, w, 3] or [t, 3, h, w]"), fps)
 
 

@@ -34,6 +34,8 @@ CARRIED = 0.35
 """Trust in motion that was carried to where one view alone shows the surface."""
 LEAST_SHARED = 0.15
 """Below this share of believable flow the views are said to show nothing in common."""
+LEAST_SIDE_PX = 64
+"""Longer side below which no motion is looked for."""
 BEND_SCALE = 0.02
 """Of the picture's longer side: how motion bends is taken to be smooth over so much, …"""
 BEND_NOISE = 1 / 480
@@ -80,7 +82,8 @@ def interpolate(
     and confidence, after their exposures are brought together; what one view alone shows moves with
     what is beside it. The mean of that and of both views fetched along a plainer flow is the
     result; models other than propagate complete what the flow is not sure of. Warns where two views
-    show next to nothing in common. Raises ValueError for fewer than two views or frames below 1.
+    show next to nothing in common. Raises ValueError for fewer than two views, frames below 1, a
+    size below LEAST_SIDE_PX or no fps.
     """
     if views.dim() != 4 or len(views) < 2 or views.shape[1] != 3 or views.dtype != torch.uint8:
         raise ValueError(
@@ -88,6 +91,10 @@ def interpolate(
         )
     if config.frames < 1:
         raise ValueError(f"frames is {config.frames}; expected at least 1 between two views")
+    if not 0 < fps < np.inf:
+        raise ValueError(f"fps is {fps}; expected more than 0")
+    if config.size < LEAST_SIDE_PX:
+        raise ValueError(f"size is {config.size}; motion is found at {LEAST_SIDE_PX} px or more")
     clock, timings_s = time.perf_counter(), {}
     step = config.frames + 1
     total = (len(views) - 1) * step + 1
