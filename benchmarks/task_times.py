@@ -1,9 +1,10 @@
 """Seconds that every task takes on a clip of 48 frames of 512×288, from pictures to pictures.
 
 The clip is the synthetic sample's, without its true geometry: what a task needs it estimates. An
-empty cache folder is used. Processor seconds are of all threads together.
+empty cache folder is used for each. Processor seconds are of all threads together; the load is that
+of the machine before and after, this process included. Each row is printed when it is done.
 
-    python benchmarks/task_times.py [--threads 2] [--tasks reshoot image …]
+    python benchmarks/task_times.py [--threads 2] [--only reshoot image …]
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import cv2
+import numba
 import torch
 
 import recam
@@ -49,18 +52,21 @@ def tasks() -> dict[str, Callable[[], Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--tasks", nargs="*")
+    made = tasks()
+    parser.add_argument("--only", nargs="*", choices=made, default=list(made), metavar="TASK")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    made = tasks()
-    print("task         seconds  processor seconds  load before")
-    for name in args.tasks or made:
+    numba.set_num_threads(args.threads)
+    cv2.setNumThreads(args.threads)
+    print("task         seconds  processor seconds  load before, after", flush=True)
+    for name in args.only:
         with tempfile.TemporaryDirectory() as folder:
             os.environ["RECAM_CACHE"] = folder
             load, clock, used = os.getloadavg()[0], time.perf_counter(), time.process_time()
             made[name]()
             clock, used = time.perf_counter() - clock, time.process_time() - used
-            print(f"{name:12} {clock:7.1f} {used:18.1f} {load:12.1f}", flush=True)
+            after = os.getloadavg()[0]
+            print(f"{name:12} {clock:7.1f} {used:18.1f} {load:12.1f} {after:6.1f}", flush=True)
 
 
 if __name__ == "__main__":

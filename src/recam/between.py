@@ -83,7 +83,7 @@ def interpolate(
     what is beside it. The mean of that and of both views fetched along a plainer flow is the
     result; models other than propagate complete what the flow is not sure of. Warns where two views
     show next to nothing in common. Raises ValueError for fewer than two views, frames below 1, a
-    size below LEAST_SIDE_PX or no fps.
+    size below LEAST_SIDE_PX, or no fps.
     """
     if views.dim() != 4 or len(views) < 2 or views.shape[1] != 3 or views.dtype != torch.uint8:
         raise ValueError(
