@@ -2,7 +2,7 @@
 
     python benchmarks/reconstruction_accuracy.py [--scenes room-101 park-102] [--split easy]
         [--out FOLDER] [--label NAME] [--depth-model stage] [--views near far] [--sheets]
-        [--refine-minutes 0] [--diagnose]
+        [--refine-minutes 0] [--diagnose] [--evaluated FOLDER]
 
 Everything is estimated from the source video alone. One line per scene, then means for cameras that
 move through space and for those on a tripod or turning in place, which give no parallax. Columns:
@@ -22,8 +22,10 @@ known      PSNR of the new views where the source shows what they show at that m
            cameras'
 s          seconds of wall time for the reconstruction
 
---refine-minutes 0 leaves the second round out. --diagnose also prints what the first of the views
-would score with one estimated thing at a time replaced by the truth: which of them costs the dB.
+--evaluated FOLDER takes the scenes that `recam eval synth4d --cameras estimated --depth estimated
+--out FOLDER` has kept there (s: of reading them). --refine-minutes 0 leaves the second round out.
+--diagnose also prints what the first of the views would score with one estimated thing at a time
+replaced by the truth: which of them costs the dB.
 
 A scene that is done is not done again (results lie in <out>/<label>/<scene>.json).
 """
@@ -218,7 +220,12 @@ def run(sample: EvaluationSample, options: argparse.Namespace, folder: Path) -> 
         config = replace(config, depth_model=options.depth_model)
     config = replace(config, refine_minutes=options.refine_minutes)
     clock = time.perf_counter()
-    found = reconstruct(video, config)
+    if options.evaluated is None:
+        found = reconstruct(video, config)
+    else:
+        kept = options.evaluated / ".scenes" / sample.name / f"{len(video)}{sample.files[:12]}"
+        estimated = MethodConfig(cameras="estimated", depth="estimated")
+        found = open_source(sample, estimated, video, kept).scene
     seconds = time.perf_counter() - clock
     scores, shown = view_scores(sample, found, truth, options.views)
     out = geometry_scores(found, truth) | scores | {"seconds": seconds}
@@ -267,6 +274,7 @@ def main() -> None:
     parser.add_argument("--label", default="default")
     parser.add_argument("--depth-model", help="see ReconstructConfig.depth_model")
     parser.add_argument("--refine-minutes", type=float, help="see ReconstructConfig")
+    parser.add_argument("--evaluated", type=Path, help="--out of recam eval synth4d")
     parser.add_argument("--diagnose", action="store_true", help="replace one thing at a time")
     parser.add_argument("--sheets", action="store_true", help="write a contact sheet of each scene")
     options = parser.parse_args()
