@@ -137,7 +137,7 @@ def main() -> None:
                     made["four"] = interpolate(views, config).video.frames[3]
                 for method, frame in made.items():
                     scores[method].append(measured(frame, truth))
-                if args.sheet and start == 0:
+                if args.sheet and start == reach:
                     rows = {"views": torch.stack([a, truth, b])}
                     rows["methods"] = torch.stack(list(made.values()))
                     path = args.sheet / f"{name}-{gap}.png"
