@@ -12,7 +12,7 @@ from recam.edits import changed_region, edit, remove
 from recam.evaluation.metrics import psnr
 from recam.media import read_image, read_video, write_image, write_video
 from recam.types import Video
-from task_clips import HEIGHT, WIDTH, moving_thing, thing_region
+from task_clips import HEIGHT, WIDTH, moving_thing, texture, thing_region
 from test_cli import fails, left_behind
 
 NUM = 8
@@ -184,3 +184,24 @@ def test_what_was_hidden_in_the_edited_frame_is_told_by_its_colours() -> None:
     out = edit(Video(torch.stack(plain), video.times_s), edited).video.frames
     seen = out[1:] != video.frames[1:]
     assert psnr(out[1:], truth[1:], seen.any(1).float() * _inside()[1:]) > 22
+
+
+def test_what_is_put_on_a_surface_goes_behind_what_passes() -> None:
+    """A patch inserted in the background, which the thing covers later."""
+    video = moving_thing(NUM)
+    truth, covered = video.frames.clone(), []
+    patch = texture(24, 24, 9)
+    for i in range(NUM):
+        there = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
+        there[34:58, 70 - i : 94 - i] = True  # as the background moves
+        whole = torch.zeros(3, HEIGHT, WIDTH, dtype=torch.uint8)
+        whole[:, there] = torch.from_numpy(patch).permute(2, 0, 1).flatten(1)
+        covered.append(there & thing_region(i))
+        there &= ~thing_region(i)
+        truth[i][:, there] = whole[:, there]
+    assert int(covered[-1].sum()) > 200 and not bool(covered[0].any())
+    out = edit(video, truth[0]).video.frames
+    inside = (truth != video.frames).any(1).float()
+    assert psnr(out, truth, inside) > 22 > psnr(video.frames, truth, inside)
+    hidden = torch.stack(covered)
+    assert float((out != video.frames).any(1)[hidden].float().mean()) < 0.3  # 2 px fade out there

@@ -151,7 +151,8 @@ class Interpolate(Common):
     """Make the frames between two pictures, or between several in order."""
 
     views: Annotated[Positional[tuple[Path, ...]], arg(metavar="A B [C …]")] = tyro.MISSING
-    """Two or more pictures of one size."""
+    """Two or more pictures of one size. Between four or more, evenly apart in time, things may move
+    on curves."""
     config: InterpolateConfig = field(default_factory=InterpolateConfig)
     fps: float = 24.0
     """Frames per second of the result."""
