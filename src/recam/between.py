@@ -173,10 +173,13 @@ def _bend(one: _Side, other: _Side) -> Floats:
 
 
 def _agreed(bend: Floats, other: Floats) -> Floats:
-    """A bend, less where the other is unlike it: nothing where they are opposite."""
+    """The mean of two bends, less where they are unlike: nothing where they are opposite.
+
+    One for both views, so that what they show lies on itself.
+    """
     noise = (BEND_NOISE * max(bend.shape)) ** 2
     alike = 2 * (bend * other).sum(-1) / ((bend**2 + other**2).sum(-1) + noise)
-    return (np.maximum(alike, 0)[..., None] * bend).astype(np.float32)
+    return (np.maximum(alike, 0)[..., None] * (bend + other) / 2).astype(np.float32)
 
 
 @dataclass(frozen=True)
