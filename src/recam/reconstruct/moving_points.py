@@ -38,6 +38,7 @@ AHEAD = (8, 4, 2)
 ALIKE, ALIKE_SHARE = 1 / 6, 0.15
 """Difference of motion, in cells a frame, up to which neighbours hold together; added in quadrature
 to this part of their speed."""
+TIGHT = 4.0
 REPELS = 3.0
 """Neighbours repel at most so many times as strongly as they can hold together."""
 WELL_APART, PARTNERS = 3.0, 4
@@ -171,7 +172,7 @@ def _neighbours(points: Points, region: Labels) -> list[Pairs]:
             a, b = pairs[both].T
             one, other = way[at[a]], way[at[b]]
             unlike = ((one - other) ** 2).sum(1) / allowed(one, other, points.cell)
-            out.append((ids[a], ids[b], k / AHEAD[0] * np.maximum(1 - unlike, -REPELS)))
+            out.append((ids[a], ids[b], k / AHEAD[0] * np.maximum(1 - TIGHT * unlike, -REPELS)))
             pairs = pairs[~both]
     return out
 

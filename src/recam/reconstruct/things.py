@@ -42,13 +42,14 @@ AROUND = 5.0
 """from points up to so many cells from it,"""
 LEAST_PAIRS = 4
 """where so many pairs of neighbours are of both."""
-STEP, LARGEST_STEP = 1.7, 3.0
+STEP, LARGEST_STEP = 1.5, 3.0
 """Step, of what is alike, up to which two parts are one thing; and what it counts for at most."""
-LEAST_BORDER = 0.1
-"""A border of fewer pairs than this part of the smaller part's points tells nothing."""
-LEAST_SHARE = 0.2
+LEAST_BORDER, LEAST_TOLD = 0.1, 0.02
+"""A border of fewer pairs than this part of the smaller part's points does not tell how large the
+step is; and of fewer than this, not even that there may be one."""
+LEAST_SHARE = 0.27
 """A thing covers at least this part of the area of what it touches, where it is seen best."""
-LEAST_GROUND = 0.25
+LEAST_GROUND = 0.12
 """In this part of its frames a thing is seen to stand on the ground,"""
 ALONE = 0.5
 """or in this it touches nothing."""
@@ -170,17 +171,23 @@ def _affine(at: Floats, way: Floats, there: Floats, cell: int) -> Floats:
 
 def _joined(points: Points, part: Ints, region: Labels, dynamic: Mask) -> Ints:
     """Which thing [n + 1] each part goes with: the least step first, parts without a step between
-    them are one; then what is no thing by itself goes with the neighbour it differs least from."""
+    them are one; then what is no thing by itself goes with the neighbour it differs least from, or,
+    if nothing is known of that, with that of the longest common border."""
     total, num = _steps(points, part, region)
     size = np.bincount(part[np.concatenate(points.ids)], minlength=len(total))
     label = _paint(points, part, region)
+    touch = _touching(label, len(total))
     thing = np.arange(len(total))
     while True:
-        enough = (num > 0) & (num >= LEAST_BORDER * np.minimum(size[:, None], size[None]))
-        step = np.where(enough, np.sqrt(total / np.maximum(num, 1)), np.inf)
+        smaller = np.maximum(np.minimum(size[:, None], size[None]), 1)
+        enough = num >= LEAST_BORDER * smaller
+        step = np.where(enough & (touch > 0), np.sqrt(total / np.maximum(num, 1)), np.inf)
         if step.min() > STEP:
             now = thing[label]
-            for p in np.flatnonzero(np.isfinite(step).any(1)).tolist():
+            told = np.isfinite(step).any(1)
+            step = np.where(told[:, None] | (touch == 0), step, LARGEST_STEP + 1 / (1 + touch))
+            told |= ((touch > 0) & (num >= LEAST_TOLD * smaller)).any(1)
+            for p in np.flatnonzero(told & (touch > 0).any(1)).tolist():
                 if _stands_alone(now == p, now, dynamic):
                     step[p] = np.inf
         if not np.isfinite(step.min()):
@@ -188,10 +195,20 @@ def _joined(points: Points, part: Ints, region: Labels, dynamic: Mask) -> Ints:
         p, q = (int(one) for one in np.unravel_index(int(step.argmin()), step.shape))
         thing[thing == p] = q
         size[q] += size[p]
-        for sums in (total, num):
+        for sums in (total, num, touch):
             sums[q] += sums[p]
             sums[:, q] += sums[:, p]
             sums[p], sums[:, p], sums[q, q] = 0, 0, 0
+
+
+def _touching(label: Labels, num: int) -> Floats:
+    """Length of the common border of ``num`` labels (0 = none of them), over all frames, px."""
+    out = np.zeros((num, num))
+    for one in label:
+        a, b = _borders(one)
+        out += np.bincount(a * num + b, minlength=num * num).reshape(num, num)
+    out[0], out[:, 0] = 0, 0
+    return out
 
 
 def _stands_alone(own: Mask, label: Ints, dynamic: Mask) -> bool:
