@@ -10,6 +10,7 @@ the others.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from recam.reconstruct.depth import Array, each_frame
 from recam.reconstruct.dynamic import Mask, average_along_flow
 from recam.reconstruct.flow import FlowSet
 from recam.reconstruct.ground import BELOW, Ground
+from recam.reconstruct.things import tell_apart
 from recam.types import Progress, no_progress
 
 HIDDEN_QUANTILE = 0.5
@@ -39,8 +41,6 @@ IN_FRONT, HIDDEN_ROWS = 1.2, 0.15
 part of its height such must be for the thing to be partly hidden."""
 MOST_LEAN = 2.0
 """How many times nearer than its foot the top of a thing may be."""
-SAME_SHARE = 0.4
-"""Part of a region that flow must carry into one of the next frame for the same thing."""
 LEAST_FRAMES = 5
 SIZE_QUANTILE = 0.1
 """A thing is as large as it seems at its contact in this part of its frames."""
@@ -53,7 +53,7 @@ SIZE_SLACK, SLACK_PER_JITTER = 0.02, 6.0
 
 @dataclass(frozen=True)
 class Standing:
-    """One region of a frame: its ``label`` there; rho: its inverse depth at its pixels [k], row by
+    """One thing in a frame: its ``label``; rho: its inverse depth at its pixels [k], row by
     row; level: their median; touches: whether its foot is seen; size: the root of its area in
     pixels, 0 where the picture's border or something nearer cuts it off."""
 
@@ -75,10 +75,11 @@ def stand(
     """Inverse depth [t, h, w] in which moving things stand upright where they touch the ground.
 
     rho: inverse depth of the still scene; what it says of moving things is not read. dynamic: bool
-    [t, h, w]. Each connected region gets the inverse depth of the still pixels just below its
-    lowest part, turned about the vertical if the contact slopes; but it is never behind most of
-    what it hides, nor farther than its size over time allows. Then it is averaged along the flow,
-    so that it does not jump when a foot leaves the ground.
+    [t, h, w]. Each thing (``things.tell_apart``) gets the inverse depth of the still pixels just
+    below its lowest part, turned about the vertical if the contact slopes; but it is never behind
+    most of what it hides, nor farther than where it was seen to stand before and after its foot
+    was hidden, nor than its size over time allows. Then it is averaged along the flow, so that it
+    does not jump when a foot leaves the ground.
 
     ground: the level ground, if there is one: it is believed rather than what is near a contact,
     nothing beside a moving thing lies below it, and upright is along its normal (else all of a
@@ -90,19 +91,20 @@ def stand(
         out = np.where(beside, np.maximum(rho, BELOW * ground.rho), rho)
     around = np.stack([cv2.dilate(d.astype(np.uint8), _disc(AROUND_PX)) > 0 for d in dynamic])
     background = filled(out, around)
-    label = np.zeros(dynamic.shape, np.int32)
+    label = tell_apart(dynamic, flows, progress)
     found: list[list[Standing]] = [[] for _ in range(len(rho))]
 
     def job(i: int) -> None:
-        """Stand every region of frame i upright."""
-        num, label[i] = cv2.connectedComponents(dynamic[i].astype(np.uint8), connectivity=4)
-        for n in range(1, num):
-            region = label[i] == n
-            found[i].append(upright(background[i], region, around[i], i, n, ground))
+        """Stand every thing of frame i upright."""
+        for n in np.unique(label[i][label[i] > 0]).tolist():
+            found[i].append(upright(background[i], label[i] == n, around[i], i, n, ground))
 
     each_frame(job, range(len(rho)), progress, "standing what moves on the ground")
-    for thing in _followed(found, label, flows):
-        for one in _of_one_size(thing):
+    things: dict[int, list[Standing]] = {}
+    for one in chain(*found):
+        things.setdefault(one.label, []).append(one)
+    for thing in things.values():
+        for one in _of_one_size(_with_feet(thing)):
             region = label[one.frame] == one.label
             out[one.frame][region] = one.rho
     return _steady(out, label, flows)
@@ -229,52 +231,6 @@ def _disc(reach: int) -> NDArray[np.uint8]:
     return np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
 
 
-def _followed(
-    found: list[list[Standing]], label: NDArray[np.int32], flows: FlowSet
-) -> list[list[Standing]]:
-    """The regions of all frames, each with those that flow says are the same thing."""
-    things: list[list[Standing]] = []
-    current: dict[int, list[Standing]] = {}
-    for i, regions in enumerate(found):
-        before = _same(label, flows, i) if i else {}
-        now = {}
-        for one in regions:
-            thing = current.get(before.get(one.label, 0))
-            if thing is None:
-                thing = []
-                things.append(thing)
-            thing.append(one)
-            now[one.label] = thing
-        current = now
-    return things
-
-
-def _same(label: NDArray[np.int32], flows: FlowSet, i: int) -> dict[int, int]:
-    """For the regions of frame i those of the frame before that are the same, both ways."""
-    if not flows.has(i, i - 1) or not flows.has(i - 1, i):
-        return {}
-    back, there = _carried(label, flows, i, i - 1), _carried(label, flows, i - 1, i)
-    return {a: b for a, b in back.items() if there.get(b) == a}
-
-
-def _carried(label: NDArray[np.int32], flows: FlowSet, i: int, j: int) -> dict[int, int]:
-    """Which region of frame j most of each region of frame i flows into."""
-    h, w = label.shape[1:]
-    y, x = np.nonzero(label[i])
-    flow = flows.get(i, j)[0].numpy()[y, x]
-    u = np.clip(np.round(x + flow[:, 0]), 0, w - 1).astype(np.int64)
-    v = np.clip(np.round(y + flow[:, 1]), 0, h - 1).astype(np.int64)
-    num = int(label[j].max()) + 1
-    counts = np.bincount(label[i, y, x] * num + label[j, v, u], minlength=num)
-    counts = np.pad(counts, (0, -len(counts) % num)).reshape(-1, num)
-    out = {}
-    for n in range(1, len(counts)):
-        best = int(counts[n, 1:].argmax()) + 1 if num > 1 else 0
-        if best and counts[n, best] > SAME_SHARE * counts[n].sum():
-            out[n] = best
-    return out
-
-
 def filled(rho: Array, hole: Mask) -> Array:
     """rho [t, h, w] where it is not ``hole``; smooth from around there, by a pyramid of means."""
     out = rho.copy()
@@ -294,6 +250,22 @@ def filled(rho: Array, hole: Mask) -> Array:
             wider = cv2.resize(now, value.shape[::-1], interpolation=cv2.INTER_LINEAR)
             now = value + (1 - weight) * wider
         out[i] = np.where(hole[i], now, rho[i])
+    return out
+
+
+def _with_feet(thing: list[Standing]) -> list[Standing]:
+    """A thing followed over time, moved nearer in frames that do not show its foot: what is seen of
+    the ground below it is farther than where it stands, which other frames tell."""
+    stands = [one for one in thing if one.touches and one.level > 0]
+    if len(stands) < LEAST_FRAMES or len(stands) == len(thing):
+        return thing
+    frames, levels = [one.frame for one in stands], np.log([one.level for one in stands])
+    out = []
+    for one in thing:
+        level = float(np.exp(np.interp(one.frame, frames, levels)))
+        if not one.touches and 0 < one.level < level:
+            one = replace(one, rho=one.rho * np.float32(level / one.level), level=level)
+        out.append(one)
     return out
 
 
@@ -338,10 +310,8 @@ def _steady(rho: Array, label: NDArray[np.int32], flows: FlowSet) -> Array:
 def _even(value: Array, label: NDArray[np.int32]) -> Array:
     """``value`` [h, w] blurred inside each region by a third of its size; 1 elsewhere."""
     out = np.ones_like(value)
-    for number in range(1, int(label.max()) + 1):
+    for number in np.unique(label[label > 0]).tolist():
         y, x = np.nonzero(label == number)
-        if not len(y):
-            continue
         top, left = int(y.min()), int(x.min())
         height, width = int(y.max()) + 1 - top, int(x.max()) + 1 - left
         box = slice(top, top + height), slice(left, left + width)
