@@ -60,8 +60,8 @@ def tell_apart(dynamic: Mask, flows: FlowSet, progress: Progress = no_progress) 
 
     dynamic: bool [t, h, w], what moves; every pixel of it gets a label. Each label is 4-connected
     in its frame. The same number in several frames is the same thing; of a thing that is seen in
-    several pieces the largest has its number, the others have numbers that occur only once. Things
-    are followed inside of windows (``still.windows``) only.
+    several pieces the largest has its number, others have another. Things are followed inside of
+    windows (``still.windows``) only. Where nothing tells parts of a region apart it stays whole.
     """
     out, most = np.zeros(dynamic.shape, np.int32), 0
     every = windows(len(dynamic))
@@ -184,10 +184,10 @@ def _joined(points: Points, part: Ints, region: Labels, dynamic: Mask) -> Ints:
         step = np.where(enough & (touch > 0), np.sqrt(total / np.maximum(num, 1)), np.inf)
         if step.min() > STEP:
             now = thing[label]
-            told = np.isfinite(step).any(1)
+            told = np.isfinite(step.min(axis=1))
             step = np.where(told[:, None] | (touch == 0), step, LARGEST_STEP + 1 / (1 + touch))
-            told |= ((touch > 0) & (num >= LEAST_TOLD * smaller)).any(1)
-            for p in np.flatnonzero(told & (touch > 0).any(1)).tolist():
+            told |= ((touch > 0) & (num >= LEAST_TOLD * smaller)).max(axis=1)
+            for p in np.flatnonzero(told & (touch.max(axis=1) > 0)).tolist():
                 if _stands_alone(now == p, now, dynamic):
                     step[p] = np.inf
         if not np.isfinite(step.min()):
