@@ -36,11 +36,11 @@ REACH = 2.2
 AHEAD = (8, 4, 2)
 """Frames over which the motion of neighbours is compared: the first for which both are seen."""
 ALIKE, ALIKE_SHARE = 1 / 6, 0.15
-"""Difference of motion, in cells a frame, up to which neighbours hold together; added in quadrature
-to this part of their speed."""
-TIGHT = 4.0
-REPELS = 3.0
-"""Neighbours repel at most so many times as strongly as they can hold together."""
+"""Difference of motion, in cells a frame, up to which it is alike; added in quadrature to this part
+of the speed."""
+HOLDS, REPELS = 0.5, 3.0
+"""Neighbours hold together up to this part of that difference, and repel each other beyond, at most
+so many times as strongly as they can hold together."""
 WELL_APART, PARTNERS = 3.0, 4
 """Distance of regions, in cells, from which on they are no pieces of one thing that the mask has
 broken; and with how many points of other regions each point is compared."""
@@ -172,7 +172,7 @@ def _neighbours(points: Points, region: Labels) -> list[Pairs]:
             a, b = pairs[both].T
             one, other = way[at[a]], way[at[b]]
             unlike = ((one - other) ** 2).sum(1) / allowed(one, other, points.cell)
-            out.append((ids[a], ids[b], k / AHEAD[0] * np.maximum(1 - TIGHT * unlike, -REPELS)))
+            out.append((ids[a], ids[b], k / AHEAD[0] * np.maximum(1 - unlike / HOLDS**2, -REPELS)))
             pairs = pairs[~both]
     return out
 
