@@ -53,6 +53,8 @@ LEAST_GROUND = 0.12
 """In this part of its frames a thing is seen to stand on the ground,"""
 ALONE = 0.5
 """or in this it touches nothing."""
+SAME_SHARE = 0.4
+"""Part of a piece that flow must carry into one of the next frame for the same thing."""
 
 
 def tell_apart(dynamic: Mask, flows: FlowSet, progress: Progress = no_progress) -> Labels:
@@ -89,7 +91,7 @@ def _in_window(dynamic: Mask, flows: FlowSet) -> Labels:
     # Regions of no thing have the number of the group that most of their points are of; and so have
     # pieces that have come off a thing.
     first = int(part.max(initial=0)) + 1
-    return _numbered(label, _paint_whole(points, first + group, region))
+    return _carried_on(_numbered(label, _paint_whole(points, first + group, region)), flows)
 
 
 def _large(points: Points, group: Ints, shape: tuple[int, ...]) -> Ints:
@@ -353,4 +355,37 @@ def _numbered(label: Labels, whole: Labels) -> Labels:
             number[n] = free
             used.add(free)
         out[i] = number[piece]
+    return out
+
+
+def _carried_on(label: Labels, flows: FlowSet) -> Labels:
+    """What has a number that the frame before has not goes on with that of what flow says it was
+    there, if that is free."""
+    out = label.copy()
+    for i in range(1, len(out)):
+        if not flows.has(i, i - 1) or not flows.has(i - 1, i):
+            continue
+        back, there = _led_to(out, flows, i, i - 1), _led_to(out, flows, i - 1, i)
+        known, now = set(np.unique(out[i - 1]).tolist()), set(np.unique(out[i]).tolist())
+        for a, b in back.items():
+            if a not in known and b not in now and there.get(b) == a:
+                out[i][out[i] == a] = b
+                now.add(b)
+    return out
+
+
+def _led_to(label: Labels, flows: FlowSet, i: int, j: int) -> dict[int, int]:
+    """Which label of frame j most of each label of frame i flows into."""
+    h, w = label.shape[1:]
+    y, x = np.nonzero(label[i])
+    flow = flows.get(i, j)[0].numpy()[y, x]
+    u = np.clip(np.round(x + flow[:, 0]), 0, w - 1).astype(np.int64)
+    v = np.clip(np.round(y + flow[:, 1]), 0, h - 1).astype(np.int64)
+    own, size = np.unique(label[i, y, x], return_counts=True)
+    pair, num = np.unique(np.stack([label[i, y, x], label[j, v, u]]), axis=1, return_counts=True)
+    out = {}
+    for n, all_of_it in zip(own.tolist(), size.tolist()):
+        to = (pair[0] == n) & (pair[1] > 0)
+        if to.any() and num[to].max() > SAME_SHARE * all_of_it:
+            out[n] = int(pair[1][to][num[to].argmax()])
     return out
