@@ -42,7 +42,7 @@ AROUND = 5.0
 """from points up to so many cells from it,"""
 LEAST_PAIRS = 4
 """where so many pairs of neighbours are of both."""
-STEP, LARGEST_STEP = 1.5, 3.0
+STEP, LARGEST_STEP = 1.9, 3.0
 """Step, of what is alike, up to which two parts are one thing; and what it counts for at most."""
 LEAST_BORDER, LEAST_TOLD = 0.1, 0.02
 """A border of fewer pairs than this part of the smaller part's points does not tell how large the
