@@ -130,3 +130,21 @@ def _pitched(t: int, height: int, width: int, down_deg: float, up: float) -> Cam
     pose[:3, 3] = rotation @ torch.tensor([0.0, up, 0.0], dtype=torch.float64)
     k = torch.tensor([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1.0]]).double()
     return Cameras(pose.expand(t, 4, 4).clone(), k.expand(t, 3, 3).clone(), height, width)
+
+
+def test_a_foot_that_is_hidden_for_a_moment_does_not_send_the_thing_away() -> None:
+    """Something else that moves, in front of it, hides its lower half in two of ten frames."""
+    t, h, w = 10, 80, 60
+    rho = np.linspace(0.1, 1.0, h, dtype=np.float32)[None, :, None].repeat(w, 2).repeat(t, 0)
+    dynamic = np.zeros(rho.shape, bool)
+    dynamic[:, 20:60, 20:34] = True
+    dynamic[4:6, 40:] = False
+    steps = {
+        (i, j): torch.zeros(h, w, 2, dtype=torch.int16)
+        for i in range(t) for j in (i - 1, i + 1) if 0 <= j < t
+    }  # fmt: skip
+    sure = {p: torch.full((h, w), 255, dtype=torch.uint8) for p in steps}
+    flows = FlowSet(torch.zeros(t, h, w, dtype=torch.uint8), steps, sure, (1,))
+    out = stand(np.ascontiguousarray(rho), dynamic, flows)
+    level = [float(np.median(out[i][dynamic[i]])) for i in range(t)]
+    assert np.abs(np.array(level) / float(rho[0, 60, 0]) - 1).max() < 0.1

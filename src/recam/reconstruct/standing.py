@@ -42,6 +42,8 @@ part of its height such must be for the thing to be partly hidden."""
 MOST_LEAN = 2.0
 """How many times nearer than its foot the top of a thing may be."""
 LEAST_FRAMES = 5
+AROUND_FRAMES, LEAST_AROUND, NEARER_QUANTILE = 8, 3, 0.75
+"""A thing is as near as in this quantile of the frames around that show its foot, if so many do."""
 SIZE_QUANTILE = 0.1
 """A thing is as large as it seems at its contact in this part of its frames."""
 SIZE_JITTER = 0.02
@@ -77,9 +79,8 @@ def stand(
     rho: inverse depth of the still scene; what it says of moving things is not read. dynamic: bool
     [t, h, w]. Each thing (``things.tell_apart``) gets the inverse depth of the still pixels just
     below its lowest part, turned about the vertical if the contact slopes; but it is never behind
-    most of what it hides, nor farther than where it was seen to stand before and after its foot
-    was hidden, nor than its size over time allows. Then it is averaged along the flow, so that it
-    does not jump when a foot leaves the ground.
+    most of what it hides, nor farther than the frames around and its size over time allow. Then it
+    is averaged along the flow, so that it does not jump when a foot leaves the ground.
 
     ground: the level ground, if there is one: it is believed rather than what is near a contact,
     nothing beside a moving thing lies below it, and upright is along its normal (else all of a
@@ -104,7 +105,7 @@ def stand(
     for one in chain(*found):
         things.setdefault(one.label, []).append(one)
     for thing in things.values():
-        for one in _of_one_size(_with_feet(thing)):
+        for one in _of_one_size(_steadied(thing)):
             region = label[one.frame] == one.label
             out[one.frame][region] = one.rho
     return _steady(out, label, flows)
@@ -253,19 +254,18 @@ def filled(rho: Array, hole: Mask) -> Array:
     return out
 
 
-def _with_feet(thing: list[Standing]) -> list[Standing]:
-    """A thing followed over time, moved nearer in frames that do not show its foot: what is seen of
-    the ground below it is farther than where it stands, which other frames tell."""
-    stands = [one for one in thing if one.touches and one.level > 0]
-    if len(stands) < LEAST_FRAMES or len(stands) == len(thing):
-        return thing
-    frames, levels = [one.frame for one in stands], np.log([one.level for one in stands])
+def _steadied(thing: list[Standing]) -> list[Standing]:
+    """A thing followed over time, as near as it stands in a quarter of the frames around: where its
+    foot is hidden, missing from what is known to move, or in the air, it seems too far."""
+    frames = np.array([one.frame for one in thing])
+    levels = np.log([max(one.level, 1e-9) for one in thing])
+    stands = np.array([one.touches for one in thing])
     out = []
-    for one in thing:
-        level = float(np.exp(np.interp(one.frame, frames, levels)))
-        if not one.touches and 0 < one.level < level:
-            one = replace(one, rho=one.rho * np.float32(level / one.level), level=level)
-        out.append(one)
+    for one, level in zip(thing, levels.tolist()):
+        around = np.abs(frames - one.frame) <= AROUND_FRAMES
+        told = around & stands if (around & stands).sum() >= LEAST_AROUND else around
+        factor = np.exp(max(float(np.quantile(levels[told], NEARER_QUANTILE)) - level, 0.0))
+        out.append(replace(one, rho=one.rho * np.float32(factor), level=one.level * float(factor)))
     return out
 
 
