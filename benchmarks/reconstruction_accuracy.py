@@ -224,6 +224,8 @@ def run(sample: EvaluationSample, options: argparse.Namespace, folder: Path) -> 
         found = reconstruct(video, config)
     else:
         kept = options.evaluated / ".scenes" / sample.name / f"{len(video)}{sample.files[:12]}"
+        if not kept.is_dir():
+            raise SystemExit(f"{kept}: no such folder; run recam eval synth4d as said in --help")
         estimated = MethodConfig(cameras="estimated", depth="estimated")
         found = open_source(sample, estimated, video, kept).scene
     seconds = time.perf_counter() - clock
@@ -274,7 +276,11 @@ def main() -> None:
     parser.add_argument("--label", default="default")
     parser.add_argument("--depth-model", help="see ReconstructConfig.depth_model")
     parser.add_argument("--refine-minutes", type=float, help="see ReconstructConfig")
-    parser.add_argument("--evaluated", type=Path, help="--out of recam eval synth4d")
+    parser.add_argument(
+        "--evaluated",
+        type=Path,
+        help="--out of recam eval synth4d --cameras estimated --depth estimated",
+    )
     parser.add_argument("--diagnose", action="store_true", help="replace one thing at a time")
     parser.add_argument("--sheets", action="store_true", help="write a contact sheet of each scene")
     options = parser.parse_args()

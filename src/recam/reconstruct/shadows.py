@@ -18,13 +18,12 @@ from recam.compiled import kernel
 from recam.reconstruct.densify import complete
 from recam.reconstruct.depth import Array, each_frame, pair_maps
 from recam.reconstruct.dynamic import SNAP, Mask, without_specks
+from recam.reconstruct.witnesses import NEARER
 from recam.types import Cameras, Progress, no_progress
 
 NUM_FRAMES = 32
 """Frames that are asked what is behind."""
 LEAST_SEEN = 3
-NEARER = 1.1
-"""Inverse depth over what was expected from which on something nearer hides it."""
 LIGHT_PX, TEXTURE_PX = 5, 9
 """Sides of the windows in which light is even, and in which texture is compared."""
 DARK = 6.0

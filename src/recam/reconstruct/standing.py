@@ -105,7 +105,7 @@ def stand(
     for one in chain(*found):
         things.setdefault(one.label, []).append(one)
     for thing in things.values():
-        for one in _of_one_size(_steadied(thing)):
+        for one in _of_one_size(_as_near_as_around(thing)):
             region = label[one.frame] == one.label
             out[one.frame][region] = one.rho
     return _steady(out, label, flows)
@@ -254,7 +254,7 @@ def filled(rho: Array, hole: Mask) -> Array:
     return out
 
 
-def _steadied(thing: list[Standing]) -> list[Standing]:
+def _as_near_as_around(thing: list[Standing]) -> list[Standing]:
     """A thing followed over time, as near as it stands in a quarter of the frames around: where its
     foot is hidden, missing from what is known to move, or in the air, it seems too far."""
     frames = np.array([one.frame for one in thing])
