@@ -70,55 +70,61 @@ def compute_tracks(flows: FlowSet, min_length: int = 3, progress: Progress = no_
     keep the chain from drifting. A track ends where the flow has no confidence, where the offsets
     disagree by more than a pixel, or at the border.
     """
-    num_frames, h, w = len(flows), flows.height, flows.width
-    following = _Following(num_frames)
+    num_frames = len(flows)
+    following = _Following(max(flows.offsets, default=0) + 1)
     for frame in range(num_frames):
         if frame:
             following.step(flows, frame)
         progress("tracks", frame + 1, num_frames)
-        taken = following.current(frame)
-        seeds = corners(flows.gray[frame].numpy(), taken)
+        seeds = corners(flows.gray[frame].numpy(), following.current(frame))
         following.add(seeds, frame)
-    return following.result(min(min_length, num_frames), (h, w))
+    return following.result(min(min_length, num_frames))
 
 
 class _Following:
-    """The tracks being followed: uv_px and number of steps of every track in every frame."""
+    """The living tracks: their number, and uv_px and number of steps in the latest frames, frame i
+    at i % reach; and what all have been seen at."""
 
-    def __init__(self, num_frames: int) -> None:
-        self.uv = np.zeros((0, num_frames, 2), np.float32)
-        self.steps = np.zeros((0, num_frames), np.float32)  # 0 = not seen, else steps + 1
-        self.alive = np.zeros(0, bool)
+    def __init__(self, reach: int) -> None:
+        self.reach, self.num = reach, 0
+        self.number = np.zeros(0, np.int64)
+        self.uv = np.zeros((0, reach, 2), np.float32)
+        self.steps = np.zeros((0, reach), np.float32)  # 0 = not seen, else steps + 1
+        self.seen: list[tuple[NDArray, NDArray]] = []
 
     def current(self, frame: int) -> NDArray:
-        return self.uv[self.alive, frame]
+        return self.uv[:, frame % self.reach]
 
     def add(self, seeds: NDArray, frame: int) -> None:
-        uv = np.zeros((len(seeds), *self.uv.shape[1:]), np.float32)
-        steps = np.zeros((len(seeds), self.uv.shape[1]), np.float32)
-        uv[:, frame], steps[:, frame] = seeds, 1
+        """Begin tracks; then what is seen in ``frame`` is complete."""
+        uv = np.zeros((len(seeds), self.reach, 2), np.float32)
+        steps = np.zeros((len(seeds), self.reach), np.float32)
+        uv[:, frame % self.reach], steps[:, frame % self.reach] = seeds, 1
         self.uv = np.concatenate([self.uv, uv])
         self.steps = np.concatenate([self.steps, steps])
-        self.alive = np.concatenate([self.alive, np.ones(len(seeds), bool)])
+        self.number = np.append(self.number, self.num + np.arange(len(seeds)))
+        self.num += len(seeds)
+        self.seen.append((self.number, self.current(frame).copy()))
 
     def step(self, flows: FlowSet, frame: int) -> None:
         """Carry the living tracks into ``frame``, by the flows of all offsets from frames before;
         those that are lost, or that the offsets disagree about, end."""
-        ids = np.flatnonzero(self.alive)
-        total = np.zeros((len(ids), 2))
-        total_weight = np.zeros(len(ids))
-        total_steps = np.zeros(len(ids))
-        low, high = np.full((len(ids), 2), np.inf), np.full((len(ids), 2), -np.inf)
+        num = len(self.number)
+        total = np.zeros((num, 2))
+        total_weight = np.zeros(num)
+        total_steps = np.zeros(num)
+        low, high = np.full((num, 2), np.inf), np.full((num, 2), -np.inf)
         for k in flows.offsets:
             if k > frame:
                 break
-            here = np.flatnonzero(self.steps[ids, frame - k] > 0)
+            past = (frame - k) % self.reach
+            here = np.flatnonzero(self.steps[:, past] > 0)
             flow, confidence = (a.numpy() for a in flows.get(frame - k, frame))
-            uv = self.uv[ids[here], frame - k]
+            uv = self.uv[here, past]
             there = uv + sample_bilinear(flow, uv)
             sure = sample_bilinear(confidence, uv)
             here, there = here[sure > MIN_CONFIDENCE], there[sure > MIN_CONFIDENCE]
-            steps = self.steps[ids[here], frame - k] + 1
+            steps = self.steps[here, past] + 1
             weight = steps**-2.0
             total[here] += weight[:, None] * there
             total_weight[here] += weight
@@ -132,18 +138,21 @@ class _Following:
         inside = ((uv > BORDER_PX) & (uv < size - BORDER_PX)).all(1)
         keep = found & agree & inside
         pictures = flows.gray[frame - 1].numpy(), flows.gray[frame].numpy()
-        before = self.uv[ids[keep], frame - 1]
+        before = self.uv[keep, (frame - 1) % self.reach]
         keep[keep] = _likeness(*pictures, before, uv[keep]) > MIN_LIKENESS
-        self.alive[ids[~keep]] = False
-        self.uv[ids[keep], frame] = uv[keep]
-        self.steps[ids[keep], frame] = (total_steps / np.maximum(total_weight, 1e-12))[keep]
+        self.number, self.uv, self.steps = self.number[keep], self.uv[keep], self.steps[keep]
+        self.uv[:, frame % self.reach] = uv[keep]
+        steps = total_steps / np.maximum(total_weight, 1e-12)
+        self.steps[:, frame % self.reach] = steps[keep]
 
-    def result(self, min_length: int, size: tuple[int, int]) -> Tracks:
-        seen = self.steps > 0
-        long = seen.sum(1) >= min_length
-        track, frame = np.nonzero(seen[long])
-        start = np.concatenate([[0], np.cumsum(seen[long].sum(1))])
-        return Tracks(self.uv[long][track, frame].astype(np.float64), frame, start)
+    def result(self, min_length: int) -> Tracks:
+        number = np.concatenate([seen for seen, _ in self.seen])
+        frame = np.repeat(np.arange(len(self.seen)), [len(seen) for seen, _ in self.seen])
+        uv = np.concatenate([uv for _, uv in self.seen]).astype(np.float64)
+        order = np.argsort(number, kind="stable")  # by track, then by frame
+        length = np.bincount(number, minlength=self.num)
+        tracks = Tracks(uv[order], frame[order], np.concatenate([[0], np.cumsum(length)]))
+        return select_tracks(tracks, length >= min_length)
 
 
 def _likeness(a: NDArray[np.uint8], b: NDArray[np.uint8], at: NDArray, there: NDArray) -> NDArray:

@@ -1,0 +1,350 @@
+"""The normal equations of a bundle: points eliminated track by track, cameras as a band.
+
+A track couples the cameras of the frames that it spans and no others, so that what is left after
+the points are taken out (the Schur complement: Brown 1958, Triggs et al. 2000) has its entries near
+the diagonal, and one more row and column for the focal length, which all of them share. Only the
+band is stored, and nothing per observation, so memory grows with the number of frames times the
+longest track, and time with the number of observations.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from recam.compiled import kernel
+
+F64 = NDArray[np.float64]
+PARAMS = 6
+"""Of a camera: rotation vector (left), centre."""
+BEHIND = 0.02
+"""Depth over distance below which a point counts as behind the camera."""
+
+
+def band_width(start: NDArray[np.int64], frame: NDArray[np.int64]) -> int:
+    """Entries of a row of the band, from the diagonal on, that tracks can fill."""
+    some = start[1:] > start[:-1]
+    if not some.any():
+        return PARAMS
+    first, last = frame[start[:-1][some]], frame[start[1:][some] - 1]
+    return PARAMS * (int((last - first).max()) + 1)
+
+
+def solve_arrow(
+    band: F64, column: F64, right: F64, free: NDArray[np.bool_]
+) -> NDArray[np.float64] | None:
+    """x [n + 1] with A x = right where ``free`` [n + 1], else 0; None if A is not positive there.
+
+    A is symmetric. band [n, width]: entry (m, m + d) of its first n rows at [m, d]; column [n + 1]:
+    its last one, whole.
+    """
+    index = np.flatnonzero(free[:-1])
+    out = np.zeros(len(right))
+    corner, low = column[-1], right[-1]
+    solved = np.zeros((0, 2))
+    if len(index):
+        upto = np.searchsorted(index, index + band.shape[1])
+        packed = np.zeros((len(index), int((upto - np.arange(len(index))).max())))
+        _pack(band, index, packed)
+        try:
+            # Rows from the diagonal on are LAPACK's lower columns of a symmetric band.
+            factor = scipy.linalg.cholesky_banded(
+                packed.T, overwrite_ab=True, lower=True, check_finite=False
+            )
+            both = np.stack([right[index], column[index]], 1)
+            solved = scipy.linalg.cho_solve_banded((factor, True), both, check_finite=False)
+        except np.linalg.LinAlgError:
+            return None
+        out[index] = solved[:, 0]
+    if free[-1]:
+        corner = corner - float(column[index] @ solved[:, 1])
+        if not corner > 0:
+            return None
+        out[-1] = (low - float(column[index] @ solved[:, 0])) / corner
+        out[index] -= solved[:, 1] * out[-1]
+    return out if bool(np.isfinite(out).all()) else None
+
+
+@kernel
+def _pack(band, index, packed):
+    """The rows and columns ``index`` alone."""
+    for a in range(len(index)):
+        for d in range(min(packed.shape[1], len(index) - a)):
+            gap = index[a + d] - index[a]
+            if gap < band.shape[1]:
+                packed[a, d] = band[index[a], gap]
+
+
+@kernel
+def squared_residual(r, p, focal, q, c, a, b, rho, xy):
+    """Squared distance in px of one observation from where its point is seen; inf behind."""
+    d0 = q[0, 0] * a + q[0, 1] * b + q[0, 2]
+    d1 = q[1, 0] * a + q[1, 1] * b + q[1, 2]
+    d2 = q[2, 0] * a + q[2, 1] * b + q[2, 2]
+    v0 = d0 + rho * (c[0] - p[0])
+    v1 = d1 + rho * (c[1] - p[1])
+    v2 = d2 + rho * (c[2] - p[2])
+    y2 = r[2, 0] * v0 + r[2, 1] * v1 + r[2, 2] * v2
+    if y2 <= BEHIND * np.sqrt(v0 * v0 + v1 * v1 + v2 * v2):
+        return np.inf
+    y0 = r[0, 0] * v0 + r[0, 1] * v1 + r[0, 2] * v2
+    y1 = r[1, 0] * v0 + r[1, 1] * v1 + r[1, 2] * v2
+    e0 = focal * y0 / y2 - xy[0]
+    e1 = focal * y1 / y2 - xy[1]
+    return e0 * e0 + e1 * e1
+
+
+@kernel
+def squared_residuals(
+    rotation, center, focal, bearing, inverse_depth, axes, origin, start, frame, xy
+):
+    """[m] of all observations."""
+    out = np.empty(len(frame))
+    for k in range(len(start) - 1):
+        q, c, rho = axes[k], origin[k], inverse_depth[k]
+        a, b = bearing[k]
+        for o in range(start[k], start[k + 1]):
+            i = frame[o]
+            out[o] = squared_residual(rotation[i], center[i], focal, q, c, a, b, rho, xy[o])
+    return out
+
+
+@kernel
+def robust_cost(
+    rotation, center, focal, bearing, inverse_depth, axes, origin, start, frame, xy, weight,
+    sigma, redescending,
+):  # fmt: skip
+    """Sum over the observations of sigma² ρ(squared / sigma²): Geman–McClure or Cauchy."""
+    cost = 0.0
+    for k in range(len(start) - 1):
+        q, c, rho = axes[k], origin[k], inverse_depth[k]
+        a, b = bearing[k]
+        own = 0.0
+        for o in range(start[k], start[k + 1]):
+            i = frame[o]
+            s = squared_residual(rotation[i], center[i], focal, q, c, a, b, rho, xy[o])
+            ratio = min(s / (sigma * sigma), 1e12)
+            own += weight[o] * (ratio / (1 + ratio) if redescending else np.log1p(ratio))
+        cost += own
+    return sigma * sigma * cost
+
+
+@kernel
+def _jacobians(r, p, focal, q, c, a, b, rho, xy, sigma, redescending, with_depth, e, jc, jf, jp):
+    """Residual e and its derivatives by camera, log focal length and point; returns the robust
+    weight, 0 behind the camera."""
+    v0 = q[0, 0] * a + q[0, 1] * b + q[0, 2] + rho * (c[0] - p[0])
+    v1 = q[1, 0] * a + q[1, 1] * b + q[1, 2] + rho * (c[1] - p[1])
+    v2 = q[2, 0] * a + q[2, 1] * b + q[2, 2] + rho * (c[2] - p[2])
+    y2 = r[2, 0] * v0 + r[2, 1] * v1 + r[2, 2] * v2
+    if y2 <= BEHIND * np.sqrt(v0 * v0 + v1 * v1 + v2 * v2):
+        return 0.0
+    x = (r[0, 0] * v0 + r[0, 1] * v1 + r[0, 2] * v2) / y2
+    y = (r[1, 0] * v0 + r[1, 1] * v1 + r[1, 2] * v2) / y2
+    e[0] = focal * x - xy[0]
+    e[1] = focal * y - xy[1]
+    jf[0], jf[1] = focal * x, focal * y
+    # Turning the camera by ω moves y to y + ω × y.
+    jc[0, 0], jc[0, 1], jc[0, 2] = -focal * x * y, focal * (1 + x * x), -focal * y
+    jc[1, 0], jc[1, 1], jc[1, 2] = -focal * (1 + y * y), focal * x * y, focal * x
+    s = focal / y2
+    for axis in range(3):
+        jc[0, 3 + axis] = -rho * s * (r[0, axis] - x * r[2, axis])
+        jc[1, 3 + axis] = -rho * s * (r[1, axis] - y * r[2, axis])
+    for col in range(3):
+        if col < 2:
+            u0, u1, u2 = q[0, col], q[1, col], q[2, col]
+        else:
+            u0, u1, u2 = c[0] - p[0], c[1] - p[1], c[2] - p[2]
+        h0 = r[0, 0] * u0 + r[0, 1] * u1 + r[0, 2] * u2
+        h1 = r[1, 0] * u0 + r[1, 1] * u1 + r[1, 2] * u2
+        h2 = r[2, 0] * u0 + r[2, 1] * u1 + r[2, 2] * u2
+        jp[0, col], jp[1, col] = s * (h0 - x * h2), s * (h1 - y * h2)
+    if not with_depth:
+        jp[0, 2], jp[1, 2] = 0.0, 0.0
+    ratio = (e[0] * e[0] + e[1] * e[1]) / (sigma * sigma)
+    w = 1 / (1 + ratio)
+    return w / (1 + ratio) if redescending else w
+
+
+@kernel
+def _begin_point(rho, with_depth, depth_prior, v, g):
+    """What is believed of a point beforehand."""
+    v[:] = 0.0
+    g[:] = 0.0
+    if with_depth:
+        v[2, 2] = depth_prior
+        g[2] = depth_prior * (rho - 1)
+    else:
+        v[2, 2] = 1.0
+
+
+@kernel
+def _add_point(w, e, jp, v, g):
+    for row in range(2):
+        for m in range(3):
+            g[m] += w * e[row] * jp[row, m]
+            for n in range(3):
+                v[m, n] += w * jp[row, m] * jp[row, n]
+
+
+@kernel
+def _invert(v, damping, ridge, out):
+    """Inverse of the symmetric v [3, 3], damped, by its Cholesky factor."""
+    a = v[0, 0] * (1 + damping) + ridge
+    d = v[1, 1] * (1 + damping) + ridge
+    f = v[2, 2] * (1 + damping) + ridge
+    l00 = np.sqrt(a)
+    l10, l20 = v[1, 0] / l00, v[2, 0] / l00
+    # What is left of a diagonal by rounding alone may be below 0.
+    l11 = np.sqrt(max(d - l10 * l10, 1e-14 * d))
+    l21 = (v[2, 1] - l20 * l10) / l11
+    l22 = np.sqrt(max(f - l20 * l20 - l21 * l21, 1e-14 * f))
+    # The inverse factor, then its square.
+    i00, i11, i22 = 1 / l00, 1 / l11, 1 / l22
+    i10 = -l10 * i00 * i11
+    i21 = -l21 * i11 * i22
+    i20 = -(l20 * i00 + l21 * i10) * i22
+    out[0, 0] = i00 * i00 + i10 * i10 + i20 * i20
+    out[1, 1] = i11 * i11 + i21 * i21
+    out[2, 2] = i22 * i22
+    out[0, 1] = i10 * i11 + i20 * i21
+    out[0, 2] = i20 * i22
+    out[1, 2] = i21 * i22
+    out[1, 0], out[2, 0], out[2, 1] = out[0, 1], out[0, 2], out[1, 2]
+
+
+@kernel
+def reduced_system(
+    rotation, center, focal, bearing, inverse_depth, axes, origin, start, frame, xy, weight,
+    sigma, redescending, with_depth, depth_prior, damping, band, column, right, own,
+):  # fmt: skip
+    """Add the normal equations of cameras and focal length with the points taken out.
+
+    band [6 t, width] and column [6 t + 1] as of ``solve_arrow``; right [6 t + 1]; own [6 t + 1],
+    the diagonal before anything is taken out.
+    """
+    last = len(right) - 1
+    e, jf, jc, jp = np.empty(2), np.empty(2), np.empty((2, 6)), np.empty((2, 3))
+    v, inverse, g, f = np.empty((3, 3)), np.empty((3, 3)), np.empty(3), np.empty(3)
+    # W of one track as three long rows over its span of frames, so that the inner loop is plain.
+    rows = np.zeros((3, last))
+    for k in range(len(start) - 1):
+        if start[k] == start[k + 1]:
+            continue
+        q, c, rho = axes[k], origin[k], inverse_depth[k]
+        a, b = bearing[k]
+        _begin_point(rho, with_depth, depth_prior, v, g)
+        f[:] = 0.0
+        low, high = 6 * frame[start[k]], 6 * frame[start[k + 1] - 1] + 6
+        rows[:, low:high] = 0.0
+        for o in range(start[k], start[k + 1]):
+            i = frame[o]
+            w = weight[o] * _jacobians(
+                rotation[i], center[i], focal, q, c, a, b, rho, xy[o], sigma, redescending,
+                with_depth, e, jc, jf, jp,
+            )  # fmt: skip
+            if w == 0:
+                continue
+            _add_point(w, e, jp, v, g)
+            base = 6 * i
+            for row in range(2):
+                for m in range(6):
+                    wj = w * jc[row, m]
+                    right[base + m] -= wj * e[row]
+                    column[base + m] += wj * jf[row]
+                    own[base + m] += wj * jc[row, m]
+                    for n in range(m, 6):
+                        band[base + m, n - m] += wj * jc[row, n]
+                    for n in range(3):
+                        rows[n, base + m] += wj * jp[row, n]
+                right[last] -= w * jf[row] * e[row]
+                column[last] += w * jf[row] * jf[row]
+                own[last] += w * jf[row] * jf[row]
+                for m in range(3):
+                    f[m] += w * jf[row] * jp[row, m]
+        _invert(v, damping, 1e-9, inverse)
+        _take_out(inverse, g, f, rows, start[k], start[k + 1], frame, high, band, column, right)
+
+
+@kernel
+def _take_out(v, g, f, rows, begin, end, frame, high, band, column, right):
+    """Take a point out: band -= W V⁻¹ Wᵀ, right += W V⁻¹ g; v is V⁻¹."""
+    last = len(right) - 1
+    vg0, vg1, vg2 = v @ g
+    vf0, vf1, vf2 = v @ f
+    right[last] += f[0] * vg0 + f[1] * vg1 + f[2] * vg2
+    column[last] -= f[0] * vf0 + f[1] * vf1 + f[2] * vf2
+    for o in range(begin, end):
+        base = 6 * frame[o]
+        for m in range(base, base + 6):
+            w0, w1, w2 = rows[0, m], rows[1, m], rows[2, m]
+            right[m] += w0 * vg0 + w1 * vg1 + w2 * vg2
+            column[m] -= w0 * vf0 + w1 * vf1 + w2 * vf2
+            y0 = w0 * v[0, 0] + w1 * v[1, 0] + w2 * v[2, 0]
+            y1 = w0 * v[0, 1] + w1 * v[1, 1] + w2 * v[2, 1]
+            y2 = w0 * v[0, 2] + w1 * v[1, 2] + w2 * v[2, 2]
+            to = band[m, : high - m]
+            r0, r1, r2 = rows[0, m:high], rows[1, m:high], rows[2, m:high]
+            for j in range(high - m):
+                to[j] -= y0 * r0[j] + y1 * r1[j] + y2 * r2[j]
+
+
+@kernel
+def point_steps(
+    rotation, center, focal, bearing, inverse_depth, axes, origin, start, frame, xy, weight,
+    sigma, redescending, with_depth, depth_prior, damping, step,
+):  # fmt: skip
+    """The points' step [n, 3] that belongs to a step [6 t + 1] of cameras and focal length."""
+    last = len(step) - 1
+    e, jf, jc, jp = np.empty(2), np.empty(2), np.empty((2, 6)), np.empty((2, 3))
+    v, inverse, g = np.empty((3, 3)), np.empty((3, 3)), np.empty(3)
+    out = np.zeros((len(start) - 1, 3))
+    for k in range(len(start) - 1):
+        q, c, rho = axes[k], origin[k], inverse_depth[k]
+        a, b = bearing[k]
+        _begin_point(rho, with_depth, depth_prior, v, g)
+        for o in range(start[k], start[k + 1]):
+            i = frame[o]
+            w = weight[o] * _jacobians(
+                rotation[i], center[i], focal, q, c, a, b, rho, xy[o], sigma, redescending,
+                with_depth, e, jc, jf, jp,
+            )  # fmt: skip
+            if w == 0:
+                continue
+            # What the step of the camera leaves of the residual is what the point has to undo.
+            for row in range(2):
+                e[row] += jf[row] * step[last]
+                for m in range(6):
+                    e[row] += jc[row, m] * step[6 * i + m]
+            _add_point(w, e, jp, v, g)
+        _invert(v, damping, 1e-9, inverse)
+        for m in range(3):
+            out[k, m] = -(inverse[m, 0] * g[0] + inverse[m, 1] * g[1] + inverse[m, 2] * g[2])
+    return out
+
+
+@kernel
+def inverse_depth_variances(
+    rotation, center, focal, bearing, inverse_depth, axes, origin, start, frame, xy, sigma, prior
+):
+    """[n] of the points' inverse depths where cameras are exact, for noise of 1 px."""
+    e, jf, jc, jp = np.empty(2), np.empty(2), np.empty((2, 6)), np.empty((2, 3))
+    v, inverse, g = np.empty((3, 3)), np.empty((3, 3)), np.empty(3)
+    out = np.empty(len(start) - 1)
+    for k in range(len(start) - 1):
+        q, c, rho = axes[k], origin[k], inverse_depth[k]
+        a, b = bearing[k]
+        _begin_point(rho, True, prior, v, g)
+        for o in range(start[k], start[k + 1]):
+            i = frame[o]
+            w = _jacobians(
+                rotation[i], center[i], focal, q, c, a, b, rho, xy[o], sigma, True, True,
+                e, jc, jf, jp,
+            )  # fmt: skip
+            if w > 0:
+                _add_point(w, e, jp, v, g)
+        _invert(v, 0.0, 1e-12, inverse)
+        out[k] = inverse[2, 2]
+    return out
