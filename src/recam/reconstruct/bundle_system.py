@@ -36,21 +36,18 @@ def solve_arrow(
 ) -> NDArray[np.float64] | None:
     """x [n + 1] with A x = right where ``free`` [n + 1], else 0; None if A is not positive there.
 
-    A is symmetric. band [n, width]: entry (m, m + d) of its first n rows at [m, d]; column [n + 1]:
-    its last one, whole.
+    A is symmetric. band [n, width]: entry (m, m + d) of its first n rows at [m, d], overwritten;
+    column [n + 1]: its last one, whole.
     """
     index = np.flatnonzero(free[:-1])
     out = np.zeros(len(right))
     corner, low = column[-1], right[-1]
     solved = np.zeros((0, 2))
     if len(index):
-        upto = np.searchsorted(index, index + band.shape[1])
-        packed = np.zeros((len(index), int((upto - np.arange(len(index))).max())))
-        _pack(band, index, packed)
         try:
             # Rows from the diagonal on are LAPACK's lower columns of a symmetric band.
             factor = scipy.linalg.cholesky_banded(
-                packed.T, overwrite_ab=True, lower=True, check_finite=False
+                _packed(band, index).T, overwrite_ab=True, lower=True, check_finite=False
             )
             both = np.stack([right[index], column[index]], 1)
             solved = scipy.linalg.cho_solve_banded((factor, True), both, check_finite=False)
@@ -66,9 +63,18 @@ def solve_arrow(
     return out if bool(np.isfinite(out).all()) else None
 
 
+def _packed(band: F64, index: NDArray[np.int64]) -> F64:
+    """The rows and columns ``index`` of a band alone."""
+    if index[-1] - index[0] + 1 == len(index):
+        return band[index[0] : index[-1] + 1]
+    upto = np.searchsorted(index, index + band.shape[1])
+    packed = np.zeros((len(index), int((upto - np.arange(len(index))).max())))
+    _pack(band, index, packed)
+    return packed
+
+
 @kernel
 def _pack(band, index, packed):
-    """The rows and columns ``index`` alone."""
     for a in range(len(index)):
         for d in range(min(packed.shape[1], len(index) - a)):
             gap = index[a + d] - index[a]

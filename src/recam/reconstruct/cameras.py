@@ -66,12 +66,21 @@ from recam.reconstruct.motion import (
     with_points,
 )
 from recam.reconstruct.right_angles import focal_from_right_angles
-from recam.reconstruct.tracks import Tracks, compute_tracks, select_observations, select_tracks
+from recam.reconstruct.tracks import (
+    Tracks,
+    compute_tracks,
+    cut_tracks,
+    select_observations,
+    select_tracks,
+)
 from recam.types import Cameras, Progress, Video, no_progress
 
 DEFAULTS = ReconstructConfig()
 TRACKS_PER_FRAME = 40
 """Tracks that take part in a fit, per frame of it: 300 to 600 are then seen in each frame."""
+LONGEST = 120
+"""Frames that a track may span in the fit of all frames; longer ones are cut, since memory and time
+grow with the longest."""
 
 
 @dataclass(frozen=True)
@@ -143,9 +152,10 @@ class _Lens:
     known: bool
 
     def centred(self, tracks: Tracks) -> Tracks:
-        k = self.intrinsics[tracks.frame]
-        focal = np.stack([k[:, 0, 0], k[:, 1, 1]], 1)
-        return replace(tracks, uv_px=(tracks.uv_px - k[:, :2, 2]) * self.reference / focal)
+        k = self.intrinsics
+        focal = np.stack([k[:, 0, 0], k[:, 1, 1]], 1)[tracks.frame]
+        middle = k[:, :2, 2][tracks.frame]
+        return replace(tracks, uv_px=(tracks.uv_px - middle) * self.reference / focal)
 
     def with_focal(self, focal: float) -> F64:
         scale = np.array([focal / self.reference, focal / self.reference, 1.0])
@@ -351,7 +361,7 @@ def _all_frames(
     fov_known: bool,
 ) -> Bundle:
     """From the key frames' cameras to those of all frames, optimised together."""
-    many = _sampled(centred, num)
+    many = cut_tracks(_sampled(centred, num), LONGEST)
     moves = motion == "moving"
     rotation, center = _between_keys(fit.bundle, keys, many, num)
     bundle = replace(start_bundle(many, rotation, fit.bundle.focal), center=center)

@@ -87,7 +87,7 @@ def polish(
     k = cameras.intrinsics.numpy()
     focal = float(k[0, 0, 0])
     each = np.stack([k[:, 0, 0], k[:, 1, 1]], 1)[tracks.frame]
-    centred = replace(tracks, uv_px=(tracks.uv_px - k[tracks.frame][:, :2, 2]) * focal / each)
+    centred = replace(tracks, uv_px=(tracks.uv_px - k[:, :2, 2][tracks.frame]) * focal / each)
     usual = focal_from_fov(USUAL_FOV_DEG, max(cameras.height, cameras.width)) if fov_free else None
     with threadpool_limits(1, user_api="blas"):
         before, after, good = _fitted(centred, cameras, focal, usual, fov_known)
@@ -105,9 +105,9 @@ def polish(
 
 def tracks_in_px(centred: Tracks, cameras: Cameras, focal: float) -> Tracks:
     """Back from square pixels about the principal point."""
-    k = cameras.intrinsics.numpy()[centred.frame]
-    each = np.stack([k[:, 0, 0], k[:, 1, 1]], 1)
-    return replace(centred, uv_px=centred.uv_px * each / focal + k[:, :2, 2])
+    k = cameras.intrinsics.numpy()
+    each = np.stack([k[:, 0, 0], k[:, 1, 1]], 1)[centred.frame]
+    return replace(centred, uv_px=centred.uv_px * each / focal + k[:, :2, 2][centred.frame])
 
 
 def _fitted(

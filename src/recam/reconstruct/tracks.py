@@ -62,6 +62,22 @@ def select_observations(
     return Tracks(tracks.uv_px[keep], tracks.frame[keep], start), ids
 
 
+def cut_tracks(tracks: Tracks, longest: int) -> Tracks:
+    """Tracks that span more than ``longest`` frames cut into pieces that do not.
+
+    Each is cut at other frames than its neighbours in the list, so that at no frame all are.
+    """
+    if not len(tracks):
+        return tracks
+    first, last = tracks.frame[tracks.start[:-1]], tracks.frame[tracks.start[1:] - 1]
+    long = (last - first >= longest)[tracks.track]
+    # Multiples of the golden ratio are spread evenly however many there are.
+    phase = (np.arange(len(tracks)) * 0.618034 % 1 * longest).astype(np.int64)
+    piece = np.where(long, (tracks.frame + phase[tracks.track]) // longest, 0)
+    begins = np.append(True, (np.diff(piece) != 0) | (np.diff(tracks.track) != 0))
+    return Tracks(tracks.uv_px, tracks.frame, np.append(np.flatnonzero(begins), len(begins)))
+
+
 def compute_tracks(flows: FlowSet, min_length: int = 3, progress: Progress = no_progress) -> Tracks:
     """Follow corners from frame to frame; a cell that has lost its track gets a new one.
 
