@@ -19,9 +19,11 @@ from recam.reconstruct.densify import fuse
 from recam.reconstruct.depth import Array, pair_maps
 from recam.reconstruct.dynamic import Mask, average_along_flow
 from recam.reconstruct.flow import FlowSet
+from recam.reconstruct.horizon import shift_by_horizon
 from recam.reconstruct.outside import DepthChoice, choose_depth_model, outside_depth
 from recam.reconstruct.outside.prior_depth import Drift
 from recam.reconstruct.prior import depth_prior, stage_prior
+from recam.reconstruct.sky import far_sky, with_sky_at_infinity
 from recam.types import Cameras, Progress, no_progress
 
 GRID_PX = 9
@@ -196,6 +198,31 @@ def steady(
         for _ in range(2):
             out, _, _ = fuse(out, np.ones_like(rho), still, only, tolerance, progress)
     return average_along_flow(out, ~still, flows)
+
+
+def with_shift(
+    belief: Belief,
+    rho: Array,
+    rgb: NDArray[np.uint8],
+    cameras: Cameras,
+    still: Mask,
+    focal_sure: bool,
+) -> Array:
+    """Inverse depth [t, h, w] with the shift, which a model cannot know, that the horizon tells
+    (``horizon``), or else the sky; where neither does, or the model knows it, as it is.
+
+    rgb: uint8 [t, h, w, 3]. cameras: which do not move through space. still: bool [t, h, w].
+    focal_sure: the user or the motion told the focal length.
+    """
+    if belief.is_stage or belief.metric:
+        return rho
+    sky = far_sky(rgb, rho)
+    shift = 0.0
+    if belief.drift == "scale-and-shift":
+        shift = shift_by_horizon(rho, rgb, cameras, still, focal_sure)
+    if shift == 0:
+        return with_sky_at_infinity(rho, sky)
+    return np.where(sky, 0, rho + np.float32(shift)).astype(np.float32)
 
 
 def _median_over_time(rho: Array, still: Mask) -> Array:

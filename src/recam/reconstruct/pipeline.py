@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from recam.configs import ReconstructConfig
 from recam.geometry import fov_x_deg, intrinsics_from_fov
-from recam.reconstruct.believed import Belief, aligned_over_time, believe, steady
+from recam.reconstruct.believed import Belief, aligned_over_time, believe, steady, with_shift
 from recam.reconstruct.cameras import solve_cameras
 from recam.reconstruct.depth import Array, triangulate
 from recam.reconstruct.dynamic import (
@@ -30,7 +31,6 @@ from recam.reconstruct.prior import USUAL_FOV_DEG, fitted_by_frame
 from recam.reconstruct.refine import Refinement, refine
 from recam.reconstruct.shadows import without_shadows
 from recam.reconstruct.shots import black_border
-from recam.reconstruct.sky import far_sky, with_sky_at_infinity
 from recam.reconstruct.standing import stand
 from recam.reconstruct.still import NEAREST_TO_FAR, PRIOR_WEIGHT, StillDepth, still_depth_by_windows
 from recam.reconstruct.unfinished import (
@@ -239,6 +239,7 @@ def _believed(
     rho = np.maximum(rho, far_off(rho))
     if flows is None:
         dynamic = np.zeros(rho.shape, bool) if masks is None else masks
+        rho = _with_shift(run, belief, rho, rgb, cameras, ~dynamic)
         return _Geometry(rho, dynamic, belief.confidence)
     turning = _without_translation(cameras)
     moves = masks
@@ -254,12 +255,22 @@ def _believed(
             rho = aligned_over_time(rho, belief.drift, flows, turning, ~moves)
             stands = run.report["cameras"]["motion"] == "static"
             rho = steady(rho, ~moves, flows, turning, stands, run.progress)
-            if not belief.metric:
-                rho = with_sky_at_infinity(rho, far_sky(rgb, rho))
-                rho = np.maximum(rho, far_off(rho))
+            rho = _with_shift(run, belief, rho, rgb, turning, ~moves)
     if not belief.is_large:
         rho = stand(rho, moves, flows, run.progress)
     return _Geometry(rho, moves, belief.confidence)
+
+
+def _with_shift(
+    run: Run, belief: Belief, rho: Array, rgb: NDArray[np.uint8], cameras: Cameras, still: Mask
+) -> Array:
+    """Inverse depth with the shift that the pictures tell, nowhere infinitely far."""
+    about = run.report["cameras"]
+    told = about["source"] == "given" or about.get("fov_told_by") in ("user", "motion")
+    sure = told or run.config.fov is not None
+    inside = cv2.dilate(run.border.astype(np.uint8), np.ones((7, 7), np.uint8)) == 0
+    rho = with_shift(belief, rho, rgb, cameras, still & inside, sure)
+    return np.maximum(rho, far_off(rho))
 
 
 def far_off(rho: Array) -> float:

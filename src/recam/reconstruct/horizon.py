@@ -1,0 +1,304 @@
+"""Where the horizon is, by straight edges, and what that says about depth known up to a shift.
+
+A model's inverse depth of a level ground is linear in the picture, and it ought to vanish on the
+horizon. Edges of what people build run upright or level, the level ones mostly along two directions
+at right angles; cameras are mostly held level to a few degrees. So every pitch, roll and focal
+length can be judged by the edges that it explains; what they leave open stays open.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from recam.compiled import kernel
+from recam.reconstruct.depth import Array
+from recam.reconstruct.dynamic import Mask
+from recam.reconstruct.prior import USUAL_FOV_DEG
+from recam.types import Cameras
+
+F64 = NDArray[np.float64]
+
+FOVS_DEG = (20.0, 104.0)
+"""Of the longer side, searched in NUM_FOCALS even steps of the focal length's logarithm where
+nothing tells it."""
+NUM_FOCALS = 16
+FOCAL_SPREAD, FOCAL_SURE = 0.5, 0.05
+"""Standard deviation of the log of the focal length about the usual one, and about one that the
+camera's motion told."""
+PITCHES_DEG, PITCH_STEP_DEG = (-36.0, 60.0), 1.5
+PITCH_DEG = (8.0, 20.0)
+"""Mean and standard deviation of how far cameras look down, roughly."""
+ROLLS_DEG, ROLL_SPREAD_DEG = (-3.0, -1.5, 0.0, 1.5, 3.0), 1.5
+AZIMUTH_STEP_DEG = 1.5
+NEAR_DEG = 1.8
+"""How far an edge may point past where it ought to meet others; less counts more."""
+FRAMES = 3
+MOST_LINES, LEAST_LINES = 150, 12
+LEAST_LENGTH, LEAST_PX = 0.05, 14.0
+"""Of a line, as part of the longer side and in px."""
+LEAST_EXCESS = 0.22
+"""Part of the edges' length that the best directions must explain beyond what any do by chance."""
+BELIEF = 80.0
+"""Nats by which directions that explain all edges are likelier than those that explain none."""
+SHIFT_SPREAD = 0.1
+"""Usual error of the shift, in units of the inverse depth of what is near (its 95 % quantile)."""
+MOST_SHIFT = 0.3
+"""Of the same."""
+FARTHEST, MOST_TAKEN = 0.02, 0.6
+"""No more than this part of the inverse depth of the farthest (a quantile) is taken off: the walls
+that end a view are not at infinity."""
+POINTS, TRIES = 3000, 300
+"""Pixels that the ground is looked for in, and pairs of them that it is tried through."""
+ON, BELOW = 0.06, 0.85
+"""Relative difference up to which a pixel lies on the ground; part of the ground's inverse depth
+under which it lies below that."""
+LEAST_GROUND, LEAST_REACH = 0.2, 0.15
+"""Part of the pixels below the horizon that must lie on the ground; and by how much of the largest
+the heights under the horizon of the two pixels of a pair differ."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """What may be level. down: unit vectors [m, 3] in the middle frame's axes (x right, y down,
+    z ahead); focal [m] in px; log_weight [m]: how likely by the edges and by habit."""
+
+    down: F64
+    focal: F64
+    log_weight: F64
+
+
+def shift_by_horizon(
+    rho: Array, rgb: NDArray[np.uint8], cameras: Cameras, still: Mask, focal_sure: bool
+) -> float:
+    """What to add to a model's inverse depth so that the ground's vanishes on the horizon.
+
+    rho: inverse depth [t, h, w] up to scale and shift. rgb: uint8 [t, h, w, 3]. cameras: t cameras
+    of that size, which do not move through space. still: bool [t, h, w]. focal_sure: the motion
+    told the focal length. The mean over all that edges leave possible, weighed with how far models
+    usually err; 0 where edges or the ground do not tell.
+    """
+    frames = _frames(cameras, focal_sure)
+    level = level_by_lines(rgb, cameras, still, focal_sure)
+    if level is None:
+        return 0.0
+    best = int(level.log_weight.argmax())
+    near = float(np.quantile(rho, 0.95))
+    k = cameras.intrinsics[frames[0]].numpy()
+    roll = math.atan2(-level.down[best, 0], level.down[best, 1])
+    pitches = _pitches()[::2]
+    tried = _axes(pitches, np.full(len(pitches), roll))[0]
+    focal = float(level.focal[best])
+    shift = np.full(len(tried), np.nan)
+    for i, down in enumerate(tried):
+        found = _ground_shift(rho, cameras, still, frames, down, focal)
+        if found is not None:
+            shift[i] = found / near
+    told = np.isfinite(shift)
+    if told.sum() < 2:
+        return 0.0
+    rows = _row(tried, focal, k)[told]
+    order = np.argsort(rows)
+    rows, shift = rows[order], shift[told][order]
+    row = _row(level.down, level.focal, k)
+    own = np.interp(row, rows, shift)
+    log_weight = level.log_weight - 0.5 * (own / SHIFT_SPREAD) ** 2
+    log_weight[(row < rows[0]) | (row > rows[-1])] = -np.inf
+    if not np.isfinite(log_weight).any():
+        return 0.0
+    weight = np.exp(log_weight - log_weight.max())
+    mean = float((weight * own).sum() / weight.sum())
+    least = MOST_TAKEN * float(np.quantile(rho, FARTHEST)) / near
+    return near * float(np.clip(mean, -min(least, MOST_SHIFT), MOST_SHIFT))
+
+
+def level_by_lines(
+    rgb: NDArray[np.uint8], cameras: Cameras, still: Mask, focal_sure: bool
+) -> Level | None:
+    """How likely every pitch, roll and focal length is by straight edges that stand still; None
+    where there are too few, or these are as well explained by any. Arguments as above."""
+    ends, share = _lines(rgb, cameras, still, _frames(cameras, focal_sure))
+    if len(ends) < LEAST_LINES:
+        return None
+    side = max(cameras.height, cameras.width)
+    if focal_sure:
+        middle = float(cameras.intrinsics[len(cameras) // 2, 0, 0])
+        focals, spread = middle * np.exp(FOCAL_SURE * np.arange(-2, 3)), FOCAL_SURE
+    else:
+        middle = _focal(USUAL_FOV_DEG, side)
+        focals = np.geomspace(_focal(FOVS_DEG[1], side), _focal(FOVS_DEG[0], side), NUM_FOCALS)
+        spread = FOCAL_SPREAD
+    pitch, roll = np.meshgrid(_pitches(), np.radians(ROLLS_DEG), indexing="ij")
+    down, ahead, across = _axes(pitch.ravel(), roll.ravel())
+    azimuth = np.radians(np.arange(0, 90, AZIMUTH_STEP_DEG))
+    along = ends[:, 1] - ends[:, 0]
+    along /= np.linalg.norm(along, axis=1, keepdims=True)
+    score = _explained(
+        ends.mean(1), along, share, focals, down, ahead, across,
+        np.stack([np.cos(azimuth), np.sin(azimuth)], 1), math.radians(NEAR_DEG) ** 2,
+    )  # fmt: skip
+    if score.max() - float(np.median(score)) < LEAST_EXCESS:
+        return None
+    habit = -0.5 * (np.log(focals / middle) / spread)[:, None] ** 2
+    habit = habit - 0.5 * (np.degrees(roll.ravel()) / ROLL_SPREAD_DEG) ** 2
+    habit = habit - 0.5 * ((np.degrees(pitch.ravel()) - PITCH_DEG[0]) / PITCH_DEG[1]) ** 2
+    weight = (BELIEF * score + habit).ravel()
+    return Level(np.tile(down, (len(focals), 1)), np.repeat(focals, len(down)), weight)
+
+
+def _frames(cameras: Cameras, focal_sure: bool) -> list[int]:
+    """The middle frame first; others only if it is known how they are turned."""
+    t = len(cameras)
+    rotation = cameras.cam_from_world[:, :3, :3]
+    turns = float((rotation - rotation[:1]).abs().max()) > 1e-3
+    others = np.linspace(0, t - 1, FRAMES).round().astype(int).tolist()
+    return [t // 2] + [i for i in others if turns and focal_sure and i != t // 2]
+
+
+def _focal(fov_deg: float, side: int) -> float:
+    return 0.5 * side / math.tan(math.radians(fov_deg) / 2)
+
+
+def _pitches() -> F64:
+    low, high = PITCHES_DEG
+    return np.radians(np.arange(low, high + 1e-6, PITCH_STEP_DEG))
+
+
+def _axes(pitch: F64, roll: F64) -> tuple[F64, F64, F64]:
+    """Unit vectors [m, 3] down, ahead and across, in axes of cameras that look down by ``pitch``
+    and are then turned about their axis by ``roll``."""
+    cos = np.cos(pitch)
+    down = np.stack([-np.sin(roll) * cos, np.cos(roll) * cos, np.sin(pitch)], -1)
+    ahead = np.array([0.0, 0, 1]) - down[:, 2:] * down
+    ahead /= np.linalg.norm(ahead, axis=1, keepdims=True)
+    return down, ahead, np.cross(down, ahead)
+
+
+def _row(down: F64, focal: F64 | float, k: F64) -> F64:
+    """Where the horizon meets the picture's middle column, in px from the top."""
+    return np.asarray(k[1, 2] - focal * (k[1, 1] / k[0, 0]) * down[:, 2] / down[:, 1])
+
+
+def _lines(
+    rgb: NDArray[np.uint8], cameras: Cameras, still: Mask, frames: list[int]
+) -> tuple[F64, F64]:
+    """Ends [n, 2, 2] of the longest lines, in square px from the principal point of the middle
+    frame, into which those of the others are turned; and their shares [n] of the length of all."""
+    h, w = rgb.shape[1:3]
+    finder = cv2.createLineSegmentDetector()
+    every = []
+    for i in frames:
+        found = finder.detect(cv2.cvtColor(rgb[i], cv2.COLOR_RGB2GRAY))[0]
+        if found is None:
+            continue
+        ends = found.reshape(-1, 2, 2).astype(np.float64) + 0.5
+        x, y = ends.mean(1).astype(int).T
+        ends = ends[still[i, y.clip(0, h - 1), x.clip(0, w - 1)]]
+        length = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
+        order = np.argsort(-length, kind="stable")[: MOST_LINES // len(frames)]
+        order = order[length[order] > max(LEAST_LENGTH * max(h, w), LEAST_PX)]
+        every.append(_turned(ends[order], cameras, i, frames[0]))
+    if not every or not sum(len(ends) for ends in every):
+        return np.zeros((0, 2, 2)), np.zeros(0)
+    ends = np.concatenate(every)
+    length = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
+    share = np.minimum(length, np.quantile(length, 0.9))  # one very long line is not many
+    return ends, share / share.sum()
+
+
+def _turned(ends: F64, cameras: Cameras, i: int, middle: int) -> F64:
+    """Ends in px of frame i as square px from the principal point of another."""
+    k = cameras.intrinsics[i].numpy()
+    pose = cameras.cam_from_world[:, :3, :3].numpy()
+    rays = np.concatenate([ends, np.ones((*ends.shape[:2], 1))], -1) @ np.linalg.inv(k).T
+    rays = rays @ (pose[middle] @ pose[i].T).T
+    rays = rays[(rays[..., 2] > 0.2).all(1)]
+    return np.asarray(float(cameras.intrinsics[middle, 0, 0]) * rays[..., :2] / rays[..., 2:])
+
+
+@kernel
+def _explained(
+    middle: F64,
+    along: F64,
+    share: F64,
+    focals: F64,
+    down: F64,
+    ahead: F64,
+    across: F64,
+    turns: F64,
+    near: float,
+) -> F64:
+    """The share of the lines [f, m] that point up, or along two level directions at right angles,
+    of all such directions the best. middle, along [n, 2]: of the lines; down, ahead, across [m, 3];
+    turns [a, 2]: cosine and sine of azimuths; near: square of the angle up to which a line fits."""
+    out = np.zeros((len(focals), len(down)))
+    upright = np.zeros(len(share))
+    for i in range(len(focals)):
+        f = focals[i]
+        for m in range(len(down)):
+            for n in range(len(share)):
+                x = f * down[m, 0] - middle[n, 0] * down[m, 2]
+                y = f * down[m, 1] - middle[n, 1] * down[m, 2]
+                off = x * along[n, 1] - y * along[n, 0]
+                off = off * off / ((x * x + y * y + 1e-9) * near)
+                upright[n] = (1 - off) ** 2 if off < 1 else 0.0
+            for a in range(len(turns)):
+                c, s = turns[a]
+                total = 0.0
+                for n in range(len(share)):
+                    fits = upright[n]
+                    for side in range(2):
+                        p, q = (c, s) if side == 0 else (-s, c)
+                        z = p * ahead[m, 2] + q * across[m, 2]
+                        x = f * (p * ahead[m, 0] + q * across[m, 0]) - middle[n, 0] * z
+                        y = f * (p * ahead[m, 1] + q * across[m, 1]) - middle[n, 1] * z
+                        off = x * along[n, 1] - y * along[n, 0]
+                        off = off * off / ((x * x + y * y + 1e-9) * near)
+                        if off < 1:
+                            fits = max(fits, (1 - off) ** 2)
+                    total += share[n] * fits
+                out[i, m] = max(out[i, m], total)
+    return out
+
+
+def _ground_shift(
+    rho: Array, cameras: Cameras, still: Mask, frames: list[int], down: F64, focal: float
+) -> float | None:
+    """The shift of rho that puts the ground's horizon where ``down`` says; None where no ground is
+    found: many pixels in proportion to their height under the horizon, few below these."""
+    h, w = rho.shape[1:]
+    step = max(1, int(math.sqrt(h * w * len(frames) / POINTS)))
+    y, x = np.mgrid[step // 2 : h : step, step // 2 : w : step].reshape(2, -1)
+    pose = cameras.cam_from_world[:, :3, :3].numpy()
+    under, own = [], []
+    for i in frames:
+        k = cameras.intrinsics[i].numpy()
+        d = pose[i] @ pose[frames[0]].T @ down
+        aspect = k[1, 1] / k[0, 0]
+        height = (x + 0.5 - k[0, 2]) * d[0] + (y + 0.5 - k[1, 2]) / aspect * d[1] + focal * d[2]
+        seen = still[i, y, x] & (height > 0)
+        under.append(height[seen])
+        own.append(rho[i, y[seen], x[seen]])
+    g, r = np.concatenate(under), np.concatenate(own).astype(np.float64)
+    if len(g) < 0.1 * len(x) * len(frames):
+        return None
+    g /= g.max()
+    far = g < 0.02
+    g, r = g[~far], r[~far]
+    pair = np.random.default_rng(0).integers(0, len(g), (2, TRIES))
+    reach = g[pair[0]] - g[pair[1]]
+    apart = np.abs(reach) > LEAST_REACH
+    slope = (r[pair[0]] - r[pair[1]])[apart] / reach[apart]
+    shift = slope * g[pair[0, apart]] - r[pair[0, apart]]
+    rises = slope > 0.05 * float(np.quantile(r, 0.95))
+    slope, shift = slope[rises], shift[rises]
+    if not len(slope):
+        return None
+    ratio = (r + shift[:, None]) / (slope[:, None] * g)
+    on = (np.abs(ratio - 1) < ON).mean(1)
+    best = int((on - 1.5 * (ratio < BELOW).mean(1)).argmax())
+    return float(shift[best]) if on[best] > LEAST_GROUND else None
