@@ -3,8 +3,9 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 
-from recam.geometry import intrinsics_from_fov
+from recam.geometry import intrinsics_from_fov, so3_log
 from recam.reconstruct.bundle import rotation_exp
 from recam.reconstruct.right_angles import focal_from_right_angles
 
@@ -66,3 +67,21 @@ def test_a_picture_without_lines_tells_nothing() -> None:
     gray = np.full((2, H, W), 128, np.uint8)
     k = np.tile(intrinsics_from_fov(50.0, H, W).numpy(), (2, 1, 1))
     assert focal_from_right_angles(gray, k, np.zeros((2, 3)), k[0, 0, 0]) is None
+
+
+@pytest.mark.parametrize("fov_deg", [42.0, 60.0])
+def test_one_view_tells_the_lens_if_the_camera_is_held_as_usual(fov_deg: float) -> None:
+    edges = _edges_of_boxes(np.random.default_rng(1))
+    # Looking down by 14°, along no edge.
+    turn = so3_log(
+        torch.from_numpy(
+            rotation_exp(np.array([[0.25, 0, 0]])) @ rotation_exp(np.array([[0, 0.5, 0]]))
+        )
+    ).numpy()[0]
+    gray, k = _shown(edges, fov_deg, turn)
+    true = k[0, 0]
+    k[[0, 1], [0, 1]] *= 1.3
+    found = focal_from_right_angles(
+        np.stack([gray] * 3), np.stack([k] * 3), np.zeros((3, 3)), k[0, 0]
+    )
+    assert found == pytest.approx(true, rel=0.08)

@@ -71,6 +71,14 @@ class Level:
     focal: F64
     log_weight: F64
 
+    def log_focal(self) -> tuple[float, float]:
+        """Mean and standard deviation of the focal length's logarithm."""
+        weight = np.exp(self.log_weight - self.log_weight.max())
+        weight /= weight.sum()
+        log = np.log(self.focal)
+        mean = float((weight * log).sum())
+        return mean, math.sqrt(float((weight * (log - mean) ** 2).sum()))
+
 
 def shift_by_horizon(
     rho: Array, rgb: NDArray[np.uint8], cameras: Cameras, still: Mask, focal_sure: bool

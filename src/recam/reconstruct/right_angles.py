@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from recam.reconstruct.bundle import F64, rotation_exp
+from recam.reconstruct.horizon import level_by_lines
+from recam.types import Cameras
 
 FOVS_DEG = (17.0, 110.0)
 """Of the longer side, searched in STEPS even steps of the focal length's logarithm."""
@@ -36,6 +39,13 @@ NEARLY, WITHIN = 0.95, 1.6
 LEAST_SHARE, LEAST_SECOND = 0.2, 0.06
 """Part of the lines' length along the three directions, and along the second best of them."""
 
+ALIKE_RAD = 1e-3
+"""Views that are turned by less show the same."""
+MOST_SPREAD = 0.35
+"""Of the focal length's logarithm, up to which a single view tells it."""
+AGREE = 0.15
+"""Difference of that up to which the search over free directions, which is finer, is believed."""
+
 
 @dataclass(frozen=True)
 class Lines:
@@ -56,7 +66,31 @@ def focal_from_right_angles(
     gray: uint8 [t, h, w]. intrinsics: [t, 3, 3], of which the principal point and the ratio of the
     two focal lengths count. rotvec: [t, 3], cam_from_world rotations as found with the focal length
     reference; with another one the same pictures mean smaller or larger turns.
+
+    Views that all look the same way tell less: there what is known of how cameras are held and of
+    usual lenses counts too (``horizon``).
     """
+    free = _from_free_directions(gray, intrinsics, rotvec, reference)
+    if float(np.abs(rotvec - rotvec[:1]).max()) > ALIKE_RAD:
+        return free
+    middle = slice(len(gray) // 2, len(gray) // 2 + 1)
+    h, w = gray.shape[1:]
+    pose = torch.eye(4, dtype=torch.float64)[None]
+    camera = Cameras(pose, torch.from_numpy(intrinsics[middle].copy()), h, w)
+    rgb = np.repeat(gray[middle, ..., None], 3, -1)
+    level = level_by_lines(rgb, camera, np.ones((1, h, w), bool), False)
+    if level is None:
+        return None
+    log_focal, spread = level.log_focal()
+    if free is not None and abs(math.log(free) - log_focal) < AGREE:
+        return free
+    return math.exp(log_focal) if spread < MOST_SPREAD else None
+
+
+def _from_free_directions(
+    gray: NDArray[np.uint8], intrinsics: F64, rotvec: F64, reference: float
+) -> float | None:
+    """The focal length by lines alone, along any three directions at right angles."""
     lines, vectors = _lines(gray, intrinsics, rotvec)
     if len(lines.ends) < LEAST_LINES * min(len(gray), NUM_FRAMES):
         return None
