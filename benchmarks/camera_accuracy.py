@@ -9,29 +9,32 @@ found and reference rotations, with the first reference frame's cameras laid on 
 and after the one rotation of the world that fits best (rot); position error after the best
 similarity transform, in percent of the reference path's length; horizontal field of view, found and
 reference, "?" = the motion does not tell it, so a usual one is assumed; median residual and
-parallax in px; seconds of wall time for flow and for cameras.
+parallax in px; seconds of wall time for flow and for cameras; and what the lens bends, if it does,
+undone (--lens pinhole: not looked for).
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from recam.camera_files import read_cameras
-from recam.configs import ReconstructConfig
+from recam.configs import LensKind, ReconstructConfig
 from recam.evaluation.cameras import camera_errors
 from recam.geometry import fov_x_deg, rotation_angle_deg
 from recam.media import read_video
 from recam.reconstruct.cameras import CameraSolution, solve_cameras
 from recam.reconstruct.flow import compute_flows
+from recam.reconstruct.given import Run, straighten
 from recam.reconstruct.pipeline import OFFSETS, working_size
 from recam.synthetic import synthetic_clip
-from recam.types import Cameras, Video
+from recam.types import Cameras, Video, no_progress
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -125,12 +128,19 @@ def rms_deg(found: Cameras, reference: Cameras) -> tuple[float, float]:
     return out[0], out[1]
 
 
-def measure(video: Video, size: int) -> tuple[CameraSolution, float, float]:
+def measure(video: Video, size: int, lens: LensKind) -> tuple[CameraSolution, float, float]:
     height, width = working_size(video.height, video.width, size)
     clock = time.perf_counter()
     flows = compute_flows(video, height, width, OFFSETS if len(video) <= 160 else OFFSETS[:-1])
     middle = time.perf_counter()
-    solution = solve_cameras(video, flows, ReconstructConfig(size=size))
+    solution = solve_cameras(video, flows, ReconstructConfig(size=size, lens=lens))
+    if (bend := solution.bend) is not None:
+        run = Run(video, ReconstructConfig(), height, width, no_progress)
+        run.border = np.zeros((height, width), bool)
+        straighten(run, bend.k1, bend.focal_px)
+        flows = compute_flows(run.video, height, width, flows.offsets, border=run.border)
+        straight = solve_cameras(run.video, flows, ReconstructConfig(size=size, lens="pinhole"))
+        solution = replace(straight, bend=bend)
     return solution, middle - clock, time.perf_counter() - middle
 
 
@@ -154,8 +164,11 @@ def row(name: str, motion: str, solution: CameraSolution, seconds: tuple[float, 
             position = "-"
         ref_fov = float(fov_x_deg(reference).mean())
         line += f"{first:7.2f}{best:7.2f}{position:>7}{fov:>8}{ref_fov:6.1f}"
+    bend = solution.bend
+    lens = "" if bend is None else f"  k1 {bend.k1:.3f}, corners {bend.shift_px:.1f} px"
     return line + (
         f"{solution.residual_px:8.3f}{solution.parallax_px:8.1f}{seconds[0]:8.1f}{seconds[1]:7.1f}"
+        f"{lens}"
     )
 
 
@@ -163,6 +176,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", nargs="*", help="names, or parts of them")
     parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--lens", choices=("auto", "pinhole"), default="auto")
     parser.add_argument("--no-synthetic", action="store_true")
     parser.add_argument("--seeds", type=int, default=3, help="rendered clips of each kind")
     args = parser.parse_args()
@@ -175,7 +189,7 @@ def main() -> None:
     for clip in REFERENCE + OTHERS if DATA.is_dir() else []:
         if wanted(clip.name):
             video, reference, frames = load(clip)
-            solution, *seconds = measure(video, args.size)
+            solution, *seconds = measure(video, args.size, args.lens)
             print(row(clip.name, solution.motion, solution, (seconds[0], seconds[1]), reference,
                       frames), flush=True)  # fmt: skip
     if args.no_synthetic:
@@ -185,7 +199,7 @@ def main() -> None:
             name = f"rendered {kind} {seed}"
             if wanted(name):
                 scene, _ = synthetic_clip(seed, 32, 288, 512, kind)  # type: ignore[arg-type]
-                solution, *seconds = measure(scene.video, args.size)
+                solution, *seconds = measure(scene.video, args.size, args.lens)
                 found = solution.motion + (" ok" if solution.motion == truth else " !!")
                 print(row(name, found, solution, (seconds[0], seconds[1]), scene.cameras,
                           torch.arange(len(scene))), flush=True)  # fmt: skip

@@ -20,6 +20,7 @@ CameraFormat = Literal[
     "7scenes", "keyframes",
 ]  # fmt: skip
 SceneFormat = Literal["ply", "colmap", "nerfstudio", "megasam"]
+LensKind = Literal["auto", "pinhole"]
 CameraMotion = Literal["auto", "static", "rotating", "moving"]
 DepthModel = Literal[
     "auto", "shipped", "stage", "depth-anything-v2", "depth-pro", "depth-anything-3", "moge",
@@ -83,6 +84,10 @@ class ReconstructConfig:
     cameras_format: CameraFormat = "auto"
     fov: float | None = None
     """Horizontal field of view of the source in degrees, if known."""
+    lens: LensKind = "auto"
+    """auto: if the video's motion shows that the lens bends straight lines, this is undone, and the
+    scene's video is the straightened one (not where depth or masks are given, which are of the
+    video as it is). pinhole: the lens is taken to be straight."""
     depth: str | None = None
     """Depth of the source: MegaSAM npz, CogNVS, GEN3C, Vista4D, ViPE or dense COLMAP folder,
     nerfstudio's transforms.json, npz, or a folder of PNG/EXR/npy."""

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recam.cache import scratch_tensor
 from recam.geometry import distort, max_distortion_radius, pixel_centers
 from recam.types import Cameras, Progress, Video, no_progress
 
@@ -47,8 +48,9 @@ def undistort_video(
         )
     height, width = video.height, video.width
     cameras = cameras.resized(height, width)
-    frames = torch.empty_like(video.frames)
-    valid = torch.empty(len(video), height, width, dtype=torch.bool)
+    frames = scratch_tensor(tuple(video.frames.shape), torch.uint8)
+    one = len(cameras) == 1
+    valid = torch.empty(1 if one else len(video), height, width, dtype=torch.bool)
     last, grid = -1, np.empty(0)
     for i in range(len(video)):
         k = min(i, len(cameras) - 1)
@@ -61,6 +63,7 @@ def undistort_video(
             image, grid[..., 0], grid[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
         frames[i] = torch.from_numpy(straight).permute(2, 0, 1)
-        valid[i] = seen
+        valid[k] = seen
         progress("undistort", i + 1, len(video))
+    valid = valid.expand(len(video), height, width)
     return Video(frames, video.times_s, video.audio_path), cameras, valid

@@ -42,6 +42,7 @@ from recam.reconstruct.camera_notes import (
     turned_deg,
 )
 from recam.reconstruct.flow import FlowSet
+from recam.reconstruct.lens import Bend, find_bend
 from recam.reconstruct.motion import (
     FIRM_PRIOR,
     LIGHT_PRIOR,
@@ -99,6 +100,8 @@ class CameraSolution:
     parallax_px: median over standing points of the angle between the rays to them, times focal.
     fov_deg: horizontal field of view. fov_told_by: who knows it; "nothing" = it is assumed.
     notes: sentences for the user. decision: the numbers behind ``motion``, None if it was forced.
+    bend: the lens that explains the tracks clearly better than a pinhole; None if none does, or if
+        none was looked for. The cameras here are a pinhole's all the same.
     """
 
     cameras: Cameras
@@ -113,6 +116,7 @@ class CameraSolution:
     fov_told_by: ToldBy
     notes: tuple[str, ...] = ()
     decision: Decision | None = None
+    bend: Bend | None = None
 
     @property
     def fov_known(self) -> bool:
@@ -177,6 +181,7 @@ def solve_cameras(
 
     The motion is found out unless ``config.motion`` names it, the focal length (one for all frames)
     unless ``config.fov`` or ``known_intrinsics`` ([3, 3] or [t, 3, 3], px of the flows) gives it.
+    Unless ``config.lens`` is "pinhole", it is told whether the lens bends.
     With ``known_cameras`` nothing but the points is worked out. The result does not depend on
     chance. Raises ValueError where the sizes do not fit together.
     """
@@ -205,7 +210,22 @@ def _solve_cameras(
     else:
         motion, bundle, decision, told_by = _solve(centred, flows, config, lens, progress)
     given = known_cameras is not None
-    return _solution(bundle, motion, decision, told_by, tracks, centred, lens, flows, given)
+    found = _solution(bundle, motion, decision, told_by, tracks, centred, lens, flows, given)
+    if given or config.lens == "pinhole" or motion == "static":
+        return found
+    return replace(found, bend=_bend(bundle, motion, centred, lens, flows))
+
+
+def _bend(
+    bundle: Bundle, motion: Motion, centred: Tracks, lens: _Lens, flows: FlowSet
+) -> Bend | None:
+    """Whether the lens bends, by the key frames."""
+    keys = _key_frames(centred, len(flows))
+    few = _sampled(_on_frames(centred, keys, len(flows)), len(keys))
+    start = start_bundle(few, np.ascontiguousarray(bundle.rotation[keys]), bundle.focal)
+    start = replace(start, center=bundle.center[keys].copy())
+    radius = 0.5 * math.hypot(flows.width, flows.height)
+    return find_bend(with_points(start, few, motion), few, motion, radius, not lens.known)
 
 
 def _lens(

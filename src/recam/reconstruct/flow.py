@@ -184,7 +184,7 @@ def gray_frames(
 ) -> NDArray[np.uint8]:
     """uint8 [t, h, w] at another size; most: only so many frames, spread over the video."""
     num = len(video) if most is None else min(most, len(video))
-    gray = np.empty((num, height, width), np.uint8)
+    gray = scratch_tensor((num, height, width), torch.uint8).numpy()
     for k, i in enumerate(np.linspace(0, len(video) - 1, num).round().astype(int).tolist()):
         rgb = np.ascontiguousarray(video.frames[i].permute(1, 2, 0).numpy())
         one = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)

@@ -10,10 +10,13 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recam.cache import scratch_tensor
 from recam.camera_files import read_cameras, undistort_video
+from recam.camera_files.undistort import undistortion_map
 from recam.configs import ReconstructConfig
 from recam.media import read_mask
 from recam.reconstruct.dynamic import Mask
@@ -41,13 +44,14 @@ class Run:
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
-        clock = time.perf_counter()
+        clock, before = time.perf_counter(), self.seconds.get(name, 0.0)
         yield
-        self.seconds[name] = round(time.perf_counter() - clock, 2)
+        self.seconds[name] = round(before + time.perf_counter() - clock, 2)
 
     def rgb(self) -> NDArray[np.uint8]:
         """uint8 [t, h, w, 3] at the working size."""
-        out = np.empty((len(self.video), self.height, self.width, 3), np.uint8)
+        shape = len(self.video), self.height, self.width, 3
+        out = scratch_tensor(shape, torch.uint8).numpy()
         for i in range(len(self.video)):
             frame = np.ascontiguousarray(self.video.frames[i].permute(1, 2, 0).numpy())
             shrinks = self.height <= frame.shape[0]
@@ -83,6 +87,38 @@ def given_cameras(run: Run, given: DepthSource | None) -> tuple[Cameras | None, 
         run.video, cameras, valid = undistort_video(video, cameras, file.distortion, run.progress)
         run.notes.append("lens distortion undone; the scene's video is the straightened one")
     return cameras.resized(run.height, run.width), valid
+
+
+def undo_lens(
+    run: Run, k1: float, focal_px: float, shift_px: float, gain: float
+) -> dict[str, float]:
+    """Straighten the video for all that follows, and tell; arguments as of ``lens.Bend``. Returns
+    what the report says of it."""
+    with run.timed("straightening"):
+        straighten(run, k1, focal_px)
+    run.notes.append(
+        f"the lens bends straight lines (k1 = {k1:.3f}): undone; the scene's video is the "
+        "straightened one"
+    )
+    return {"k1": round(k1, 5), "corners_px": round(shift_px, 2), "gain": round(gain, 3)}
+
+
+def straighten(run: Run, k1: float, focal_px: float) -> None:
+    """Undo a lens for the run's video; its border becomes that of the straight picture, with what
+    the lens never saw. focal_px: at the working size."""
+    video, lens = run.video, torch.tensor([k1, 0, 0, 0, 0], dtype=torch.float64)
+    focal = focal_px * video.width / run.width
+    k = torch.tensor(
+        [[focal, 0, video.width / 2], [0, focal, video.height / 2], [0, 0, 1]], dtype=torch.float64
+    )
+    pose = torch.eye(4, dtype=torch.float64)
+    camera = Cameras(pose[None], k[None], video.height, video.width)
+    run.video, _, _ = undistort_video(video, camera, lens, run.progress)
+    small = camera.resized(run.height, run.width).intrinsics[0]
+    uv_px, seen = undistortion_map(small, run.height, run.width, lens)
+    x, y = uv_px.to(torch.int64).unbind(-1)
+    x, y = x.clamp(0, run.width - 1), y.clamp(0, run.height - 1)
+    run.border = run.border[y.numpy(), x.numpy()] | ~seen.numpy()
 
 
 def given_masks(run: Run, given: DepthSource | None) -> Mask | None:

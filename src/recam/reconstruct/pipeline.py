@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recam.cache import scratch_tensor
 from recam.configs import ReconstructConfig
 from recam.geometry import fov_x_deg, intrinsics_from_fov
 from recam.reconstruct.believed import Belief, aligned_over_time, believe, steady, with_shift
@@ -24,7 +26,7 @@ from recam.reconstruct.dynamic import (
     with_paused,
 )
 from recam.reconstruct.flow import FlowSet, compute_flows, gray_frames
-from recam.reconstruct.given import Run, given_cameras, given_depth, given_masks
+from recam.reconstruct.given import Run, given_cameras, given_depth, given_masks, undo_lens
 from recam.reconstruct.ground import find_ground
 from recam.reconstruct.importers import DepthSource
 from recam.reconstruct.prior import USUAL_FOV_DEG, fitted_by_frame
@@ -102,7 +104,7 @@ def reconstruct(
     cameras, lens_valid = given_cameras(run, given)
     masks = given_masks(run, given)
     flows = _flows(run, needed=cameras is None or given is None or masks is None)
-    cameras, moving = _solve(run, cameras, flows)
+    cameras, moving, flows = _solve(run, cameras, flows, given is None and masks is None)
     if given is not None:
         cameras, geometry = _with_given_depth(run, given, cameras, masks, flows, moving)
     else:
@@ -128,8 +130,11 @@ def _flows(run: Run, needed: bool) -> FlowSet | None:
         return compute_flows(run.video, run.height, run.width, offsets, run.progress, run.border)
 
 
-def _solve(run: Run, cameras: Cameras | None, flows: FlowSet | None) -> tuple[Cameras, bool]:
-    """The cameras, and whether they move through space."""
+def _solve(
+    run: Run, cameras: Cameras | None, flows: FlowSet | None, may_straighten: bool
+) -> tuple[Cameras, bool, FlowSet | None]:
+    """The cameras, whether they move through space, and the flows: new ones if the lens was
+    straightened."""
     about: dict[str, Any] = {"source": "given"}
     if cameras is None and flows is None:
         fov = run.config.fov or USUAL_FOV_DEG
@@ -137,25 +142,39 @@ def _solve(run: Run, cameras: Cameras | None, flows: FlowSet | None) -> tuple[Ca
         about = {"source": "assumed", "motion": "static"}
         if run.config.fov is None:
             run.notes.append(f"a single picture: a horizontal view of {fov:.0f}° is assumed")
-    elif cameras is None:
-        assert flows is not None
+    elif cameras is None and flows is not None:
+        first, straight = flows, replace(run.config, lens="pinhole")
+        config = run.config if may_straighten else straight
         with run.timed("cameras"):
-            found = run.kept.arrays("cameras", lambda: _solved(run, flows))
+            found = run.kept.arrays("cameras", lambda: _solved(run, first, config))
+        lens: dict[str, Any] = {}
+        if "bend" in found:
+            lens = {"distortion": undo_lens(run, *found["bend"].tolist())}
+            flows = again = _flows(run, needed=True)
+            assert again is not None
+            with run.timed("cameras"):
+                found = run.kept.arrays("straight cameras", lambda: _solved(run, again, straight))
         cameras = cameras_from(found)
         notes, about = from_text(found["about"])
+        about = {**about, **lens}
         run.notes += notes
+    assert cameras is not None
     spread = (cameras.centers - cameras.centers.mean(0)).norm(dim=-1).max()
     motion = about.get("motion", "moving" if float(spread) > 1e-9 else "rotating")
     if about["source"] == "given" and run.config.motion != "auto":
         motion = run.config.motion
     run.report["cameras"] = {**about, "motion": motion}
-    return cameras, motion == "moving"
+    return cameras, motion == "moving", flows
 
 
-def _solved(run: Run, flows: FlowSet) -> Arrays:
-    found = solve_cameras(run.video, flows, run.config, run.progress)
+def _solved(run: Run, flows: FlowSet, config: ReconstructConfig) -> Arrays:
+    found = solve_cameras(run.video, flows, config, run.progress)
     about = {"source": "estimated", **found.report()}
-    return {**camera_arrays(found.cameras), "about": as_text([list(found.notes), about])}
+    out = {**camera_arrays(found.cameras), "about": as_text([list(found.notes), about])}
+    bend = found.bend
+    if bend is not None:
+        out["bend"] = np.array([bend.k1, bend.focal_px, bend.shift_px, bend.gain])
+    return out
 
 
 def _still_cameras(fov_deg: float, t: int, height: int, width: int) -> Cameras:
@@ -274,8 +293,17 @@ def _with_shift(
 
 
 def far_off(rho: Array) -> float:
-    """The least inverse depth that is believed, by that of what is near."""
-    return float(np.quantile(rho, 0.95)) / (2 * NEAREST_TO_FAR)
+    """The least inverse depth that is believed, by that of what is near (of long clips, in frames
+    spread over them: a quantile wants a copy)."""
+    return float(np.quantile(rho[:: -(-len(rho) // LONG_CLIP)], 0.95)) / (2 * NEAREST_TO_FAR)
+
+
+def _by_frame(rho: Array, work: Callable[[int], Array]) -> Array:
+    """float32 of rho's shape: what ``work`` says of each frame, where memory is not taken."""
+    out = scratch_tensor(rho.shape, torch.float32).numpy()
+    for i in range(len(out)):
+        out[i] = work(i)
+    return out
 
 
 def _outlined(run: Run, rgb: NDArray[np.uint8], dynamic: Mask) -> Mask:
@@ -296,7 +324,10 @@ def _measured(
 ) -> _Geometry:
     """Depth of what stands still as measured, and of what moves by a large model or its contact."""
     run.report["depth"] = {"source": "measured", "measured": round(still.measured, 3)}
-    sure = np.where(still.dynamic | (still.confidence < 0.3), 0, still.confidence)
+    dynamic, confidence = still.dynamic, still.confidence
+    sure = _by_frame(
+        confidence, lambda i: np.where(dynamic[i] | (confidence[i] < 0.3), 0, confidence[i])
+    )
     if not belief.is_stage:
         run.report["depth"]["filled in by"] = belief.source
         moves = ", and of what moves," if belief.is_large else ""
@@ -308,9 +339,7 @@ def _measured(
         ground = find_ground(still.inverse_depth, sure, cameras)
         depth = stand(still.inverse_depth, still.dynamic, flows, run.progress, ground)
     else:
-        fitted = fitted_by_frame(
-            belief.inverse_depth, still.inverse_depth, sure.astype(np.float32), belief.drift
-        )
+        fitted = fitted_by_frame(belief.inverse_depth, still.inverse_depth, sure, belief.drift)
         least = still.reference / NEAREST_TO_FAR
         depth = np.where(still.dynamic, np.maximum(fitted, least), still.inverse_depth)
         depth = average_along_flow(depth.astype(np.float32), still.dynamic, flows)
@@ -320,8 +349,8 @@ def _measured(
             np.median(still.inverse_depth[there] / belief.inverse_depth[there])
         )
         run.notes.append(f"the scene's scale is {belief.source}'s: metric")
-    confidence = np.where(still.dynamic, np.float32(0.3), still.confidence)
-    return _Geometry(depth, still.dynamic, confidence)
+    trust = _by_frame(confidence, lambda i: np.where(dynamic[i], np.float32(0.3), confidence[i]))
+    return _Geometry(depth, dynamic, trust)
 
 
 def _tell_belief(run: Run, belief: Belief, moving: bool) -> None:
@@ -407,13 +436,13 @@ def _scene(
     if given is not None:
         depth = given.depth
     else:
-        far = float(np.quantile(rho, 0.95)) / (2 * NEAREST_TO_FAR)
-        depth = torch.from_numpy((1 / np.maximum(rho, max(far, 1e-12))).astype(np.float32))
+        far = max(far_off(rho), 1e-12)
+        depth = torch.from_numpy(_by_frame(rho, lambda i: 1 / np.maximum(rho[i], far)))
     if lens_valid is not None:
-        small = torch.nn.functional.interpolate(
-            lens_valid[:, None].float(), (run.height, run.width), mode="area"
-        )
-        valid = valid & (small[:, 0] > 0.99)
+        for i, seen in enumerate(lens_valid):
+            part = seen[None, None].float()
+            small = torch.nn.functional.interpolate(part, (run.height, run.width), mode="area")
+            valid[i] &= small[0, 0] > 0.99
     if not bool(valid.any()):
         raise RecamError("no depth could be found for any pixel of this video")
     metric = run.report.pop("metric cameras", False) or (given is not None and given.metric)
@@ -438,7 +467,7 @@ def _scene(
         depth=depth.float().contiguous(),
         valid=valid,
         dynamic=dynamic,
-        confidence=torch.from_numpy(geometry.confidence.astype(np.float32)),
+        confidence=torch.from_numpy(geometry.confidence.astype(np.float32, copy=False)),
         metres_per_unit=metres_per_unit,
         report=report,
     )
