@@ -86,16 +86,22 @@ def test_the_farthest_does_not_go_to_infinity() -> None:
     assert (rho + found).min() > 0.35 * rho.min()
 
 
-def test_nothing_is_told_by_edges_that_run_anywhere_or_move() -> None:
+def test_edges_that_run_anywhere_are_not_clear_and_moving_ones_not_asked() -> None:
     cameras = _cameras(12, 50)
     rng = np.random.default_rng(2)
     start = rng.uniform([-6, -3, 1], [6, 3, 12], (150, 3))
     anyhow = np.stack([start, start + rng.normal(0, 1, (150, 3))], 1)
     rho, still = _inverse_depth(cameras, 0)[None], np.ones((1, H, W), bool)
-    assert shift_by_horizon(rho, _picture(cameras, 0, anyhow)[None], cameras, still, False) == 0
+    unclear = level_by_lines(_picture(cameras, 0, anyhow)[None], cameras, still, False)
     rgb = _picture(cameras, 0, _edges(1))[None]
-    assert level_by_lines(rgb, cameras, still, False) is not None
-    assert shift_by_horizon(rho + 0.1, rgb, cameras, ~still, False) == 0
+    clear = level_by_lines(rgb, cameras, still, False)
+    assert unclear is not None and clear is not None
+    assert unclear.clear < 0.2 < 0.4 < clear.clear
+    assert np.exp(clear.log_focal()[0]) == pytest.approx(
+        float(cameras.intrinsics[0, 0, 0]), rel=0.1
+    )
+    assert level_by_lines(rgb, cameras, ~still, False) is None
+    assert shift_by_horizon(rho, rgb, cameras, ~still, False, 0.25) == 0.25
 
 
 def test_without_ground_nothing_is_told() -> None:

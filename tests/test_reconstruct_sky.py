@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from recam.geometry import intrinsics_from_fov
-from recam.reconstruct.sky import clear_sky, far_sky, with_sky_at_infinity
+from recam.reconstruct.sky import clear_sky, far_sky, shift_of_sky, with_sky_at_infinity
 from recam.types import Cameras
 
 T, H, W = 6, 48, 72
@@ -73,8 +73,10 @@ def test_a_grey_sky_is_what_a_model_puts_far_off(above: np.ndarray) -> None:
 
 def test_the_shift_of_inverse_depth_is_taken_off(above: np.ndarray) -> None:
     true = np.where(above, 0, np.linspace(0.5, 2, H)[None, :, None]).astype(np.float32)
-    mended = with_sky_at_infinity(true + 0.5, above)
+    mended = with_sky_at_infinity(true + 0.5, above, shift_of_sky(true + 0.5, above))
     ratio = mended[~above] / true[~above]
     assert ratio.max() / ratio.min() < 1.35  # it was 1.6
     assert not mended[above].any()
-    assert np.array_equal(with_sky_at_infinity(true, ~above & above), true)
+    nowhere = ~above & above
+    assert np.array_equal(with_sky_at_infinity(true, nowhere, shift_of_sky(true, nowhere)), true)
+    assert (with_sky_at_infinity(true + 0.5, nowhere, -3.0) > 0).all()

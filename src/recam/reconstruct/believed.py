@@ -23,7 +23,7 @@ from recam.reconstruct.horizon import shift_by_horizon
 from recam.reconstruct.outside import DepthChoice, choose_depth_model, outside_depth
 from recam.reconstruct.outside.prior_depth import Drift
 from recam.reconstruct.prior import depth_prior, stage_prior
-from recam.reconstruct.sky import far_sky, with_sky_at_infinity
+from recam.reconstruct.sky import far_sky, shift_of_sky, with_sky_at_infinity
 from recam.types import Cameras, Progress, no_progress
 
 GRID_PX = 9
@@ -208,8 +208,8 @@ def with_shift(
     still: Mask,
     focal_sure: bool,
 ) -> Array:
-    """Inverse depth [t, h, w] with the shift, which a model cannot know, that the horizon tells
-    (``horizon``), or else the sky; where neither does, or the model knows it, as it is.
+    """Inverse depth [t, h, w] with the shift, which a model cannot know, that the horizon
+    (``horizon``) and the sky tell; where neither does, or the model knows it, as it is.
 
     rgb: uint8 [t, h, w, 3]. cameras: which do not move through space. still: bool [t, h, w].
     focal_sure: the user or the motion told the focal length.
@@ -217,12 +217,11 @@ def with_shift(
     if belief.is_stage or belief.metric:
         return rho
     sky = far_sky(rgb, rho)
-    shift = 0.0
+    shift = shift_of_sky(rho, sky)
     if belief.drift == "scale-and-shift":
-        shift = shift_by_horizon(rho, rgb, cameras, still, focal_sure)
-    if shift == 0:
-        return with_sky_at_infinity(rho, sky)
-    return np.where(sky, 0, rho + np.float32(shift)).astype(np.float32)
+        rest = rho if sky.all() else np.where(sky, np.float32(np.quantile(rho[~sky], 0.5)), rho)
+        shift = shift_by_horizon(rest, rgb, cameras, still & ~sky, focal_sure, shift)
+    return with_sky_at_infinity(rho, sky, shift)
 
 
 def _median_over_time(rho: Array, still: Mask) -> Array:

@@ -41,8 +41,6 @@ FRAMES = 3
 MOST_LINES, LEAST_LINES = 150, 12
 LEAST_LENGTH, LEAST_PX = 0.05, 14.0
 """Of a line, as part of the longer side and in px."""
-LEAST_EXCESS = 0.22
-"""Part of the edges' length that the best directions must explain beyond what any do by chance."""
 BELIEF = 80.0
 """Nats by which directions that explain all edges are likelier than those that explain none."""
 SHIFT_SPREAD = 0.1
@@ -54,9 +52,9 @@ FARTHEST, MOST_TAKEN = 0.02, 0.6
 that end a view are not at infinity."""
 POINTS, TRIES = 3000, 300
 """Pixels that the ground is looked for in, and pairs of them that it is tried through."""
-ON, BELOW = 0.06, 0.85
-"""Relative difference up to which a pixel lies on the ground; part of the ground's inverse depth
-under which it lies below that."""
+ON, BELOW = 0.15, 0.85
+"""Relative difference up to which a pixel lies on the ground, less counting more; part of the
+ground's inverse depth under which it lies below that."""
 LEAST_GROUND, LEAST_REACH = 0.2, 0.15
 """Part of the pixels below the horizon that must lie on the ground; and by how much of the largest
 the heights under the horizon of the two pixels of a pair differ."""
@@ -65,11 +63,13 @@ the heights under the horizon of the two pixels of a pair differ."""
 @dataclass(frozen=True)
 class Level:
     """What may be level. down: unit vectors [m, 3] in the middle frame's axes (x right, y down,
-    z ahead); focal [m] in px; log_weight [m]: how likely by the edges and by habit."""
+    z ahead); focal [m] in px; log_weight [m]: how likely by the edges and by habit; clear: part of
+    the edges' length that the best explain beyond what any do by chance."""
 
     down: F64
     focal: F64
     log_weight: F64
+    clear: float
 
     def log_focal(self) -> tuple[float, float]:
         """Mean and standard deviation of the focal length's logarithm."""
@@ -81,19 +81,25 @@ class Level:
 
 
 def shift_by_horizon(
-    rho: Array, rgb: NDArray[np.uint8], cameras: Cameras, still: Mask, focal_sure: bool
+    rho: Array,
+    rgb: NDArray[np.uint8],
+    cameras: Cameras,
+    still: Mask,
+    focal_sure: bool,
+    expected: float = 0.0,
 ) -> float:
     """What to add to a model's inverse depth so that the ground's vanishes on the horizon.
 
     rho: inverse depth [t, h, w] up to scale and shift. rgb: uint8 [t, h, w, 3]. cameras: t cameras
     of that size, which do not move through space. still: bool [t, h, w]. focal_sure: the motion
-    told the focal length. The mean over all that edges leave possible, weighed with how far models
-    usually err; 0 where edges or the ground do not tell.
+    told the focal length. expected: the shift by what else is known. The mean over all that edges
+    leave possible, weighed with how far from ``expected`` it usually is; that, where edges or the
+    ground do not tell.
     """
     frames = _frames(cameras, focal_sure)
     level = level_by_lines(rgb, cameras, still, focal_sure)
     if level is None:
-        return 0.0
+        return expected
     best = int(level.log_weight.argmax())
     near = float(np.quantile(rho, 0.95))
     k = cameras.intrinsics[frames[0]].numpy()
@@ -108,16 +114,16 @@ def shift_by_horizon(
             shift[i] = found / near
     told = np.isfinite(shift)
     if told.sum() < 2:
-        return 0.0
+        return expected
     rows = _row(tried, focal, k)[told]
     order = np.argsort(rows)
     rows, shift = rows[order], shift[told][order]
     row = _row(level.down, level.focal, k)
     own = np.interp(row, rows, shift)
-    log_weight = level.log_weight - 0.5 * (own / SHIFT_SPREAD) ** 2
+    log_weight = level.log_weight - 0.5 * ((own - expected / near) / SHIFT_SPREAD) ** 2
     log_weight[(row < rows[0]) | (row > rows[-1])] = -np.inf
     if not np.isfinite(log_weight).any():
-        return 0.0
+        return expected
     weight = np.exp(log_weight - log_weight.max())
     mean = float((weight * own).sum() / weight.sum())
     least = MOST_TAKEN * float(np.quantile(rho, FARTHEST)) / near
@@ -128,7 +134,7 @@ def level_by_lines(
     rgb: NDArray[np.uint8], cameras: Cameras, still: Mask, focal_sure: bool
 ) -> Level | None:
     """How likely every pitch, roll and focal length is by straight edges that stand still; None
-    where there are too few, or these are as well explained by any. Arguments as above."""
+    where there are too few. Arguments as above."""
     ends, share = _lines(rgb, cameras, still, _frames(cameras, focal_sure))
     if len(ends) < LEAST_LINES:
         return None
@@ -149,13 +155,12 @@ def level_by_lines(
         ends.mean(1), along, share, focals, down, ahead, across,
         np.stack([np.cos(azimuth), np.sin(azimuth)], 1), math.radians(NEAR_DEG) ** 2,
     )  # fmt: skip
-    if score.max() - float(np.median(score)) < LEAST_EXCESS:
-        return None
     habit = -0.5 * (np.log(focals / middle) / spread)[:, None] ** 2
     habit = habit - 0.5 * (np.degrees(roll.ravel()) / ROLL_SPREAD_DEG) ** 2
     habit = habit - 0.5 * ((np.degrees(pitch.ravel()) - PITCH_DEG[0]) / PITCH_DEG[1]) ** 2
     weight = (BELIEF * score + habit).ravel()
-    return Level(np.tile(down, (len(focals), 1)), np.repeat(focals, len(down)), weight)
+    clear = float(score.max() - np.median(score))
+    return Level(np.tile(down, (len(focals), 1)), np.repeat(focals, len(down)), weight, clear)
 
 
 def _frames(cameras: Cameras, focal_sure: bool) -> list[int]:
@@ -307,6 +312,6 @@ def _ground_shift(
     if not len(slope):
         return None
     ratio = (r + shift[:, None]) / (slope[:, None] * g)
-    on = (np.abs(ratio - 1) < ON).mean(1)
+    on = np.clip(1 - ((ratio - 1) / ON) ** 2, 0, None).mean(1)
     best = int((on - 1.5 * (ratio < BELOW).mean(1)).argmax())
     return float(shift[best]) if on[best] > LEAST_GROUND else None

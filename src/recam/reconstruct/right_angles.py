@@ -41,8 +41,9 @@ LEAST_SHARE, LEAST_SECOND = 0.2, 0.06
 
 ALIKE_RAD = 1e-3
 """Views that are turned by less show the same."""
-MOST_SPREAD = 0.35
-"""Of the focal length's logarithm, up to which a single view tells it."""
+LEAST_CLEAR, MOST_SPREAD = 0.22, 0.35
+"""How clear lines must be (``horizon.Level``) in a single view, and how narrow what they leave open
+of the focal length's logarithm."""
 AGREE = 0.15
 """Difference of that up to which the search over free directions, which is finer, is believed."""
 
@@ -79,7 +80,7 @@ def focal_from_right_angles(
     camera = Cameras(pose, torch.from_numpy(intrinsics[middle].copy()), h, w)
     rgb = np.repeat(gray[middle, ..., None], 3, -1)
     level = level_by_lines(rgb, camera, np.ones((1, h, w), bool), False)
-    if level is None:
+    if level is None or level.clear < LEAST_CLEAR:
         return None
     log_focal, spread = level.log_focal()
     if free is not None and abs(math.log(free) - log_focal) < AGREE:

@@ -131,10 +131,15 @@ def far_sky(rgb: NDArray[np.uint8], rho: Array) -> Mask:
     return out
 
 
-def with_sky_at_infinity(rho: Array, sky: Mask) -> Array:
-    """Inverse depth [t, h, w] of a model, known up to a shift: less half of what it is at the sky,
-    where it ought to be 0 (a model errs there too). Without sky it stays as it is."""
-    if not sky.any():
+def shift_of_sky(rho: Array, sky: Mask) -> float:
+    """What to add to a model's inverse depth [t, h, w], known up to a shift, by the sky: less half
+    of what it is there, where it ought to be 0 (a model errs there too). 0 without sky."""
+    return -TAKEN_OFF * float(np.median(rho[sky])) if sky.any() else 0.0
+
+
+def with_sky_at_infinity(rho: Array, sky: Mask, shift: float) -> Array:
+    """Inverse depth [t, h, w] of a model with a shift, 0 in the sky; nothing else gets there."""
+    if shift == 0 and not sky.any():
         return rho
-    out = rho - np.float32(TAKEN_OFF * float(np.median(rho[sky])))
-    return np.where(sky, 0, np.maximum(out, LEAST_LEFT * rho)).astype(np.float32)
+    out = np.maximum(rho + np.float32(shift), LEAST_LEFT * rho)
+    return np.where(sky, 0, out).astype(np.float32)
