@@ -7,7 +7,7 @@ import torch
 
 from recam.geometry import intrinsics_from_fov, so3_log
 from recam.reconstruct.bundle import rotation_exp
-from recam.reconstruct.right_angles import focal_from_right_angles
+from recam.reconstruct.right_angles import camera_of_picture, focal_from_right_angles
 
 H, W = 192, 288
 
@@ -85,3 +85,8 @@ def test_one_view_tells_the_lens_if_the_camera_is_held_as_usual(fov_deg: float) 
         np.stack([gray] * 3), np.stack([k] * 3), np.zeros((3, 3)), k[0, 0]
     )
     assert found == pytest.approx(true, rel=0.08)
+    cameras, told_by = camera_of_picture(gray, None)
+    assert told_by == "lines"
+    assert float(cameras.intrinsics[0, 0, 0]) == pytest.approx(true, rel=0.08)
+    assert camera_of_picture(gray, 30.0)[1] == "user"
+    assert camera_of_picture(np.full_like(gray, 90), None)[1] == "nothing"

@@ -216,7 +216,8 @@ def with_shift(
     """
     if belief.is_stage or belief.metric:
         return rho
-    sky = far_sky(rgb, rho)
+    # A white wall may pass for a sky: believed where clips gained by it, not of single pictures.
+    sky = far_sky(rgb, rho) if len(rho) > 1 else np.zeros(rho.shape, bool)
     shift = shift_of_sky(rho, sky)
     if belief.drift == "scale-and-shift":
         rest = rho if sky.all() else np.where(sky, np.float32(np.quantile(rho[~sky], 0.5)), rho)

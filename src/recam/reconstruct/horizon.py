@@ -43,6 +43,8 @@ LEAST_LENGTH, LEAST_PX = 0.05, 14.0
 """Of a line, as part of the longer side and in px."""
 BELIEF = 80.0
 """Nats by which directions that explain all edges are likelier than those that explain none."""
+CLEAR = (0.1, 0.2)
+"""How clear edges must be (``Level``) to be listened to, and to be believed wholly."""
 SHIFT_SPREAD = 0.1
 """Usual error of the shift, in units of the inverse depth of what is near (its 95 % quantile)."""
 MOST_SHIFT = 0.3
@@ -94,7 +96,7 @@ def shift_by_horizon(
     of that size, which do not move through space. still: bool [t, h, w]. focal_sure: the motion
     told the focal length. expected: the shift by what else is known. The mean over all that edges
     leave possible, weighed with how far from ``expected`` it usually is; that, where edges or the
-    ground do not tell.
+    ground do not tell, and near it where edges are not clear.
     """
     frames = _frames(cameras, focal_sure)
     level = level_by_lines(rgb, cameras, still, focal_sure)
@@ -126,6 +128,8 @@ def shift_by_horizon(
         return expected
     weight = np.exp(log_weight - log_weight.max())
     mean = float((weight * own).sum() / weight.sum())
+    trust = float(np.clip((level.clear - CLEAR[0]) / (CLEAR[1] - CLEAR[0]), 0, 1))
+    mean = trust * mean + (1 - trust) * expected / near
     least = MOST_TAKEN * float(np.quantile(rho, FARTHEST)) / near
     return near * float(np.clip(mean, -min(least, MOST_SHIFT), MOST_SHIFT))
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recam.cache import scratch_tensor
 from recam.configs import ReconstructConfig
-from recam.geometry import fov_x_deg, intrinsics_from_fov
+from recam.geometry import fov_x_deg
 from recam.reconstruct.believed import Belief, aligned_over_time, believe, steady, with_shift
 from recam.reconstruct.cameras import solve_cameras
 from recam.reconstruct.depth import Array, triangulate
@@ -29,8 +29,9 @@ from recam.reconstruct.flow import FlowSet, compute_flows, gray_frames
 from recam.reconstruct.given import Run, given_cameras, given_depth, given_masks, undo_lens
 from recam.reconstruct.ground import find_ground
 from recam.reconstruct.importers import DepthSource
-from recam.reconstruct.prior import USUAL_FOV_DEG, fitted_by_frame
+from recam.reconstruct.prior import fitted_by_frame
 from recam.reconstruct.refine import Refinement, refine
+from recam.reconstruct.right_angles import camera_of_picture
 from recam.reconstruct.shadows import without_shadows
 from recam.reconstruct.shots import black_border
 from recam.reconstruct.standing import stand
@@ -137,11 +138,13 @@ def _solve(
     straightened."""
     about: dict[str, Any] = {"source": "given"}
     if cameras is None and flows is None:
-        fov = run.config.fov or USUAL_FOV_DEG
-        cameras = _still_cameras(fov, len(run.video), run.height, run.width)
-        about = {"source": "assumed", "motion": "static"}
-        if run.config.fov is None:
-            run.notes.append(f"a single picture: a horizontal view of {fov:.0f}° is assumed")
+        gray = cv2.cvtColor(run.rgb()[0], cv2.COLOR_RGB2GRAY)
+        cameras, told_by = camera_of_picture(gray, run.config.fov)
+        fov = float(fov_x_deg(cameras)[0])
+        about = {"source": "assumed", "motion": "static", "fov_told_by": told_by, "fov_deg": fov}
+        if told_by != "user":
+            who = "is assumed" if told_by == "nothing" else "is what lines at right angles say"
+            run.notes.append(f"a single picture: a horizontal view of {fov:.0f}° {who}")
     elif cameras is None and flows is not None:
         first, straight = flows, replace(run.config, lens="pinhole")
         config = run.config if may_straighten else straight
@@ -175,12 +178,6 @@ def _solved(run: Run, flows: FlowSet, config: ReconstructConfig) -> Arrays:
     if bend is not None:
         out["bend"] = np.array([bend.k1, bend.focal_px, bend.shift_px, bend.gain])
     return out
-
-
-def _still_cameras(fov_deg: float, t: int, height: int, width: int) -> Cameras:
-    k = intrinsics_from_fov(fov_deg, height, width)
-    poses = torch.eye(4, dtype=torch.float64).expand(t, 4, 4).clone()
-    return Cameras(poses, k.expand(t, 3, 3).clone(), height, width)
 
 
 def _with_own_depth(

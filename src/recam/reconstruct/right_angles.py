@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from recam.geometry import intrinsics_from_fov
 from recam.reconstruct.bundle import F64, rotation_exp
 from recam.reconstruct.horizon import level_by_lines
+from recam.reconstruct.prior import USUAL_FOV_DEG
 from recam.types import Cameras
 
 FOVS_DEG = (17.0, 110.0)
@@ -86,6 +89,24 @@ def focal_from_right_angles(
     if free is not None and abs(math.log(free) - log_focal) < AGREE:
         return free
     return math.exp(log_focal) if spread < MOST_SPREAD else None
+
+
+def camera_of_picture(
+    gray: NDArray[np.uint8], fov_deg: float | None
+) -> tuple[Cameras, Literal["user", "lines", "nothing"]]:
+    """One camera for a picture uint8 [h, w], with the horizontal field of view that the user gave,
+    or that lines tell, or a usual one; and which of these it is."""
+    h, w = gray.shape
+    k = intrinsics_from_fov(fov_deg or USUAL_FOV_DEG, h, w)[None]
+    pose = torch.eye(4, dtype=torch.float64)[None]
+    if fov_deg is not None:
+        return Cameras(pose, k, h, w), "user"
+    usual = float(k[0, 0, 0])
+    focal = focal_from_right_angles(gray[None], k.numpy(), np.zeros((1, 3)), usual)
+    if focal is None:
+        return Cameras(pose, k, h, w), "nothing"
+    k[:, [0, 1], [0, 1]] *= focal / usual
+    return Cameras(pose, k, h, w), "lines"
 
 
 def _from_free_directions(
