@@ -34,6 +34,7 @@ from recam.reconstruct.still import (
     StillDepth,
     windows,
 )
+from recam.reconstruct.textures import unlike_in_texture
 from recam.reconstruct.unfinished import (
     NOTHING_KEPT,
     Arrays,
@@ -49,7 +50,7 @@ from recam.reconstruct.witnesses import ask_witnesses, moving_by_witnesses
 from recam.types import Cameras, Progress, no_progress
 
 TIMES_ASKED = 2
-"""Where less is taken for moving, more frames can be asked."""
+"""How often frames are asked at first: where less is taken for moving, more of them can be."""
 STEPS = (0.012, 0.006)
 """Relative changes of inverse depth that are tried, pass by pass (``rematch``)."""
 SHARP = 0.3
@@ -97,9 +98,11 @@ def refine(
     progress: Progress = no_progress,
     kept: Unfinished = NOTHING_KEPT,
 ) -> Refined:
-    """What moves, cameras, and depth once more, in this order. Arguments as ``still_depth``'s; of
-    long clips masks and depth are worked out window by window, with frames around as witnesses.
-    Steps that are done are ``kept``."""
+    """What moves, cameras, depth, again what moves (now that textures can be compared), and depth.
+
+    Arguments as ``still_depth``'s; of long clips masks and depth are worked out window by window,
+    with frames around as witnesses. Steps that are done are ``kept``.
+    """
     begun = time.monotonic()
     clip = _Clip(rgb, flows, prior, drift, prior_weight, progress, kept)
 
@@ -108,10 +111,13 @@ def refine(
 
     steps: list[tuple[str, Callable[[_State], _State]]] = []
     if not how.masks_given:
-        steps.append(("asked", lambda state: _asked(clip, state)))
+        steps.append(("asked", lambda state: _asked(clip, state, textures=False)))
     if how.cameras_free:
         steps.append(("polished", lambda state: _polished(clip, state, how)))
-    steps += [(f"matched-{number}", pass_of(step)) for number, step in enumerate(STEPS)]
+    for number, step in enumerate(STEPS):
+        steps.append((f"matched-{number}", pass_of(step)))
+        if number == 0 and not how.masks_given:
+            steps.append(("asked-again", lambda state: _asked(clip, state, textures=True)))
     state, before = _State(cameras, still, None), "depth"
     for number, (name, work) in enumerate(steps):
         if any(kept.has(later) for later, _ in steps[number + 1 :]):
@@ -161,7 +167,9 @@ def _state_from(arrays: Arrays) -> _State:
     return _State(cameras_from(arrays), still_from(arrays), pair)
 
 
-def _asked(clip: _Clip, state: _State) -> _State:
+def _asked(clip: _Clip, state: _State, textures: bool) -> _State:
+    """What moves, by other frames: by their colours, or by their textures as well."""
+    name, times = ("asked-again", 1) if textures else ("asked", TIMES_ASKED)
     still = state.still
     out = still.dynamic.copy()
     for wide, inner, own in windows(len(clip.rgb)):
@@ -172,13 +180,16 @@ def _asked(clip: _Clip, state: _State) -> _State:
             part = part_of_flows(clip.flows, wide.start, wide.stop)
             sky = clear_sky(rgb, cameras, rho / still.reference, confidence)
             found = still.dynamic[wide]
-            for _ in range(TIMES_ASKED):
+            for _ in range(times):
                 said = ask_witnesses(rgb, found, rho, confidence, cameras, clip.progress)
-                found = moving_by_witnesses(said, found, part, rgb, clip.progress) & ~sky
+                texture = None
+                if textures:
+                    texture = unlike_in_texture(rgb, found, rho, cameras, clip.progress)
+                found = moving_by_witnesses(said, found, part, rgb, clip.progress, texture) & ~sky
                 found = without_shadows(found, rgb, rho, cameras, clip.progress)
             return {"dynamic": found[inner]}
 
-        out[own] = clip.kept.arrays(f"asked-{own.start}", window)["dynamic"]
+        out[own] = clip.kept.arrays(f"{name}-{own.start}", window)["dynamic"]
     return replace(state, still=replace(still, dynamic=out))
 
 

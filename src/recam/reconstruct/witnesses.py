@@ -119,9 +119,11 @@ def moving_by_witnesses(
     flows: FlowSet,
     rgb: NDArray[np.uint8],
     progress: Progress = no_progress,
+    texture: Array | None = None,
 ) -> Mask:
-    """Where things move, bool [t, h, w]: ``dynamic``, as found by flow, less what looks like the
+    """Where things move, bool [t, h, w]: ``dynamic``, as found before, less what looks like the
     background that other frames show there, and with what they contradict (shadows apart).
+    texture: how surely their texture does [t, h, w] (``textures.unlike_in_texture``).
 
     Smoothed up to image edges it says which regions move; colours give these an outline. Where
     witnesses could be asked, they add to it, to the pixel, what surely moves (heads and legs that
@@ -129,6 +131,8 @@ def moving_by_witnesses(
     """
     least, most = UNLIKE
     unlike, firm = (np.clip((x - least) / (most - least), 0, 1) for x in (said.unlike, said.firm))
+    if texture is not None:
+        unlike, firm = np.maximum(unlike, texture), np.maximum(firm, texture)
     asked = said.count >= LEAST_WITNESSES
     evidence = np.where(dynamic, KEPT + (1 - KEPT) * unlike, firm)
     evidence = np.where(asked, evidence, 0.9 * dynamic).astype(np.float32)
@@ -146,6 +150,8 @@ def moving_by_witnesses(
         own = np.where(asked[i], 0.5 * (shared[i] + smooth), smooth).astype(np.float32)
         own = cv2.medianBlur(own, 3)
         share = np.where(dynamic[i], said.unlike[i], said.firm[i]) * asked[i]
+        if texture is not None:
+            share = np.maximum(share, texture[i])
         surely = (own > 0.5) & (cv2.medianBlur(share.astype(np.float32), 3) > SURELY)
         out[i] = without_specks(near & (surely | (inside & (own > DOUBT))))
 

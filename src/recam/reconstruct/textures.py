@@ -1,0 +1,136 @@
+"""Where other frames show another texture than a world that stands still would have.
+
+Colours alone (``witnesses``) miss what is coloured like the background, and what turns in place and
+stays where it is. But a trouser leg has not the grain of the wall behind it, and of a statue that
+turns another side comes to be seen. A shadow darkens a texture and leaves it as it is.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from recam.compiled import kernel
+from recam.reconstruct.depth import Array, each_frame, pair_maps
+from recam.reconstruct.dynamic import Mask
+from recam.reconstruct.witnesses import NEARER
+from recam.types import Cameras, Progress, no_progress
+
+NUM_FRAMES = 16
+"""Frames, all over the clip, that a texture is compared with."""
+HALF = 3
+"""Windows of 7×7 px are compared."""
+BLUR_PX = 0.8
+"""Depth errs by parts of a pixel, which fine grain would not survive."""
+NOISE, LEAST_POWER = 12.0, 9.0
+"""Squared grey levels: what noise and compression add to a window's variance; and the variance
+that a window must have here or there."""
+LEAST_SEEN = 0.6
+"""Part of a window that must be seen in the other frame."""
+LEAST_FRAMES, ENOUGH_FRAMES = 3, 6
+"""Frames that must show a pixel; and those up to which its answer is drawn to ALIKE."""
+UNLIKE, ALIKE = 0.3, 0.8
+"""Mean correlations up to which a texture is another one, from which on it is the same."""
+AROUND_PX = 2
+"""So near to what moves in another frame, that frame says nothing."""
+
+
+def unlike_in_texture(
+    rgb: NDArray[np.uint8],
+    dynamic: Mask,
+    rho: Array,
+    cameras: Cameras,
+    progress: Progress = no_progress,
+) -> Array:
+    """How surely other frames show another texture, float32 [t, h, w] in [0, 1]; 0 also where
+    nothing can be told, as on plain surfaces.
+
+    rgb: uint8 [t, h, w, 3]; rho: inverse depth [t, h, w], behind what is ``dynamic`` [t, h, w] that
+    of the background. Windows of NUM_FRAMES other frames, drawn as rho says they would be seen, are
+    correlated with each pixel's (normalised, so that neither exposure nor shadows count; noise
+    keeps plain ones from being unlike anything). A window at a border of two things is like
+    neither; so a pixel has the likeness of the best window that it is part of.
+    """
+    t, h, w = rho.shape
+    gray = np.stack([_smooth(frame) for frame in rgb])
+    around = np.ones((2 * AROUND_PX + 1, 2 * AROUND_PX + 1), np.uint8)
+    blocked = np.stack([cv2.dilate(d.astype(np.uint8), around) for d in dynamic])
+    asked = np.unique(np.linspace(0, t - 1, min(NUM_FRAMES, t)).round().astype(np.int64))
+    window = np.ones((2 * HALF + 1, 2 * HALF + 1), np.uint8)
+    out = np.zeros((t, h, w), np.float32)
+
+    def job(i: int) -> None:
+        """Compare frame i with the others."""
+        others = asked[np.abs(asked - i) > 1].tolist()
+        a, b = pair_maps(cameras, i, others)
+        total, count = np.zeros((h, w), np.float32), np.zeros((h, w), np.float32)
+        at, seen = np.empty((h, w, 2), np.float32), np.empty((h, w), np.float32)
+        for k, j in enumerate(others):
+            _place(rho[i], rho[j], blocked[j], a[k], b[k], at, seen)
+            there = cv2.remap(gray[j], at[..., 0], at[..., 1], cv2.INTER_LINEAR)
+            like, told = _likeness(gray[i], there, seen)
+            total += np.where(told, like, 0)
+            count += told
+        best = cv2.dilate(_with_doubt(total, count), window)
+        unlike = np.clip((ALIKE - best) / (ALIKE - UNLIKE), 0, 1)
+        out[i] = np.where(best < -1.5, 0, unlike)
+
+    each_frame(job, range(t), progress, "comparing textures")
+    return out
+
+
+def _smooth(frame: NDArray[np.uint8]) -> Array:
+    gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(gray, (0, 0), BLUR_PX), np.float32)
+
+
+def _with_doubt(total: Array, count: Array) -> Array:
+    """Mean likeness [h, w] of ``count`` frames, drawn to ALIKE where they are few; −2 = unknown."""
+    like = total / np.maximum(count, 1)
+    missing = np.maximum(ENOUGH_FRAMES - count, 0)
+    drawn = (total + missing * np.maximum(like, ALIKE)) / (count + missing)
+    return np.where(count >= LEAST_FRAMES, drawn, -2).astype(np.float32)
+
+
+def _likeness(here: Array, there: Array, seen: Array) -> tuple[Array, Mask]:
+    """Correlation [h, w] of the windows around each pixel, over what is ``seen`` (1 or 0) of them;
+    and whether it tells anything."""
+    part = _mean(seen)
+    weight = np.maximum(part, 1e-6)
+    middle = _mean(here)  # taken off first, so that squares keep their digits
+    a, b = here - middle, there - middle
+    mean_a, mean_b = _mean(seen * a) / weight, _mean(seen * b) / weight
+    var_a = np.maximum(_mean(seen * a * a) / weight - mean_a * mean_a, 0)
+    var_b = np.maximum(_mean(seen * b * b) / weight - mean_b * mean_b, 0)
+    both = _mean(seen * a * b) / weight - mean_a * mean_b
+    like = (both + NOISE) / np.sqrt((var_a + NOISE) * (var_b + NOISE))
+    return like.astype(np.float32), (part > LEAST_SEEN) & (np.maximum(var_a, var_b) > LEAST_POWER)
+
+
+def _mean(field: Array) -> Array:
+    side = 2 * HALF + 1
+    return np.asarray(cv2.boxFilter(field, -1, (side, side), borderType=cv2.BORDER_CONSTANT))
+
+
+@kernel
+def _place(rho, rho_there, blocked, a, b, at, seen):
+    """Where the other frame should show each pixel, as indices (x, y), and whether it can be seen
+    there (1 or 0): inside, not behind something nearer, nor where something moves."""
+    h, w = rho.shape
+    for y in range(h):
+        for x in range(w):
+            px, py, own = x + 0.5, y + 0.5, rho[y, x]
+            at[y, x, 0] = at[y, x, 1] = -9
+            seen[y, x] = 0
+            z = a[2, 0] * px + a[2, 1] * py + a[2, 2] + own * b[2]
+            if z < 0.05:
+                continue
+            u = (a[0, 0] * px + a[0, 1] * py + a[0, 2] + own * b[0]) / z
+            v = (a[1, 0] * px + a[1, 1] * py + a[1, 2] + own * b[1]) / z
+            if u < 1 or v < 1 or u > w - 1 or v > h - 1:
+                continue
+            at[y, x, 0], at[y, x, 1] = u - 0.5, v - 0.5
+            iu, iv = int(u), int(v)
+            if not blocked[iv, iu] and rho_there[iv, iu] * z <= NEARER * own:
+                seen[y, x] = 1
