@@ -18,7 +18,7 @@ from recam.reconstruct.bundle import (
     rotation_exp,
 )
 from recam.reconstruct.bundle_system import band_width, solve_arrow
-from recam.reconstruct.tracks import Tracks
+from recam.reconstruct.tracks import Tracks, cut_tracks
 
 FOCAL = 120.0
 
@@ -162,3 +162,17 @@ def test_memory_is_that_of_the_band() -> None:
     assert band_width(tracks.start, tracks.frame) == 60
     assert most[1] < 5 * most[0]
     assert most[1] < 400 * 6 * 400 * 6 * 8 / 4
+
+
+def test_long_tracks_are_cut_and_never_all_at_once() -> None:
+    frames = np.concatenate([np.arange(100), np.arange(100), np.arange(30, 50), np.arange(100)])
+    start = np.array([0, 100, 200, 220, 320])
+    tracks = Tracks(np.stack([frames, frames], 1).astype(np.float64), frames, start)
+    cut = cut_tracks(tracks, 20)
+    assert np.array_equal(cut.frame, tracks.frame) and np.isin(start, cut.start).all()
+    span = cut.frame[cut.start[1:] - 1] - cut.frame[cut.start[:-1]]
+    assert span.max() < 20 and len(cut) > 3 * 5
+    assert ((cut.frame[cut.start[:-1]] == 30) & (span == 19)).any()  # the short one is whole
+    begins = np.bincount(cut.frame[cut.start[:-1]], minlength=100)
+    assert begins[1:].max() < 3
+    assert cut_tracks(tracks, 100).start.tolist() == start.tolist()
