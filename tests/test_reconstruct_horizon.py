@@ -62,7 +62,7 @@ def test_edges_tell_the_shift(pitch: float, fov: float, shift: float) -> None:
     near = float(np.quantile(rho, 0.95))
     usual = Cameras(cameras.cam_from_world, intrinsics_from_fov(55.0, H, W)[None], H, W)
     found = shift_by_horizon(rho + shift * near, rgb, usual, np.ones((1, H, W), bool), False)
-    assert found / near == pytest.approx(-shift, abs=0.03)
+    assert found / near == pytest.approx(-shift, abs=0.035)
 
 
 def test_frames_of_a_turning_camera_count_together() -> None:

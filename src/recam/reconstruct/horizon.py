@@ -43,12 +43,18 @@ LEAST_LENGTH, LEAST_PX = 0.05, 14.0
 """Of a line, as part of the longer side and in px."""
 BELIEF = 80.0
 """Nats by which directions that explain all edges are likelier than those that explain none."""
-CLEAR = (0.1, 0.2)
+CLEAR = (0.08, 0.18)
 """How clear edges must be (``Level``) to be listened to, and to be believed wholly."""
 SHIFT_SPREAD = 0.1
 """Usual error of the shift, in units of the inverse depth of what is near (its 95 % quantile)."""
 MOST_SHIFT = 0.3
 """Of the same."""
+SHIFTS = np.arange(-25, 31) * 0.02
+"""In these units; those that are tried."""
+GROUND_BELIEF = 80.0
+"""Nats by which a ground that all pixels under the horizon lie on is likelier than none."""
+MANY_LINES = 75
+"""Fewer lines, counted as if all were of one length, are more easily explained by chance."""
 FARTHEST, MOST_TAKEN = 0.02, 0.6
 """No more than this part of the inverse depth of the farthest (a quantile) is taken off: the walls
 that end a view are not at infinity."""
@@ -57,16 +63,18 @@ POINTS, TRIES = 3000, 300
 ON, BELOW = 0.15, 0.85
 """Relative difference up to which a pixel lies on the ground, less counting more; part of the
 ground's inverse depth under which it lies below that."""
-LEAST_GROUND, LEAST_REACH = 0.2, 0.15
-"""Part of the pixels below the horizon that must lie on the ground; and by how much of the largest
-the heights under the horizon of the two pixels of a pair differ."""
+NO_GROUND = 0.2
+"""Part of the pixels that lie on a ground where there is none."""
+LEAST_UNDER, LEAST_REACH = 0.1, 0.15
+"""Part of the picture that must be under the horizon; and by how much of the largest the heights
+under the horizon of the two pixels of a pair differ."""
 
 
 @dataclass(frozen=True)
 class Level:
     """What may be level. down: unit vectors [m, 3] in the middle frame's axes (x right, y down,
     z ahead); focal [m] in px; log_weight [m]: how likely by the edges and by habit; clear: part of
-    the edges' length that the best explain beyond what any do by chance."""
+    the edges' length that the best explain beyond what any do, less for few edges."""
 
     down: F64
     focal: F64
@@ -110,28 +118,31 @@ def shift_by_horizon(
     tried = _axes(pitches, np.full(len(pitches), roll))[0]
     focal = float(level.focal[best])
     shift = np.full(len(tried), np.nan)
+    habit = -0.5 * ((SHIFTS - expected / near) / SHIFT_SPREAD) ** 2
     for i, down in enumerate(tried):
-        found = _ground_shift(rho, cameras, still, frames, down, focal)
-        if found is not None:
-            shift[i] = found / near
+        fits = _ground(rho / near, cameras, still, frames, down, focal)
+        if fits.max() > NO_GROUND:
+            shift[i] = _mean(SHIFTS, GROUND_BELIEF * fits + habit)
     told = np.isfinite(shift)
     if told.sum() < 2:
         return expected
     rows = _row(tried, focal, k)[told]
     order = np.argsort(rows)
-    rows, shift = rows[order], shift[told][order]
     row = _row(level.down, level.focal, k)
-    own = np.interp(row, rows, shift)
+    own = np.interp(row, rows[order], shift[told][order])
     log_weight = level.log_weight - 0.5 * ((own - expected / near) / SHIFT_SPREAD) ** 2
-    log_weight[(row < rows[0]) | (row > rows[-1])] = -np.inf
+    log_weight[(row < rows.min()) | (row > rows.max())] = -np.inf
     if not np.isfinite(log_weight).any():
         return expected
-    weight = np.exp(log_weight - log_weight.max())
-    mean = float((weight * own).sum() / weight.sum())
     trust = float(np.clip((level.clear - CLEAR[0]) / (CLEAR[1] - CLEAR[0]), 0, 1))
-    mean = trust * mean + (1 - trust) * expected / near
+    mean = trust * _mean(own, log_weight) + (1 - trust) * expected / near
     least = MOST_TAKEN * float(np.quantile(rho, FARTHEST)) / near
     return near * float(np.clip(mean, -min(least, MOST_SHIFT), MOST_SHIFT))
+
+
+def _mean(values: F64, log_weight: F64) -> float:
+    weight = np.exp(log_weight - log_weight.max())
+    return float((weight * values).sum() / weight.sum())
 
 
 def level_by_lines(
@@ -163,7 +174,8 @@ def level_by_lines(
     habit = habit - 0.5 * (np.degrees(roll.ravel()) / ROLL_SPREAD_DEG) ** 2
     habit = habit - 0.5 * ((np.degrees(pitch.ravel()) - PITCH_DEG[0]) / PITCH_DEG[1]) ** 2
     weight = (BELIEF * score + habit).ravel()
-    clear = float(score.max() - np.median(score))
+    many = min(1.0, 1 / float((share**2).sum()) / MANY_LINES)
+    clear = math.sqrt(many) * float(score.max() - np.median(score))
     return Level(np.tile(down, (len(focals), 1)), np.repeat(focals, len(down)), weight, clear)
 
 
@@ -282,11 +294,13 @@ def _explained(
     return out
 
 
-def _ground_shift(
+def _ground(
     rho: Array, cameras: Cameras, still: Mask, frames: list[int], down: F64, focal: float
-) -> float | None:
-    """The shift of rho that puts the ground's horizon where ``down`` says; None where no ground is
-    found: many pixels in proportion to their height under the horizon, few below these."""
+) -> F64:
+    """How well a ground with the horizon of ``down`` fits rho, for every one of SHIFTS: the part of
+    the pixels under the horizon that lie on it, less that of those below it; at least NO_GROUND.
+    """
+    out = np.full(len(SHIFTS), NO_GROUND)
     h, w = rho.shape[1:]
     step = max(1, int(math.sqrt(h * w * len(frames) / POINTS)))
     y, x = np.mgrid[step // 2 : h : step, step // 2 : w : step].reshape(2, -1)
@@ -301,8 +315,8 @@ def _ground_shift(
         under.append(height[seen])
         own.append(rho[i, y[seen], x[seen]])
     g, r = np.concatenate(under), np.concatenate(own).astype(np.float64)
-    if len(g) < 0.1 * len(x) * len(frames):
-        return None
+    if len(g) < LEAST_UNDER * len(x) * len(frames):
+        return out
     g /= g.max()
     far = g < 0.02
     g, r = g[~far], r[~far]
@@ -311,11 +325,10 @@ def _ground_shift(
     apart = np.abs(reach) > LEAST_REACH
     slope = (r[pair[0]] - r[pair[1]])[apart] / reach[apart]
     shift = slope * g[pair[0, apart]] - r[pair[0, apart]]
-    rises = slope > 0.05 * float(np.quantile(r, 0.95))
+    number = np.rint((shift - SHIFTS[0]) / (SHIFTS[1] - SHIFTS[0])).astype(int)
+    rises = (slope > 0.05) & (number >= 0) & (number < len(SHIFTS))
     slope, shift = slope[rises], shift[rises]
-    if not len(slope):
-        return None
     ratio = (r + shift[:, None]) / (slope[:, None] * g)
     on = np.clip(1 - ((ratio - 1) / ON) ** 2, 0, None).mean(1)
-    best = int((on - 1.5 * (ratio < BELOW).mean(1)).argmax())
-    return float(shift[best]) if on[best] > LEAST_GROUND else None
+    np.maximum.at(out, number[rises], on - 1.5 * (ratio < BELOW).mean(1))
+    return out

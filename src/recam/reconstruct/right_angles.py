@@ -44,7 +44,7 @@ LEAST_SHARE, LEAST_SECOND = 0.2, 0.06
 
 ALIKE_RAD = 1e-3
 """Views that are turned by less show the same."""
-LEAST_CLEAR, MOST_SPREAD = 0.22, 0.35
+LEAST_CLEAR, MOST_SPREAD = 0.15, 0.35
 """How clear lines must be (``horizon.Level``) in a single view, and how narrow what they leave open
 of the focal length's logarithm."""
 AGREE = 0.15
