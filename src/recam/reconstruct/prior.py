@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recam.cache import scratch_tensor
 from recam.geometry import intrinsics_from_fov, pixel_centers
 from recam.reconstruct.depth_net import DepthNet
 from recam.reconstruct.outside.prior_depth import Drift
@@ -20,6 +21,8 @@ USUAL_FOV_DEG = 55.0
 
 TOGETHER = 2
 """Frames to either side that a frame with a scale and shift of its own is fitted with."""
+MEDIAN_FRAMES = 160
+"""Frames, at most, of which a median is taken, which wants a copy."""
 DOUBT = 0.1
 """Confidence of the network at which it and the stage count alike."""
 LEAST_SHARE = 0.02
@@ -42,10 +45,15 @@ def depth_prior(
     from recam.reconstruct.shipped_depth import shipped_depth
 
     said, confidence = shipped_depth(frames, model)
-    stage = stage_prior(frames, cameras)[0].log()
-    apart = said.log() - stage
-    own = confidence / (confidence + DOUBT)
-    return (stage + apart.median() + own * (apart - apart.median())).exp(), confidence
+    stage = stage_prior(frames, cameras)[0]
+    # Frame by frame and in place: of long clips every array counts.
+    for own, assumed in zip(said, stage):
+        own.log_().sub_(assumed.log_())
+    apart = said[:: -(-len(said) // MEDIAN_FRAMES)].median()
+    for own, assumed, sure in zip(said, stage, confidence):
+        trust = sure / (sure + DOUBT)
+        own.copy_((assumed + apart + trust * (own - apart)).exp())
+    return said, confidence
 
 
 def stage_prior(frames: Tensor, cameras: Cameras | None = None) -> tuple[Tensor, Tensor]:
@@ -75,7 +83,7 @@ def stage_prior(frames: Tensor, cameras: Cameras | None = None) -> tuple[Tensor,
     down, ground_normal = _stage_axes(cameras, backdrop)
     has_ground = not _sky_at_bottom(frames)
     pixels = torch.cat([pixel_centers(h, w, torch.float64), torch.ones(h, w, 1).double()], -1)
-    inverse_depth = torch.empty(t, h, w)
+    inverse_depth = scratch_tensor((t, h, w), torch.float32)
     for i in range(t):
         ray = pixels @ torch.linalg.inv(cameras.intrinsics[i]).T @ cameras.cam_from_world[i, :3, :3]
         level = (ray - (ray @ down)[..., None] * down).norm(dim=-1)
@@ -85,7 +93,7 @@ def stage_prior(frames: Tensor, cameras: Cameras | None = None) -> tuple[Tensor,
             # A rounded corner between the two: no crease that a view from the side would show.
             wall = 0.5 * (ground + wall + ((ground - wall) ** 2 + 0.004).sqrt())
         inverse_depth[i] = wall
-    return inverse_depth, torch.full((t, h, w), 0.1)
+    return inverse_depth, scratch_tensor((t, h, w), torch.float32).fill_(0.1)
 
 
 def _stage_axes(cameras: Cameras, backdrop: float) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recam.cache import scratch_tensor
 from recam.reconstruct.densify import sharpen
 from recam.reconstruct.depth_net import SHIPPED, STRIDE, DepthNet, load_depth_net
 
@@ -69,7 +70,7 @@ def shipped_depth(frames: Tensor, model: DepthNet | None = None) -> tuple[Tensor
     near = float(np.quantile(middle, 0.9))
     confidence = 1 / (1 + np.exp(log_error) / USUAL_ERROR)
     t, _, h, w = frames.shape
-    inverse, trust = np.empty((t, h, w), np.float32), np.empty((t, h, w), np.float32)
+    inverse, trust = (scratch_tensor((t, h, w), torch.float32).numpy() for _ in range(2))
     for i in range(t):
         log = cv2.resize(log_inverse[i] - near, (w, h), interpolation=cv2.INTER_LINEAR)
         rgb = np.ascontiguousarray(frames[i].permute(1, 2, 0).numpy())
