@@ -220,8 +220,7 @@ def with_shift(
     sky = far_sky(rgb, rho) if len(rho) > 1 else np.zeros(rho.shape, bool)
     shift = shift_of_sky(rho, sky)
     if belief.drift == "scale-and-shift":
-        rest = rho if sky.all() else np.where(sky, np.float32(np.quantile(rho[~sky], 0.5)), rho)
-        shift = shift_by_horizon(rest, rgb, cameras, still & ~sky, focal_sure, shift)
+        shift = shift_by_horizon(rho, rgb, cameras, still & ~sky, focal_sure, shift)
     return with_sky_at_infinity(rho, sky, shift)
 
 

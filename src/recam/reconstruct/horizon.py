@@ -37,7 +37,8 @@ ROLLS_DEG, ROLL_SPREAD_DEG = (-3.0, -1.5, 0.0, 1.5, 3.0), 1.5
 AZIMUTH_STEP_DEG = 1.5
 NEAR_DEG = 1.8
 """How far an edge may point past where it ought to meet others; less counts more."""
-FRAMES = 3
+FRAMES, SAMPLED_FRAMES = 3, 24
+"""That lines and ground are looked for in; whose inverse depth says what is near and far."""
 MOST_LINES, LEAST_LINES = 150, 12
 LEAST_LENGTH, LEAST_PX = 0.05, 14.0
 """Of a line, as part of the longer side and in px."""
@@ -49,7 +50,7 @@ SHIFT_SPREAD = 0.1
 """Usual error of the shift, in units of the inverse depth of what is near (its 95 % quantile)."""
 MOST_SHIFT = 0.3
 """Of the same."""
-SHIFTS = np.arange(-25, 31) * 0.02
+SHIFTS = np.arange(-25, 31, dtype=np.float64) * 0.02
 """In these units; those that are tried."""
 GROUND_BELIEF = 80.0
 """Nats by which a ground that all pixels under the horizon lie on is likelier than none."""
@@ -111,16 +112,21 @@ def shift_by_horizon(
     if level is None:
         return expected
     best = int(level.log_weight.argmax())
-    near = float(np.quantile(rho, 0.95))
+    every = slice(None, None, -(-len(rho) // SAMPLED_FRAMES))
+    values = rho[every][still[every]]
+    if not len(values):
+        return expected
+    farthest, near = (float(v) for v in np.quantile(values, [FARTHEST, 0.95]))
+    own_units = {i: rho[i] / near for i in frames}
     k = cameras.intrinsics[frames[0]].numpy()
     roll = math.atan2(-level.down[best, 0], level.down[best, 1])
     pitches = _pitches()[::2]
     tried = _axes(pitches, np.full(len(pitches), roll))[0]
     focal = float(level.focal[best])
     shift = np.full(len(tried), np.nan)
-    habit = -0.5 * ((SHIFTS - expected / near) / SHIFT_SPREAD) ** 2
+    habit = -0.5 * np.square((SHIFTS - expected / near) / SHIFT_SPREAD, dtype=np.float64)
     for i, down in enumerate(tried):
-        fits = _ground(rho / near, cameras, still, frames, down, focal)
+        fits = _ground(own_units, cameras, still, down, focal)
         if fits.max() > NO_GROUND:
             shift[i] = _mean(SHIFTS, GROUND_BELIEF * fits + habit)
     told = np.isfinite(shift)
@@ -136,7 +142,7 @@ def shift_by_horizon(
         return expected
     trust = float(np.clip((level.clear - CLEAR[0]) / (CLEAR[1] - CLEAR[0]), 0, 1))
     mean = trust * _mean(own, log_weight) + (1 - trust) * expected / near
-    least = MOST_TAKEN * float(np.quantile(rho, FARTHEST)) / near
+    least = MOST_TAKEN * farthest / near
     return near * float(np.clip(mean, -min(least, MOST_SHIFT), MOST_SHIFT))
 
 
@@ -294,14 +300,12 @@ def _explained(
     return out
 
 
-def _ground(
-    rho: Array, cameras: Cameras, still: Mask, frames: list[int], down: F64, focal: float
-) -> F64:
+def _ground(rho: dict[int, Array], cameras: Cameras, still: Mask, down: F64, focal: float) -> F64:
     """How well a ground with the horizon of ``down`` fits rho, for every one of SHIFTS: the part of
     the pixels under the horizon that lie on it, less that of those below it; at least NO_GROUND.
-    """
+    rho: inverse depth [h, w] by frame; down: in the axes of the first of these."""
     out = np.full(len(SHIFTS), NO_GROUND)
-    h, w = rho.shape[1:]
+    frames, (h, w) = list(rho), still.shape[1:]
     step = max(1, int(math.sqrt(h * w * len(frames) / POINTS)))
     y, x = np.mgrid[step // 2 : h : step, step // 2 : w : step].reshape(2, -1)
     pose = cameras.cam_from_world[:, :3, :3].numpy()
@@ -313,7 +317,7 @@ def _ground(
         height = (x + 0.5 - k[0, 2]) * d[0] + (y + 0.5 - k[1, 2]) / aspect * d[1] + focal * d[2]
         seen = still[i, y, x] & (height > 0)
         under.append(height[seen])
-        own.append(rho[i, y[seen], x[seen]])
+        own.append(rho[i][y[seen], x[seen]])
     g, r = np.concatenate(under), np.concatenate(own).astype(np.float64)
     if len(g) < LEAST_UNDER * len(x) * len(frames):
         return out
