@@ -16,7 +16,8 @@ from recam.reconstruct.bundle import Bundle, Freedom, adjust, rotation_exp
 from recam.reconstruct.given import Run, straighten
 from recam.reconstruct.lens import find_bend, straightened
 from recam.reconstruct.tracks import Tracks
-from recam.types import Video, no_progress, video_from_frames
+from recam.reconstruct.unfinished import Unfinished
+from recam.types import Scene, Video, no_progress, video_from_frames
 from reconstruct_scene import make_cameras, render_world
 
 FOCAL, RADIUS = 300.0, 250.0
@@ -104,10 +105,16 @@ def clip() -> tuple[Video, float]:
     return render_world(12, 152, 240, cameras=cameras).video, float(cameras.intrinsics[0, 0, 0])
 
 
-def test_a_bent_video_is_straightened(clip: tuple[Video, float], tmp_path: Path) -> None:
-    video, focal = clip
-    bent = bent_video(video, -0.12, focal)
-    scene = reconstruct(bent, ReconstructConfig(refine_minutes=0))
+@pytest.fixture(scope="module")
+def undone(clip: tuple[Video, float]) -> tuple[Video, Scene]:
+    bent = bent_video(clip[0], -0.12, clip[1])
+    return bent, reconstruct(bent, ReconstructConfig(refine_minutes=0))
+
+
+def test_a_bent_video_is_straightened(
+    clip: tuple[Video, float], undone: tuple[Video, Scene], tmp_path: Path
+) -> None:
+    (video, focal), (bent, scene) = clip, undone
     lens = scene.report["cameras"]["distortion"]
     assert abs(lens["k1"] / -0.12 - 1) < 0.15
     assert any("bends straight lines" in note for note in scene.report["notes"])
@@ -122,6 +129,24 @@ def test_a_bent_video_is_straightened(clip: tuple[Video, float], tmp_path: Path)
         write_image(torch.zeros(bent.height, bent.width, dtype=torch.bool), tmp_path / f"{i}.png")
     masked = reconstruct(bent, ReconstructConfig(refine_minutes=0, masks=str(tmp_path)))
     assert masked.video is bent and "distortion" not in masked.report["cameras"]
+
+
+def test_a_killed_run_goes_on_with_the_same_lens(clip: tuple[Video, float], tmp_path: Path) -> None:
+    bent = bent_video(clip[0], -0.12, clip[1])
+    config, kept = ReconstructConfig(refine_minutes=0), Unfinished(tmp_path / "kept")
+    whole = reconstruct(bent, config)
+
+    def killed(what: str, done: int, total: int) -> None:
+        if what == "triangulating":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct(bent, config, killed, kept=kept)
+    assert kept.has("cameras") and kept.has("straight cameras")
+    again = reconstruct(bent, config, kept=kept)
+    assert torch.equal(again.depth, whole.depth)
+    assert torch.equal(again.video.frames, whole.video.frames)
+    assert again.report["cameras"] == whole.report["cameras"]
 
 
 def test_a_straight_video_stays(clip: tuple[Video, float]) -> None:
