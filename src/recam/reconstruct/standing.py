@@ -3,8 +3,8 @@
 The depth of what moves cannot be triangulated. What stands on the ground is as far as the ground at
 its lower edge, and, where the camera looks down on it, the nearer the higher up; what is in the air
 is nearer than the ground behind it, and so is what hides something near. A thing followed over time
-looks the larger the nearer it is, so that frames in which it touches the ground tell its depth in
-the others.
+looks the larger the nearer it is (``growing``), so that frames in which it touches the ground tell
+its depth in the others.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from recam.reconstruct.depth import Array, each_frame
 from recam.reconstruct.dynamic import Mask, average_along_flow
 from recam.reconstruct.flow import FlowSet
 from recam.reconstruct.ground import BELOW, Ground
+from recam.reconstruct.growing import Growth, growth
 from recam.reconstruct.things import tell_apart
 from recam.types import Progress, no_progress
 
@@ -36,35 +37,27 @@ BESIDE_PX = 6
 """Nothing so near to what moves lies below the ground."""
 ON_GROUND = 1.15
 """Inverse depth, of the level ground's, from which on a level contact is higher: a table."""
-IN_FRONT, HIDDEN_ROWS = 1.2, 0.15
-"""Inverse depth, of a thing's, from which on something beside it is in front of it; and along what
-part of its height such must be for the thing to be partly hidden."""
 MOST_LEAN = 2.0
 """How many times nearer than its foot the top of a thing may be."""
 LEAST_FRAMES = 5
-AROUND_FRAMES, LEAST_AROUND, NEARER_QUANTILE = 8, 3, 0.75
+AROUND_FRAMES, LEAST_AROUND, NEARER_QUANTILE = 12, 3, 0.75
 """A thing is as near as in this quantile of the frames around that show its foot, if so many do."""
-SIZE_QUANTILE = 0.1
-"""A thing is as large as it seems at its contact in this part of its frames."""
-SIZE_JITTER = 0.02
-"""Second difference of the log size over frames up to which its outline is worth measuring: limbs
-that swing and things half hidden change it faster."""
-SIZE_SLACK, SLACK_PER_JITTER = 0.02, 6.0
-"""By how much (of log depth) it may seem farther than its size tells before that is believed."""
+TIED_FRAMES, LEAST_TIED = 32, 4
+"""Frames around where its growth is known, and how many there must be."""
+MOST_TREND = 0.08
+"""Of log depth a frame, else."""
 
 
 @dataclass(frozen=True)
 class Standing:
     """One thing in a frame: its ``label``; rho: its inverse depth at its pixels [k], row by
-    row; level: their median; touches: whether its foot is seen; size: the root of its area in
-    pixels, 0 where the picture's border or something nearer cuts it off."""
+    row; level: their median; touches: whether its foot is seen."""
 
     frame: int
     label: int
     rho: Array
     level: float
     touches: bool
-    size: float
 
 
 def stand(
@@ -79,8 +72,8 @@ def stand(
     rho: inverse depth of the still scene; what it says of moving things is not read. dynamic: bool
     [t, h, w]. Each thing (``things.tell_apart``) gets the inverse depth of the still pixels just
     below its lowest part, turned about the vertical if the contact slopes; but it is never behind
-    most of what it hides, nor farther than the frames around and its size over time allow. Then it
-    is averaged along the flow, so that it does not jump when a foot leaves the ground.
+    most of what it hides, nor farther than the frames around allow. Then it is averaged along the
+    flow, so that it does not jump when a foot leaves the ground.
 
     ground: the level ground, if there is one: it is believed rather than what is near a contact,
     nothing beside a moving thing lies below it, and upright is along its normal (else all of a
@@ -93,6 +86,7 @@ def stand(
     around = np.stack([cv2.dilate(d.astype(np.uint8), _disc(AROUND_PX)) > 0 for d in dynamic])
     background = filled(out, around)
     label = tell_apart(dynamic, flows, progress)
+    growths = growth(label, flows)
     found: list[list[Standing]] = [[] for _ in range(len(rho))]
 
     def job(i: int) -> None:
@@ -104,8 +98,8 @@ def stand(
     things: dict[int, list[Standing]] = {}
     for one in chain(*found):
         things.setdefault(one.label, []).append(one)
-    for thing in things.values():
-        for one in _of_one_size(_as_near_as_around(thing)):
+    for number, thing in things.items():
+        for one in _as_near_as_around(thing, growths.get(number)):
             region = label[one.frame] == one.label
             out[one.frame][region] = one.rho
     return _steady(out, label, flows)
@@ -130,14 +124,12 @@ def upright(
     x, y = columns[touching], lowest[touching]
     on_ground = ~dynamic[np.minimum(y + 3, h - 1), x] & (y < h - 2)
     behind = _hidden(rho, region, dynamic)
-    inside = columns[0] > 1 and columns[-1] < w - 2 and top > 1 and bottom < h - 2
-    size = float(np.sqrt(region.sum())) if inside else 0.0
     if on_ground.sum() < max(3, 0.2 * len(x)):
         # Cut off by the picture's border: at least as near as what is still along its bottom.
         near = np.quantile((rho if ground is None else ground.rho[frame])[max(bottom - 2, 0)], 0.5)
         line = np.full(w, near, np.float32)
         own = _standing_on(line, region, float(np.median(x)), bottom, behind, ground, frame)
-        return Standing(frame, label, own, float(np.median(own)), False, size)
+        return Standing(frame, label, own, float(np.median(own)), False)
     x, y = x[on_ground], y[on_ground]
     values, level_there = _ground_at(
         rho, dynamic, x, y, max(bottom - top, columns[-1] - columns[0])
@@ -155,10 +147,7 @@ def upright(
     line = level + slope * (np.arange(w) - middle)
     line = np.clip(line, float(values.min()), float(values.max()))
     own = _standing_on(line.astype(np.float32), region, middle, bottom, behind, ground, frame)
-    level = float(np.median(own))
-    if _partly_hidden(rho, region, dynamic, level):
-        size = 0.0
-    return Standing(frame, label, own, level, True, size)
+    return Standing(frame, label, own, float(np.median(own)), True)
 
 
 def _standing_on(
@@ -173,16 +162,6 @@ def _standing_on(
         lean = a * (columns + 0.5) + b * (rows + 0.5) + c
         own = own * np.clip(lean, 1 / MOST_LEAN, MOST_LEAN)
     return np.maximum(own, least).astype(np.float32)
-
-
-def _partly_hidden(rho: Array, region: Mask, dynamic: Mask, level: float) -> bool:
-    """Whether still things to its left or right are in front of a region of inverse depth level."""
-    beside = AROUND_PX + 2
-    still = ~dynamic & (rho > IN_FRONT * level)
-    rows = np.zeros(len(region), bool)
-    rows |= (region[:, :-beside] & still[:, beside:] & ~region[:, beside:]).any(1)
-    rows |= (region[:, beside:] & still[:, :-beside] & ~region[:, :-beside]).any(1)
-    return int(rows.sum()) > HIDDEN_ROWS * int(region.any(1).sum())
 
 
 def _hidden(rho: Array, region: Mask, dynamic: Mask) -> float:
@@ -254,46 +233,51 @@ def filled(rho: Array, hole: Mask) -> Array:
     return out
 
 
-def _as_near_as_around(thing: list[Standing]) -> list[Standing]:
+def _as_near_as_around(thing: list[Standing], growth: Growth | None) -> list[Standing]:
     """A thing followed over time, as near as it stands in a quarter of the frames around: where its
-    foot is hidden, missing from what is known to move, or in the air, it seems too far."""
+    foot is hidden, missing from what is known to move, or in the air, it seems too far. How much
+    nearer it comes meanwhile its points say (``growth``), else the trend of where it stands."""
     frames = np.array([one.frame for one in thing])
     levels = np.log([max(one.level, 1e-9) for one in thing])
     stands = np.array([one.touches for one in thing])
+    size, piece = _sizes(frames, growth)
     out = []
-    for one, level in zip(thing, levels.tolist()):
-        around = np.abs(frames - one.frame) <= AROUND_FRAMES
-        told = around & stands if (around & stands).sum() >= LEAST_AROUND else around
-        factor = np.exp(max(float(np.quantile(levels[told], NEARER_QUANTILE)) - level, 0.0))
-        out.append(replace(one, rho=one.rho * np.float32(factor), level=one.level * float(factor)))
+    for n, one in enumerate(thing):
+        away = frames - one.frame
+        tied = (piece == piece[n]) & (np.abs(away) <= TIED_FRAMES)
+        if piece[n] >= 0 and tied.sum() >= LEAST_TIED:
+            told = _told(tied, stands)
+            expected = size - size[n]
+        else:
+            told = _told(np.abs(away) <= AROUND_FRAMES, stands)
+            expected = away * _trend(frames[told], levels[told])
+        nearest = float(np.quantile((levels - expected)[told], NEARER_QUANTILE))
+        factor = float(np.exp(max(nearest - float(levels[n]), 0.0)))
+        out.append(replace(one, rho=one.rho * np.float32(factor), level=one.level * factor))
     return out
 
 
-def _of_one_size(thing: list[Standing]) -> list[Standing]:
-    """A thing followed over time, moved nearer where it is smaller than it seems by its contact.
+def _told(around: Mask, stands: Mask) -> Mask:
+    """Which of the frames around [k] say how near: those that show the foot, if so many do."""
+    return around & stands if (around & stands).sum() >= LEAST_AROUND else around
 
-    Depth by contact is never too small: so the product of depth and apparent size is that of the
-    frames in which it is low. Frames in which the border cuts the thing off keep their depth.
-    """
-    whole = [one for one in thing if one.size > 0 and one.level > 0]
-    if len(whole) < LEAST_FRAMES:
-        return thing
-    depth = np.array([-np.log(one.level) for one in whole])
-    size = np.log([one.size for one in whole])
-    seen = np.array([one.touches for one in whole])
-    if seen.sum() < LEAST_FRAMES:
-        return thing
-    jitter = float(np.median(np.abs(np.diff(size, 2))))
-    if jitter > SIZE_JITTER:
-        return thing
-    slack = SIZE_SLACK + SLACK_PER_JITTER * jitter
-    real = float(np.quantile((depth + size)[seen], SIZE_QUANTILE)) + slack
-    nearer = {one.frame: max(0.0, d + s - real) for one, d, s in zip(whole, depth, size)}
-    factor = [float(np.exp(nearer.get(one.frame, 0.0))) for one in thing]
-    return [
-        replace(one, rho=one.rho * np.float32(f), level=one.level * f)
-        for one, f in zip(thing, factor)
-    ]
+
+def _sizes(frames: NDArray, growth: Growth | None) -> tuple[NDArray, NDArray]:
+    """Log size and piece [k] of a thing in each of the frames [k]; piece −1 = not known."""
+    size, piece = np.zeros(len(frames)), np.full(len(frames), -1)
+    if growth is not None:
+        _, here, there = np.intersect1d(frames, growth.frames, return_indices=True)
+        size[here], piece[here] = growth.log_size[there], growth.piece[there]
+    return size, piece
+
+
+def _trend(frames: NDArray, levels: NDArray) -> float:
+    """Change of log inverse depth a frame: the median slope of all pairs (Theil 1950, Sen 1968)."""
+    if len(frames) < LEAST_FRAMES:
+        return 0.0
+    a, b = np.triu_indices(len(frames), 1)
+    slopes = (levels[b] - levels[a]) / (frames[b] - frames[a])
+    return float(np.clip(np.median(slopes), -MOST_TREND, MOST_TREND))
 
 
 def _steady(rho: Array, label: NDArray[np.int32], flows: FlowSet) -> Array:
