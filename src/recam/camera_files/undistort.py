@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam.cache import scratch_tensor
 from recam.geometry import distort, max_distortion_radius, pixel_centers
 from recam.types import Cameras, Progress, Video, no_progress
 
@@ -32,13 +31,18 @@ def undistortion_map(
 
 
 def undistort_video(
-    video: Video, cameras: Cameras, distortion: Tensor, progress: Progress = no_progress
+    video: Video,
+    cameras: Cameras,
+    distortion: Tensor,
+    progress: Progress = no_progress,
+    into: Tensor | None = None,
 ) -> tuple[Video, Cameras, Tensor]:
     """The video as pinhole cameras with the same intrinsics would have seen it.
 
     cameras: one per frame (or one for all), of any picture size; distortion [5] k1 k2 p1 p2 k3
-    (OpenCV). Returns the video, the cameras at the video's size, and valid bool [t, h, w], False
-    where the lens saw nothing. Bilinear: bicubic would ring at the borders of valid pixels.
+    (OpenCV). into: uint8 like the video's frames, to hold the result; memory may be mapped.
+    Returns the video, the cameras at the video's size, and valid bool [t, h, w], False where the
+    lens saw nothing. Bilinear: bicubic would ring at the borders of valid pixels.
     """
     import cv2
 
@@ -48,7 +52,7 @@ def undistort_video(
         )
     height, width = video.height, video.width
     cameras = cameras.resized(height, width)
-    frames = scratch_tensor(tuple(video.frames.shape), torch.uint8)
+    frames = torch.empty_like(video.frames) if into is None else into
     one = len(cameras) == 1
     valid = torch.empty(1 if one else len(video), height, width, dtype=torch.bool)
     last, grid = -1, np.empty(0)

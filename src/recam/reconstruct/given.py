@@ -84,7 +84,10 @@ def given_cameras(run: Run, given: DepthSource | None) -> tuple[Cameras | None, 
     run.report["metric cameras"] = file.metric
     valid = None
     if file.distortion is not None and bool(file.distortion.abs().max() > 0):
-        run.video, cameras, valid = undistort_video(video, cameras, file.distortion, run.progress)
+        room = scratch_tensor(tuple(video.frames.shape), torch.uint8)
+        run.video, cameras, valid = undistort_video(
+            video, cameras, file.distortion, run.progress, room
+        )
         run.notes.append("lens distortion undone; the scene's video is the straightened one")
     return cameras.resized(run.height, run.width), valid
 
@@ -113,7 +116,8 @@ def straighten(run: Run, k1: float, focal_px: float) -> None:
     )
     pose = torch.eye(4, dtype=torch.float64)
     camera = Cameras(pose[None], k[None], video.height, video.width)
-    run.video, _, _ = undistort_video(video, camera, lens, run.progress)
+    room = scratch_tensor(tuple(video.frames.shape), torch.uint8)
+    run.video, _, _ = undistort_video(video, camera, lens, run.progress, room)
     small = camera.resized(run.height, run.width).intrinsics[0]
     uv_px, seen = undistortion_map(small, run.height, run.width, lens)
     x, y = uv_px.to(torch.int64).unbind(-1)
