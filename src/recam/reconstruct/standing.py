@@ -40,7 +40,7 @@ ON_GROUND = 1.15
 MOST_LEAN = 2.0
 """How many times nearer than its foot the top of a thing may be."""
 LEAST_FRAMES = 5
-AROUND_FRAMES, LEAST_AROUND, NEARER_QUANTILE = 12, 3, 0.75
+AROUND_FRAMES, LEAST_AROUND, NEARER_QUANTILE = 12, 3, 0.85
 """A thing is as near as in this quantile of the frames around that show its foot, if so many do."""
 TIED_FRAMES, LEAST_TIED = 32, 4
 """Frames around where its growth is known, and how many there must be."""
@@ -234,9 +234,10 @@ def filled(rho: Array, hole: Mask) -> Array:
 
 
 def _as_near_as_around(thing: list[Standing], growth: Growth | None) -> list[Standing]:
-    """A thing followed over time, as near as it stands in a quarter of the frames around: where its
+    """A thing followed over time, as near as it stands in a sixth of the frames around: where its
     foot is hidden, missing from what is known to move, or in the air, it seems too far. How much
-    nearer it comes meanwhile its points say (``growth``), else the trend of where it stands."""
+    nearer it comes meanwhile its points say (``growth``), or the trend of where it stands if that
+    fits the frames better that show its foot."""
     frames = np.array([one.frame for one in thing])
     levels = np.log([max(one.level, 1e-9) for one in thing])
     stands = np.array([one.touches for one in thing])
@@ -244,17 +245,24 @@ def _as_near_as_around(thing: list[Standing], growth: Growth | None) -> list[Sta
     out = []
     for n, one in enumerate(thing):
         away = frames - one.frame
-        tied = (piece == piece[n]) & (np.abs(away) <= TIED_FRAMES)
-        if piece[n] >= 0 and tied.sum() >= LEAST_TIED:
-            told = _told(tied, stands)
-            expected = size - size[n]
-        else:
-            told = _told(np.abs(away) <= AROUND_FRAMES, stands)
-            expected = away * _trend(frames[told], levels[told])
+        told = _told(np.abs(away) <= AROUND_FRAMES, stands)
+        expected = away * _trend(frames[told], levels[told])
+        tied = (piece == piece[n]) & (np.abs(away) <= TIED_FRAMES) & (piece >= 0)
+        shown = tied & stands
+        few = shown.sum() < LEAST_FRAMES
+        slope = _trend(frames[shown], levels[shown])
+        if tied.sum() >= LEAST_TIED and (
+            few or _spread((levels - size)[shown]) < _spread((levels - slope * frames)[shown])
+        ):
+            told, expected = _told(tied, stands), size - size[n]
         nearest = float(np.quantile((levels - expected)[told], NEARER_QUANTILE))
         factor = float(np.exp(max(nearest - float(levels[n]), 0.0)))
         out.append(replace(one, rho=one.rho * np.float32(factor), level=one.level * factor))
     return out
+
+
+def _spread(values: NDArray) -> float:
+    return float(np.median(np.abs(values - np.median(values))))
 
 
 def _told(around: Mask, stands: Mask) -> Mask:
