@@ -44,8 +44,10 @@ AROUND_FRAMES, LEAST_AROUND, NEARER_QUANTILE = 12, 3, 0.85
 """A thing is as near as in this quantile of the frames around that show its foot, if so many do."""
 TIED_FRAMES, LEAST_TIED = 32, 4
 """Frames around where its growth is known, and how many there must be."""
+ALIKE = 0.25
+"""Difference of log depth over these frames up to which growth and trend say nearly the same."""
 MOST_TREND = 0.08
-"""Of log depth a frame, else."""
+"""Of log depth a frame."""
 
 
 @dataclass(frozen=True)
@@ -236,8 +238,8 @@ def filled(rho: Array, hole: Mask) -> Array:
 def _as_near_as_around(thing: list[Standing], growth: Growth | None) -> list[Standing]:
     """A thing followed over time, as near as it stands in a sixth of the frames around: where its
     foot is hidden, missing from what is known to move, or in the air, it seems too far. How much
-    nearer it comes meanwhile its points say (``growth``), or the trend of where it stands if that
-    fits the frames better that show its foot."""
+    nearer it comes meanwhile its points say (``growth``), or the trend of where it stands if both
+    say nearly the same and the trend fits the frames better that show its foot."""
     frames = np.array([one.frame for one in thing])
     levels = np.log([max(one.level, 1e-9) for one in thing])
     stands = np.array([one.touches for one in thing])
@@ -248,13 +250,14 @@ def _as_near_as_around(thing: list[Standing], growth: Growth | None) -> list[Sta
         told = _told(np.abs(away) <= AROUND_FRAMES, stands)
         expected = away * _trend(frames[told], levels[told])
         tied = (piece == piece[n]) & (np.abs(away) <= TIED_FRAMES) & (piece >= 0)
-        shown = tied & stands
-        few = shown.sum() < LEAST_FRAMES
-        slope = _trend(frames[shown], levels[shown])
-        if tied.sum() >= LEAST_TIED and (
-            few or _spread((levels - size)[shown]) < _spread((levels - slope * frames)[shown])
-        ):
-            told, expected = _told(tied, stands), size - size[n]
+        if tied.sum() >= LEAST_TIED:
+            grown, shown = size - size[n], tied & stands
+            steady = away * _trend(frames[shown], levels[shown])
+            alike = (
+                np.ptp((grown - steady)[shown]) < ALIKE if shown.sum() >= LEAST_FRAMES else False
+            )
+            if not alike or _spread((levels - grown)[shown]) < _spread((levels - steady)[shown]):
+                told, expected = _told(tied, stands), grown
         nearest = float(np.quantile((levels - expected)[told], NEARER_QUANTILE))
         factor = float(np.exp(max(nearest - float(levels[n]), 0.0)))
         out.append(replace(one, rho=one.rho * np.float32(factor), level=one.level * factor))
