@@ -267,7 +267,8 @@ COLUMNS = (
     ("rot", "rot", 2), ("path", "path %", 2), ("focal", "focal %", 1), ("abs_rel", "AbsRel", 3),
     ("delta1", "δ1", 3), ("abs_rel_shift", "+shift", 3), ("delta1_shift", "δ1", 3),
     ("abs_rel_moving", "moving", 3), ("delta1_moving", "δ1", 3),
-    ("iou", "IoU", 2), ("iou_moved", "moved", 2), ("flicker", "flicker %", 2), ("flicker_mean", "mean %", 2),
+    ("iou", "IoU", 2), ("iou_moved", "moved", 2),
+    ("flicker", "flicker %", 2), ("flicker_mean", "mean %", 2),
 )  # fmt: skip
 
 
