@@ -221,6 +221,25 @@ def test_refining_gains_and_a_budget_of_nothing_changes_nothing(still: Truth) ->
     assert found.still.dynamic.mean() < 0.01
 
 
+def test_a_wrong_lens_is_mended_and_depth_measured_with_the_right_one() -> None:
+    turning = render_world(12, 96, 144, cameras=make_cameras(12, 96, 144, turn=0.03))
+    wrong = _of_another_lens(turning.cameras, 1.2)
+    rho, rgb, flows = _rho(turning), _rgb(turning), exact_flows(turning)
+    sure = np.full(rho.shape, 0.6, np.float32)
+    start = StillDepth(rho, _nothing(turning), sure, float(np.quantile(rho, 0.9)), 1.0)
+    found = refine(rgb, flows, wrong, start, rho, Refinement(masks_given=True))
+    true = float(turning.cameras.intrinsics[0, 0, 0])
+    assert abs(float(found.cameras.intrinsics[0, 0, 0]) / true - 1) < 0.03
+    ratio = found.still.inverse_depth * turning.depth
+    assert np.median(np.abs(ratio / np.median(ratio) - 1)) < 0.02
+
+
+def _of_another_lens(cameras: Cameras, factor: float) -> Cameras:
+    intrinsics = cameras.intrinsics.clone()
+    intrinsics[:, [0, 1], [0, 1]] *= factor
+    return replace(cameras, intrinsics=intrinsics)
+
+
 def test_a_thing_stands_where_the_level_ground_meets_its_lowest_row() -> None:
     rho = np.broadcast_to(np.linspace(0.1, 1.0, 100)[:, None], (100, 120)).astype(np.float32)
     region = np.zeros((100, 120), bool)

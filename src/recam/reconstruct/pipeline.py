@@ -223,7 +223,7 @@ def _refined(
     how = Refinement(
         masks_given=masks is not None,
         cameras_free=about["source"] == "estimated",
-        fov_free=run.config.fov is None and about.get("fov_told_by") != "lines",
+        fov_free=run.config.fov is None,
         fov_known=bool(about.get("fov_known", True)),
         minutes=run.config.refine_minutes,
     )

@@ -52,8 +52,8 @@ FARTHEST_PX = 3.0
 """Shift from where it was expected, from which on it is another one."""
 SIGMA_PX = 0.3
 LEAST_TRACKS = 60
-MOST_CHANGE = 0.1
-"""Relative change of focal length beyond which something is wrong."""
+MOST_CHANGE = 0.5
+"""Relative change of focal length at once beyond which something is wrong."""
 
 
 @dataclass(frozen=True)

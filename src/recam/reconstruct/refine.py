@@ -32,6 +32,7 @@ from recam.reconstruct.still import (
     UNMEASURED,
     Solver,
     StillDepth,
+    still_depth_by_windows,
     windows,
 )
 from recam.reconstruct.textures import unlike_in_texture
@@ -51,6 +52,13 @@ from recam.types import Cameras, Progress, no_progress
 
 TIMES_ASKED = 2
 """How often frames are asked at first: where less is taken for moving, more of them can be."""
+MOST_POLISHED, SETTLED = 6, 0.005
+"""How often cameras are fitted to patches at most, and the relative change of the focal length from
+which on they are again."""
+LEAST_GAIN = 0.02
+"""By how much (relative) the patches' residual must fall every further time."""
+ANOTHER_LENS = 0.03
+"""Relative change of the focal length from which on depth is measured anew."""
 STEPS = (0.012, 0.006)
 """Relative changes of inverse depth that are tried, pass by pass (``rematch``)."""
 SHARP = 0.3
@@ -194,14 +202,37 @@ def _asked(clip: _Clip, state: _State, textures: bool) -> _State:
 
 
 def _polished(clip: _Clip, state: _State, how: Refinement) -> _State:
-    better = polish(
-        clip.flows.gray.numpy(), state.cameras, state.still.inverse_depth, state.still.dynamic,
-        how.fov_free, how.fov_known, clip.progress,
-    )  # fmt: skip
-    if better is None:
+    """Cameras fitted to patches, again and again while that still changes the focal length: with
+    the better one more patches are found. Depth of another lens is another one: if it has changed
+    much, depth is measured anew."""
+    before, residual, gray = state.cameras, None, clip.flows.gray.numpy()
+    for _ in range(MOST_POLISHED):
+        still = state.still
+        better = polish(
+            gray, state.cameras, still.inverse_depth, still.dynamic, how.fov_free, how.fov_known,
+            clip.progress,
+        )  # fmt: skip
+        if better is None:
+            break
+        if residual is not None and better.residual_px[1] > (1 - LEAST_GAIN) * residual[1]:
+            break  # nothing tells one lens from the other
+        residual = ((residual or better.residual_px)[0], better.residual_px[1])
+        change = abs(_focal(better.cameras) / _focal(state.cameras) - 1)
+        still = replace(still, inverse_depth=better.inverse_depth)
+        state = _State(better.cameras, still, residual)
+        if change < SETTLED:
+            break
+    if abs(_focal(state.cameras) / _focal(before) - 1) < ANOTHER_LENS:
         return state
-    still = replace(state.still, inverse_depth=better.inverse_depth)
-    return _State(better.cameras, still, better.residual_px)
+    still = still_depth_by_windows(
+        clip.rgb, clip.flows, state.cameras, clip.prior, state.still.dynamic, clip.progress,
+        clip.drift, clip.prior_weight,
+    )  # fmt: skip
+    return replace(state, still=still)
+
+
+def _focal(cameras: Cameras) -> float:
+    return float(cameras.intrinsics[0, 0, 0])
 
 
 def _matched(clip: _Clip, state: _State, step: float, last: bool) -> _State:
