@@ -58,7 +58,7 @@ def some_tracks(k1: float, moves: bool, noise_px: float) -> tuple[Bundle, Tracks
 
 
 @pytest.mark.parametrize("moves", [True, False])
-@pytest.mark.parametrize("k1", [-0.15, 0.08])
+@pytest.mark.parametrize("k1", [-0.15, 0.05])
 def test_the_bend_of_tracks_is_found(k1: float, moves: bool) -> None:
     bundle, tracks = some_tracks(k1, moves, 0.05)
     found = find_bend(bundle, tracks, "moving" if moves else "rotating", RADIUS, True)

@@ -26,12 +26,13 @@ LEAST_SHIFT_PX = 0.5
 LEAST_GAIN = 0.03
 """Part of the cost that bending must take away: of twenty rendered pinhole clips it took at most
 0.026, of 17 bent ones 0.03 to 0.64 but of one with a long lens (0.017)."""
-INMOST, OUTMOST = -0.14, 0.1
+INMOST, OUTMOST = -0.14, 0.06
 """Bending that is tried: how far a point at the corners' distance from the middle is moved, as a
-part of that. Beyond -4/27 a lens of one parameter shows nothing that far out."""
+part of that. Beyond -4/27 a lens of one parameter shows nothing that far out; and no usual lens
+bends outwards by more."""
 STEP = 0.02
 """What is tried first."""
-MOST_K1, MOST_REFOCUSED = 0.6, 0.6
+MOST_K1, MOST_REFOCUSED = 0.3, 0.6
 """Lenses are not bent more, and the log focal length does not change more, unless what was fitted
 is something else: a camera that drives straight ahead tells neither."""
 SIGMA_PX = 0.5

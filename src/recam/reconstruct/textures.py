@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from recam.compiled import kernel
 from recam.reconstruct.depth import Array, each_frame, pair_maps
 from recam.reconstruct.dynamic import Mask
-from recam.reconstruct.witnesses import NEARER
+from recam.reconstruct.witnesses import NEARER, centers_seen_from, slopes, turned_away
 from recam.types import Cameras, Progress, no_progress
 
 NUM_FRAMES = 16
@@ -65,9 +65,13 @@ def unlike_in_texture(
         others = asked[np.abs(asked - i) > 1].tolist()
         a, b = pair_maps(cameras, i, others)
         total, count = np.zeros((h, w), np.float32), np.zeros((h, w), np.float32)
+        slope, centers = slopes(rho[i]), centers_seen_from(cameras, i, np.array(others))
+        lens = cameras.intrinsics[i].numpy()[[0, 1, 0, 1], [0, 1, 2, 2]].astype(np.float32)
         at, seen = np.empty((h, w, 2), np.float32), np.empty((h, w), np.float32)
         for k, j in enumerate(others):
-            _place(rho[i], rho[j], blocked[j], a[k], b[k], at, seen)
+            _place(
+                rho[i], rho[j], blocked[j], a[k], b[k], slope, centers[k], lens, at, seen
+            )  # fmt: skip
             there = cv2.remap(gray[j], at[..., 0], at[..., 1], cv2.INTER_LINEAR)
             like, told = _likeness(gray[i], there, seen)
             total += np.where(told, like, 0)
@@ -114,10 +118,12 @@ def _mean(field: Array) -> Array:
 
 
 @kernel
-def _place(rho, rho_there, blocked, a, b, at, seen):
+def _place(rho, rho_there, blocked, a, b, slope, center, lens, at, seen):
     """Where the other frame should show each pixel, as indices (x, y), and whether it can be seen
-    there (1 or 0): inside, not behind something nearer, nor where something moves."""
+    there (1 or 0): inside, not on its way out of sight, not behind something nearer, nor where
+    something moves."""
     h, w = rho.shape
+    fx, fy, cx, cy = lens
     for y in range(h):
         for x in range(w):
             px, py, own = x + 0.5, y + 0.5, rho[y, x]
@@ -132,5 +138,7 @@ def _place(rho, rho_there, blocked, a, b, at, seen):
                 continue
             at[y, x, 0], at[y, x, 1] = u - 0.5, v - 0.5
             iu, iv = int(u), int(v)
-            if not blocked[iv, iu] and rho_there[iv, iu] * z <= NEARER * own:
+            if blocked[iv, iu] or rho_there[iv, iu] * z > NEARER * own:
+                continue
+            if not turned_away((px - cx) / fx, (py - cy) / fy, own, slope[:, y, x], lens, center):
                 seen[y, x] = 1

@@ -96,7 +96,7 @@ def ask_witnesses(
         votes = np.zeros((3, h, w), np.float32)
         a, b = pair_maps(cameras, i, others.tolist())
         gains = _gains(level, rho[i], i, others, a, b)
-        centers = _centers_seen_from(cameras, i, others)
+        centers = centers_seen_from(cameras, i, others)
         lens = cameras.intrinsics[i].numpy()[[0, 1, 0, 1], [0, 1, 2, 2]].astype(np.float32)
         _look_up(level, blocked, rho, i, others, gains, a, b, slopes(rho[i]), centers, lens, votes)
         front = np.empty((4, h, w), np.float32)
@@ -177,7 +177,7 @@ def _gains(level: Array, rho: Array, i: int, others: NDArray, a: Array, b: Array
     return out
 
 
-def _centers_seen_from(cameras: Cameras, i: int, others: NDArray) -> Array:
+def centers_seen_from(cameras: Cameras, i: int, others: NDArray) -> Array:
     """Where the cameras ``others`` [k] stand, in the axes of camera i, [k, 3]."""
     pose = cameras.cam_from_world[i].numpy()
     centers = cameras.centers.numpy()[others]
@@ -221,6 +221,19 @@ def _unlike(level, y, x, own, exposure):
 
 
 @kernel
+def turned_away(rx, ry, own, slope, lens, center):
+    """Whether a camera at ``center`` [3] (in the axes of the one that sees the ray (rx, ry, 1)) has
+    the surface there, of inverse depth ``own`` and its ``slopes``, foreshortened by AWAY or more.
+    lens: fx, fy, cx, cy."""
+    # The surface's plane n · X = 1, of which inverse depth is n · (rx, ry, 1).
+    nx, ny = lens[0] * slope[0], lens[1] * slope[1]
+    nz = own - nx * rx - ny * ry
+    front = 1 - nx * center[0] - ny * center[1] - nz * center[2]
+    far = (rx - own * center[0]) ** 2 + (ry - own * center[1]) ** 2 + (1 - own * center[2]) ** 2
+    return front < AWAY * math.sqrt(far / (rx * rx + ry * ry + 1))
+
+
+@kernel
 def _look_up(level, blocked, rho, i, others, gains, a, b, slope, centers, lens, votes):
     _, h, w, _ = level.shape
     fx, fy, cx, cy = lens
@@ -229,15 +242,9 @@ def _look_up(level, blocked, rho, i, others, gains, a, b, slope, centers, lens, 
             own = rho[i, y, x]
             px, py = x + 0.5, y + 0.5
             rx, ry = (px - cx) / fx, (py - cy) / fy
-            # The surface's plane n · X = 1, of which inverse depth is n · (rx, ry, 1).
-            nx, ny = fx * slope[0, y, x], fy * slope[1, y, x]
-            nz = own - nx * rx - ny * ry
             for k in range(len(others)):
                 j = others[k]
-                c = centers[k]
-                front = 1 - nx * c[0] - ny * c[1] - nz * c[2]
-                far = (rx - own * c[0]) ** 2 + (ry - own * c[1]) ** 2 + (1 - own * c[2]) ** 2
-                if front < AWAY * math.sqrt(far / (rx * rx + ry * ry + 1)):
+                if turned_away(rx, ry, own, slope[:, y, x], lens, centers[k]):
                     continue
                 z = a[k, 2, 0] * px + a[k, 2, 1] * py + a[k, 2, 2] + own * b[k, 2]
                 if z < 0.05:
