@@ -21,8 +21,9 @@ from recam.reconstruct.tracks import Tracks, select_tracks
 
 F64 = NDArray[np.float64]
 
-LEAST_SHIFT_PX = 0.5
-"""Of the picture's corners, below which a lens counts as straight."""
+LEAST_BEND = 0.01
+"""Below which a lens counts as straight: what the corners move by, as a part of their distance from
+the middle."""
 LEAST_GAIN = 0.03
 """Part of the cost that bending must take away: of twenty rendered pinhole clips it took at most
 0.026, of 17 bent ones 0.03 to 0.64 but of one with a long lens (0.017). And at least as large a
@@ -85,7 +86,7 @@ def find_bend(
     focal = fit.found[best][1].focal
     gain = 1 - fit.cost(best) / fit.cost(0.0)
     found = Bend(best * (focal / radius) ** 2, focal, abs(best) * radius, gain)
-    clear = found.shift_px > LEAST_SHIFT_PX and gain > max(LEAST_GAIN, abs(best))
+    clear = abs(best) > LEAST_BEND and gain > max(LEAST_GAIN, abs(best))
     likely = abs(found.k1) < MOST_K1 and abs(math.log(focal / bundle.focal)) < MOST_REFOCUSED
     return found if clear and likely else None
 

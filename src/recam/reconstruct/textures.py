@@ -65,7 +65,7 @@ def unlike_in_texture(
         others = asked[np.abs(asked - i) > 1].tolist()
         a, b = pair_maps(cameras, i, others)
         total, count = np.zeros((h, w), np.float32), np.zeros((h, w), np.float32)
-        slope, centers = slopes(rho[i]), centers_seen_from(cameras, i, np.array(others))
+        slope, centers = slopes(rho[i]), centers_seen_from(cameras, i, np.array(others, np.int64))
         lens = cameras.intrinsics[i].numpy()[[0, 1, 0, 1], [0, 1, 2, 2]].astype(np.float32)
         at, seen = np.empty((h, w, 2), np.float32), np.empty((h, w), np.float32)
         for k, j in enumerate(others):
