@@ -28,6 +28,11 @@ _UNREADABLE_MATRICES = {
 }  # fmt: skip
 _DEFAULT_PEAK_NITS = 1000.0
 
+Turn = tuple[int, int, int, int]
+"""The upper left 2×2 (a, b, c, d) of a display matrix, as signs: a stored point (x, y) is shown at
+(a x + c y, b x + d y)."""
+UPRIGHT: Turn = (1, 0, 0, 1)
+
 
 @dataclass(frozen=True)
 class Conversion:
@@ -35,8 +40,6 @@ class Conversion:
 
     coded_height, coded_width: size as decoded; height, width: as shown, turned and with square
     pixels; out_height, out_width: as returned.
-    turn: the display matrix's upper left 2×2 as signs (a, b, c, d): a stored point (x, y) is shown
-        at (a x + c y, b x + d y).
     """
 
     coded_height: int
@@ -45,7 +48,7 @@ class Conversion:
     width: int
     out_height: int
     out_width: int
-    turn: tuple[int, int, int, int]
+    turn: Turn
     is_hdr: bool
     has_alpha: bool
     tone_mapper: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] | None
@@ -54,7 +57,21 @@ class Conversion:
     @property
     def rotation_deg(self) -> int:
         """Clockwise turn from the stored to the shown picture."""
-        return {(1, 0): 0, (0, 1): 90, (-1, 0): 180, (0, -1): 270}[self.turn[:2]]
+        return rotation_deg(self.turn)
+
+
+def rotation_deg(turn: Turn) -> int:
+    """Degrees clockwise, of what may be mirrored as well."""
+    return {(1, 0): 0, (0, 1): 90, (-1, 0): 180, (0, -1): 270}[turn[:2]]
+
+
+def side_data(frame: Any, kind: SideDataType) -> Any:
+    """A frame's side data of a kind, or None. PyAV gives none at all of a frame that has some that
+    it knows no name for."""
+    try:
+        return frame.side_data.get(kind)
+    except ValueError:
+        return None
 
 
 def fitted_size(height: int, width: int, max_side: int | None) -> tuple[int, int]:
@@ -79,19 +96,21 @@ def fitted_size(height: int, width: int, max_side: int | None) -> tuple[int, int
     return even(height), even(width)
 
 
-def _turn_of(frame: Any, notes: list[str]) -> tuple[int, int, int, int]:
-    data = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+def _turn_of(frame: Any, notes: list[str]) -> Turn:
+    data = side_data(frame, SideDataType.DISPLAYMATRIX)
     if data is None:
-        return (1, 0, 0, 1)
+        # The one part of the matrix that PyAV reads by itself, counted the other way round.
+        turns = {90: (0, -1, 1, 0), -90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), -180: (-1, 0, 0, -1)}
+        return turns.get(int(frame.rotation), UPRIGHT)
     matrix = np.frombuffer(bytes(data), np.int32)[[0, 1, 3, 4]] / 65536.0
     signs = tuple(int(s) for s in np.rint(matrix))
     if np.abs(matrix - signs).max() > 0.01 or abs(signs[0] * signs[3] - signs[1] * signs[2]) != 1:
         notes.append("its rotation tag is no multiple of 90° and was ignored")
-        return (1, 0, 0, 1)
+        return UPRIGHT
     return signs  # type: ignore[return-value]
 
 
-def turned(picture: np.ndarray, turn: tuple[int, int, int, int]) -> np.ndarray:
+def turned(picture: np.ndarray, turn: Turn) -> np.ndarray:
     """A view of a [..., h, w] array as its display matrix wants it shown."""
     a, b, c, d = turn
     if a == 0:  # x and y swap
@@ -119,12 +138,12 @@ def over_black(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 def _peak_nits(frame: Any) -> float:
     """Brightest luminance by the stream's own account (MaxCLL, else the mastering display's)."""
-    light = frame.side_data.get(SideDataType.CONTENT_LIGHT_LEVEL)
+    light = side_data(frame, SideDataType.CONTENT_LIGHT_LEVEL)
     if light is not None:
         max_cll = int(np.frombuffer(bytes(light), np.uint32)[0])
         if max_cll > 0:
             return float(max_cll)
-    mastering = frame.side_data.get(SideDataType.MASTERING_DISPLAY_METADATA)
+    mastering = side_data(frame, SideDataType.MASTERING_DISPLAY_METADATA)
     if mastering is not None:
         # Ten rationals: x, y of three primaries and white, then lowest and highest luminance.
         fields = np.frombuffer(bytes(mastering), np.int32)
@@ -134,20 +153,24 @@ def _peak_nits(frame: Any) -> float:
     return _DEFAULT_PEAK_NITS
 
 
-def _tone_mapper(frame: Any, notes: list[str]) -> tuple[Any, bool]:
-    """The mapping that the frame's tags ask for, or None, and whether the source is HDR."""
-    transfer, primaries = int(frame.color_trc), int(frame.color_primaries)
+def wide_gamut_mapper(
+    transfer: int, primaries: int, notes: list[str], peak_nits: float = _DEFAULT_PEAK_NITS
+) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] | None:
+    """The mapping to sRGB that code points of H.273 ask for, or None for BT.709's and sRGB's.
+
+    peak_nits: brightest luminance of a PQ source.
+    """
     wide = "bt2020" if primaries == _BT2020_PRIMARIES else "bt709"
     wide = "p3" if primaries in _P3_PRIMARIES else wide
     is_hdr = transfer in (_PQ, _HLG)
     if not is_hdr and wide == "bt709":
-        return None, False
+        return None
     from recam.media.tonemap import HLG_PEAK_NITS, WHITE_NITS, ToneMap, ToneMapper
 
     gamut = {"bt2020": "BT.2020", "p3": "P3", "bt709": "BT.709"}[wide]
     if is_hdr:
         name = "pq" if transfer == _PQ else "hlg"
-        peak = _peak_nits(frame) if name == "pq" else HLG_PEAK_NITS
+        peak = peak_nits if name == "pq" else HLG_PEAK_NITS
         notes.append(
             f"HDR ({name.upper()}, {gamut}) tone-mapped to sRGB: {WHITE_NITS:.0f} cd/m² is white, "
             f"highlights up to {peak:.0f} compressed (BT.2390)"
@@ -155,7 +178,7 @@ def _tone_mapper(frame: Any, notes: list[str]) -> tuple[Any, bool]:
     else:
         name, peak = "sdr", WHITE_NITS
         notes.append(f"wide gamut ({gamut}) converted to BT.709, colours outside it clipped")
-    return ToneMapper(ToneMap(name, wide, peak)), is_hdr  # type: ignore[arg-type]
+    return ToneMapper(ToneMap(name, wide, peak))  # type: ignore[arg-type]
 
 
 def plan_conversion(
@@ -185,7 +208,10 @@ def plan_conversion(
         )
     if turn[0] == 0:
         height, width = width, height
-    tone_mapper, is_hdr = _tone_mapper(frame, notes)
+    transfer = int(frame.color_trc)
+    is_hdr = transfer in (_PQ, _HLG)
+    peak_nits = _peak_nits(frame) if transfer == _PQ else _DEFAULT_PEAK_NITS
+    tone_mapper = wide_gamut_mapper(transfer, int(frame.color_primaries), notes, peak_nits)
     has_alpha = _has_alpha(frame) and bool((_planes(frame, "gbrap")[3] < 255).any())
     out_height, out_width = fitted_size(height, width, max_side)
     plan = Conversion(

@@ -14,10 +14,12 @@ import av
 import numpy as np
 
 from recam.media.convert import Conversion, plan_conversion, to_srgb
+from recam.media.limits import check_pixels
 from recam.types import RecamError
 
 # More threads than this only cost memory: each holds a picture, 50 MB at 8K.
 _MAX_THREADS = 8
+_WITHOUT_CLOCK = {"h264", "hevc", "vvc", "m4v", "mpegvideo", "obu", "evc", "cavsvideo"}
 _NOT_FILM = {"tty"}  # FFmpeg would draw a text file as a picture
 # A start before this frame is reached by decoding; from here on by seeking, which first lists the
 # packets' times.
@@ -47,6 +49,7 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
             raise RecamError(f"{path} {what}")
         if stream.codec_context is None:
             raise RecamError(f"{path} uses a video codec that this PyAV cannot decode")
+        check_pixels(stream.codec_context.width, stream.codec_context.height, path)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = min(_MAX_THREADS, os.cpu_count() or 1)
         yield container, stream
@@ -166,7 +169,7 @@ def film_frames(
         RecamError: no frame could be read.
         ValueError: ``start`` lies behind the end.
     """
-    broken = _broken_end(path)
+    broken: list[str] = []
     clock = _Clock(path)
     index = plan = None
     returned, end_s, changes_size = 0, 0.0, False
@@ -192,16 +195,7 @@ def film_frames(
     if changes_size:
         text = f"{path}: its pictures change size on the way; all scaled to that of the first"
         warnings.warn(text, MediaWarning, stacklevel=4)
-    _warn_of_loss(path, missing, broken)
-
-
-def _broken_end(path: Path) -> list[str]:
-    """A GIF does not say how long it is, but its last byte is known."""
-    if path.suffix.lower() != ".gif":
-        return []
-    with path.open("rb") as file:
-        file.seek(-min(64, path.stat().st_size), os.SEEK_END)
-        return [] if file.read().rstrip(b"\0").endswith(b";") else ["its end is missing"]
+    warn_of_loss(path, missing, broken)
 
 
 def _missing_part(container: Any, stream: Any, index: int | None, end_s: float) -> str:
@@ -212,14 +206,15 @@ def _missing_part(container: Any, stream: Any, index: int | None, end_s: float) 
         few = num_decoded < stream.frames - 2
         return f"only {num_decoded} of its {stream.frames} frames could be read" if few else ""
     duration_s = (container.duration or 0) / av.time_base
-    slack_s = 3.5 / _rate_of(stream)
+    slack_s = 3.5 / float(rate_of(stream))
     if container.streams.audio:  # which may outlast the picture a little
         slack_s = max(slack_s, 0.5, 0.05 * duration_s)
     few = duration_s - end_s > slack_s
     return f"only {end_s:.1f} of its {duration_s:.1f} seconds could be read" if few else ""
 
 
-def _warn_of_loss(path: Path, missing: str, broken: list[str]) -> None:
+def warn_of_loss(path: Path, missing: str, broken: list[str]) -> None:
+    """A MediaWarning of what a source lacks (in words) and of damaged places, if any."""
     if not missing and not broken:
         return
     because = f": {broken[0]}" if broken else ""
@@ -228,8 +223,12 @@ def _warn_of_loss(path: Path, missing: str, broken: list[str]) -> None:
     warnings.warn(f"{path}: {what}{because}{more}", MediaWarning, stacklevel=4)
 
 
-def _rate_of(stream: Any) -> float:
-    return float(stream.average_rate or stream.guessed_rate or 24)
+def rate_of(stream: Any) -> Fraction:
+    """Mean frames a second. A raw stream has no clock: FFmpeg takes it for 25 whatever it says."""
+    own = stream.codec_context.framerate
+    if stream.container.format.name in _WITHOUT_CLOCK and own:
+        return Fraction(own)
+    return Fraction(stream.average_rate or stream.guessed_rate or 24)
 
 
 class _Clock:
@@ -241,9 +240,9 @@ class _Clock:
         self._warned = False
 
     def time_of(self, frame: Any, index: int, container: Any, stream: Any) -> float:
-        rate = _rate_of(stream)
+        rate = float(rate_of(stream))
         at = _time_of(frame, stream)
-        if at is None:
+        if at is None or container.format.name in _WITHOUT_CLOCK:
             time_s = index / rate
         else:
             time_s = float(at) - (container.start_time or 0) / av.time_base

@@ -1,178 +1,141 @@
-"""Picture files: single ones, folders and patterns of them, animated WebP."""
+"""Which files make up a source of pictures: a folder, a pattern, a series of names."""
 
 from __future__ import annotations
 
 import re
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import av
-import cv2
-import numpy as np
-
-from recam.media.convert import over_black, to_srgb
-from recam.media.film import decoded, opened, plan_for
 from recam.types import RecamError
 
 PICTURE_SUFFIXES = {
-    ".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
-    ".jp2", ".avif",
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".ppm",
+    ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".heic", ".heif", ".hif", ".tga",
 }  # fmt: skip
-
-_OVER_BLACK = "transparent parts shown over black"
+_ONE_KIND = {
+    ".jpeg": ".jpg", ".jpe": ".jpg", ".jfif": ".jpg", ".tiff": ".tif", ".apng": ".png",
+    ".heif": ".heic", ".hif": ".heic", ".pgm": ".ppm", ".pbm": ".ppm", ".pnm": ".ppm",
+    ".j2k": ".jp2",
+}  # fmt: skip
+_NUMBER = re.compile(r"([0-9]+)")  # \d and isdigit() know digits that int() does not
+_PRINTF = re.compile(r"%0?[0-9]*d")
+_MOST_LISTED = 4
 
 
 def natural_key(path: Path) -> list[tuple[int, int, str]]:
     """Sort key that puts frame9 before frame10."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part.lower()) for part in parts]
+    parts = _NUMBER.split(path.name)
+    return [(0, int(part), "") if k % 2 else (1, 0, part.lower()) for k, part in enumerate(parts)]
+
+
+def is_hidden(path: Path) -> bool:
+    """Such as the ._000.png that macOS leaves beside each file on other systems' disks."""
+    return path.name.startswith(".")
+
+
+Series = dict[tuple[str, str], list[Path]]
+
+
+def series_of(files: list[Path]) -> Series:
+    """Files by the pattern of their names and their kind, each in natural order.
+
+    In a pattern ``#`` stands for any number; suffixes of one kind (.jpg, .JPEG) count as one.
+    """
+    found: Series = {}
+    for file in sorted(files, key=natural_key):
+        suffix = file.suffix.lower()
+        pattern = _NUMBER.sub("#", file.stem.lower())
+        found.setdefault((pattern, _ONE_KIND.get(suffix, suffix)), []).append(file)
+    return found
+
+
+def one_series(folder: Path, files: list[Path]) -> tuple[list[Path], list[str]]:
+    """The files of a folder that are one series, in natural order, and notes on those left out.
+
+    A single file beside a series (cover.jpg) is left out; names without numbers are taken in
+    order.
+
+    Raises:
+        RecamError: there are several series, or several kinds of pictures.
+    """
+    series = series_of(files)
+    several = {key: found for key, found in series.items() if len(found) > 1}
+    chosen = next(iter(several), None)
+    alike = [kind for pattern, kind in series if chosen is None or pattern == chosen[0]]
+    if len(set(alike)) > 1 and len({pattern for pattern, _ in several}) < 2:
+        suffixes = sorted({f.suffix.lower() for f in files})
+        raise RecamError(
+            f"{folder} mixes pictures of several kinds ({', '.join(suffixes)}); "
+            f"say which, as in '{folder}/*{suffixes[0]}'"
+        )
+    if len(several) > 1:
+        listed = [f"{len(found)} like {found[0].name}" for found in several.values()]
+        raise RecamError(
+            f"{folder} holds {len(several)} series of pictures ({_listed(listed)}); say which, as "
+            f"in '{folder}/{_glob_of(next(iter(several.values())), files)}'"
+        )
+    if chosen is None:
+        return sorted(files, key=natural_key), []
+    rest = sorted(set(files) - set(series[chosen]), key=natural_key)
+    if not rest:
+        return series[chosen], []
+    names = _listed([f.name for f in rest])
+    return series[chosen], [f"{names} left out: not of the series of {series[chosen][0].name}"]
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    return ", ".join(names[:_MOST_LISTED]) + more
+
+
+def _glob_of(chosen: list[Path], files: list[Path]) -> str:
+    """A pattern that takes these files of a folder and no others."""
+    parts = _NUMBER.split(chosen[0].name)
+    for pattern in (f"*{parts[-1]}", f"{parts[0]}*{parts[-1]}", f"{parts[0]}[0-9]*{parts[-1]}"):
+        if {f for f in files if f.match(pattern)} == set(chosen):
+            return pattern
+    return "*".join(parts[::2])
 
 
 def pictures_at(path: Path) -> list[Path] | None:
     """Picture files of a folder, a glob (``shots/*.left.png``) or a printf pattern
     (``shots/%05d.png``), in natural order; None when ``path`` is none of these.
 
+    Hidden files do not count.
+
     Raises:
-        RecamError: nothing there, or a folder that mixes kinds of pictures.
+        RecamError: nothing there, or a folder that holds several series or kinds of pictures.
     """
+    chosen = series_at(path)
+    return None if chosen is None else chosen[0]
+
+
+def series_at(path: Path) -> tuple[list[Path], list[str]] | None:
+    """:func:`pictures_at`, with notes on what was left out."""
     if path.is_dir():
         found = [f for f in path.iterdir() if f.suffix.lower() in PICTURE_SUFFIXES]
     elif path.exists() or not path.parent.is_dir():
         return None
-    elif re.search(r"%0?\d*d", path.name):
-        literals = re.split(r"%0?\d*d", path.name)
-        pattern = r"\d+".join(re.escape(literal) for literal in literals)
+    elif _PRINTF.search(path.name):
+        pattern = "[0-9]+".join(re.escape(literal) for literal in _PRINTF.split(path.name))
         found = [f for f in path.parent.iterdir() if re.fullmatch(pattern, f.name)]
     elif re.search(r"[*?\[]", path.name):
         found = list(path.parent.glob(path.name))
     else:
         return None
-    found = sorted((f for f in found if not f.name.startswith(".")), key=natural_key)
+    found = [f for f in found if not is_hidden(f) and not f.is_dir()]
     if not found:
-        raise RecamError(f"{path} holds no pictures (looked for PNG, JPEG, WebP, TIFF, BMP, AVIF)")
-    suffixes = sorted({f.suffix.lower() for f in found})
-    if path.is_dir() and len(suffixes) > 1:
-        raise RecamError(
-            f"{path} mixes pictures of several kinds ({', '.join(suffixes)}); "
-            f"say which, as in '{path}/*{suffixes[0]}'"
-        )
-    return found
+        raise RecamError(_no_pictures(path))
+    if path.is_dir():
+        return one_series(path, found)
+    return sorted(found, key=natural_key), []
 
 
-def decode_animation(path: Path) -> tuple[list[np.ndarray], list[float], list[str]]:
-    """Pictures of an animated WebP, uint8 [3, h, w], their times in seconds, and notes.
-
-    OpenCV's decoder, since FFmpeg's does not know animated WebP. One entry for a still picture.
-    """
-    data = _bytes_of(path)
-    with _quiet_opencv():
-        found, animation = cv2.imreadanimation(str(path))
-    if not found or len(animation.frames) == 0:
-        raise RecamError(_broken(path))
-    durations_s = np.asarray(animation.durations, np.float64).ravel()[:-1] / 1000.0
-    times_s = np.concatenate([[0.0], np.cumsum(np.maximum(durations_s, 1e-3))])
-    notes: list[str] = []
-    frames = [_planar(picture, notes) for picture in animation.frames]
-    if _webp_has_alpha(data.tobytes()):  # OpenCV has laid it over black
-        notes.append(_OVER_BLACK)
-    return frames, times_s.tolist(), notes[:1]
-
-
-def _webp_has_alpha(data: bytes) -> bool:
-    """By its first picture's chunk; the file's own flag is left unset by some writers."""
-    lossless = data.find(b"VP8L")
-    bit = data[lossless + 12 : lossless + 13] if lossless >= 0 else b""
-    return b"ALPH" in data[:4096] or bool(bit and bit[0] & 0x10)
-
-
-def decode_picture(path: Path) -> tuple[np.ndarray, list[str]]:
-    """uint8 [3, h, w] sRGB of a picture file, upright, and notes on what was done.
-
-    Raises:
-        RecamError: it cannot be read.
-    """
-    data = _bytes_of(path)
-    is_jpeg = data[:2].tobytes() == b"\xff\xd8"
-    # Their decoders fill up what is missing with grey, and complain past us on the terminal.
-    if is_jpeg and b"\xff\xd9" not in data[-65536:].tobytes():
-        raise RecamError(f"{path} is not a whole JPEG: its end is missing")
-    if data[:4].tobytes() == b"\x89PNG" and not _is_whole_png(data.tobytes()):
-        raise RecamError(f"{path} is not a whole PNG: a part of it is missing or damaged")
-    # IMREAD_UNCHANGED keeps alpha and 16 bits, but leaves a JPEG's EXIF orientation undone.
-    with _quiet_opencv():
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR if is_jpeg else cv2.IMREAD_UNCHANGED)
-    if picture is None:
-        return _decode_with_av(path)
-    notes: list[str] = []
-    if picture.dtype == np.uint16:
-        picture = ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
-        notes.append("16-bit reduced to 8-bit")
-    if picture.dtype != np.uint8:
-        raise RecamError(f"{path} holds {picture.dtype} values; expected a picture of 8 or 16 bits")
-    return _planar(picture, notes), notes
-
-
-@contextmanager
-def _quiet_opencv() -> Iterator[None]:
-    """OpenCV's own lines on the terminal off: what fails is told by an exception."""
-    # OpenCV 5 moved it.
-    set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
-    before = set_level(0)
-    try:
-        yield
-    finally:
-        set_level(before)
-
-
-def _is_whole_png(data: bytes) -> bool:
-    """Whether every chunk up to the last is there and fits its checksum."""
-    place = 8
-    while place + 12 <= len(data):
-        end = place + 8 + int.from_bytes(data[place : place + 4], "big")
-        if zlib.crc32(data[place + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-            return False
-        if data[place + 4 : place + 8] == b"IEND":
-            return True
-        place = end + 4
-    return False
-
-
-def _bytes_of(path: Path) -> np.ndarray:
-    try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise RecamError(f"cannot read {path}: {error.strerror}") from error
-    if data.size == 0:
-        raise RecamError(f"{path} is empty (0 bytes); copy or download it again")
-    return data
-
-
-def _broken(path: Path) -> str:
-    return f"{path} is not a picture that can be read, or a part of it is missing"
-
-
-def _decode_with_av(path: Path) -> tuple[np.ndarray, list[str]]:
-    try:
-        with opened(path) as (container, stream):
-            frame = next(decoded(container, stream, []), None)
-            if frame is None:
-                raise RecamError(_broken(path))
-            plan = plan_for(path, frame, stream)
-            return to_srgb(frame, plan), plan.notes
-    except (av.error.FFmpegError, RecamError) as error:
-        raise RecamError(_broken(path)) from error
-
-
-def _planar(picture: np.ndarray, notes: list[str]) -> np.ndarray:
-    """OpenCV's [h, w], [h, w, 3] BGR or [h, w, 4] BGRA as RGB [3, h, w], alpha over black."""
-    if picture.ndim == 2:
-        picture = picture[..., None]
-    if picture.shape[2] == 1:
-        return np.repeat(picture.transpose(2, 0, 1), 3, 0)
-    rgb = np.ascontiguousarray(picture[..., 2::-1].transpose(2, 0, 1))
-    if picture.shape[2] == 4 and picture[..., 3].min() < 255:
-        notes.append(_OVER_BLACK)
-        rgb = over_black(rgb, picture[..., 3])
-    return rgb
+def _no_pictures(path: Path) -> str:
+    if path.is_dir():
+        for name in ("images", "rgb", "color", "frames", "image_2", "train"):
+            inner = path / name
+            if inner.is_dir() and any(
+                f.suffix.lower() in PICTURE_SUFFIXES for f in inner.iterdir()
+            ):
+                return f"{path} holds no pictures itself; its folder {name} does: give {inner}"
+    return f"{path} holds no pictures (looked for PNG, JPEG, WebP, TIFF, BMP, AVIF, HEIC)"

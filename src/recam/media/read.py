@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -15,9 +16,10 @@ from torch import Tensor
 
 from recam.cache import MAX_BYTES_IN_MEMORY, cache_folder, scratch_file, scratch_tensor
 from recam.media.convert import fitted_size, resized
-from recam.media.film import film_frames
-from recam.media.pictures import decode_animation, decode_picture
+from recam.media.film import MediaWarning, film_frames, warn_of_loss
+from recam.media.pictures import series_at
 from recam.media.source import MediaInfo, kind_of, probe
+from recam.media.still import animation_frames, decode_picture
 from recam.media.whole import cannot_write, written_whole
 from recam.types import Progress, RecamError, SourcePart, Video, no_progress
 
@@ -39,15 +41,15 @@ def iterate_frames(
         yield from film_frames(path, start, num_frames, stride, max_side)
         return
     if kind == "animation":
-        pictures, times_s, _ = decode_animation(path)
-        num = len(pictures)
-    else:
-        num, times_s = len(files), [i / fps_of_pictures for i in range(len(files))]
-    if start >= num:
-        raise ValueError(f"{path} has {num} frames, so it cannot be read from frame {start}")
+        yield from _animation_part(path, start, num_frames, stride, max_side)
+        return
+    if start >= len(files):
+        raise ValueError(f"{path} has {len(files)} frames, so it cannot be read from frame {start}")
+    for note in (series_at(path) or ([], []))[1]:
+        warnings.warn(f"{path}: {note}", MediaWarning, stacklevel=3)
     size: tuple[int, int] | None = None
-    for index in range(start, num, stride)[:num_frames]:
-        picture = pictures[index] if kind == "animation" else decode_picture(files[index])[0]
+    for index in range(start, len(files), stride)[:num_frames]:
+        picture = decode_picture(files[index], max_side)[0]
         if size is None:
             size = picture.shape[1], picture.shape[2]
         elif picture.shape[1:] != size:
@@ -55,7 +57,29 @@ def iterate_frames(
                 f"{files[index]} is {picture.shape[2]}×{picture.shape[1]}, the pictures before it "
                 f"{size[1]}×{size[0]}; the frames of a video share one size"
             )
-        yield resized(picture, *fitted_size(*size, max_side)), times_s[index]
+        yield resized(picture, *fitted_size(*size, max_side)), index / fps_of_pictures
+
+
+def _animation_part(
+    path: Path, start: int, num_frames: int | None, stride: int, max_side: int | None
+) -> Generator[tuple[np.ndarray, float], None, None]:
+    frames = animation_frames(path)
+    index = returned = 0
+    while returned != num_frames:
+        try:
+            picture, time_s = next(frames)
+        except StopIteration as end:
+            if index <= start:
+                raise ValueError(
+                    f"{path} has {index} frames, so it cannot be read from frame {start}"
+                ) from None
+            warn_of_loss(path, "", end.value)
+            return
+        if index >= start and (index - start) % stride == 0:
+            height, width = picture.shape[1:]
+            yield resized(picture, *fitted_size(height, width, max_side)), time_s
+            returned += 1
+        index += 1
 
 
 def read_video(

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import av
 
-from recam.media.film import decoded, opened, plan_for
-from recam.media.pictures import (
-    PICTURE_SUFFIXES,
-    decode_animation,
-    decode_picture,
-    pictures_at,
-)
+from recam.media.convert import UPRIGHT, Turn, rotation_deg
+from recam.media.film import decoded, opened, plan_for, rate_of
+from recam.media.pictures import PICTURE_SUFFIXES, series_at
+from recam.media.still import OVER_BLACK, animation_times, decode_picture, is_animation
 from recam.types import RecamError
 
 Kind = Literal["film", "pictures", "picture", "animation"]
@@ -29,7 +26,7 @@ class MediaInfo:
     num_frames: as the file says, or None when it does not.
     fps: mean frame rate; None for pictures, which carry no clock.
     duration_s: None when the file does not say.
-    rotation_deg: clockwise turn from the stored to the shown picture.
+    turn: from the stored to the shown picture, mirroring included (see ``convert.Turn``).
     has_alpha: some of the first picture is transparent, as far as its format tells.
     notes: what reading changes or assumes, in words for the user.
     """
@@ -43,11 +40,16 @@ class MediaInfo:
     duration_s: float | None
     codec: str
     pixel_format: str
-    rotation_deg: int = 0
+    turn: Turn = UPRIGHT
     is_hdr: bool = False
     has_audio: bool = False
     has_alpha: bool = False
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def rotation_deg(self) -> int:
+        """Clockwise turn from the stored to the shown picture."""
+        return rotation_deg(self.turn)
 
 
 def kind_of(path: Path) -> tuple[Kind, list[Path]]:
@@ -58,18 +60,46 @@ def kind_of(path: Path) -> tuple[Kind, list[Path]]:
     """
     if str(path).startswith(("http:/", "https:/")):
         raise RecamError(f"{path} is a web address; download it and give the file")
-    pictures = pictures_at(path)
-    if pictures is not None:
-        return "pictures", pictures
+    series = series_at(path)
+    if series is not None:
+        return "pictures", series[0]
     if not path.exists():
         raise RecamError(f"there is no file {path}")
+    if not path.is_file():
+        raise RecamError(f"{path} is no regular file, but a pipe or a device; give a file")
     if not os.access(path, os.R_OK):
         raise RecamError(f"cannot read {path}: permission denied")
-    if path.is_file() and path.stat().st_size == 0:
+    if path.stat().st_size == 0:
         raise RecamError(f"{path} is empty (0 bytes); copy or download it again")
-    if path.suffix.lower() == ".webp":
-        return "animation", [path]
-    return ("picture" if path.suffix.lower() in PICTURE_SUFFIXES else "film"), [path]
+    if not _is_picture(path):
+        return "film", [path]
+    return ("animation" if is_animation(path) else "picture"), [path]
+
+
+_BEGINNINGS = (
+    b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*",
+    b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51",
+)  # fmt: skip
+_NETPBM = {f"P{n}{space}".encode() for n in range(1, 8) for space in " \t\n\r"}
+_STILL_BRANDS = {b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"}
+_RAW_MJPEG = {".mjpeg", ".mjpg"}
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether Pillow is to read a file rather than PyAV: by what is in it, then by its name."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    suffix = path.suffix.lower()
+    if suffix in _RAW_MJPEG:
+        return False
+    if head[4:8] == b"ftyp" and head[8:12] in _STILL_BRANDS:
+        return True
+    if head.startswith(_BEGINNINGS) or head[:3] in _NETPBM:
+        return True
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return True
+    is_film = head[4:8] == b"ftyp" or head[:4] in {b"RIFF", b"\x1aE\xdf\xa3", b"OggS", b"FLV\1"}
+    return suffix in PICTURE_SUFFIXES and not is_film
 
 
 def probe(path: str | Path) -> MediaInfo:
@@ -84,14 +114,17 @@ def probe(path: str | Path) -> MediaInfo:
     kind, files = kind_of(path)
     if kind == "film":
         return _probe_film(path)
-    if kind == "animation":
-        return _probe_animation(path)
-    picture, notes = decode_picture(files[0])
-    return MediaInfo(
+    picture, notes, turn = decode_picture(files[0])
+    info = MediaInfo(
         path, kind, picture.shape[2], picture.shape[1], len(files), None, None,
-        files[0].suffix[1:].lower(), "unknown", notes=notes,
-        has_alpha=any("transparent" in note for note in notes),
+        files[0].suffix[1:].lower(), "unknown", turn, notes=notes, has_alpha=OVER_BLACK in notes,
     )  # fmt: skip
+    if kind != "animation":
+        left_out = (series_at(path) or ([], []))[1]
+        return replace(info, notes=[*left_out, *notes])
+    begins_s, end_s = animation_times(path)
+    fps = len(begins_s) / end_s if end_s else None
+    return replace(info, num_frames=len(begins_s), fps=fps, duration_s=end_s)
 
 
 def _probe_film(path: Path) -> MediaInfo:
@@ -106,25 +139,15 @@ def _probe_film(path: Path) -> MediaInfo:
         elif container.duration is not None:
             duration_s = container.duration / av.time_base
         notes = list(plan.notes)
-        mean, base = stream.average_rate, stream.base_rate
+        mean, base = rate_of(stream), stream.base_rate
         # Some streams count in fields, twice the rate.
-        if mean and base and base <= 240 and all(abs(base / mean - k) > 0.02 for k in (1, 2)):
+        if base and base <= 240 and all(abs(base / mean - k) > 0.02 for k in (1, 2)):
             notes.append(f"variable frame rate, {float(mean):.4g} a second on average")
         if stream.codec_context.field_order > 1:
             notes.append("interlaced: fields woven into whole pictures (bwdif)")
         return MediaInfo(
             path, "film", plan.width, plan.height, stream.frames or None,
-            float(mean) if mean else None, duration_s, stream.codec_context.name,
-            frame.format.name, plan.rotation_deg, plan.is_hdr,
+            float(mean), duration_s, stream.codec_context.name,
+            frame.format.name, plan.turn, plan.is_hdr,
             bool(container.streams.audio), plan.has_alpha, notes,
         )  # fmt: skip
-
-
-def _probe_animation(path: Path) -> MediaInfo:
-    frames, times_s, notes = decode_animation(path)
-    num, (_, height, width) = len(frames), frames[0].shape
-    fps = (num - 1) / times_s[-1] if num > 1 else None
-    return MediaInfo(
-        path, "animation" if num > 1 else "picture", width, height, num, fps,
-        num / fps if fps else None, "webp", "unknown", has_alpha=bool(notes), notes=notes,
-    )  # fmt: skip

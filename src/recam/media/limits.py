@@ -1,0 +1,27 @@
+"""How large a picture may be, looked at before anything is decoded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from recam.types import RecamError
+
+DEFAULT_MAX_PIXELS = 100_000_000
+
+
+def check_pixels(width: int, height: int, path: Path | str) -> None:
+    """Raises RecamError for a picture too large to take into memory, before anything is decoded.
+
+    The limit is 100 million pixels, or what the environment's RECAM_MAX_PIXELS says.
+    """
+    wanted = os.environ.get("RECAM_MAX_PIXELS", "")
+    limit = int(wanted) if wanted.isascii() and wanted.isdigit() else DEFAULT_MAX_PIXELS
+    if width < 1 or height < 1:
+        raise RecamError(f"{path} says that it is {width}×{height} pixels; it is damaged")
+    if width * height > limit:
+        raise RecamError(
+            f"{path} is {width}×{height}, {width * height / 1e6:.0f} million pixels, more than the "
+            f"{limit / 1e6:.0f} million that are read; make it smaller, or set RECAM_MAX_PIXELS="
+            f"{width * height}"
+        )
