@@ -150,7 +150,9 @@ def test_identity_path_reproduces_the_source(clip: Path) -> None:
 
 
 def test_reconstruct_render_and_paths(clip: Path) -> None:
-    main(["reconstruct", str(clip), "-o", "scene", "--export", "ply", "--quiet"])
+    solve = ["--export", "ply", "--cameras-out", "solve.usda"]
+    main(["reconstruct", str(clip), "-o", "scene", *solve, "--quiet"])
+    assert 'upAxis = "Y"' in Path("solve.usda").read_text()
     assert Path("scene/scene.json").exists() and Path("scene/points.ply").stat().st_size > 1000
     main(["render", "scene", "--path", "dolly", "--distance", "0.1", "-o", "r", "--quiet"])
     assert len(read_video(Path("r/render.mp4"))) == NUM_FRAMES

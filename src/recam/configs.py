@@ -17,9 +17,9 @@ Speed = Literal["linear", "ease", "ease-in", "ease-out", "there-and-back"]
 CameraFormat = Literal[
     "auto", "recam", "cognvs", "trajectorycrafter", "viewcrafter", "nerfstudio", "camera-path",
     "colmap", "re10k", "recammaster", "gen3c", "megasam", "vipe", "vista4d", "tum", "llff",
-    "7scenes", "keyframes",
+    "7scenes", "keyframes", "chan", "usd", "gltf", "blender",
 ]  # fmt: skip
-SceneFormat = Literal["ply", "colmap", "nerfstudio", "megasam"]
+SceneFormat = Literal["ply", "colmap", "nerfstudio", "megasam", "3dgs", "usd", "gltf", "exr"]
 LensKind = Literal["auto", "pinhole"]
 CameraMotion = Literal["auto", "static", "rotating", "moving"]
 DepthModel = Literal[

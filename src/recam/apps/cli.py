@@ -73,12 +73,24 @@ class Reconstruct(Common):
     """Folder for the scene; default: one named after the video, here."""
     export: SceneFormat | None = None
     """Also write the scene in another program's format, into the same folder."""
+    cameras_out: Path | None = None
+    """Also write the source's cameras to this file or folder."""
+    cameras_out_format: CameraFormat = "auto"
+    """Format of --cameras-out; auto goes by its name: .json, .chan (Nuke), .usda, .gltf, .glb,
+    .py (Blender)."""
 
     def run(self) -> None:
         from recam.apps import commands
 
         commands.reconstruct(
-            self.video, self.input, self.reconstruct, self.out, self.export, self.quiet
+            self.video,
+            self.input,
+            self.reconstruct,
+            self.out,
+            self.export,
+            self.cameras_out,
+            self.cameras_out_format,
+            self.quiet,
         )
 
 
@@ -214,8 +226,9 @@ class Paths(Common):
     """PNG to draw into; default: one named after the video and the path, here."""
     cameras_out: Path | None = None
     """Also write the path's cameras to this file or folder."""
-    cameras_out_format: CameraFormat = "recam"
-    """Format of --cameras-out."""
+    cameras_out_format: CameraFormat = "auto"
+    """Format of --cameras-out; auto goes by its name: .json, .chan (Nuke), .usda, .gltf, .glb,
+    .py (Blender)."""
 
     def run(self) -> None:
         from recam.apps import commands

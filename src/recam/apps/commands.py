@@ -22,7 +22,7 @@ from recam.apps.runs import (
     peak_memory_gb,
     write_json,
 )
-from recam.camera_files import write_cameras
+from recam.camera_files import format_to_write, write_cameras
 from recam.completion.foundation import NAMES, require_weights
 from recam.completion.weights import chosen, find_weights
 from recam.configs import (
@@ -220,10 +220,15 @@ def reconstruct(
     config: ReconstructConfig,
     out: Path | None,
     export: SceneFormat | None,
+    cameras_out: Path | None = None,
+    cameras_out_format: CameraFormat = "auto",
     quiet: bool = False,
 ) -> Path:
     """Video to scene folder; returns it."""
     folder = choose_folder(out, f"{source.stem}-scene")
+    if cameras_out:
+        cameras_out_format = format_to_write(cameras_out, cameras_out_format)
+        check_writable(cameras_out)
     timings_s: dict[str, float] = {}
     with show_progress(quiet) as progress:
         opened = open_scene(source, input_config, config, timings_s, progress)
@@ -231,6 +236,12 @@ def reconstruct(
     if export:
         suffix = {"ply": "points.ply", "megasam": "megasam.npz"}.get(export, export)
         export_scene(opened.scene, folder / suffix, export)
+    if cameras_out:
+        video = opened.scene.video
+        write_cameras(
+            opened.scene.cameras.resized(video.height, video.width), cameras_out,
+            cameras_out_format, times_s=video.times_s, metres_per_unit=opened.scene.metres_per_unit,
+        )  # fmt: skip
     write_record(folder, source, {"input": input_config, "reconstruct": config}, timings_s)
     print(folder)
     return folder
@@ -325,6 +336,9 @@ def paths(
     """Draw a path over the scene; returns the picture's file."""
     picture = out or Path(f"{source.stem}-{Path(path_config.path).stem}-path.png")
     check_writable(picture)
+    if cameras_out:
+        cameras_out_format = format_to_write(cameras_out, cameras_out_format)
+        check_writable(cameras_out)
     with show_progress(quiet) as progress:
         opened = open_scene(source, input_config, reconstruct_config, {}, progress)
     path = tasks.path_for_scene(opened.scene, path_config)

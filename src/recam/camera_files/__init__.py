@@ -12,7 +12,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from recam.camera_files import arrays, colmap, gen3c, nerfstudio, own, path_txt, text, unreal
+from recam.camera_files import (
+    arrays,
+    blender,
+    colmap,
+    gen3c,
+    gltf,
+    nerfstudio,
+    nuke,
+    own,
+    path_txt,
+    text,
+    unreal,
+    usd,
+)
 from recam.camera_files.camera_file import CameraFile, Keyframes, OrbitKeys
 from recam.camera_files.detect import NAMED_FILES, detect_format
 from recam.camera_files.undistort import undistort_video
@@ -24,6 +37,7 @@ __all__ = [
     "Keyframes",
     "OrbitKeys",
     "detect_format",
+    "format_to_write",
     "read_cameras",
     "undistort_video",
     "write_cameras",
@@ -116,13 +130,36 @@ def _read(
             return arrays.read_vipe(path)
         case "llff":
             return arrays.read_llff(path)
+        case "chan":
+            return nuke.read_chan(path, height, width)
+        case "usd" | "gltf" | "blender":
+            raise ValueError(f"{path}: recam writes {format} cameras but does not read them")
     raise ValueError(f"unknown camera format {format!r}")
+
+
+BY_SUFFIX: dict[str, CameraFormat] = {
+    ".json": "recam", ".chan": "chan", ".usda": "usd", ".gltf": "gltf", ".glb": "gltf",
+    ".py": "blender",
+}  # fmt: skip
+"""Formats that a name to write to chooses by itself."""
+
+
+def format_to_write(path: Path, format: CameraFormat = "auto") -> CameraFormat:
+    """The format to write; "auto" goes by the name. Raises ValueError where it says nothing."""
+    if format != "auto":
+        return format
+    if path.suffix.lower() not in BY_SUFFIX:
+        raise ValueError(
+            f"{path}: the name does not say the format of cameras; it ends in "
+            f"{', '.join(BY_SUFFIX)}, or name the format (--cameras-out-format)"
+        )
+    return BY_SUFFIX[path.suffix.lower()]
 
 
 def write_cameras(
     cameras: Cameras,
     path: str | Path,
-    format: CameraFormat = "recam",
+    format: CameraFormat = "auto",
     *,
     times_s: Tensor | None = None,
     frames: Tensor | None = None,
@@ -134,12 +171,15 @@ def write_cameras(
 ) -> None:
     """Write cameras in a format; each file appears whole or not at all.
 
+    format: "auto" goes by the name: .json (recam), .chan (Nuke), .usda, .gltf, .glb, .py (Blender).
+
     times_s: float [n], seconds of each camera; default 24 a second.
-    frames: int64 [n], video frames that they belong to (recam, vipe); default 0, 1, 2, …
+    frames: int64 [n], video frames that they belong to (recam, vipe, and as 1, 2, 3, … chan, usd
+        and blender); default 0, 1, 2, …
     names: image names (nerfstudio, colmap); default frame_000000.png, ….
     distortion: float64 [5] of the lens (recam, nerfstudio, colmap).
-    metres_per_unit: the scene's scale. ReCamMaster's centimetres come from it; without it a unit
-        counts as a metre there.
+    metres_per_unit: the scene's scale, for formats in centimetres or metres (recammaster, usd,
+        gltf, blender); without it a unit counts as a metre there.
     source, focus_depth: what the orbit of a three-line txt is relative to.
 
     ``path`` is a folder for colmap (a binary model; ``colmap.write_colmap`` also writes text) and
@@ -147,6 +187,7 @@ def write_cameras(
     ValueError when the format cannot hold these cameras, RecamError when it cannot be written.
     """
     path = Path(path)
+    format = format_to_write(path, format)
     n = len(cameras)
     if n == 0:
         raise ValueError("no cameras to write")
@@ -196,5 +237,13 @@ def write_cameras(
             arrays.write_vipe(path, cameras, frames)
         case "llff":
             arrays.write_llff(path, cameras, (0.1, 100.0))
+        case "chan":
+            nuke.write_chan(path, cameras, frames)
+        case "usd":
+            usd.write_usd(path, cameras, times_s, frames, metres_per_unit)
+        case "gltf":
+            gltf.write_gltf(path, cameras, times_s, metres_per_unit)
+        case "blender":
+            blender.write_blender(path, cameras, times_s, frames, metres_per_unit)
         case _:
             raise ValueError(f"cannot write cameras as {format!r}; choose a format of cameras")

@@ -37,14 +37,16 @@ def detect_format(path: Path) -> CameraFormat:
             return _of_npz(path)
         case ".npy":
             return _of_npy(path)
+        case ".chan":
+            return "chan"
         case ".bin":
             if model_folder(path) is not None:
                 return "colmap"
         case ".txt" | ".tum" | ".csv" | "":
             return _of_text(path)
     raise ValueError(
-        f"{path}: not a kind of camera file that recam knows (.json, .npz, .npy, .txt, or a folder "
-        "of COLMAP, GEN3C, Vista4D, ViPE, CogNVS or 7-Scenes)"
+        f"{path}: not a kind of camera file that recam knows (.json, .npz, .npy, .txt, .chan, "
+        "or a folder of COLMAP, GEN3C, Vista4D, ViPE, CogNVS or 7-Scenes)"
     )
 
 
