@@ -20,16 +20,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recam.completion.dit import VideoTransformer
+from recam.completion.flow_propagation import propagate
 from recam.completion.masked import complete_masked
-from recam.completion.propagate import propagate
 from recam.completion.pull_push import pull_push
+from recam.completion.transformer import VideoTransformer
 from recam.completion.weights import load_model
 from recam.configs import FinetuneConfig, ModelConfig, ReconstructConfig, SamplingConfig
 from recam.media import read_video
-from recam.training.examples import encode_hidden
-from recam.training.finetune import adapt
-from recam.training.heldout import hole_psnr, layered_pairs
+from recam.training.adapt.examples import encode_hidden
+from recam.training.adapt.masked import adapt
+from recam.training.validation import hole_psnr, layered_pairs
 from recam.types import PartialVideo, Video
 
 

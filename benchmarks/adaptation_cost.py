@@ -18,16 +18,16 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from recam.completion.dit import VideoTransformer
+from recam.completion.flow_propagation import propagate
 from recam.completion.masked import complete_masked
-from recam.completion.propagate import propagate
+from recam.completion.transformer import VideoTransformer
 from recam.completion.weights import load_model
 from recam.configs import FinetuneConfig, ModelConfig, PathConfig, RenderConfig, SamplingConfig
 from recam.covisibility import make_pairs, take_frames
 from recam.render import render
 from recam.synthetic import demo_clip
-from recam.training.examples import encode_pairs, frames_to_learn
-from recam.training.finetune import adapt
+from recam.training.adapt.examples import encode_pairs, frames_to_learn
+from recam.training.adapt.masked import adapt
 from recam.trajectories import path_for_scene
 from recam.types import Pair
 

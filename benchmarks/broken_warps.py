@@ -20,16 +20,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recam.completion.codec import from_signal
+from recam.completion.flow_propagation import propagate
 from recam.completion.masked import complete_masked
-from recam.completion.propagate import propagate
+from recam.completion.pixels import from_signal
 from recam.completion.weights import join_parts, load_model
 from recam.configs import SamplingConfig
 from recam.synthetic import CAMERA_KINDS, synthetic_clip
 from recam.training.degrade import bent, edge_bleeding, floaters
-from recam.training.heldout import HELDOUT_SEED
 from recam.training.layered import layered_clips
 from recam.training.scenes import NOVEL, seen_anew
+from recam.training.validation import HELDOUT_SEED
 from recam.types import PartialVideo
 
 NOISE = 12.0

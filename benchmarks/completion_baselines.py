@@ -30,8 +30,8 @@ from torch import Tensor
 
 from recam.completion import complete
 from recam.completion.baselines import fill_hold_nearest, fill_navier_stokes, fill_telea
+from recam.completion.flow_propagation import propagate
 from recam.completion.masked import complete_masked
-from recam.completion.propagate import propagate
 from recam.completion.pull_push import pull_push
 from recam.completion.weights import find_weights, load_model
 from recam.configs import (
@@ -49,8 +49,8 @@ from recam.media import contact_sheet, write_image
 from recam.render import render
 from recam.synthetic import synthetic_clip, true_view
 from recam.tasks import open_scene
-from recam.training.examples import encode_hidden
-from recam.training.finetune import adapt
+from recam.training.adapt.examples import encode_hidden
+from recam.training.adapt.masked import adapt
 from recam.trajectories import focus_depth
 from recam.types import CameraPath, Cameras, PartialVideo, Rendering, Scene
 

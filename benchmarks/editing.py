@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 
 from recam.configs import CompleteConfig, EditConfig
-from recam.edits import changed_region, edit
 from recam.evaluation.metrics import psnr
-from recam.follow import as_picture, sample_at, track
 from recam.media import contact_sheet, write_image
 from recam.synthetic import SyntheticScene, render_synthetic, sample_cameras, sample_scene
+from recam.tasks.edit import changed_region, edit
+from recam.tasks.edit_tracking import as_picture, sample_at, track
 from recam.types import Video, no_progress
 
 SEEDS = (3, 7, 11, 26)

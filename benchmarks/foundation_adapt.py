@@ -28,8 +28,8 @@ from foundation_random import (
 from recam.completion.foundation.cogvideox import CogVideoX
 from recam.completion.foundation.size import adapting_gb
 from recam.configs import AdaptMethod
-from recam.training.foundation import FoundationLearner, foundation_finetune_config
-from recam.training.latents import LatentExample
+from recam.training.adapt.foundation import FoundationLearner, foundation_finetune_config
+from recam.training.adapt.latents import LatentExample
 from recam.types import RecamError
 
 STEPS = 200

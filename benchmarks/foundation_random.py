@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 
-from recam.checkpoints import require_diffusers
 from recam.completion.foundation.cogvideox import CogVideoX
 from recam.completion.foundation.placement import pick_device, place_transformer
 from recam.completion.foundation.published import COGNVS, MODELS
 from recam.completion.foundation.size import TransformerSize, cogvideox_tokens, meta_transformer
 from recam.configs import Placement
-from recam.training.steps import peak_flops
+from recam.runtime.checkpoints import require_diffusers
+from recam.training.optim import peak_flops
 
 Row = dict[str, Any]
 TINY = {

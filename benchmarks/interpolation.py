@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam.between import _fetch, interpolate
 from recam.configs import CompleteConfig, InterpolateConfig
 from recam.evaluation.metrics import psnr
 from recam.media import contact_sheet, read_video, write_image
 from recam.synthetic import synthetic_clip
+from recam.tasks.interpolate import _fetch, interpolate
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "dynamic"
 CLIPS = {

@@ -56,7 +56,7 @@ def measure(task: str, num: int) -> None:
     import torch
 
     import recam
-    from recam import cache
+    from recam.runtime import cache
 
     cache.MAX_BYTES_IN_MEMORY = 1 << 20  # the frames are small: everything goes to disk
     torch.set_num_threads(1)
@@ -94,9 +94,9 @@ def passing(frames) -> None:
     """Render and complete along a path; the scene is given (reconstruction is another stage)."""
     import torch
 
-    from recam import tasks
-    from recam.cache import scratch_tensor
     from recam.configs import PathConfig, ReshootConfig
+    from recam.runtime.cache import scratch_tensor
+    from recam.tasks import reshoot as reshoot_task
     from recam.trajectories import path_for_scene
     from recam.types import Cameras, Scene, video_from_frames
 
@@ -111,7 +111,7 @@ def passing(frames) -> None:
         no, scratch_tensor(size, torch.float32).fill_(1),
     )  # fmt: skip
     config = ReshootConfig(path=PathConfig("arc", yaw=15))
-    for _ in tasks.complete_along(scene, path_for_scene(scene, config.path), config, {}):
+    for _ in reshoot_task.complete_along(scene, path_for_scene(scene, config.path), config, {}):
         pass
 
 
@@ -120,8 +120,8 @@ def seam(layout: str, model: str, window: int, overlap: int) -> None:
     import torch
 
     from recam.completion import BLENDED
+    from recam.completion.streaming import complete_streamed
     from recam.configs import CompleteConfig, PathConfig, RenderConfig
-    from recam.pieces import complete_streamed
     from recam.render import render
     from recam.synthetic import synthetic_clip
     from recam.trajectories import path_for_scene

@@ -25,16 +25,16 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from recam.completion.backbone import Condition
-from recam.completion.dit import VideoTransformer, num_parameters
+from recam.completion.transformer import VideoTransformer, num_parameters
 from recam.completion.weights import load_model
 from recam.configs import InputConfig, ModelConfig, PretrainConfig, ReconstructConfig
 from recam.evaluation.temporal import flicker
 from recam.media import read_video
 from recam.tasks import open_scene
 from recam.training.data import FilledPair
-from recam.training.heldout import answer, hole_psnr
 from recam.training.pretrain import pretrain
 from recam.training.scenes import BACK, filled, kept_part, many_scene_pairs, seen_back
+from recam.training.validation import answer, hole_psnr
 from recam.types import Pair, PartialVideo
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

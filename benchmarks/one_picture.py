@@ -30,10 +30,10 @@ from recam.completion import complete
 from recam.configs import CompleteConfig, ImageConfig, PathConfig, ReconstructConfig
 from recam.evaluation.metrics import psnr
 from recam.media import read_image
-from recam.photos import image_path, reshoot_image
 from recam.reconstruct import reconstruct
 from recam.render import render
 from recam.synthetic import render_synthetic, synthetic_clip
+from recam.tasks.image import image_path, reshoot_image
 from recam.types import CameraPath, Cameras, Scene, video_from_frames
 
 SEEDS = (3, 7, 11, 26)

@@ -15,17 +15,16 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from recam.completion.codec import from_signal, to_signal
-from recam.completion.dit import VideoTransformer, num_parameters
 from recam.completion.fills import fills_to_signal, make_condition, search_fills
+from recam.completion.pixels import from_signal, to_signal
 from recam.completion.samplers import sample_single_step
+from recam.completion.transformer import VideoTransformer, num_parameters
 from recam.configs import ModelConfig, ObjectiveConfig
 from recam.media import read_video
 from recam.training.data import step_generator
-from recam.training.heldout import hole_psnr
 from recam.training.layered import layered_clips
 from recam.training.loss import Batch, masked_loss
-from recam.training.steps import (
+from recam.training.optim import (
     bf16,
     learning_rate,
     load_checkpoint,
@@ -34,6 +33,7 @@ from recam.training.steps import (
     save_checkpoint,
     update,
 )
+from recam.training.validation import hole_psnr
 from recam.types import PartialVideo
 
 

@@ -21,9 +21,9 @@ import time
 import torch
 from long_videos import anonymous_mb
 
-from recam import cache
 from recam.configs import ReconstructConfig
 from recam.reconstruct import reconstruct
+from recam.runtime import cache
 from recam.synthetic import synthetic_clip
 from recam.types import Video, video_from_frames
 

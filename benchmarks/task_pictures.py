@@ -12,12 +12,12 @@ import torch
 from editing import FPS, largest, with_other_material
 from torch import Tensor
 
-from recam.between import interpolate
 from recam.configs import ImageConfig, InterpolateConfig, PathConfig
-from recam.edits import edit
 from recam.media import contact_sheet, write_image
-from recam.photos import image_path, reshoot_image
 from recam.synthetic import render_synthetic, sample_cameras, sample_scene, synthetic_clip
+from recam.tasks.edit import edit
+from recam.tasks.image import image_path, reshoot_image
+from recam.tasks.interpolate import interpolate
 from recam.types import Video
 
 HEIGHT, WIDTH = 288, 512

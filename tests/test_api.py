@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import recam
-from recam import tasks
 from recam.api import as_mask, as_picture, as_video
 from recam.apps import cli
 from recam.apps.cli import main
 from recam.configs import CompleteConfig, EditConfig, InputConfig
 from recam.media import read_video, write_image, write_video
+from recam.tasks import reshoot as reshoot_task
 from recam.types import RecamError, Video
 from task_clips import moving_thing, thing_region
 
@@ -91,8 +91,8 @@ def test_weights_of_others_reach_the_task(monkeypatch: pytest.MonkeyPatch) -> No
         seen.extend(g for g in given if isinstance(g, EditConfig))
         return moving_thing(1)
 
-    monkeypatch.setattr("recam.edits.edit", note)
-    monkeypatch.setattr("recam.edits.remove", note)
+    monkeypatch.setattr("recam.tasks.edit.edit", note)
+    monkeypatch.setattr("recam.tasks.edit.remove", note)
     video = moving_thing(2)
     recam.edit(video, video.frames[0], mask_weights="a", track_weights=Path("b"), content="surface")
     recam.remove(video, thing_region(0), mask_weights=Path("a"), track_weights="b")
@@ -205,7 +205,7 @@ def test_complete_takes_a_part_of_a_file_and_adapts_to_files(
     assert torch.equal(result.video.frames[:, 0, :20], video.frames[1:5, 0, :20])
     assert len(result.video) == 4 and result.weights_sha256 is None
     asked: list[tuple] = []
-    monkeypatch.setattr(tasks, "model_for_partial", lambda _, what, *__: asked.append(what))
+    monkeypatch.setattr(reshoot_task, "model_for_partial", lambda _, what, *__: asked.append(what))
     recam.complete(tmp_path / "frames", tmp_path / "known.png", input=input, config=quick)
     recam.complete(video, ~thing_region(0), config=quick)  # an array is not adapted to
     assert asked == [(tmp_path / "frames", tmp_path / "known.png", input)]

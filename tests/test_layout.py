@@ -13,42 +13,32 @@ SRC = Path(__file__).resolve().parents[1] / "src" / "recam"
 MAY_IMPORT = {
     "types": set(),
     "configs": set(),
-    "compiled": set(),
-    "threads": set(),
-    "cache": set(),
-    "checkpoints": set(),
+    "runtime": set(),
     "geometry": set(),
+    "path_presets": set(),
+    "flow": set(),
     "trajectories": {"geometry", "camera_files"},
-    "path_picture": {"geometry", "trajectories"},
+    "drawing": {"geometry", "trajectories"},
     "camera_files": {"geometry"},
-    "media": {"geometry", "cache"},
+    "media": {"geometry"},
     "synthetic": {"geometry", "trajectories"},
-    "reconstruct": {"geometry", "camera_files", "media", "cache"},
+    "reconstruct": {"geometry", "camera_files", "media", "flow"},
     "render": {"geometry"},
     "covisibility": {"geometry", "trajectories", "render"},
-    "completion": {"geometry", "cache"},
+    "completion": {"geometry", "flow"},
     "training": {
         "geometry", "trajectories", "render", "covisibility", "completion", "synthetic", "media",
-        "cache", "reconstruct",
+        "reconstruct",
     },
-    "pieces": {"geometry", "completion", "cache"},
     "tasks": {
-        "geometry", "trajectories", "camera_files", "media", "reconstruct", "render",
-        "covisibility", "completion", "training", "cache", "pieces",
+        "geometry", "trajectories", "camera_files", "media", "flow", "reconstruct", "render",
+        "covisibility", "completion", "training",
     },
 }  # fmt: skip
-MAY_IMPORT["path_presets"] = set()
-MAY_IMPORT["follow"] = {"geometry", "reconstruct"}
-for task in ("edits", "between", "photos"):  # beside tasks, and may use it
-    MAY_IMPORT[task] = MAY_IMPORT["tasks"] | {"tasks"}
-MAY_IMPORT["recolour"] = set()
-MAY_IMPORT["edits"] |= {"follow", "recolour"}
-MAY_IMPORT["api"] = MAY_IMPORT["tasks"] | {"tasks", "edits", "between", "photos"}
+MAY_IMPORT["api"] = MAY_IMPORT["tasks"] | {"tasks"}
 MAY_IMPORT["evaluation"] = MAY_IMPORT["tasks"] | {"tasks", "synthetic"}
-MAY_IMPORT["apps"] = MAY_IMPORT["evaluation"] | MAY_IMPORT["api"] | {
-    "evaluation", "path_picture", "api",
-}  # fmt: skip
-OPEN_TO_ALL = {"types", "configs", "compiled", "threads", "checkpoints"}
+MAY_IMPORT["apps"] = MAY_IMPORT["evaluation"] | {"evaluation", "drawing", "api"}
+OPEN_TO_ALL = {"types", "configs", "runtime"}
 
 
 def _imports(path: Path) -> set[str]:

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from recam.configs import EditConfig
-from recam.edits import edit, remove
 from recam.evaluation.metrics import psnr
-from recam.follow import pointed, track
 from recam.reconstruct.outside import cotracker
+from recam.tasks.edit import edit, remove
+from recam.tasks.edit_tracking import pointed, track
 from recam.types import RecamError, no_progress
 from task_clips import STEP, moving_thing, thing_region
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from depth_checkpoints import FOV_DEG, save_depth_anything, save_depth_pro
-from recam.checkpoints import in_hub_cache
 from recam.configs import ReconstructConfig
 from recam.reconstruct import outside, reconstruct
 from recam.reconstruct.outside import DepthChoice, choose_depth_model, models_used, outside_depth
 from recam.reconstruct.outside.pictures import prepared, read_recipe, target_size
 from recam.reconstruct.outside.prior_depth import PriorDepth, inverse_of
+from recam.runtime.checkpoints import in_hub_cache
 from recam.types import RecamError, video_from_frames
 
 transformers = pytest.importorskip("transformers")

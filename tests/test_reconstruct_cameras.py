@@ -34,7 +34,7 @@ from recam.reconstruct.motion import (
 )
 from recam.reconstruct.pipeline import OFFSETS, working_size
 from recam.reconstruct.tracks import Tracks
-from recam.tasks import source_part
+from recam.tasks.reshoot import source_part
 from recam.types import Cameras
 from reconstruct_scene import Truth, exact_flows, make_cameras, render_world
 

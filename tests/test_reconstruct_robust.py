@@ -135,7 +135,7 @@ def test_long_clips_go_by_windows_that_agree(
     whole = still.still_depth_by_windows(rgb, flows, truth.cameras, flat)
     monkeypatch.setattr(still, "WINDOW", 4)
     monkeypatch.setattr(still, "OVERLAP", 3)
-    monkeypatch.setattr("recam.cache.MAX_BYTES_IN_MEMORY", 1000)
+    monkeypatch.setattr("recam.runtime.cache.MAX_BYTES_IN_MEMORY", 1000)
     monkeypatch.setenv("RECAM_CACHE", str(tmp_path))
     pieces = still.still_depth_by_windows(rgb, flows, truth.cameras, flat)
     error = np.abs(pieces.inverse_depth * truth.depth - 1)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam import between, edits, photos, tasks
+from recam.completion.streaming import complete_whole
 from recam.configs import (
     CompleteConfig,
     EditConfig,
@@ -32,8 +32,11 @@ from recam.configs import (
 )
 from recam.media import read_image, read_mask, read_video, write_image, write_video
 from recam.media.pictures import PICTURE_SUFFIXES
-from recam.pieces import complete_whole
 from recam.reconstruct import reconstruct as reconstruct_video
+from recam.tasks import edit as edit_task
+from recam.tasks import image as image_task
+from recam.tasks import interpolate as interpolate_task
+from recam.tasks import reshoot as reshoot_task
 from recam.types import (
     PartialVideo,
     Progress,
@@ -73,14 +76,14 @@ def reshoot(
     """
     config = ReshootConfig(input, reconstruct, as_path(path), render, complete)
     if isinstance(video, str | Path):
-        opened = tasks.open_scene(Path(video), input, reconstruct, progress)
-        model = tasks.model_for_scene(opened, complete, progress)
-        return tasks.reshoot(opened.scene, config, progress, model)
+        opened = reshoot_task.open_scene(Path(video), input, reconstruct, progress)
+        model = reshoot_task.model_for_scene(opened, complete, progress)
+        return reshoot_task.reshoot(opened.scene, config, progress, model)
     if isinstance(video, Scene):
         scene = video
     else:
         scene = reconstruct_video(as_video(video, input, fps), reconstruct, progress)
-    return tasks.reshoot(scene, config, progress)
+    return reshoot_task.reshoot(scene, config, progress)
 
 
 def image(
@@ -95,10 +98,10 @@ def image(
     complete: CompleteConfig = _COMPLETE,
     progress: Progress = no_progress,
 ) -> Result:
-    """A video of ``frames`` frames along a path through one picture; see photos.reshoot_image."""
+    """A video of ``frames`` frames along a path through one picture; see tasks.image."""
     config = ImageConfig(frames, memory, reconstruct, as_path(path), render, complete)
     if isinstance(picture, str | Path):
-        scene = tasks.open_scene(Path(picture), input, reconstruct, progress).scene
+        scene = reshoot_task.open_scene(Path(picture), input, reconstruct, progress).scene
     elif isinstance(picture, Scene):
         scene = picture
     else:
@@ -107,7 +110,7 @@ def image(
         else:
             one = video_from_frames(as_picture(picture)[None])
         scene = reconstruct_video(one, reconstruct, progress)
-    return photos.reshoot_image(scene, config, progress)
+    return image_task.reshoot_image(scene, config, progress)
 
 
 def interpolate(
@@ -118,13 +121,13 @@ def interpolate(
     fps: float = 24.0,
     progress: Progress = no_progress,
 ) -> Result:
-    """``frames`` new frames between each two of the given pictures; see between.interpolate.
+    """``frames`` new frames between each two of the given pictures; see tasks.interpolate.
 
     size: longer side, in pixels, that motion between the views is found at.
     """
     pictures = [as_picture(view) for view in views]
     config = InterpolateConfig(frames, size, complete)
-    return between.interpolate(stacked(pictures), config, progress, fps)
+    return interpolate_task.interpolate(stacked(pictures), config, progress, fps)
 
 
 def edit(
@@ -141,7 +144,7 @@ def edit(
     fps: float = 24.0,
     progress: Progress = no_progress,
 ) -> Result:
-    """The video as if all of it had been edited like one of its frames; see edits.edit.
+    """The video as if all of it had been edited like one of its frames; see tasks.edit.edit.
 
     mask: what was edited; default: where the two differ. mask_weights, track_weights: checkpoints
     of SAM 2 and CoTracker, as in EditConfig. With input.max_side, files of the source's size are
@@ -154,7 +157,7 @@ def edit(
         shrunk = input.max_side is not None
         region = as_mask(mask, 1, film.height, film.width, resize=shrunk)[0]
     config = EditConfig(content, complete, _named(mask_weights), _named(track_weights))
-    return edits.edit(film, picture, frame, region, config, progress)
+    return edit_task.edit(film, picture, frame, region, config, progress)
 
 
 def remove(
@@ -169,14 +172,14 @@ def remove(
     fps: float = 24.0,
     progress: Progress = no_progress,
 ) -> Result:
-    """The video without what a mask covers at ``frame``, or in every frame; see edits.remove.
+    """The video without what a mask covers at ``frame``, or in every frame; see tasks.edit.remove.
 
     mask_weights, track_weights: as in ``edit``, where one frame's mask is followed.
     """
     film = as_video(video, input, fps, progress)
     region = _mask_of(video, mask, film, input)
     config = EditConfig("surface", complete, _named(mask_weights), _named(track_weights))
-    return edits.remove(film, region, frame, config, progress)
+    return edit_task.remove(film, region, frame, config, progress)
 
 
 def complete(
@@ -199,14 +202,14 @@ def complete(
     if isinstance(video, str | Path) and isinstance(known, str | Path):
         clock = time.perf_counter()
         identity = (Path(video), Path(known), input)
-        opened = tasks.model_for_partial(partial, identity, config, progress)
+        opened = reshoot_task.model_for_partial(partial, identity, config, progress)
         timings_s["adapt"] = time.perf_counter() - clock
     clock = time.perf_counter()
     frames = complete_whole(partial, config, progress, opened)
     timings_s["complete"] = time.perf_counter() - clock
     sha256 = None if opened is None else opened.sha256
     video_made = replace(film, frames=frames)
-    return Result(video_made, partial, config, timings_s, tasks.versions(), sha256)
+    return Result(video_made, partial, config, timings_s, reshoot_task.versions(), sha256)
 
 
 def save(result: Result | Video, path: str | Path) -> Path:
@@ -237,7 +240,7 @@ def as_video(
     if isinstance(video, str | Path):
         if not Path(video).exists() and not any(c in str(video) for c in "*%["):
             raise RecamError(f"{video}: no such file or folder")
-        return tasks.read_input(Path(video), input, progress)
+        return reshoot_task.read_input(Path(video), input, progress)
     if not 0 < fps < np.inf:
         raise ValueError(f"fps is {fps}; expected more than 0")
     return video_from_frames(_planar(video, 4, "a video [t, h, w, 3] or [t, 3, h, w]"), fps)
@@ -291,7 +294,7 @@ def _mask_of(
     """as_mask for ``film``, which is what ``input`` chose of ``video``."""
     part = None
     if isinstance(video, str | Path):
-        part = tasks.source_part(Path(video), input, len(film))
+        part = reshoot_task.source_part(Path(video), input, len(film))
     shrunk = input.max_side is not None
     return as_mask(mask, len(film), film.height, film.width, soft, shrunk, part)
 

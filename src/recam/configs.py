@@ -287,7 +287,7 @@ class SamplingConfig:
     max_side: int = 512
     """Longer side that the network works at; larger videos get its correction upsampled."""
     steady: int = 8
-    """Passes of the filter over time over what was filled in (completion/steady.py)."""
+    """Passes of the filter over time over what was filled in (completion/temporal_filter.py)."""
     window: int = 48
     """Frames completed together."""
     overlap: int = 8

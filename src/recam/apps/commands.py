@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from recam import tasks
 from recam.apps.progress import show_progress
 from recam.apps.runs import (
     check_writable,
@@ -24,6 +23,7 @@ from recam.apps.runs import (
 )
 from recam.camera_files import format_to_write, write_cameras
 from recam.completion.foundation import NAMES, require_weights
+from recam.completion.streaming import OpenedModel, complete_whole
 from recam.completion.weights import chosen, find_weights
 from recam.configs import (
     CameraFormat,
@@ -34,6 +34,7 @@ from recam.configs import (
     ReshootConfig,
     SceneFormat,
 )
+from recam.drawing import draw_path
 from recam.media import (
     VideoWriter,
     contact_sheet,
@@ -42,10 +43,9 @@ from recam.media import (
     write_image,
     write_video,
 )
-from recam.path_picture import draw_path
-from recam.pieces import OpenedModel, complete_whole
 from recam.reconstruct import export_scene, save_scene
 from recam.render import render_windows
+from recam.tasks import reshoot as reshoot_task
 from recam.trajectories import focus_depth
 from recam.types import CameraPath, PartialVideo, Progress, RecamError
 
@@ -67,9 +67,9 @@ def reshoot(source: Path, config: ReshootConfig, out: Path | None, quiet: bool =
     timings_s: dict[str, float] = {}
     with show_progress(quiet) as progress:
         opened = open_scene(source, config.input, config.reconstruct, timings_s, progress)
-        path = tasks.path_for_scene(opened.scene, config.path)
+        path = reshoot_task.path_for_scene(opened.scene, config.path)
         clock = time.perf_counter()
-        model = tasks.model_for_scene(opened, config.complete, progress)
+        model = reshoot_task.model_for_scene(opened, config.complete, progress)
         if model is not None:
             timings_s["adapt"] = time.perf_counter() - clock
             say(f"model: {model.note}")
@@ -93,10 +93,10 @@ def open_scene(
     config: ReconstructConfig,
     timings_s: dict[str, float],
     progress: Progress,
-) -> tasks.OpenedScene:
+) -> reshoot_task.OpenedScene:
     """tasks.open_scene, timed, and its findings told to the user."""
     clock = time.perf_counter()
-    opened = tasks.open_scene(source, input_config, config, progress)
+    opened = reshoot_task.open_scene(source, input_config, config, progress)
     timings_s["reuse scene" if opened.reused else "reconstruct"] = time.perf_counter() - clock
     if opened.reused:
         say(f"scene: found in {opened.folder}")
@@ -108,7 +108,7 @@ def open_scene(
 def write_run(
     folder: Path,
     source: Path,
-    opened: tasks.OpenedScene,
+    opened: reshoot_task.OpenedScene,
     path: CameraPath,
     config: ReshootConfig,
     timings_s: dict[str, float],
@@ -123,7 +123,7 @@ def write_run(
 def _write_run(
     folder: Path,
     source: Path,
-    opened: tasks.OpenedScene,
+    opened: reshoot_task.OpenedScene,
     path: CameraPath,
     config: ReshootConfig,
     timings_s: dict[str, float],
@@ -131,7 +131,7 @@ def _write_run(
     model: OpenedModel | None,
 ) -> None:
     scene = opened.scene
-    times_s, audio_path = tasks.path_times_s(scene, path)
+    times_s, audio_path = reshoot_task.path_times_s(scene, path)
     write_image(draw_path(scene, path), folder / "path.png")
     write_cameras(path.cameras, folder / "cameras.json", times_s=times_s)
     rows: dict[str, list[torch.Tensor]] = {"source": [], "render": [], "known": [], "result": []}
@@ -146,7 +146,7 @@ def _write_run(
                 ("known.mp4", 0, None),
             ]
         ]
-        pieces = tasks.complete_along(scene, path, config, timings_s, progress, model)
+        pieces = reshoot_task.complete_along(scene, path, config, timings_s, progress, model)
         for rendering, frames in pieces:
             clock = time.perf_counter()
             piece = slice(first, first + len(frames))
@@ -199,7 +199,7 @@ def write_record(
             "command": sys.argv[1:],
             "source": str(source.resolve()),
             "config": config,
-            "versions": tasks.versions(),
+            "versions": reshoot_task.versions(),
             "machine": machine(),
             "weights_sha256": None,
             **more,
@@ -253,8 +253,8 @@ def render(source: Path, config: ReshootConfig, out: Path | None, quiet: bool = 
     timings_s: dict[str, float] = {}
     with ExitStack() as files, show_progress(quiet) as progress:
         opened = open_scene(source, config.input, config.reconstruct, timings_s, progress)
-        path = tasks.path_for_scene(opened.scene, config.path)
-        times_s, _ = tasks.path_times_s(opened.scene, path)
+        path = reshoot_task.path_for_scene(opened.scene, config.path)
+        times_s, _ = reshoot_task.path_times_s(opened.scene, path)
         files.enter_context(new_folder(folder))
         write_cameras(path.cameras, folder / "cameras.json", times_s=times_s)
         with (
@@ -305,13 +305,13 @@ def complete(
         if out.resolve() == path.resolve():
             raise RecamError(f"{out}: is read from, so it cannot be written to; give another place")
     with show_progress(quiet) as progress:
-        video = tasks.read_input(source, input_config, progress)
-        part = tasks.source_part(source, input_config, len(video))
+        video = reshoot_task.read_input(source, input_config, progress)
+        part = reshoot_task.source_part(source, input_config, len(video))
         shrunk = input_config.max_side is not None
         size = (len(video), video.height, video.width)
         known = read_mask(known_path, *size, resize=shrunk, part=part)
         partial = PartialVideo(video.frames, known)
-        opened = tasks.model_for_partial(
+        opened = reshoot_task.model_for_partial(
             partial, (source, known_path, input_config), config, progress
         )
         if opened is not None:
@@ -341,10 +341,10 @@ def paths(
         check_writable(cameras_out)
     with show_progress(quiet) as progress:
         opened = open_scene(source, input_config, reconstruct_config, {}, progress)
-    path = tasks.path_for_scene(opened.scene, path_config)
+    path = reshoot_task.path_for_scene(opened.scene, path_config)
     write_image(draw_path(opened.scene, path), picture)
     if cameras_out:
-        times_s, _ = tasks.path_times_s(opened.scene, path)
+        times_s, _ = reshoot_task.path_times_s(opened.scene, path)
         write_cameras(
             path.cameras, cameras_out, cameras_out_format, times_s=times_s,
             metres_per_unit=opened.scene.metres_per_unit,

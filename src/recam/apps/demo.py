@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from recam import tasks
 from recam.apps import commands
 from recam.apps.progress import show_progress
 from recam.apps.runs import choose_folder, write_json
@@ -17,6 +16,7 @@ from recam.evaluation.metrics import psnr
 from recam.geometry import se3
 from recam.media import contact_sheet, read_video, write_image, write_video
 from recam.synthetic import demo_clip, true_view
+from recam.tasks import reshoot as reshoot_task
 from recam.types import CameraPath, Cameras, Scene
 
 
@@ -31,8 +31,8 @@ def run(video: Path | None, path_config: PathConfig, out: Path, quiet: bool = Fa
         truth, world = demo_clip(progress=progress)
     write_video(truth.video, clip)
     commands.reshoot(clip, config, folder, quiet)
-    estimated = tasks.open_scene(clip, InputConfig(), ReconstructConfig()).scene
-    path = tasks.path_for_scene(estimated, path_config)
+    estimated = reshoot_task.open_scene(clip, InputConfig(), ReconstructConfig()).scene
+    path = reshoot_task.path_for_scene(estimated, path_config)
     cameras = true_cameras(path, estimated, truth)
     with show_progress(quiet) as progress:
         true_path = CameraPath(cameras, path.source_frames)

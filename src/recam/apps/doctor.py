@@ -7,10 +7,10 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from recam.apps.runs import device_name, machine
-from recam.cache import cache_folder, folder_bytes
 from recam.completion.foundation import NAMES
 from recam.completion.foundation.predict import predict
 from recam.configs import CompleteConfig
+from recam.runtime.cache import cache_folder, folder_bytes
 from recam.types import RecamError
 
 BASE = [

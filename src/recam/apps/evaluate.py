@@ -10,10 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recam import tasks
 from recam.apps.progress import show_progress
 from recam.apps.runs import check_writable, machine
-from recam.cache import listing_hash
 from recam.completion.weights import find_weights
 from recam.evaluation.benchmark import run_method
 from recam.evaluation.cognvs import cognvs_pairs, score_pairs
@@ -27,6 +25,8 @@ from recam.evaluation.synth4d import (
     synth4d_folder,
     synth4d_samples,
 )
+from recam.runtime.cache import listing_hash
+from recam.tasks import reshoot as reshoot_task
 from recam.types import RecamError
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def score(
     }
     geometry = f"source cameras {options.cameras}, source depth {options.depth}"
     title = f"{heading or name}: {len(samples)} scenes" + (f", {geometry}" if own else "")
-    about |= {"command": sys.argv[1:], "options": options, "versions": tasks.versions()}
+    about |= {"command": sys.argv[1:], "options": options, "versions": reshoot_task.versions()}
     print(write_report(out, title, results, about | {"machine": machine()}, extra))
     print(out / "table.md")
 
@@ -193,7 +193,7 @@ def ablations(options: Ablations) -> None:
         options.limit, options.num_frames, options.views, jobs=num_jobs(options.jobs)
     )
     samples = list(synth4d_samples(data, options.limit))
-    about = {"command": sys.argv[1:], "options": options, "versions": tasks.versions()}
+    about = {"command": sys.argv[1:], "options": options, "versions": reshoot_task.versions()}
     about["machine"] = machine()
     with show_progress(options.quiet) as progress:
         text = run_ablations(samples, tables, options.out, config, about, progress)

@@ -13,11 +13,11 @@ from torch import Tensor
 from recam.apps.progress import show_progress
 from recam.configs import InputConfig, PretrainConfig, ReconstructConfig
 from recam.training.data import FilledPair, find_videos
-from recam.training.panned import panned_pairs
+from recam.training.optim import pick_device
+from recam.training.panning_pairs import panned_pairs
 from recam.training.pretrain import pretrain as train
 from recam.training.scenes import BACK, filled, kept_part, many_scene_pairs, seen_back
 from recam.training.self_check import self_check
-from recam.training.steps import pick_device
 from recam.types import Progress, RecamError
 
 MAX_FRAMES, MAX_SIDE = 400, 400
@@ -81,8 +81,8 @@ def video_pairs(config: PretrainConfig, progress: Progress) -> list[FilledPair]:
 
     A video that cannot be reconstructed is named and left out of the pairs.
     """
-    from recam import tasks
     from recam.media import read_video
+    from recam.tasks import reshoot as reshoot_task
 
     paths = find_videos(Path(config.videos or "."))
     pairs: list[FilledPair] = []
@@ -95,7 +95,7 @@ def video_pairs(config: PretrainConfig, progress: Progress) -> list[FilledPair]:
             start = spare * k // max(num_parts - 1, 1)
             part = InputConfig(start=start, num_frames=PART_FRAMES, max_side=MAX_SIDE)
             try:
-                scene = tasks.open_scene(path, part, ReconstructConfig(), progress).scene
+                scene = reshoot_task.open_scene(path, part, ReconstructConfig(), progress).scene
             except RecamError as error:
                 say(f"no pairs of {path.name} from frame {start}: {error}")
                 continue

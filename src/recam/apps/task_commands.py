@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam import api, between, edits, photos, tasks
+from recam import api
 from recam.apps.commands import (
     NUM_SHEET_FRAMES,
     PREVIEW_WIDTH,
@@ -24,8 +24,12 @@ from recam.apps.progress import show_progress
 from recam.apps.runs import choose_folder, new_folder
 from recam.camera_files import write_cameras
 from recam.configs import EditConfig, ImageConfig, InputConfig, InterpolateConfig
+from recam.drawing import draw_path
 from recam.media import VideoWriter, contact_sheet, side_by_side, write_image, write_video
-from recam.path_picture import draw_path
+from recam.tasks import edit as edit_task
+from recam.tasks import image as image_task
+from recam.tasks import interpolate as interpolate_task
+from recam.tasks import reshoot as reshoot_task
 from recam.types import PartialVideo, RecamError, Result
 
 WRITTEN_TOGETHER = 16
@@ -45,8 +49,8 @@ def image(
     timings_s: dict[str, float] = {}
     with show_progress(quiet) as progress:
         opened = open_scene(source, input_config, config.reconstruct, timings_s, progress)
-        path = photos.image_path(opened.scene, config)
-        result = photos.reshoot_image(opened.scene, config, progress)
+        path = image_task.image_path(opened.scene, config)
+        result = image_task.reshoot_image(opened.scene, config, progress)
         with new_folder(folder):
             write_image(draw_path(opened.scene, path), folder / "path.png")
             write_cameras(path.cameras, folder / "cameras.json", times_s=result.video.times_s)
@@ -68,7 +72,7 @@ def interpolate(
     check_weights(config.complete)
     pictures = api.stacked([api.as_picture(view) for view in views])
     with show_progress(quiet) as progress:
-        result = between.interpolate(pictures, config, progress, fps)
+        result = interpolate_task.interpolate(pictures, config, progress, fps)
         with new_folder(folder):
             _write_result(folder, views[0], result, {}, {})
     print(folder / "result.mp4")
@@ -105,14 +109,14 @@ def edit(
         shrunk = input_config.max_side is not None
         clock = time.perf_counter()
         if removed is not None:
-            part = tasks.source_part(source, input_config, len(video))
+            part = reshoot_task.source_part(source, input_config, len(video))
             region = api.as_mask(removed, len(video), *size, resize=shrunk, part=part)
-            result = edits.remove(video, region, at_frame, config, progress)
+            result = edit_task.remove(video, region, at_frame, config, progress)
         else:
             assert edited is not None
             picture = api.as_picture(edited[1], input_config.max_side)
             where = None if mask is None else api.as_mask(mask, 1, *size, resize=shrunk)[0]
-            result = edits.edit(video, picture, edited[0], where, config, progress)
+            result = edit_task.edit(video, picture, edited[0], where, config, progress)
         say(f"edit: {time.perf_counter() - clock:.1f} s")
         with new_folder(folder):
             _write_result(folder, source, result, {"source": video.frames}, {})

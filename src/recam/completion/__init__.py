@@ -41,8 +41,8 @@ def complete(
         case "none":
             frames = partial.frames * (partial.known[:, None] > 0)
         case "propagate":
-            from recam.completion.propagate import propagate
-            from recam.completion.steady import steady_fill
+            from recam.completion.flow_propagation import propagate
+            from recam.completion.temporal_filter import steady_fill
 
             height, width = partial.frames.shape[2:]
             new = config.window - config.overlap

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from recam.completion.backbone import Condition
 from recam.completion.baselines import fill_telea
-from recam.completion.codec import to_signal
-from recam.completion.propagate import Found, find
-from recam.completion.pull_push import fill_from_pyramid
-from recam.completion.witnesses import WITNESSED
+from recam.completion.flow_propagation import Found, find
+from recam.completion.neighbor_lookup import WITNESSED
+from recam.completion.pixels import to_signal
 from recam.configs import SEARCHED, Fill
+from recam.flow.pyramid import fill_from_pyramid
 from recam.types import PartialVideo, Progress, Rendering, no_progress
 
 

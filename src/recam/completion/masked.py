@@ -12,15 +12,15 @@ from torch import Tensor
 
 from recam.completion.backbone import Backbone, Condition
 from recam.completion.baselines import keep_known
-from recam.completion.codec import from_signal, pad, padding_to, to_signal, unpad
 from recam.completion.fills import fills_to_signal, make_condition, search_fills
-from recam.completion.propagate import propagate
+from recam.completion.flow_propagation import propagate
+from recam.completion.neighbor_lookup import find_witnesses
+from recam.completion.pixels import from_signal, pad, padding_to, to_signal, unpad
 from recam.completion.pull_push import pull_push
 from recam.completion.samplers import sample_anchored, sample_single_step, sample_stochastic
 from recam.completion.schedule import sampling_levels
-from recam.completion.steady import steady_fill
+from recam.completion.temporal_filter import steady_fill
 from recam.completion.windows import complete_windows, resize_partial
-from recam.completion.witnesses import find_witnesses
 from recam.configs import SEARCHED, Fill, SamplingConfig
 from recam.types import PartialVideo, Progress, Video, no_progress, video_from_frames
 

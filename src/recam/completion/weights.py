@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recam.cache import cache_folder
-from recam.completion.dit import VideoTransformer
+from recam.completion.transformer import VideoTransformer
 from recam.configs import CompleteConfig, ModelConfig, SamplingConfig
+from recam.runtime.cache import cache_folder
 from recam.types import RecamError
 
 FORMAT = "recam video transformer 1"

@@ -25,7 +25,6 @@ import torch
 from torch import Tensor
 
 import recam
-from recam.cache import content_hash
 from recam.evaluation.chamfer import consistency_scores
 from recam.evaluation.color import apply_color, fit_color
 from recam.evaluation.configs import MethodConfig, ScoreConfig
@@ -56,6 +55,7 @@ from recam.evaluation.scores import (
     warping_scores,
 )
 from recam.media import contact_sheet, write_image, write_video
+from recam.runtime.cache import content_hash
 from recam.types import CameraPath, Progress, RecamError, Video, no_progress
 
 VERSION = 1

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam.cache import listing_hash
 from recam.camera_files import write_cameras
 from recam.completion import complete
 from recam.completion.weights import find_weights, load_model, weights_sha256
@@ -30,7 +29,8 @@ from recam.media import read_video
 from recam.media.convert import resized
 from recam.reconstruct import load_scene, reconstruct, save_scene
 from recam.render import render
-from recam.tasks import SCENE_VERSION
+from recam.runtime.cache import listing_hash
+from recam.tasks.reshoot import SCENE_VERSION
 from recam.trajectories import focus_depth
 from recam.types import (
     CameraPath,
@@ -45,7 +45,7 @@ from recam.types import (
 )
 
 if TYPE_CHECKING:
-    from recam.completion.dit import VideoTransformer
+    from recam.completion.transformer import VideoTransformer
 
 SELF_VIEWS = {"near": 10.0, "far": 30.0}
 """Degrees of the orbits that single videos are seen from and back, to be compared with."""
@@ -252,7 +252,7 @@ class Completer:
         self.notes: list[str] = []
         if method.model != "masked":
             return
-        from recam.training.finetune import finetune
+        from recam.training.adapt.masked import finetune
 
         model = load_masked(method.weights)
         if method.finetune.minutes > 0 and method.finetune.steps > 0:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from recam.compiled import kernel
+from recam.runtime.jit import kernel
 
 Transfer = Literal["pq", "hlg", "sdr"]
 

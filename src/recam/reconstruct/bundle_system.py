@@ -13,7 +13,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from recam.compiled import kernel
+from recam.runtime.jit import kernel
 
 F64 = NDArray[np.float64]
 PARAMS = 6

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recam.compiled import kernel
 from recam.reconstruct.depth import Array, each_frame, pair_maps
+from recam.runtime.jit import kernel
 from recam.types import Cameras, Progress, no_progress
 
 EDGE_CONTRAST, EDGE_POWER, EDGE_FLOOR = 9.0, 0.85, 0.02

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recam.compiled import kernel
 from recam.reconstruct.flow import FlowSet
+from recam.runtime.jit import kernel
 from recam.types import Cameras, Progress, no_progress
 
 Array = NDArray[np.float32]

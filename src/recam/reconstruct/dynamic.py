@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recam.compiled import kernel
 from recam.reconstruct.densify import Smoothness, complete
 from recam.reconstruct.depth import (
     FLOW_SIGMA_PER_PX,
@@ -23,6 +22,7 @@ from recam.reconstruct.depth import (
 )
 from recam.reconstruct.flow import FlowSet
 from recam.reconstruct.paused import contradicted
+from recam.runtime.jit import kernel
 from recam.types import Cameras, Progress, no_progress
 
 Mask = NDArray[np.bool_]

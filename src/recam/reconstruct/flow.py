@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recam.cache import scratch_tensor
-from recam.threads import one_opencv_thread
+from recam.runtime.cache import scratch_tensor
+from recam.runtime.threads import one_opencv_thread
 from recam.types import Progress, RecamError, Video, no_progress
 
 STEPS_PER_PX = 32

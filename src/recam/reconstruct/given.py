@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recam.cache import scratch_tensor
 from recam.camera_files import read_cameras, undistort_video
 from recam.camera_files.undistort import undistortion_map
 from recam.configs import ReconstructConfig
@@ -22,6 +21,7 @@ from recam.media import read_mask
 from recam.reconstruct.dynamic import Mask
 from recam.reconstruct.importers import DepthSource, read_depth
 from recam.reconstruct.unfinished import Unfinished
+from recam.runtime.cache import scratch_tensor
 from recam.types import Cameras, Progress, SourcePart, Video
 
 

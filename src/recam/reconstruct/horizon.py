@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recam.compiled import kernel
 from recam.reconstruct.depth import Array
 from recam.reconstruct.dynamic import Mask
 from recam.reconstruct.prior import USUAL_FOV_DEG
+from recam.runtime.jit import kernel
 from recam.types import Cameras
 
 F64 = NDArray[np.float64]

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recam.compiled import kernel
 from recam.reconstruct.depth import Array, each_frame, pair_maps
+from recam.runtime.jit import kernel
 from recam.types import Cameras, Progress, no_progress
 
 NUM_WITNESSES = 14

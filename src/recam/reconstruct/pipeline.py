@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recam.cache import scratch_tensor
 from recam.configs import ReconstructConfig
 from recam.geometry import fov_x_deg
 from recam.reconstruct.believed import Belief, aligned_over_time, believe, steady, with_shift
@@ -47,6 +46,7 @@ from recam.reconstruct.unfinished import (
     still_arrays,
     still_from,
 )
+from recam.runtime.cache import scratch_tensor
 from recam.types import Cameras, Progress, RecamError, Scene, SourcePart, Video, no_progress
 
 DEFAULTS = ReconstructConfig()

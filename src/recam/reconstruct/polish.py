@@ -15,8 +15,6 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from recam.cache import scratch_tensor
-from recam.compiled import kernel
 from recam.geometry import se3
 from recam.reconstruct.bundle import Bundle, inverse_depths, residuals_px, scaled, triangulated
 from recam.reconstruct.depth import Array, each_frame, pair_maps
@@ -32,6 +30,8 @@ from recam.reconstruct.motion import (
     with_points,
 )
 from recam.reconstruct.tracks import Tracks, corners, select_tracks
+from recam.runtime.cache import scratch_tensor
+from recam.runtime.jit import kernel
 from recam.types import Cameras, Progress, no_progress
 
 HALF = 5

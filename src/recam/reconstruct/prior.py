@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam.cache import scratch_tensor
 from recam.geometry import intrinsics_from_fov, pixel_centers
 from recam.reconstruct.depth_net import DepthNet
 from recam.reconstruct.outside.prior_depth import Drift
+from recam.runtime.cache import scratch_tensor
 from recam.types import Cameras
 
 GROUND_ENDS = 0.55

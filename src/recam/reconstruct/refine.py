@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recam.cache import scratch_tensor
 from recam.reconstruct.densify import fuse, sharpen
 from recam.reconstruct.depth import Array, each_frame
 from recam.reconstruct.flow import FlowSet, part_of_flows
@@ -48,6 +47,7 @@ from recam.reconstruct.unfinished import (
     still_from,
 )
 from recam.reconstruct.witnesses import ask_witnesses, moving_by_witnesses
+from recam.runtime.cache import scratch_tensor
 from recam.types import Cameras, Progress, no_progress
 
 TIMES_ASKED = 2

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from recam.compiled import kernel
 from recam.reconstruct.depth import Array, each_frame, pair_maps
 from recam.reconstruct.sweep import DIFFERENCE_CAP, features_of
+from recam.runtime.jit import kernel
 from recam.types import Cameras, Progress, no_progress
 
 REACH = 4

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recam.compiled import kernel
 from recam.reconstruct.densify import complete
 from recam.reconstruct.depth import Array, each_frame, pair_maps
 from recam.reconstruct.dynamic import SNAP, Mask, without_specks
 from recam.reconstruct.witnesses import NEARER
+from recam.runtime.jit import kernel
 from recam.types import Cameras, Progress, no_progress
 
 NUM_FRAMES = 32

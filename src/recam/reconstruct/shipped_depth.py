@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recam.cache import scratch_tensor
 from recam.reconstruct.densify import sharpen
 from recam.reconstruct.depth_net import SHIPPED, STRIDE, DepthNet, load_depth_net
+from recam.runtime.cache import scratch_tensor
 
 Array = NDArray[np.float32]
 

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recam.cache import scratch_tensor
 from recam.reconstruct.densify import Smoothness, complete, fuse, sharpen
 from recam.reconstruct.depth import Array, each_frame, triangulate
 from recam.reconstruct.dynamic import Mask, find_dynamic, residuals
@@ -17,6 +16,7 @@ from recam.reconstruct.outside.prior_depth import Drift
 from recam.reconstruct.prior import fitted_by_frame
 from recam.reconstruct.sky import clear_sky
 from recam.reconstruct.sweep import sweep
+from recam.runtime.cache import scratch_tensor
 from recam.types import Cameras, Progress, no_progress
 
 PIXELS_THAT_ERR_TOGETHER = 30.0

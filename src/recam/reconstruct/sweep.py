@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recam.compiled import kernel
 from recam.reconstruct.depth import NOTHING, Array, Evidence, each_frame, pair_maps
+from recam.runtime.jit import kernel
 from recam.types import Cameras, Progress, no_progress
 
 OFFSETS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recam.compiled import kernel
 from recam.reconstruct.depth import Array, each_frame, pair_maps
 from recam.reconstruct.dynamic import Mask
 from recam.reconstruct.witnesses import NEARER, centers_seen_from, slopes, turned_away
+from recam.runtime.jit import kernel
 from recam.types import Cameras, Progress, no_progress
 
 NUM_FRAMES = 16

@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recam.compiled import kernel
 from recam.reconstruct.densify import complete
 from recam.reconstruct.depth import Array, each_frame, pair_maps
 from recam.reconstruct.dynamic import (
@@ -27,6 +26,7 @@ from recam.reconstruct.dynamic import (
     without_specks,
 )
 from recam.reconstruct.flow import FlowSet
+from recam.runtime.jit import kernel
 from recam.types import Cameras, Progress, no_progress
 
 NUM_WITNESSES = 16

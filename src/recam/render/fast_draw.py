@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from recam.compiled import inlined, kernel
 from recam.render.fast_surface import DOWN, HIDDEN, IRREGULAR, RIGHT
+from recam.runtime.jit import inlined, kernel
 
 f32 = np.float32
 SKIP, ONE, MANY, SPECIAL = 0, 1, 2, 3

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from recam.compiled import inlined, kernel
 from recam.render.fast_surface import MARGIN, NEAR_EDGE
+from recam.runtime.jit import inlined, kernel
 
 f32 = np.float32
 u64 = np.uint64

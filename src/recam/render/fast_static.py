@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from recam.compiled import inlined, kernel
 from recam.render.fast_draw import draw, project
 from recam.render.fast_shade import FINEST, byte, careful, cubic, locate, num_samples
 from recam.render.fast_surface import NEAR_EDGE
+from recam.runtime.jit import inlined, kernel
 
 f32 = np.float32
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recam.compiled import inlined, kernel
+from recam.runtime.jit import inlined, kernel
 
 IRREGULAR, NEAR_EDGE, MARGIN, HIDDEN = 1, 2, 4, 8
 RIGHT, DOWN = 1, 2

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recam.geometry import pixel_centers, project, se3_inverse, transform_points, unproject
+from recam.runtime.threads import one_torch_thread
 from recam.synthetic.raycast import (
     MISS,
     NOTHING,
@@ -28,7 +29,6 @@ from recam.synthetic.scene import (
 )
 from recam.synthetic.shading import Look, develop, prepare_look, shade, sky_colors
 from recam.synthetic.surface import Points
-from recam.threads import one_torch_thread
 from recam.types import Cameras, Progress, no_progress
 
 SKY_DEPTH = 1e4

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recam.completion.codec import from_signal
 from recam.completion.fills import fills_to_signal, make_condition, pick, search_fills
+from recam.completion.pixels import from_signal
 from recam.configs import SEARCHED, Fill, MaskSource, ObjectiveConfig
 from recam.training.degrade import degrade
 from recam.training.layered import layered_clips, traced_fills

@@ -21,8 +21,7 @@ from recam.training.data import step_generator
 from recam.training.depth_batch import draw_depth_batch, limited
 from recam.training.depth_data import Pool, heldout_chunk
 from recam.training.depth_loss import depth_loss
-from recam.training.run import Run, keep, resume
-from recam.training.steps import (
+from recam.training.optim import (
     average_of,
     bf16,
     follow,
@@ -31,6 +30,7 @@ from recam.training.steps import (
     pick_device,
     update,
 )
+from recam.training.run import Run, keep, resume
 from recam.types import Progress, RecamError, no_progress
 
 NETWORK = DepthNetConfig()

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from recam.cache import cache_folder, content_hash
 from recam.completion.weights import save_tensors
+from recam.runtime.cache import cache_folder, content_hash
 from recam.synthetic.scene import SceneKind
 from recam.training.depth_scenes import FIRST_SEED, HELDOUT_SEED, LEFT_OUT, depth_views
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from recam.completion.backbone import Condition
-from recam.completion.dit import VideoTransformer
 from recam.completion.schedule import add_noise, residual_scale, spread_levels, training_levels
+from recam.completion.transformer import VideoTransformer
 from recam.configs import ObjectiveConfig
 
 MAX_LEVEL_WEIGHT = 4.0

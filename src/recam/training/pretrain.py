@@ -15,14 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recam.completion.dit import VideoTransformer
+from recam.completion.transformer import VideoTransformer
 from recam.completion.weights import join_parts, load_model, read_metadata, save_model, split_file
 from recam.configs import PretrainConfig
-from recam.training.board import Board
 from recam.training.data import Material, draw_batch, make_material, read_videos, step_generator
 from recam.training.loss import masked_loss
-from recam.training.run import Run, keep, resume
-from recam.training.steps import (
+from recam.training.optim import (
     average_of,
     bf16,
     follow,
@@ -31,6 +29,8 @@ from recam.training.steps import (
     pick_device,
     update,
 )
+from recam.training.run import Run, keep, resume
+from recam.training.training_monitor import Board
 from recam.types import Pair, Progress, RecamError, no_progress
 
 MAY_CHANGE = {

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import nn
 
-from recam.training.steps import load_checkpoint, save_checkpoint
+from recam.training.optim import load_checkpoint, save_checkpoint
 from recam.types import RecamError
 
 Network = TypeVar("Network", bound=nn.Module)

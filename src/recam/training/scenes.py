@@ -19,12 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recam.cache import cache_folder, content_hash
 from recam.completion.fills import search_fills
 from recam.completion.weights import save_tensors
 from recam.configs import PairConfig, RenderConfig
 from recam.covisibility import double_reproject, novel_cameras, sample_path
 from recam.render import render
+from recam.runtime.cache import cache_folder, content_hash
 from recam.synthetic import CAMERA_KINDS, SyntheticScene, synthetic_clip, true_view
 from recam.training.data import FilledPair
 from recam.trajectories import focus_depth

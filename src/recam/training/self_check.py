@@ -7,11 +7,11 @@ import math
 import torch
 
 from recam.completion.backbone import Condition
-from recam.completion.dit import VideoTransformer
+from recam.completion.transformer import VideoTransformer
 from recam.configs import Fill, ModelConfig, ObjectiveConfig
 from recam.training.data import draw_batch, step_generator
 from recam.training.loss import masked_loss
-from recam.training.steps import bf16, new_optimizer, update
+from recam.training.optim import bf16, new_optimizer, update
 from recam.types import RecamError
 
 FILLS: tuple[Fill, ...] = ("propagate", "pull-push")

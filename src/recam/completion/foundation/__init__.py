@@ -9,10 +9,10 @@ from typing import Protocol
 from torch import Tensor
 
 from recam.completion.baselines import keep_known
-from recam.completion.codec import from_signal, to_signal
 from recam.completion.foundation.fit import Fit, from_model, to_model
 from recam.completion.foundation.published import MODELS
 from recam.completion.masked import fit_to_known
+from recam.completion.pixels import from_signal, to_signal
 from recam.completion.windows import complete_windows
 from recam.configs import CompleteConfig
 from recam.types import PartialVideo, Progress, RecamError, Video, no_progress, video_from_frames

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam.checkpoints import load_whole, read_json_file, require_diffusers
 from recam.completion.backbone import Condition, require_uniform
 from recam.completion.foundation.fit import Fit, fit_fixed, fit_multiple, least_share
 from recam.completion.foundation.parts import (
@@ -30,6 +29,7 @@ from recam.completion.foundation.speedups import branch, feature_caching, step, 
 from recam.completion.foundation.text import encode_t5
 from recam.completion.schedule import vp_from_flow
 from recam.configs import CompleteConfig, FeatureCache, Fill, FoundationConfig, Placement
+from recam.runtime.checkpoints import load_whole, read_json_file, require_diffusers
 from recam.types import Progress, RecamError, no_progress
 
 PUBLISHED = MODELS["cogvideox"]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam.completion.codec import known_share, pad, padding_to, unpad
+from recam.completion.pixels import known_share, pad, padding_to, unpad
 
 MAX_STRETCH = 1.35
 """A model of one fixed size gets other aspects stretched, as it was trained, up to this factor

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from recam.completion.backbone import Condition, require_uniform
-from recam.completion.codec import from_signal, to_signal
 from recam.completion.foundation.fit import Fit, fit_multiple, least_share
 from recam.completion.foundation.placement import on_device
 from recam.completion.foundation.speedups import branch, feature_caching, flow_scheduler
 from recam.completion.foundation.text import Text
+from recam.completion.pixels import from_signal, to_signal
 from recam.completion.pull_push import pull_push
 from recam.completion.samplers import SeededNoise, sample_anchored, sample_stochastic
 from recam.completion.schedule import sampling_levels, spread_levels

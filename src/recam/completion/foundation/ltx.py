@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recam.checkpoints import load_whole, read_json_file, require_diffusers
 from recam.completion.foundation.flow import Family, FlowVideo
 from recam.completion.foundation.parts import (
     choose_place,
@@ -20,6 +19,7 @@ from recam.completion.foundation.parts import (
 from recam.completion.foundation.published import MODELS
 from recam.completion.foundation.text import Text, read_encoder
 from recam.configs import FoundationConfig
+from recam.runtime.checkpoints import load_whole, read_json_file, require_diffusers
 from recam.types import RecamError
 
 PUBLISHED = MODELS["ltx"]

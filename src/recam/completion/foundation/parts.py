@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from recam.checkpoints import find_checkpoint, load_whole, read_json_file, require_diffusers
 from recam.completion.foundation.placement import (
     EXPLAINED,
     choose_placement,
@@ -22,6 +21,7 @@ from recam.completion.foundation.size import memory_need, meta_transformer, on_m
 from recam.completion.foundation.speedups import prepare
 from recam.completion.foundation.text import Encode, Text, prompt_embedding
 from recam.configs import FoundationConfig, Placement
+from recam.runtime.checkpoints import find_checkpoint, load_whole, read_json_file, require_diffusers
 from recam.types import RecamError
 
 CONFIGS = ["*.json", "transformer/*.json", "vae/*.json"]

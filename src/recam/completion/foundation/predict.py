@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from recam.checkpoints import find_checkpoint
 from recam.completion.foundation.parts import CONFIGS, transformer_folder, whole_config
 from recam.completion.foundation.placement import (
     EXPLAINED,
@@ -27,6 +26,7 @@ from recam.completion.foundation.size import (
     meta_transformer,
 )
 from recam.configs import AdaptMethod, CompleteConfig, Placement
+from recam.runtime.checkpoints import find_checkpoint
 from recam.types import RecamError
 
 SPEED_TRIAL_S = 0.5

@@ -65,7 +65,7 @@ def transformer_size(model: Any, config: dict[str, Any], tokens: int) -> Transfo
 
 def on_meta(class_name: str, config: dict[str, Any]) -> Any:
     """A model of diffusers that takes no memory."""
-    from recam.checkpoints import require_diffusers
+    from recam.runtime.checkpoints import require_diffusers
 
     diffusers = require_diffusers()
     import torch

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recam.cache import cache_folder, content_hash
-from recam.checkpoints import find_checkpoint
 from recam.completion.weights import save_tensors
+from recam.runtime.cache import cache_folder, content_hash
+from recam.runtime.checkpoints import find_checkpoint
 from recam.types import RecamError
 
 Text = tuple[Tensor, Tensor]

@@ -28,7 +28,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam.cache import cache_folder
 from recam.camera_files import write_cameras
 from recam.evaluation.synth4d.scenes import (
     SPECS,
@@ -40,9 +39,10 @@ from recam.evaluation.synth4d.scenes import (
     view_cameras,
 )
 from recam.geometry import project, unproject
+from recam.runtime.cache import cache_folder
+from recam.runtime.threads import one_torch_thread
 from recam.synthetic.render import SyntheticFrames, optical_flow, render_synthetic
 from recam.synthetic.scene import SyntheticScene
-from recam.threads import one_torch_thread
 from recam.types import Cameras, Progress, no_progress
 
 VERSION = 1

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam.cache import content_hash
 from recam.camera_files import read_cameras
 from recam.evaluation.datasets.pictures import read_pictures
 from recam.evaluation.datasets.sample import EvaluationSample, TargetView
@@ -24,6 +23,7 @@ from recam.evaluation.synth4d.scenes import (
     build_scene,
     times_s,
 )
+from recam.runtime.cache import content_hash
 from recam.synthetic.render import SyntheticFrames, cast_synthetic, optical_flow
 from recam.types import CameraPath, Cameras, RecamError, Video
 

@@ -21,9 +21,9 @@ from typing import Any
 
 from torch import Tensor
 
-from recam.checkpoints import in_hub_cache, model_type
 from recam.configs import DepthModel, ReconstructConfig
 from recam.reconstruct.outside.prior_depth import PriorDepth
+from recam.runtime.checkpoints import in_hub_cache, model_type
 from recam.types import Progress, RecamError, no_progress
 
 __all__ = [

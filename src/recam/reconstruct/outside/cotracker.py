@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recam.checkpoints import best_device
+from recam.runtime.checkpoints import best_device
 from recam.types import Progress, RecamError, Video, no_progress
 
 TOGETHER = 48

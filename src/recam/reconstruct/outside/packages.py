@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recam.checkpoints import best_device
 from recam.reconstruct.outside.prior_depth import PriorDepth, at_size, inverse_of, no_confidence
+from recam.runtime.checkpoints import best_device
 from recam.types import Progress, RecamError, no_progress
 
 FRAMES_AT_ONCE = 32

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recam.checkpoints import read_json_file
+from recam.runtime.checkpoints import read_json_file
 from recam.types import RecamError
 
 BILINEAR, BICUBIC = 2, 3  # PIL's numbers, as the files have them

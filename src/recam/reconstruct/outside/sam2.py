@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recam.checkpoints import (
+from recam.reconstruct.outside.pictures import PictureRecipe, prepared
+from recam.runtime.checkpoints import (
     best_device,
     find_checkpoint,
     load_whole,
     model_type,
     require_transformers,
 )
-from recam.reconstruct.outside.pictures import PictureRecipe, prepared
 from recam.types import Progress, RecamError, no_progress
 
 LEAST_LIKENESS = 0.5

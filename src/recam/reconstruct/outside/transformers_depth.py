@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recam.checkpoints import (
+from recam.reconstruct.outside.pictures import PictureRecipe, prepared, read_recipe
+from recam.reconstruct.outside.prior_depth import PriorDepth, at_size, inverse_of, no_confidence
+from recam.runtime.checkpoints import (
     best_device,
     find_checkpoint,
     load_whole,
     model_type,
     require_transformers,
 )
-from recam.reconstruct.outside.pictures import PictureRecipe, prepared, read_recipe
-from recam.reconstruct.outside.prior_depth import PriorDepth, at_size, inverse_of, no_confidence
 from recam.types import Progress, RecamError, no_progress
 
 DEPTH_ANYTHING_SIDE = 518

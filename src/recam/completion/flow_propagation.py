@@ -1,0 +1,206 @@
+"""Classical completion: along time where the motion leads to a seen pixel, else from around.
+
+No learning: it is the baseline that a model must beat, and the fallback a user asks for by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recam.completion.baselines import keep_known
+from recam.completion.flow_tracing import Traced, trace
+from recam.completion.pull_push import require_something_known
+from recam.flow.masked import Motion, estimate_motion, from_nearest, split_border
+from recam.flow.pyramid import fill_from_pyramid
+from recam.types import PartialVideo, Progress, Rendering, no_progress
+
+PASSES = 2
+AGAIN_SHARE = 0.2
+"""Motion inside holes is found again on the first pass's result if that showed this share of them.
+It seldom does in a rendering, whose static points have already brought what other frames saw."""
+MARGIN_PX = 3
+"""Pixels this near to a hole are copied from only if no other shows the surface: renders and codecs
+mix colours there."""
+DEPTH_STEP = 0.1
+"""A surface nearer than what lies across a hole by more than this share stands in front of it."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is to fill holes with: uint8 [t, 3, h, w] each, known pixels as they were.
+
+    frames: ``propagate``'s result. past, future: what the nearest moment before (after) shows of
+    the same surface; ``frames`` where none does. around: the fill from around alone, in space and
+    time. trust: float16 [t, 2, h, w] in [0, 1], how well past and future are known: 0 = not found.
+    """
+
+    frames: Tensor
+    past: Tensor
+    future: Tensor
+    around: Tensor
+    trust: Tensor
+
+
+def propagate(partial: PartialVideo, progress: Progress = no_progress) -> Tensor:
+    """Fill holes along time, then over space and time together. uint8 [t, 3, h, w].
+
+    Optical flow between neighbouring frames is carried into the holes with the motion of what lies
+    behind; from every unseen pixel it is followed into the past and the future to the nearest
+    moments that show its surface, whose colours are blended by nearness in time and by how well
+    the flow returns. What no frame shows is filled by pull-push over space and time. A Rendering's
+    depth says what lies behind a hole: what stands in front of it then lends it no colour, since a
+    moved camera uncovers the background. Known pixels stay bit for bit. Raises RecamError when
+    nothing at all is known.
+    """
+    return _search(partial, progress)[0]
+
+
+def find(partial: PartialVideo, progress: Progress = no_progress) -> Found:
+    """``propagate``, and what it chose from."""
+    result, around, sides = _search(partial, progress)
+    if sides is None:
+        nothing = torch.zeros(len(partial), 2, *partial.known.shape[1:], dtype=torch.float16)
+        return Found(result, result, result, around, nothing)
+    now = np.arange(len(partial), dtype=np.float32)[:, None, None]
+    hole = (partial.known <= 0.5).numpy()
+    shown, trust = [], []
+    for inner, margin in sides:
+        # As in the result: what only the margin of a hole shows comes second.
+        first = inner.frame >= 0
+        frame = np.where(first, inner.frame, margin.frame)
+        color = np.where(first[..., None], inner.color, margin.color)
+        miss = np.where(first, inner.miss, margin.miss + 1).astype(np.float32)
+        has = (frame >= 0) & hole
+        picture = torch.from_numpy(color).permute(0, 3, 1, 2)
+        shown.append(
+            keep_known(partial, torch.where(torch.from_numpy(has)[:, None], picture, result))
+        )
+        gap = np.abs(now - frame)
+        trust.append(np.where(has, 1 / (1 + miss + 0.1 * gap), 0).astype(np.float16))
+    return Found(result, shown[0], shown[1], around, torch.from_numpy(np.stack(trust, 1)))
+
+
+Sides = list[tuple[Traced, Traced]]
+"""What past and future show: from well inside known parts, and from their margins."""
+
+
+def _search(partial: PartialVideo, progress: Progress) -> tuple[Tensor, Tensor, Sides | None]:
+    """``propagate``'s result, the fill from around, and what was found along time."""
+    require_something_known(partial)
+    known = (partial.known > 0.5).numpy()
+    around = _surroundings(partial, known)
+    spatial = result = _filled_around(partial, partial.frames, around.weight)
+    if len(partial) == 1 or known.all():
+        return result, spatial, None
+    frames = as_pictures(partial.frames)
+    source = eroded(known, MARGIN_PX)
+    for number in range(PASSES):
+        motion = estimate_motion(luma_of(result), known, source, around.nearness)
+        progress("completing", 2 * number + 1, 2 * PASSES)
+        inner = _both(frames, source, motion)
+        colors, found = _blended(*inner)
+        # What only the margin of a hole shows is still better than a guess. Filled frames, since
+        # sampling there touches the hole.
+        margin = _both(as_pictures(result), known, motion)
+        margin_colors, in_margin = _blended(*margin)
+        colors[~found] = margin_colors[~found]
+        traced = torch.from_numpy((found | in_margin) & ~known)
+        shown = torch.where(
+            traced[:, None], torch.from_numpy(colors).permute(0, 3, 1, 2), partial.frames
+        )
+        result = _filled_around(partial, shown, torch.maximum(around.weight, traced.float()))
+        if float(traced.sum()) < AGAIN_SHARE * float((~known).sum()):
+            break
+        progress("completing", 2 * number + 2, 2 * PASSES)
+    progress("completing", 2 * PASSES, 2 * PASSES)
+    return result, spatial, list(zip(inner, margin))
+
+
+def eroded(known: np.ndarray, margin_px: int) -> np.ndarray:
+    """bool [t, h, w]: what is known at least so many pixels from what is not."""
+    import cv2
+
+    kernel = np.ones((2 * margin_px + 1, 2 * margin_px + 1), np.uint8)
+    return np.stack([cv2.erode(k.astype(np.uint8), kernel) for k in known]).astype(bool)
+
+
+def as_pictures(frames: Tensor) -> np.ndarray:
+    """uint8 [t, h, w, 3] of uint8 [t, 3, h, w]."""
+    return np.ascontiguousarray(frames.permute(0, 2, 3, 1).numpy())
+
+
+def luma_of(frames: Tensor) -> np.ndarray:
+    """uint8 [t, h, w] of uint8 [t, 3, h, w]."""
+    import cv2
+
+    return np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in as_pictures(frames)])
+
+
+def _both(frames: np.ndarray, source: np.ndarray, motion: Motion) -> list[Traced]:
+    """What past and future source pixels show where there is none."""
+    return [trace(frames, ~source, source, motion, past) for past in (True, False)]
+
+
+def _blended(*parts: Traced) -> tuple[np.ndarray, np.ndarray]:
+    """Colours uint8 [t, h, w, 3] of what past and future show, and bool [t, h, w] where any does.
+
+    The nearer moment and the surer way count more.
+    """
+    now = np.arange(len(parts[0].frame))[:, None, None]
+    total = np.zeros(parts[0].color.shape, np.float32)
+    weight = np.zeros(parts[0].frame.shape, np.float32)
+    for part in parts:
+        gap = np.maximum(np.abs(now - part.frame), 1).astype(np.float32)
+        share = np.where(
+            part.frame >= 0, 1 / (gap**2 * (1 + part.miss.astype(np.float32) ** 2)), 0
+        ).astype(np.float32)
+        total += share[..., None] * part.color
+        weight += share
+    colors = (total / np.maximum(weight, 1e-9)[..., None]).round().astype(np.uint8)
+    return colors, weight > 0
+
+
+@dataclass(frozen=True)
+class _Surroundings:
+    """What a hole's surroundings say about it.
+
+    weight: float32 [t, h, w] with which pixels lend their colour to holes around them.
+    nearness: float32 [t, h, w], as estimate_motion takes it, or None where no depth is given.
+    """
+
+    weight: Tensor
+    nearness: np.ndarray | None
+
+
+def _surroundings(partial: PartialVideo, known: np.ndarray) -> _Surroundings:
+    """Without depth, known pixels lend as much as they are known; with it, only those do that lie
+    behind along the border of a hole."""
+    if not isinstance(partial, Rendering):
+        return _Surroundings(partial.known, None)
+    depth = partial.depth.numpy()
+    measured = known & (depth > 0)
+    lends = known & ~measured  # finished before, so without depth: as good as traced
+    nearness = np.zeros(known.shape, np.float32)
+    for t in range(len(known)):
+        here = measured[t]
+        nearness[t][here] = -np.log(depth[t][here]) / DEPTH_STEP
+        if here.any() and not here.all():
+            behind, _ = split_border(nearness[t], here)
+            nearness[t] = np.where(here, nearness[t], from_nearest(nearness[t], behind)[0])
+            lends[t] |= behind
+    weight = partial.known * torch.from_numpy(lends) if lends.any() else partial.known
+    return _Surroundings(weight, nearness if measured.any() else None)
+
+
+def _filled_around(partial: PartialVideo, frames: Tensor, weight: Tensor) -> Tensor:
+    """uint8 [t, 3, h, w]: pull-push of frames by weight [t, h, w], under what is known."""
+    filled = torch.empty_like(frames)
+    for channel in range(3):  # one at a time: a long video in float is large
+        values = frames[None, None, :, channel].float()
+        smooth = fill_from_pyramid(values, weight[None, None])[0, 0]
+        filled[:, channel] = smooth.round_().clamp_(0, 255).to(torch.uint8)
+    return keep_known(partial, filled)

@@ -1,0 +1,1 @@
+"""What a program needs around its work: compiled kernels, threads, caches, checkpoints."""

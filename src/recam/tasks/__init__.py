@@ -1,0 +1,1 @@
+"""The tasks: each composes the stages and does nothing else."""

@@ -1,0 +1,1 @@
+"""Adapting a model to one video: test-time finetuning (seed 1)."""

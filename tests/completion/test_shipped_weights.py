@@ -1,0 +1,69 @@
+"""The weights that come with the package."""
+
+import time
+from dataclasses import replace
+
+import torch
+
+from recam.completion.masked import complete_masked
+from recam.completion.weights import SHIPPED, chosen, find_weights, load_model, weights_sha256
+from recam.configs import CompleteConfig, SamplingConfig
+from recam.synthetic import synthetic_clip
+from recam.tasks.reshoot import completion_for
+from recam.training.validation import hold_out, hole_psnr, layered_pairs, model_psnr
+from recam.types import PartialVideo
+
+
+def test_they_are_found_and_loaded_at_once() -> None:
+    assert find_weights(None) == SHIPPED and SHIPPED.stat().st_size < 60e6
+    load_model(SHIPPED)
+    start = time.perf_counter()
+    load_model(SHIPPED)
+    assert time.perf_counter() - start < 1
+
+
+def test_their_card_is_about_them() -> None:
+    card = SHIPPED.with_name("masked_card.md").read_text()
+    assert weights_sha256(SHIPPED) in card
+
+
+def test_auto_takes_them() -> None:
+    taken = chosen(CompleteConfig())
+    assert taken.model == "masked" and taken.adapt_minutes == 0
+    assert chosen(CompleteConfig("propagate")).model == "propagate"
+    assert chosen(CompleteConfig(), "interpolate").model == "propagate"
+    assert chosen(CompleteConfig(weights="a.safetensors"), "interpolate").model == "masked"
+
+
+def test_they_fill_holes_better_than_propagate() -> None:
+    pairs = layered_pairs((2, 6, 96, 160), seed=2**40 + 5)
+    held = hold_out(pairs)
+    assert model_psnr(load_model(SHIPPED), pairs, held.filled) > held.classical["propagate"] + 0.2
+
+
+def test_the_stochastic_sampler_corrects_noisy_evidence() -> None:
+    """Known pixels 12 grey levels off: other frames and the network tell better."""
+    pair = layered_pairs((1, 6, 96, 160), seed=2**40 + 5)[0]
+    noise = 12 * torch.randn(pair.target.frames.shape, generator=torch.Generator().manual_seed(0))
+    frames = (pair.target.frames.float() + noise).clamp(0, 255).round().to(torch.uint8)
+    known = pair.partial.known
+    partial = PartialVideo(frames * (known > 0)[:, None], known)
+    model = load_model(SHIPPED)
+    anchored, corrected = (
+        complete_masked(model, partial, SamplingConfig(sampler=sampler)).frames
+        for sampler in ("anchored", "stochastic")
+    )
+    before, after = (hole_psnr(f, pair.target.frames, 1 - known) for f in (anchored, corrected))
+    assert after > before + 2
+    everywhere = torch.zeros_like(known)
+    whole = [hole_psnr(f, pair.target.frames, everywhere) for f in (anchored, corrected)]
+    assert whole[1] > whole[0] + 0.5
+
+
+def test_auto_leaves_a_standing_camera_to_propagate() -> None:
+    scene, _ = synthetic_clip(3, 3, 32, 48, "tripod")
+    stood = replace(scene, report={"cameras": {"motion": "static"}})
+    taken = completion_for(stood, CompleteConfig())
+    assert taken.model == "propagate" and taken.steady == SamplingConfig().steady
+    assert completion_for(stood, CompleteConfig("masked")).model == "masked"
+    assert completion_for(scene, CompleteConfig()).model == "masked"
