@@ -70,6 +70,49 @@ def test_every_part_has_a_place_in_the_order() -> None:
     assert parts - {"__init__", "__main__"} <= set(MAY_IMPORT)
 
 
+def _modules() -> dict[str, Path]:
+    """Every module of recam by its dotted name."""
+    found = {}
+    for path in SRC.rglob("*.py"):
+        parts = ("recam", *path.relative_to(SRC).with_suffix("").parts)
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def _imported_modules(path: Path, modules: dict[str, Path]) -> set[str]:
+    """Modules of recam that a file imports, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names} & set(modules)
+            found |= submodules or {node.module}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & set(modules)
+
+
+def test_no_modules_import_each_other() -> None:
+    modules = _modules()
+    graph = {name: _imported_modules(path, modules) - {name} for name, path in modules.items()}
+    while ready := {name for name, needs in graph.items() if not needs & set(graph)}:
+        graph = {name: needs for name, needs in graph.items() if name not in ready}
+    # What is left is in a circle, or stands on one.
+    assert not graph, {name: sorted(needs & set(graph)) for name, needs in graph.items()}
+
+
+def test_a_package_s_init_only_hands_names_on() -> None:
+    for path in SRC.rglob("__init__.py"):
+        if path.parent == SRC:
+            continue  # loads what is asked for, so that importing recam costs nothing
+        if path.parent.name in ("outside", "completion", "foundation"):
+            continue  # on their way out
+        for node in ast.parse(path.read_text()).body:
+            is_doc = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            is_all = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+            imports = isinstance(node, ast.Import | ast.ImportFrom)
+            assert is_doc or is_all or imports, f"{path.relative_to(SRC)}: line {node.lineno}"
+
+
 def test_configs_and_package_import_without_torch() -> None:
     code = (
         "import sys, recam, recam.configs, recam.apps.cli;"

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from recam.apps.eval_options import AblationOptions, Evaluation
 from recam.apps.progress import show_progress
 from recam.apps.runs import check_writable, machine
 from recam.completion.weights import find_weights
@@ -28,9 +29,6 @@ from recam.evaluation.synth4d import (
 from recam.runtime.cache import listing_hash
 from recam.tasks import reshoot as reshoot_task
 from recam.types import RecamError
-
-if TYPE_CHECKING:
-    from recam.apps.eval_cli import Ablations, Evaluation
 
 
 def say(text: str) -> None:
@@ -165,7 +163,7 @@ def cognvs(
     print(out / f"{dataset}.md")
 
 
-def ablations(options: Ablations) -> None:
+def ablations(options: AblationOptions) -> None:
     """All tables of variants on Synth4D."""
     from recam.evaluation.ablations import ablation_tables, run_ablations
 

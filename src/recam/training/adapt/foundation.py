@@ -29,14 +29,7 @@ from recam.completion.foundation.size import BYTES, adapting_gb, transformer_siz
 from recam.completion.foundation.speedups import is_quantized
 from recam.completion.weights import read_metadata
 from recam.configs import AdaptMethod, FinetuneConfig, Placement
-from recam.training.adapt.distributed import (
-    adapt_on_devices,
-    as_local,
-    gathered,
-    like_parameter,
-    processes,
-    shard,
-)
+from recam.training.adapt.distributed import adapt_on_devices
 from recam.training.adapt.latents import LatentExample
 from recam.training.adapt.loop import (
     Adaptation,
@@ -48,6 +41,13 @@ from recam.training.adapt.loop import (
 )
 from recam.training.adapt.objectives import adapting_loss, check_error
 from recam.training.adapt.optimizers import eight_bit_adamw, uncompiled_on
+from recam.training.adapt.sharding import (
+    as_local,
+    gathered,
+    like_parameter,
+    processes,
+    shard,
+)
 from recam.training.data import step_generator
 from recam.training.optim import new_optimizer, update
 from recam.types import Progress, RecamError, no_progress
@@ -109,7 +109,9 @@ def adapt_foundation(
     if config.devices > 1 and world == 1 and any(bool(e.check.any()) for e in check):
         with tempfile.TemporaryDirectory() as scratch:
             kept = folder or Path(scratch)
-            adapt_on_devices(model, examples, config, kept, progress, seconds_spent)
+            adapt_on_devices(
+                adapt_foundation, model, examples, config, kept, progress, seconds_spent
+            )
             return read_foundation_adaptation(model, kept)
     split_up = world > 1 and config.method == "whole"
     # Weights that are split come to the device a block at a time.

@@ -1,0 +1,233 @@
+"""Reading and writing every format; each is described by the module that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from recam.camera_files import (
+    arrays,
+    blender,
+    colmap,
+    gen3c,
+    gltf,
+    nerfstudio,
+    nuke,
+    own,
+    path_txt,
+    text,
+    unreal,
+    usd,
+)
+from recam.camera_files.camera_file import CameraFile
+from recam.camera_files.detect import NAMED_FILES, detect_format
+from recam.configs import CameraFormat
+from recam.types import Cameras, SourcePart
+
+
+def read_cameras(
+    path: str | Path,
+    format: CameraFormat = "auto",
+    *,
+    num_frames: int | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    file: str | Sequence[str] | None = None,
+    part: SourcePart | None = None,
+) -> CameraFile:
+    """Read a camera or path file.
+
+    format: "auto" recognises files that say what they are.
+    num_frames: the video's frame count; the result then has one camera for each, interpolated where
+        the file has fewer.
+    part: for num_frames frames of a longer source, which ones; also names the source for ``file``.
+    height, width: the picture size that intrinsics shall be for; those of a file for another size
+        are rescaled exactly (each axis by its own factor).
+    file: the video, folder, or image names in order, whose cameras are wanted, where the file has
+        cameras of several; for ReCamMaster the camera's name.
+
+    Raises ValueError, saying which convention was expected, for a file that does not follow its
+    format or could be of several, for NaN, for matrices that are not right-handed rigid motions,
+    and for a number of cameras that does not fit the video; RecamError when it cannot be opened.
+    """
+    path = Path(path)
+    if (height is None) != (width is None):
+        raise ValueError("give height and width together")
+    if format == "auto":
+        format = detect_format(path)
+    if file is None and part is not None:
+        file = part.name if part.pictures is None else part.pictures
+    if path.is_dir() and format in NAMED_FILES.values():
+        path = next(path / name for name, form in NAMED_FILES.items() if form == format)
+    choice: str | list[str] | None = file if file is None or isinstance(file, str) else list(file)
+    result = _read(path, format, height, width, choice)
+    if height is not None and width is not None and result.height is not None:
+        result = result.resized(height, width)
+    if num_frames is None:
+        return result
+    try:
+        return result.for_video(num_frames, part)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _read(
+    path: Path,
+    format: CameraFormat,
+    height: int | None,
+    width: int | None,
+    file: str | list[str] | None,
+) -> CameraFile:
+    match format:
+        case "recam":
+            return own.read_recam(path, file)
+        case "keyframes":
+            return own.read_keyframes(path)
+        case "cognvs" | "trajectorycrafter" | "viewcrafter":
+            return path_txt.read_orbit(path, format)
+        case "nerfstudio":
+            return nerfstudio.read_transforms(path, height, width, file)
+        case "camera-path":
+            return nerfstudio.read_camera_path(path, height, width)
+        case "colmap":
+            return colmap.read_colmap(path, file)
+        case "re10k":
+            return text.read_re10k(path, height, width)
+        case "tum":
+            return text.read_tum(path)
+        case "7scenes":
+            return text.read_7scenes(path)
+        case "recammaster":
+            return unreal.read_recammaster(path, file if isinstance(file, str) else None)
+        case "gen3c":
+            if path.suffix == ".json":
+                return gen3c.read_gen3c_path(path, height, width)
+            return gen3c.read_gen3c(path)
+        case "megasam":
+            return arrays.read_megasam(path)
+        case "vista4d":
+            return arrays.read_vista4d(path)
+        case "vipe":
+            return arrays.read_vipe(path)
+        case "llff":
+            return arrays.read_llff(path)
+        case "chan":
+            return nuke.read_chan(path, height, width)
+        case "usd" | "gltf" | "blender":
+            raise ValueError(f"{path}: recam writes {format} cameras but does not read them")
+    raise ValueError(f"unknown camera format {format!r}")
+
+
+BY_SUFFIX: dict[str, CameraFormat] = {
+    ".json": "recam", ".chan": "chan", ".usda": "usd", ".gltf": "gltf", ".glb": "gltf",
+    ".py": "blender",
+}  # fmt: skip
+"""Formats that a name to write to chooses by itself."""
+
+
+def format_to_write(path: Path, format: CameraFormat = "auto") -> CameraFormat:
+    """The format to write; "auto" goes by the name. Raises ValueError where it says nothing."""
+    if format != "auto":
+        return format
+    if path.suffix.lower() not in BY_SUFFIX:
+        raise ValueError(
+            f"{path}: the name does not say the format of cameras; it ends in "
+            f"{', '.join(BY_SUFFIX)}, or name the format (--cameras-out-format)"
+        )
+    return BY_SUFFIX[path.suffix.lower()]
+
+
+def write_cameras(
+    cameras: Cameras,
+    path: str | Path,
+    format: CameraFormat = "auto",
+    *,
+    times_s: Tensor | None = None,
+    frames: Tensor | None = None,
+    names: Sequence[str] | None = None,
+    distortion: Tensor | None = None,
+    metres_per_unit: float | None = None,
+    source: Cameras | None = None,
+    focus_depth: float | None = None,
+) -> None:
+    """Write cameras in a format; each file appears whole or not at all.
+
+    format: "auto" goes by the name: .json (recam), .chan (Nuke), .usda, .gltf, .glb, .py (Blender).
+
+    times_s: float [n], seconds of each camera; default 24 a second.
+    frames: int64 [n], video frames that they belong to (recam, vipe, and as 1, 2, 3, … chan, usd
+        and blender); default 0, 1, 2, …
+    names: image names (nerfstudio, colmap); default frame_000000.png, ….
+    distortion: float64 [5] of the lens (recam, nerfstudio, colmap).
+    metres_per_unit: the scene's scale, for formats in centimetres or metres (recammaster, usd,
+        gltf, blender); without it a unit counts as a metre there.
+    source, focus_depth: what the orbit of a three-line txt is relative to.
+
+    ``path`` is a folder for colmap (a binary model; ``colmap.write_colmap`` also writes text) and
+    7scenes; gen3c writes camera.npz, or a camera path where the name ends in .json. Raises
+    ValueError when the format cannot hold these cameras, RecamError when it cannot be written.
+    """
+    path = Path(path)
+    format = format_to_write(path, format)
+    n = len(cameras)
+    if n == 0:
+        raise ValueError("no cameras to write")
+    times_s = torch.arange(n, dtype=torch.float64) / 24 if times_s is None else times_s
+    frames = torch.arange(n) if frames is None else frames
+    names = [f"frame_{i:06d}.png" for i in range(n)] if names is None else list(names)
+    if not len(times_s) == len(frames) == len(names) == n:
+        raise ValueError(
+            f"{n} cameras but {len(times_s)} times, {len(frames)} frame numbers, {len(names)} names"
+        )
+    if distortion is not None and format not in {"recam", "nerfstudio", "colmap"}:
+        raise ValueError(f"a {format} file cannot hold lens distortion; undistort the video first")
+    match format:
+        case "recam":
+            metric = metres_per_unit == 1.0
+            own.write_recam(path, cameras, frames, times_s, distortion, metric)
+        case "cognvs" | "trajectorycrafter" | "viewcrafter":
+            if source is None or focus_depth is None:
+                raise ValueError(
+                    f"a {format} path is relative: give source cameras and focus_depth"
+                )
+            path_txt.write_orbit(path, format, cameras, source, focus_depth)
+        case "nerfstudio":
+            nerfstudio.write_transforms(path, cameras, names, times_s, distortion)
+        case "camera-path":
+            nerfstudio.write_camera_path(path, cameras, times_s)
+        case "colmap":
+            colmap.write_colmap(path, cameras, names, distortion, binary=True)
+        case "re10k":
+            text.write_re10k(path, cameras, times_s, "written by recam")
+        case "tum":
+            text.write_tum(path, cameras, times_s)
+        case "7scenes":
+            text.write_7scenes(path, cameras)
+        case "recammaster":
+            unreal.write_recammaster(path, cameras, "cam01", metres_per_unit or 1.0)
+        case "gen3c":
+            if path.suffix == ".json":
+                gen3c.write_gen3c_path(path, cameras, times_s)
+            else:
+                gen3c.write_gen3c(path, cameras)
+        case "megasam":
+            arrays.write_megasam(path, cameras, {})
+        case "vista4d":
+            arrays.write_vista4d(path, cameras)
+        case "vipe":
+            arrays.write_vipe(path, cameras, frames)
+        case "llff":
+            arrays.write_llff(path, cameras, (0.1, 100.0))
+        case "chan":
+            nuke.write_chan(path, cameras, frames)
+        case "usd":
+            usd.write_usd(path, cameras, times_s, frames, metres_per_unit)
+        case "gltf":
+            gltf.write_gltf(path, cameras, times_s, metres_per_unit)
+        case "blender":
+            blender.write_blender(path, cameras, times_s, frames, metres_per_unit)
+        case _:
+            raise ValueError(f"cannot write cameras as {format!r}; choose a format of cameras")
