@@ -42,8 +42,8 @@ from recam.reconstruct.depth_net import DepthNet, load_depth_net
 from recam.reconstruct.prior import depth_prior, stage_prior
 from recam.reconstruct.shipped_depth import shipped_depth
 from recam.synthetic import synthetic_clip
-from recam.training.depth_batch import limited
-from recam.training.depth_data import HEIGHT, WIDTH, chunk_file, heldout_chunk, read_chunk
+from recam.training.depth.batch import limited
+from recam.training.depth.data import HEIGHT, WIDTH, chunk_file, heldout_chunk, read_chunk
 from recam.types import Cameras
 
 COLOR_FOCAL, DEPTH_FOCAL = 535.0, 585.0  # of 7-Scenes at 640 × 480

@@ -12,10 +12,10 @@ from recam.configs import DepthTrainConfig
 from recam.reconstruct.depth_net import SHIPPED, DepthNet, DepthNetConfig, load_depth_net
 from recam.reconstruct.shipped_depth import available, network_size, shipped_depth
 from recam.training.data import step_generator
-from recam.training.depth import chunks_at, heldout_delta1, pretrain_depth, save_depth_net
-from recam.training.depth_batch import compressed, draw_depth_batch, filmed, limited
-from recam.training.depth_data import Pool
-from recam.training.depth_loss import affine_loss, depth_loss, gradient_loss
+from recam.training.depth.batch import compressed, draw_depth_batch, filmed, limited
+from recam.training.depth.data import Pool
+from recam.training.depth.loss import affine_loss, depth_loss, gradient_loss
+from recam.training.depth.pretrain import chunks_at, heldout_delta1, pretrain_depth, save_depth_net
 from recam.types import RecamError
 
 TINY = DepthNetConfig(widths=(8, 8, 8, 16), blocks=(1, 1, 1), attention=1, heads=2)

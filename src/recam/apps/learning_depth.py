@@ -7,7 +7,7 @@ from pathlib import Path
 
 from recam.apps.progress import show_progress
 from recam.configs import DepthTrainConfig
-from recam.training.depth import pretrain_depth as learn
+from recam.training.depth.pretrain import pretrain_depth as learn
 
 
 def pretrain_depth(config: DepthTrainConfig, quiet: bool = False) -> Path:

@@ -18,9 +18,9 @@ from recam.configs import DepthTrainConfig
 from recam.reconstruct.depth_net import FORMAT, STRIDE, DepthNet, DepthNetConfig, load_depth_net
 from recam.training.curves import write_csv
 from recam.training.data import step_generator
-from recam.training.depth_batch import draw_depth_batch, limited
-from recam.training.depth_data import Pool, heldout_chunk
-from recam.training.depth_loss import depth_loss
+from recam.training.depth.batch import draw_depth_batch, limited
+from recam.training.depth.data import Pool, heldout_chunk
+from recam.training.depth.loss import depth_loss
 from recam.training.optim import (
     average_of,
     bf16,

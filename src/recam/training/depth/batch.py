@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recam.training.depth_data import Pool
+from recam.training.depth.data import Pool
 
 FARTHEST_M = 100.0
 """Beyond, all is as far as the sky: no picture of this size shows a difference."""

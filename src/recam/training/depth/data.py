@@ -19,7 +19,7 @@ from torch import Tensor
 from recam.completion.weights import save_tensors
 from recam.runtime.cache import cache_folder, content_hash
 from recam.synthetic.scene import SceneKind
-from recam.training.depth_scenes import FIRST_SEED, HELDOUT_SEED, LEFT_OUT, depth_views
+from recam.training.depth.scenes import FIRST_SEED, HELDOUT_SEED, LEFT_OUT, depth_views
 
 VERSION = 1
 """Raised when the pictures of a seed change."""

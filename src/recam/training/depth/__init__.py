@@ -1,0 +1,1 @@
+"""Training of the depth network (depth prior)."""
