@@ -20,6 +20,8 @@ CameraFormat = Literal[
     "7scenes", "keyframes", "chan", "usd", "gltf", "blender",
 ]  # fmt: skip
 SceneFormat = Literal["ply", "colmap", "nerfstudio", "megasam", "3dgs", "usd", "gltf", "exr"]
+Generator = Literal["cognvs", "vace", "trajectorycrafter", "gen3c", "comfyui"]
+Fit = Literal["crop", "pad"]
 LensKind = Literal["auto", "pinhole"]
 CameraMotion = Literal["auto", "static", "rotating", "moving"]
 DepthModel = Literal[

@@ -22,6 +22,8 @@ from recam.configs import (
     CompleteConfig,
     DepthTrainConfig,
     EditConfig,
+    Fit,
+    Generator,
     ImageConfig,
     InputConfig,
     InterpolateConfig,
@@ -104,11 +106,19 @@ class Render(Common):
     reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)
     path: PathConfig = field(default_factory=PathConfig)
     render: RenderConfig = field(default_factory=RenderConfig)
+    generator: Annotated[Generator | None, arg(name="for")] = None
+    """Write render and mask as this video generator takes them: its size, length, frame rate,
+    colour of holes and polarity of the mask (docs/export.md)."""
+    fit: Fit = "crop"
+    """With --for: how the picture meets the generator's shape. crop: cut what is too wide or too
+    high. pad: show all of it, with more to be made up around it."""
+    exr: bool = False
+    """Also write depth and what is known as EXR pictures, into depth/ and known/."""
     out: Out = None
-    """Folder for render.mp4, known.mp4, depth.mp4 and cameras.json."""
+    """Folder for render.mp4, known.mp4, depth.mp4 and cameras.json; or the generator's files."""
 
     def run(self) -> None:
-        from recam.apps import commands
+        from recam.apps import render_commands
 
         config = ReshootConfig(
             self.input,
@@ -117,7 +127,9 @@ class Render(Common):
             self.render,
             CompleteConfig(model="none"),
         )
-        commands.render(self.video, config, self.out, self.quiet)
+        render_commands.render(
+            self.video, config, self.out, self.exr, self.generator, self.fit, self.quiet
+        )
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,6 @@ from recam.media import (
     write_video,
 )
 from recam.reconstruct import export_scene, save_scene
-from recam.render import render_windows
 from recam.tasks import reshoot as reshoot_task
 from recam.trajectories import focus_depth
 from recam.types import CameraPath, PartialVideo, Progress, RecamError
@@ -52,7 +51,6 @@ from recam.types import CameraPath, PartialVideo, Progress, RecamError
 NUM_SHEET_FRAMES = 6
 PREVIEW_WIDTH = 3840
 """Pixels; encoders and players take no video of any width."""
-RENDER_CHUNK = 16
 
 
 def say(text: str) -> None:
@@ -245,46 +243,6 @@ def reconstruct(
     write_record(folder, source, {"input": input_config, "reconstruct": config}, timings_s)
     print(folder)
     return folder
-
-
-def render(source: Path, config: ReshootConfig, out: Path | None, quiet: bool = False) -> Path:
-    """Write what the scene shows to the path's cameras, without completing it."""
-    folder = choose_folder(out, f"{source.stem}-{Path(config.path.path).stem}-render")
-    timings_s: dict[str, float] = {}
-    with ExitStack() as files, show_progress(quiet) as progress:
-        opened = open_scene(source, config.input, config.reconstruct, timings_s, progress)
-        path = reshoot_task.path_for_scene(opened.scene, config.path)
-        times_s, _ = reshoot_task.path_times_s(opened.scene, path)
-        files.enter_context(new_folder(folder))
-        write_cameras(path.cameras, folder / "cameras.json", times_s=times_s)
-        with (
-            VideoWriter(folder / "render.mp4", fps=None) as frames_file,
-            VideoWriter(folder / "known.mp4", fps=None, crf=0) as known_file,
-            VideoWriter(folder / "depth.mp4", fps=None) as depth_file,
-        ):
-            clock = time.perf_counter()
-            first = 0
-            for rendering in render_windows(opened.scene, path, config.render, RENDER_CHUNK):
-                piece = slice(first, first + len(rendering))
-                known = (rendering.known * 255).round().to(torch.uint8)[:, None]
-                frames_file.write(holes_shown(rendering), times_s[piece])
-                known_file.write(known.expand(-1, 3, -1, -1), times_s[piece])
-                depth_file.write(_depth_shown(rendering.depth), times_s[piece])
-                first = piece.stop
-                progress("render", first, len(path))
-            timings_s["render and write"] = time.perf_counter() - clock
-    write_record(folder, source, config, timings_s, scene=str(opened.folder))
-    print(folder / "render.mp4")
-    return folder
-
-
-def _depth_shown(depth: torch.Tensor) -> torch.Tensor:
-    """Depth [t, h, w] as uint8 [t, 3, h, w] for looking at: near is bright, unknown is black."""
-    usable = depth > 0
-    inverse = torch.where(usable, 1 / depth.clamp(min=1e-9), 0.0)
-    near = float(torch.quantile(inverse[usable][::97], 0.98)) if bool(usable.any()) else 1.0
-    grey = (inverse / near * 255).clamp(0, 255).to(torch.uint8)
-    return grey[:, None].expand(-1, 3, -1, -1)
 
 
 def complete(

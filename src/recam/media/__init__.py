@@ -1,5 +1,6 @@
 """Reading and writing film, pictures, masks and previews."""
 
+from recam.media.exr import write_exr
 from recam.media.film import MediaWarning
 from recam.media.preview import contact_sheet, side_by_side, time_slice
 from recam.media.read import iterate_frames, read_image, read_mask, read_video, read_windows
@@ -20,6 +21,7 @@ __all__ = [
     "read_windows",
     "side_by_side",
     "time_slice",
+    "write_exr",
     "write_image",
     "write_video",
     "written_whole",
