@@ -162,4 +162,68 @@ def test_megasam_reads_back_as_depth_and_cameras(scene: Scene, tmp_path: Path) -
 
 def test_unknown_format(scene: Scene, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected ply, colmap"):
-        export_scene(scene, tmp_path / "x", "usd")  # type: ignore[arg-type]
+        export_scene(scene, tmp_path / "x", "max")  # type: ignore[arg-type]
+
+
+def test_a_folder_for_gaussian_splatting(scene: Scene, tmp_path: Path) -> None:
+    """Opened as COLMAP's and as nerfstudio's; what moves is masked and lends no points."""
+    import pycolmap
+
+    from recam.geometry import project
+    from recam.media import read_image
+
+    export_scene(scene, tmp_path / "s", "3dgs")
+    model = pycolmap.Reconstruction(str(tmp_path / "s" / "sparse" / "0"))
+    pictures = sorted(image.name for image in model.images.values())
+    assert pictures == sorted(p.name for p in (tmp_path / "s" / "images").iterdir())
+    transforms = json.loads((tmp_path / "s" / "transforms.json").read_text())
+    for frame in transforms["frames"]:
+        assert (tmp_path / "s" / frame["file_path"]).is_file()
+        name = Path(frame["file_path"]).name
+        assert frame["mask_path"] == f"masks/{name}.png"
+    static = read_image(tmp_path / "s" / transforms["frames"][0]["mask_path"])[0] > 127
+    half = static[::2, ::2] & static[1::2, ::2] & static[::2, 1::2] & static[1::2, 1::2]
+    assert not bool((half & scene.dynamic[0]).any())
+    assert float((half == ~scene.dynamic[0]).float().mean()) > 0.95
+    cameras = read_cameras(tmp_path / "s" / "transforms.json").cameras
+    assert cameras is not None
+    torch.testing.assert_close(cameras.cam_from_world, scene.cameras.cam_from_world)
+    assert (cameras.height, cameras.width) == (scene.video.height, scene.video.width)
+    # Every point lies where some frame saw something that stands still.
+    points = torch.tensor(np.array([p.xyz for p in model.points3D.values()]))
+    assert len(points) > 1000
+    uv_px, depth = project(points, scene.cameras)
+    x, y = uv_px[..., 0].floor().long(), uv_px[..., 1].floor().long()
+    inside = (x >= 0) & (y >= 0) & (x < scene.cameras.width) & (y < scene.cameras.height)
+    frame = torch.arange(len(scene))[:, None].expand_as(x)
+    x, y = x.clamp(0, scene.cameras.width - 1), y.clamp(0, scene.cameras.height - 1)
+    near = (scene.depth[frame, y, x] / depth - 1).abs() < 1e-3
+    assert bool((inside & near & ~scene.dynamic[frame, y, x]).any(0).all())
+
+
+def test_a_scene_in_usd_and_gltf_has_its_points_before_its_camera(
+    scene: Scene, tmp_path: Path
+) -> None:
+    Usd = pytest.importorskip("pxr.Usd", reason="usd-core is not installed")
+    trimesh = pytest.importorskip("trimesh", reason="trimesh is not installed")
+    expected = scene_points(scene)[0] * torch.tensor([1.0, -1.0, -1.0])
+    export_scene(scene, tmp_path / "s.usda", "usd")
+    stage = Usd.Stage.Open(str(tmp_path / "s.usda"))
+    points = np.array(stage.GetPrimAtPath("/recam/points").GetAttribute("points").Get())
+    np.testing.assert_allclose(points, expected.numpy(), rtol=1e-5, atol=1e-5)
+    export_scene(scene, tmp_path / "s.glb", "gltf")
+    cloud = next(iter(trimesh.load(tmp_path / "s.glb").geometry.values()))
+    metres = scene.metres_per_unit or 1.0
+    np.testing.assert_allclose(cloud.vertices, metres * expected.numpy(), rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(cloud.colors[:, :3], scene_points(scene)[1].numpy())
+
+
+def test_exr_of_depth_and_of_what_moves(scene: Scene, tmp_path: Path) -> None:
+    from recam.reconstruct.exr import read_exr
+
+    export_scene(scene, tmp_path, "exr")
+    for i in range(len(scene)):
+        depth = read_exr((tmp_path / "depth" / f"{i:06d}.exr").read_bytes(), "d")
+        np.testing.assert_array_equal(depth, np.where(scene.valid[i], scene.depth[i], 0))
+        moves = read_exr((tmp_path / "dynamic" / f"{i:06d}.exr").read_bytes(), "m", ("Y",))
+        np.testing.assert_array_equal(moves, scene.dynamic[i].numpy())

@@ -11,14 +11,27 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_FROM_API = ("complete", "edit", "image", "interpolate", "remove", "reshoot", "save")
+_FROM_API = (
+    "complete", "edit", "image", "interpolate", "open_scene", "remove", "render_path", "reshoot",
+    "save",
+)  # fmt: skip
 _FROM_PRESETS = (
     "arc", "dolly", "dolly_zoom", "freeze", "handheld", "orbit", "pan", "pedestal", "roll",
     "spiral", "stabilise", "static", "tilt", "truck", "zoom",
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    from recam.api import complete, edit, image, interpolate, remove, reshoot, save
+    from recam.api import (
+        complete,
+        edit,
+        image,
+        interpolate,
+        open_scene,
+        remove,
+        render_path,
+        reshoot,
+        save,
+    )
     from recam.path_presets import (
         arc,
         dolly,
@@ -39,8 +52,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "arc", "complete", "dolly", "dolly_zoom", "edit", "freeze", "handheld", "image", "interpolate",
-    "orbit", "pan", "pedestal", "remove", "reshoot", "roll", "save", "spiral", "stabilise",
-    "static", "tilt", "truck", "zoom",
+    "open_scene", "orbit", "pan", "pedestal", "remove", "render_path", "reshoot", "roll", "save",
+    "spiral", "stabilise", "static", "tilt", "truck", "zoom",
 ]  # fmt: skip
 
 

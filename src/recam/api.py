@@ -22,6 +22,8 @@ from recam.configs import (
     CompleteConfig,
     EditConfig,
     EditContent,
+    Fit,
+    Generator,
     ImageConfig,
     InputConfig,
     InterpolateConfig,
@@ -33,14 +35,18 @@ from recam.configs import (
 from recam.media import read_image, read_mask, read_video, write_image, write_video
 from recam.media.pictures import PICTURE_SUFFIXES
 from recam.reconstruct import reconstruct as reconstruct_video
+from recam.render import render as render_scene
 from recam.tasks import edit as edit_task
 from recam.tasks import image as image_task
 from recam.tasks import interpolate as interpolate_task
 from recam.tasks import reshoot as reshoot_task
+from recam.tasks.generator_inputs import RULES, fit_path, with_holes
+from recam.trajectories import path_for_scene
 from recam.types import (
     PartialVideo,
     Progress,
     RecamError,
+    Rendering,
     Result,
     Scene,
     SourcePart,
@@ -79,11 +85,57 @@ def reshoot(
         opened = reshoot_task.open_scene(Path(video), input, reconstruct, progress)
         model = reshoot_task.model_for_scene(opened, complete, progress)
         return reshoot_task.reshoot(opened.scene, config, progress, model)
-    if isinstance(video, Scene):
-        scene = video
-    else:
-        scene = reconstruct_video(as_video(video, input, fps), reconstruct, progress)
+    scene = open_scene(video, input=input, reconstruct=reconstruct, fps=fps, progress=progress)
     return reshoot_task.reshoot(scene, config, progress)
+
+
+def open_scene(
+    video: Source | Scene,
+    *,
+    input: InputConfig = _INPUT,
+    reconstruct: ReconstructConfig = _RECONSTRUCT,
+    fps: float = 24.0,
+    progress: Progress = no_progress,
+) -> Scene:
+    """Cameras, depth and moving areas of a video: what ``recam reconstruct`` works out.
+
+    video: also a Scene, or a folder that ``recam reconstruct`` wrote. A file's scene is kept in the
+    cache. ``recam.reconstruct.export_scene`` and ``recam.camera_files.write_cameras`` write it for
+    other programs.
+    """
+    if isinstance(video, Scene):
+        return video
+    if isinstance(video, str | Path):
+        return reshoot_task.open_scene(Path(video), input, reconstruct, progress).scene
+    return reconstruct_video(as_video(video, input, fps), reconstruct, progress)
+
+
+def render_path(
+    video: Source | Scene,
+    path: PathLike = "orbit",
+    *,
+    input: InputConfig = _INPUT,
+    reconstruct: ReconstructConfig = _RECONSTRUCT,
+    render: RenderConfig = _RENDER,
+    generator: Generator | None = None,
+    fit: Fit = "crop",
+    fps: float = 24.0,
+    progress: Progress = no_progress,
+) -> Rendering:
+    """What the new camera can see of a video, with its depth, and no completion.
+
+    video, path: as in ``reshoot``. generator: with the size, the frames and the colour of holes
+    that a published video generator takes (``known`` stays 1 = seen); fit: how the picture meets
+    its shape.
+    """
+    scene = open_scene(video, input=input, reconstruct=reconstruct, fps=fps, progress=progress)
+    along = path_for_scene(scene, as_path(path))
+    if generator is None:
+        return render_scene(scene, along, render, progress)
+    times_s, _ = reshoot_task.path_times_s(scene, along)
+    fitted = fit_path(along, times_s, generator, fit)
+    seen = render_scene(scene, fitted.path, render, progress)
+    return replace(seen, frames=with_holes(seen, RULES[generator]))
 
 
 def image(

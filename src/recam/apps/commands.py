@@ -232,7 +232,8 @@ def reconstruct(
         opened = open_scene(source, input_config, config, timings_s, progress)
     save_scene(opened.scene, folder)
     if export:
-        suffix = {"ply": "points.ply", "megasam": "megasam.npz"}.get(export, export)
+        names = {"ply": "points.ply", "megasam": "megasam.npz", "usd": "scene.usda"}
+        suffix = (names | {"gltf": "scene.glb"}).get(export, export)
         export_scene(opened.scene, folder / suffix, export)
     if cameras_out:
         video = opened.scene.video

@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam import tasks
 from recam.apps.commands import holes_shown, open_scene, say, write_record
 from recam.apps.progress import show_progress
 from recam.apps.runs import choose_folder, new_folder
 from recam.camera_files import write_cameras
 from recam.camera_files.checks import write_arrays
 from recam.configs import Fit, Generator, ReshootConfig
+from recam.media import VideoWriter, write_exr
+from recam.render import render_windows
+from recam.tasks import reshoot as reshoot_task
 from recam.tasks.generator_inputs import (
     RULES,
     FittedPath,
@@ -26,8 +28,6 @@ from recam.tasks.generator_inputs import (
     mask_frames,
     with_holes,
 )
-from recam.media import VideoWriter, write_exr
-from recam.render import render_windows
 from recam.types import CameraPath, Progress, RecamError, Rendering, Scene
 
 RENDER_CHUNK = 16
@@ -63,8 +63,8 @@ def render(
     timings_s: dict[str, float] = {}
     with show_progress(quiet) as progress:
         opened = open_scene(source, config.input, config.reconstruct, timings_s, progress)
-        path = tasks.path_for_scene(opened.scene, config.path)
-        times_s, _ = tasks.path_times_s(opened.scene, path)
+        path = reshoot_task.path_for_scene(opened.scene, config.path)
+        times_s, _ = reshoot_task.path_times_s(opened.scene, path)
         with new_folder(folder):
             clock = time.perf_counter()
             if generator is None:
@@ -123,7 +123,7 @@ def _write_for(
     rules, path = RULES[generator], fitted.path
     source_name, render_name, mask_name = FILES[generator]
     times_s = torch.arange(len(path), dtype=torch.float64) / fitted.fps
-    write_cameras(path.cameras, folder / "cameras.json", times_s=times_s, frames=fitted.picked)
+    write_cameras(path.cameras, folder / "cameras.json", times_s=times_s)
     size = path.cameras.height, path.cameras.width
     depths: list[np.ndarray] = []
     masks: list[np.ndarray] = []

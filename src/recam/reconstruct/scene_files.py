@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -18,9 +18,11 @@ from torch import Tensor
 
 from recam.camera_files import write_cameras
 from recam.camera_files.arrays import write_megasam
+from recam.camera_files.gltf import write_gltf
+from recam.camera_files.usd import write_usd
 from recam.configs import SceneFormat
 from recam.geometry import unproject
-from recam.media import write_image, written_whole
+from recam.media import write_exr, write_image, written_whole
 from recam.types import Cameras, RecamError, Scene, Video
 
 FILE_VERSION = 1
@@ -174,6 +176,11 @@ def export_scene(scene: Scene, path: str | Path, format: SceneFormat) -> None:
     colmap: a folder with ``images/`` and ``sparse/0/``, a binary model with the cloud's points.
     nerfstudio: a folder with ``images/``, ``transforms.json`` and ``points.ply`` (OpenGL world).
     megasam: an npz with images, depths, intrinsic and cam_c2w at the depth's size.
+    3dgs: a folder for training Gaussian splats: colmap's and nerfstudio's files in one, the points
+        of what stands still alone, and ``masks/`` (black = moves) where anything does.
+    usd, gltf: a file with the animated camera and the cloud (y up).
+    exr: a folder with ``depth/`` (Z, scene units, 0 = unknown) and ``dynamic/`` (Y, 1 = moves), a
+        picture a frame of the depth's own size.
 
     Raises ValueError for an unknown format or cameras that the format cannot hold; RecamError when
     it cannot be written.
@@ -188,14 +195,35 @@ def export_scene(scene: Scene, path: str | Path, format: SceneFormat) -> None:
             _export_nerfstudio(scene, path)
         case "megasam":
             _export_megasam(scene, path)
+        case "3dgs":
+            _export_splatting(scene, path)
+        case "usd":
+            write_usd(
+                path, _full_cameras(scene), scene.video.times_s, torch.arange(len(scene)),
+                scene.metres_per_unit, _thinned(*scene_points(scene)),
+            )  # fmt: skip
+        case "gltf":
+            write_gltf(
+                path, _full_cameras(scene), scene.video.times_s, scene.metres_per_unit,
+                scene_points(scene),
+            )  # fmt: skip
+        case "exr":
+            for i in range(len(scene)):
+                depth = torch.where(scene.valid[i], scene.depth[i], 0.0)
+                write_exr(path / "depth" / f"{i:06d}.exr", depth, "Z")
+                write_exr(path / "dynamic" / f"{i:06d}.exr", scene.dynamic[i], "Y")
         case _:
-            raise ValueError(
-                f"cannot export a scene as {format!r}; expected ply, colmap, nerfstudio or megasam"
-            )
+            formats = ", ".join(get_args(SceneFormat))
+            raise ValueError(f"cannot export a scene as {format!r}; expected {formats}")
 
 
-def scene_points(scene: Scene, num_frames: int = 12) -> tuple[Tensor, Tensor]:
-    """World points float32 [n, 3] and colours uint8 [n, 3] of a scene, thinned to MAX_POINTS."""
+def scene_points(
+    scene: Scene, num_frames: int = 12, with_moving: bool = True
+) -> tuple[Tensor, Tensor]:
+    """World points float32 [n, 3] and colours uint8 [n, 3] of a scene, thinned to MAX_POINTS.
+
+    with_moving: also what moves, as the middle frame has it.
+    """
     t = len(scene)
     picked = np.unique(np.linspace(0, t - 1, min(num_frames, t)).round().astype(int))
     middle = int(picked[len(picked) // 2])
@@ -205,7 +233,7 @@ def scene_points(scene: Scene, num_frames: int = 12) -> tuple[Tensor, Tensor]:
         frame = slice(i, i + 1)
         world = unproject(scene.depth[frame].double(), scene.cameras[frame])[0]
         keep = scene.valid[i] & (scene.depth[i] > 0)
-        if i != middle:
+        if i != middle or not with_moving:
             keep &= ~scene.dynamic[i]
         small = torch.nn.functional.interpolate(
             scene.video.frames[frame].float(), scene.depth.shape[1:], mode="area"
@@ -214,6 +242,12 @@ def scene_points(scene: Scene, num_frames: int = 12) -> tuple[Tensor, Tensor]:
         points.append(world[::step, ::step][keep].float())
         colors.append(small[::step, ::step][keep].round().to(torch.uint8))
     return torch.cat(points), torch.cat(colors)
+
+
+def _thinned(points: Tensor, colors: Tensor, at_most: int = 100_000) -> tuple[Tensor, Tensor]:
+    """Fewer points, for files of text and programs that are slow with many."""
+    step = max(1, math.ceil(len(points) / at_most))
+    return points[::step], colors[::step]
 
 
 def _write_ply(path: Path, points: Tensor, colors: Tensor) -> None:
@@ -239,29 +273,52 @@ def _write_images(scene: Scene, folder: Path) -> list[str]:
     return names
 
 
-def _export_colmap(scene: Scene, path: Path) -> None:
+def _export_colmap(scene: Scene, path: Path, with_moving: bool = True) -> None:
     import pycolmap
 
     names = _write_images(scene, path / "images")
     model_folder = path / "sparse" / "0"
     write_cameras(_full_cameras(scene), model_folder, "colmap", names=names)
     model = pycolmap.Reconstruction(str(model_folder))
-    points, colors = scene_points(scene)
-    thin = max(1, len(points) // 100_000)
-    for xyz, rgb in zip(points[::thin].double().numpy(), colors[::thin].numpy()):
+    points, colors = _thinned(*scene_points(scene, with_moving=with_moving))
+    for xyz, rgb in zip(points.double().numpy(), colors.numpy()):
         model.add_point3D(xyz, pycolmap.Track(), rgb)
     model.write(str(model_folder))
 
 
 def _export_nerfstudio(scene: Scene, path: Path) -> None:
     names = _write_images(scene, path / "images")
+    _write_transforms(scene, path, names, {}, with_moving=True)
+
+
+def _export_splatting(scene: Scene, path: Path) -> None:
+    """What moves has no place in splats that stand still: it is masked, and lends no points."""
+    _export_colmap(scene, path, with_moving=False)
+    names = [f"frame_{i:06d}.png" for i in range(len(scene))]
+    masks = {}
+    if bool(scene.dynamic.any()):
+        size = (scene.video.height, scene.video.width)
+        for i, name in enumerate(names):
+            moves = scene.dynamic[i : i + 1, None].float()
+            static = torch.nn.functional.interpolate(moves, size, mode="bilinear")[0, 0] < 0.5
+            masks[name] = f"masks/{name}.png"  # COLMAP's name for the mask of a picture
+            write_image(static, path / masks[name])
+    _write_transforms(scene, path, names, masks, with_moving=False)
+
+
+def _write_transforms(
+    scene: Scene, path: Path, names: list[str], masks: dict[str, str], with_moving: bool
+) -> None:
+    """transforms.json and points.ply. masks: by picture, where there are any."""
     write_cameras(
         _full_cameras(scene), path / "transforms.json", "nerfstudio",
         times_s=scene.video.times_s, names=[f"images/{name}" for name in names],
     )  # fmt: skip
     transforms = json.loads((path / "transforms.json").read_text())
     transforms["ply_file_path"] = "points.ply"
-    points, colors = scene_points(scene)
+    for frame, name in zip(transforms["frames"], names):
+        frame |= {"mask_path": masks[name]} if name in masks else {}
+    points, colors = scene_points(scene, with_moving=with_moving)
     _write_ply(path / "points.ply", points, colors)
     with written_whole(path / "transforms.json") as temporary:
         temporary.write_text(json.dumps(transforms, indent=1) + "\n")
