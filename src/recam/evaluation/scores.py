@@ -21,6 +21,7 @@ from recam.evaluation.metrics import (
     ssim_uniform,
 )
 from recam.evaluation.temporal import flicker, video_flow, warping_error
+from recam.evaluation.texture_statistics import detail, patch_distance
 from recam.types import Progress, Video, no_progress
 
 SET_METRICS = ("fid", "kid", "fvd")
@@ -44,8 +45,36 @@ def view_scores(
 
     Keys: psnr, ssim, flicker, and psnr_<part>, ssim_<part>, <part>_fraction for the parts known
     (the source shows it at that moment), holes (it does not), unseen (no source frame ever does),
-    dynamic and static. Parts in which nothing counts are NaN.
+    dynamic and static; and detail, patches (distance of their distributions) and flicker of holes
+    and unseen. Parts in which nothing counts are NaN.
     """
+    parts = picture_parts(target, seen, known, dynamic, counted)
+    every = parts[""]
+    scores = part_scores(frames, target, parts)
+    scores["flicker"] = flicker(frames, target, every)
+    total = float(every.sum())
+    for name, weights in parts.items():
+        if name:
+            scores[f"{name[1:]}_fraction"] = float(weights.sum()) / total if total else math.nan
+    for name in ("_holes", "_unseen"):
+        if name in parts:
+            scores[f"detail{name}"] = detail(frames, target, parts[name])
+            scores[f"patches{name}"] = patch_distance(frames, target, parts[name])
+            scores[f"flicker{name}"] = flicker(frames, target, parts[name])
+    if counted is not None and not bool(counted.all()):
+        scores["mpsnr"] = masked_psnr(frames, target, counted)
+        scores["mssim"] = masked_ssim(frames, target, counted)
+    return scores
+
+
+def picture_parts(
+    target: Tensor,
+    seen: Tensor | None = None,
+    known: Tensor | None = None,
+    dynamic: Tensor | None = None,
+    counted: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """Weights [t, h, w] of the parts that ``view_scores`` tells apart, by the suffix of a score."""
     every = torch.ones(len(target), *target.shape[2:]) if counted is None else counted.float()
     parts = {"": every}
     if seen is not None:
@@ -55,16 +84,7 @@ def view_scores(
         parts |= {"_known": known * every, "_holes": (1 - known) * every}
     if dynamic is not None:
         parts |= {"_dynamic": dynamic * every, "_static": ~dynamic.bool() * every}
-    scores = part_scores(frames, target, parts)
-    scores["flicker"] = flicker(frames, target, every)
-    total = float(every.sum())
-    for name, weights in parts.items():
-        if name:
-            scores[f"{name[1:]}_fraction"] = float(weights.sum()) / total if total else math.nan
-    if counted is not None and not bool(counted.all()):
-        scores["mpsnr"] = masked_psnr(frames, target, counted)
-        scores["mssim"] = masked_ssim(frames, target, counted)
-    return scores
+    return parts
 
 
 def cognvs_scores(frames: Tensor, target: Tensor) -> dict[str, float]:
@@ -94,11 +114,15 @@ def perceptual_scores(
     names: Sequence[Perceptual],
     counted: Tensor | None = None,
     progress: Progress = no_progress,
+    parts: Mapping[str, Tensor] | None = None,
 ) -> dict[str, float]:
-    """lpips (mlpips too, where pixels are counted out) and dists, as asked for by name."""
+    """lpips (mlpips too, where pixels are counted out) and dists, as asked for by name.
+
+    parts: suffix to weights [t, h, w], parts of the picture to give LPIPS of too (lpips_holes …).
+    """
     scores = {}
     if "lpips" in names:
-        scores["lpips"] = networks.lpips(frames, target, progress=progress)
+        scores |= networks.lpips_of_parts(frames, target, parts or {}, progress=progress)
         if counted is not None and not bool(counted.all()):
             scores["mlpips"] = networks.masked_lpips(frames, target, counted, progress=progress)
     if "dists" in names:

@@ -36,32 +36,37 @@ def synth4d_samples(folder: Path, limit: int | None = None) -> Iterator[Evaluati
     there.
     """
     for spec in SPECS[:limit]:
-        scene = folder / spec.name
-        if not (scene / "hashes.json").is_file():
-            raise RecamError(f"{scene} is not made yet: recam eval synth4d-make --data {folder}")
-        views = []
-        for name in VIEWS:
-            views.append(
-                TargetView(
-                    name,
-                    CameraPath(_cameras(scene, name), torch.arange(NUM_FRAMES)),
-                    partial(_video, scene / name),
-                    read_dynamic=partial(_bool_array, scene / f"{name}.npz", "dynamic"),
-                    read_seen=partial(_array, scene / f"{name}.npz", "seen"),
-                    read_flow=partial(true_flow, spec, _cameras(scene, name)),
-                )
+        yield synth4d_sample(folder, spec)
+
+
+def synth4d_sample(folder: Path, spec: SceneSpec) -> EvaluationSample:
+    """One of them. Raises RecamError when it is not there."""
+    scene = folder / spec.name
+    if not (scene / "hashes.json").is_file():
+        raise RecamError(f"{scene} is not made yet: recam eval synth4d-make --data {folder}")
+    views = []
+    for name in VIEWS:
+        views.append(
+            TargetView(
+                name,
+                CameraPath(_cameras(scene, name), torch.arange(NUM_FRAMES)),
+                partial(_video, scene / name),
+                read_dynamic=partial(_bool_array, scene / f"{name}.npz", "dynamic"),
+                read_seen=partial(_array, scene / f"{name}.npz", "seen"),
+                read_flow=partial(true_flow, spec, _cameras(scene, name)),
             )
-        yield EvaluationSample(
-            name=spec.name,
-            read_video=partial(_video, scene / "source"),
-            cameras=_cameras(scene, "source"),
-            views=tuple(views),
-            read_depth=partial(_depth, scene / "source.npz"),
-            read_dynamic=partial(_bool_array, scene / "source.npz", "dynamic"),
-            metres_per_unit=1.0,
-            split=spec.split,
-            files=content_hash(scene / "hashes.json"),
         )
+    return EvaluationSample(
+        name=spec.name,
+        read_video=partial(_video, scene / "source"),
+        cameras=_cameras(scene, "source"),
+        views=tuple(views),
+        read_depth=partial(_depth, scene / "source.npz"),
+        read_dynamic=partial(_bool_array, scene / "source.npz", "dynamic"),
+        metres_per_unit=1.0,
+        split=spec.split,
+        files=content_hash(scene / "hashes.json"),
+    )
 
 
 def _cameras(scene: Path, name: str) -> Cameras:

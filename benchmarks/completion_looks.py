@@ -1,0 +1,282 @@
+"""How real completed videos look: every method on holes whose truth is known.
+
+    python benchmarks/completion_looks.py [--set report] [--clips bear hike] [--sheets FOLDER]
+
+Real clips of ../shared/data. ``choose`` is for choosing methods and their constants, ``report``
+for figures; no clip is in both, and shipped weights were trained on none of ``report``. Four
+kinds of holes, each with the video itself as the truth and with the depth of the scene that recam
+estimates (kept in recam's cache):
+
+turned    double reprojection: the video seen back from an orbit that reaches 14°, each frame alone;
+          most of it is seen at other moments
+mover     the outline of what moves, at another place and played backwards: a thing taken out
+patch     a ball around a static point, hidden in all frames: nobody ever sees it
+border    a strip at a side of every frame, as a camera that turns past the picture's edge sees it
+
+Synth4D: views that turn up to 40° from the source, rendered with true geometry; ``unseen`` is what
+no source frame shows. ``python benchmarks/completion_looks.py --synth4d FOLDER`` names the folder
+that ``recam eval synth4d-make`` wrote.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from recam.completion import complete
+from recam.completion.baselines import fill_telea
+from recam.completion.flow_propagation import propagate
+from recam.completion.pull_push import pull_push
+from recam.configs import CompleteConfig, InputConfig, ReconstructConfig, RenderConfig
+from recam.covisibility import double_reproject, novel_cameras
+from recam.evaluation.configs import MethodConfig
+from recam.evaluation.methods import open_source
+from recam.evaluation.metrics import psnr
+from recam.evaluation.perceptual import lpips_of_parts
+from recam.evaluation.synth4d.read import synth4d_sample
+from recam.evaluation.synth4d.scenes import SPECS
+from recam.evaluation.temporal import flicker
+from recam.evaluation.texture_statistics import detail, patch_distance
+from recam.geometry import unproject
+from recam.media import contact_sheet, write_image
+from recam.render import render
+from recam.tasks import open_scene
+from recam.trajectories import focus_depth
+from recam.types import CameraPath, Cameras, Rendering, Scene
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+CHOOSE = {  # clip, first frame, and the direction of its orbit
+    "davis_hike": ("dynamic/davis_hike/input.mp4", 0, 1),
+    "iphone_teddy": ("dynamic/iphone_teddy/input.mp4", 0, 1),
+    "spatialvid_crossing": ("dynamic/spatialvid_crossing/input.mp4", 0, -1),
+    "apple_orbit": ("static/apple_orbit/input.mp4", 0, -1),
+}
+REPORT = {
+    "davis_bear": ("dynamic/davis_bear/gt_rgb.mp4", 0, -1),
+    "infcam_bubble": ("dynamic/infcam_bubble/input.mp4", 0, 1),
+    "davis_paragliding": ("dynamic/davis_paragliding-launch/input.mp4", 0, -1),
+    "spatialvid_trulli": ("static/spatialvid_trulli/input.mp4", 0, 1),
+    "davis_judo": ("dynamic/davis_judo/input.mp4", 0, -1),
+    "iphone_cat": ("dynamic/iphone_cat/input.mp4", 0, 1),
+}
+SYNTH4D = {
+    "choose": ("street-108", "hall-103"),
+    "report": ("room-113", "park-102"),
+}
+YAW_DEG = 14.0
+NUM_FRAMES, MAX_SIDE = 12, 384
+SYNTH4D_FIRST = 16
+
+
+@dataclass(frozen=True)
+class Case:
+    """A video with holes and what it really shows.
+
+    truth: uint8 [t, 3, h, w]. unseen: bool [t, h, w], hole pixels whose surface no frame shows.
+    """
+
+    name: str
+    rendering: Rendering
+    truth: Tensor
+    unseen: Tensor
+
+
+def real_cases(name: str, path: Path, start: int, direction: int) -> Iterator[Case]:
+    """The four kinds of holes in one clip."""
+    source = InputConfig(start=start, num_frames=NUM_FRAMES, max_side=MAX_SIDE)
+    scene = open_scene(path, source, ReconstructConfig()).scene
+    truth = scene.video.frames[:]
+    own = scene.cameras.resized(*truth.shape[2:])
+    depth = torch.nn.functional.interpolate(
+        scene.depth[:, None].float(), truth.shape[2:], mode="nearest-exact"
+    )[:, 0]
+    nothing = torch.zeros(len(truth), *truth.shape[2:], dtype=torch.bool)
+
+    def case(kind: str, known: Tensor, depth: Tensor, unseen: Tensor) -> Case:
+        shown = Rendering(truth * known[:, None], known.float(), depth * known, own)
+        return Case(f"{name}/{kind}", shown, truth, unseen & ~known)
+
+    yaw = direction * YAW_DEG * torch.linspace(0.2, 1, len(truth), dtype=torch.float64)
+    turned = novel_cameras(own, yaw, 0 * yaw, 0 * yaw, focus_depth(scene))
+    seen = double_reproject(scene, turned, RenderConfig(aggregate_static=False))
+    yield case("turned", seen.visible, seen.back.depth, nothing)
+    moved = moved_outline(scene, truth.shape[2:])
+    if bool(moved.any()):
+        yield case("mover", ~moved, depth, nothing)
+    hidden = hidden_ball(scene, depth)
+    yield case("patch", ~hidden, depth, hidden)
+    yield border_case(name, truth, depth, own, direction)
+
+
+def border_case(name: str, truth: Tensor, depth: Tensor, own: Cameras, direction: int) -> Case:
+    """A sixth of the picture's width hidden in all frames; what others show of it is not told."""
+    known = torch.ones(len(truth), *truth.shape[2:], dtype=torch.bool)
+    strip = truth.shape[3] // 6
+    known[:, :, -strip:] &= direction < 0
+    known[:, :, :strip] &= direction > 0
+    shown = Rendering(truth * known[:, None], known.float(), depth * known, own)
+    return Case(f"{name}/border", shown, truth, torch.zeros_like(known))
+
+
+def moved_outline(scene: Scene, size: tuple[int, int]) -> Tensor:
+    """bool [t, h, w]: the outline of what moves, shifted by a third of the width, backwards in
+    time; all False where next to nothing moves."""
+    dynamic = torch.nn.functional.interpolate(
+        scene.dynamic[:, None].float(), size, mode="nearest-exact"
+    )[:, 0]
+    if not 0.005 < float(dynamic.mean()) < 0.35:
+        return torch.zeros(len(dynamic), *size, dtype=torch.bool)
+    shifted = torch.roll(dynamic.flip(0), size[1] // 3, 2)
+    return torch.nn.functional.max_pool2d(shifted[:, None], 7, 1, 3)[:, 0] > 0.5
+
+
+def hidden_ball(scene: Scene, depth: Tensor) -> Tensor:
+    """bool [t, h, w]: static pixels within a ball, about a fifth of the picture's height wide.
+
+    Its centre is the static pixel of the middle frame that is nearest to a third of the way from
+    the left, in the middle of the height.
+    """
+    t, h, w = depth.shape
+    own = scene.cameras.resized(h, w)
+    static = torch.nn.functional.interpolate(
+        (scene.valid & ~scene.dynamic)[:, None].float(), (h, w), mode="nearest-exact"
+    )[:, 0]
+    y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+    middle = t // 2
+    away = (x - w / 3) ** 2 + (y - h / 2) ** 2 + 1e9 * (static[middle] < 0.5)
+    at = int(away.argmin())
+    points = [unproject(depth[i : i + 1].double(), own[i : i + 1])[0].view(h, w, 3)
+              for i in range(t)]  # fmt: skip
+    centre = points[middle].view(-1, 3)[at]
+    radius = 0.1 * h * float(depth[middle].view(-1)[at]) / float(own.intrinsics[middle, 0, 0])
+    near = torch.stack([(p - centre).norm(dim=-1) < radius for p in points]) & (static > 0.5)
+    near = near.float()[:, None]
+    closed = -torch.nn.functional.max_pool2d(
+        -torch.nn.functional.max_pool2d(near, 9, 1, 4), 5, 1, 2
+    )
+    return closed[:, 0] > 0.5
+
+
+def synth4d_cases(folder: Path, names: tuple[str, ...]) -> Iterator[Case]:
+    """Each scene's ``far`` view, sixteen frames of it, rendered from all source frames."""
+    for spec in SPECS:
+        if spec.name not in names:
+            continue
+        sample = synth4d_sample(folder, spec)
+        view = next(v for v in sample.views if v.name == "far")
+        source = open_source(sample, MethodConfig(), sample.read_video())
+        part = slice(SYNTH4D_FIRST, SYNTH4D_FIRST + NUM_FRAMES)
+        path = CameraPath(view.path.cameras[part], view.path.source_frames[part])
+        assert view.read_seen is not None
+        unseen = view.read_seen()[part] == 0
+        rendering = render(source.scene, path)
+        truth = view.read_video().frames[part]
+        yield Case(f"{spec.name}/far", rendering, truth, unseen & (rendering.known < 0.5))
+
+
+def score(result: Tensor, case: Case) -> dict[str, float]:
+    """LPIPS, detail, patch distance, PSNR and flicker over the holes; ``u``: over what no frame
+    shows."""
+    holes = (case.rendering.known < 0.5).float()
+    parts = {"_holes": holes, "_unseen": case.unseen.float()}
+    perceived = lpips_of_parts(result, case.truth, parts)
+    return {
+        "lpips": perceived["lpips_holes"],
+        "u.lpips": perceived["lpips_unseen"],
+        "detail": detail(result, case.truth, holes),
+        "u.detail": detail(result, case.truth, case.unseen),
+        "flicker": flicker(result, case.truth, holes),
+        "patches": patch_distance(result, case.truth, holes),
+        "psnr": psnr(result, case.truth, holes),
+    }
+
+
+def auto(rendering: Rendering) -> Tensor:
+    return complete(rendering, CompleteConfig()).frames
+
+
+METHODS: dict[str, Callable[[Rendering], Tensor]] = {
+    "pull-push": pull_push,
+    "Telea": fill_telea,
+    "propagate": propagate,
+    "auto": auto,
+}
+COLUMNS = ("lpips", "u.lpips", "detail", "u.detail", "flicker", "patches", "psnr", "cpu_s")
+
+
+def all_cases(which: str, words: list[str], synth4d: Path | None) -> Iterator[Case]:
+    """Cases of a split whose name has one of the words; all of it for none."""
+    for name, (path, start, direction) in (CHOOSE if which == "choose" else REPORT).items():
+        if not words or any(word in name for word in words):
+            yield from real_cases(name, DATA / path, start, direction)
+    if synth4d is not None:
+        names = tuple(n for n in SYNTH4D[which] if not words or any(word in n for word in words))
+        yield from synth4d_cases(synth4d, names)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--set", choices=["choose", "report"], default="report")
+    parser.add_argument("--clips", nargs="*", default=[], help="only with one of these words")
+    parser.add_argument("--kinds", nargs="*", default=[], help="only these kinds of holes")
+    parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--synth4d", type=Path, help="folder of recam eval synth4d-make")
+    parser.add_argument("--sheets", type=Path, help="folder for pictures (not for the repo)")
+    args = parser.parse_args()
+    rows: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for case in all_cases(args.set, args.clips, args.synth4d):
+        kind = case.name.split("/")[1]
+        if args.kinds and kind not in args.kinds:
+            continue
+        results = {"truth": case.truth, "holes": case.rendering.frames}
+        for method in args.methods:
+            clock = time.process_time()
+            results[method] = METHODS[method](case.rendering)
+            spent = time.process_time() - clock
+            row = score(results[method], case) | {"cpu_s": spent}
+            for group in (kind, "all"):
+                rows.setdefault((group, method), []).append(row)
+            print_row(case.name, method, row)
+        if args.sheets:
+            write_pictures(results, case, args.sheets)
+    for (kind, method), scores in sorted(rows.items()):
+        mean = {c: float(np.nanmean([s[c] for s in scores])) for c in COLUMNS}
+        print_row(f"mean {kind} ({len(scores)})", method, mean)
+
+
+def print_row(name: str, method: str, row: dict[str, float]) -> None:
+    cells = " ".join(f"{c} {row[c]:6.3f}" for c in COLUMNS)
+    print(f"{name:32s} {method:12s} {cells}", flush=True)
+
+
+def write_pictures(results: dict[str, Tensor], case: Case, folder: Path) -> None:
+    """Full-size crops around the largest hole of the middle frame, and slices of one row over time
+    (x to the right, t downwards, each moment 8 pixels high); a column for each method."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = case.name.replace("/", "_")
+    holes = (case.rendering.known < 0.5).numpy()
+    middle = int(holes.sum((1, 2)).argmax())
+    side = min(256, *holes.shape[1:])
+    mass = cv2.boxFilter(holes[middle].astype(np.float32), -1, (side, side))
+    y, x = np.unravel_index(int(mass.argmax()), mass.shape)
+    top = int(np.clip(y - side // 2, 0, holes.shape[1] - side))
+    left = int(np.clip(x - side // 2, 0, holes.shape[2] - side))
+    crops = {k: v[middle : middle + 1, :, top : top + side, left : left + side]
+             for k, v in results.items()}  # fmt: skip
+    write_image(contact_sheet(crops, cell_width=side), folder / f"{name}_crop.png")
+    row = top + side // 2
+    slices = {k: v[:, :, row].permute(1, 0, 2).repeat_interleave(8, 1)[None]
+              for k, v in results.items()}  # fmt: skip
+    write_image(contact_sheet(slices, cell_width=holes.shape[2]), folder / f"{name}_slice.png")
+
+
+if __name__ == "__main__":
+    main()
