@@ -203,11 +203,10 @@ class _ArraysOnly(pickle.Unpickler):
     """Reads dictionaries of numpy arrays and refuses everything else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if name in ("_reconstruct", "ndarray", "dtype") and module in (
-            "numpy",
-            "numpy.core.multiarray",
-        ):
-            return np._core.multiarray._reconstruct if name == "_reconstruct" else getattr(np, name)
+        if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
+            return getattr(np, name)
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
+            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
         raise pickle.UnpicklingError(f"{module}.{name} is not an array")
 
 
