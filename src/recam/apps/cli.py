@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
 from recam.configs import (
     CameraFormat,
@@ -298,6 +298,35 @@ class Demo(Common):
 
 
 @dataclass(frozen=True)
+class Studio:
+    """Aim the camera in the browser, see at once what it would see, then make it."""
+
+    video: Annotated[Positional[Path | None], arg(metavar="VIDEO")] = None
+    """Film, picture, folder of images, or a folder that `recam reconstruct` wrote; default: what
+    was open last."""
+    workspace: Annotated[Path | None, arg(metavar="FOLDER")] = None
+    """Where projects, uploads and takes are kept; default: recam-studio in your home folder."""
+    port: int = 8765
+    """Port of the page; the next free one where it is taken."""
+    host: str = "127.0.0.1"
+    """Address to serve at. Any but this machine's own needs a --token."""
+    token: str | None = None
+    """What the page's address must carry; `new` makes one up and prints it."""
+    max_upload: int = 2000
+    """Megabytes that an upload may have at most."""
+    no_open: FlagCreatePairsOff[bool] = False
+    """Do not open the browser."""
+
+    def run(self) -> None:
+        from recam.apps import studio
+
+        studio.run(
+            self.video, self.workspace, self.host, self.port, self.token, self.max_upload,
+            not self.no_open,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Doctor:
     """Say what is installed, which device and weights are used, and what is missing for what."""
 
@@ -331,6 +360,7 @@ COMMANDS = {
     "pretrain-depth": PretrainDepth,
     "eval": Eval,
     "demo": Demo,
+    "studio": Studio,
     "doctor": Doctor,
 }
 

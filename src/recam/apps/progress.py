@@ -1,11 +1,19 @@
-"""Progress on a terminal: what, how far, how long still."""
+"""Progress on a terminal, or into a file that another process reads: what, how far, how long."""
 
 from __future__ import annotations
 
+import json
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 from recam.types import Progress
+
+PROGRESS_FILE = "RECAM_PROGRESS_FILE"
+"""Environment variable: progress goes to this file, a JSON object a line, instead of as bars."""
+MIN_INTERVAL_S = 0.1
 
 
 @contextmanager
@@ -14,6 +22,10 @@ def show_progress(quiet: bool = False) -> Iterator[Progress]:
 
     What a task says in brackets may change from call to call; it is shown beside the bar.
     """
+    if path := os.environ.get(PROGRESS_FILE):
+        with open(path, "a", encoding="utf-8", buffering=1) as file:  # noqa: PTH123
+            yield progress_lines(file)
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
@@ -36,3 +48,19 @@ def show_progress(quiet: bool = False) -> Iterator[Progress]:
 
     with bars:
         yield progress
+
+
+def progress_lines(file: IO[str]) -> Progress:
+    """A Progress callback that writes ``{"what": …, "done": …, "total": …}`` a line, not more often
+    than every MIN_INTERVAL_S except when a stage begins or ends."""
+    last_name, last_s = "", 0.0
+
+    def progress(what: str, done: int, total: int) -> None:
+        nonlocal last_name, last_s
+        name, now = what.partition(" (")[0], time.monotonic()
+        if name == last_name and done < total and now - last_s < MIN_INTERVAL_S:
+            return
+        last_name, last_s = name, now
+        file.write(json.dumps({"what": name, "done": done, "total": total}) + "\n")
+
+    return progress

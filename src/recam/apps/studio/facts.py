@@ -1,0 +1,151 @@
+"""What was brought, in words: the film, the files beside it, what it will cost."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from recam.apps.runs import write_json
+from recam.camera_files import read_cameras
+from recam.camera_files.camera_file import CameraFile
+from recam.geometry import se3_inverse, so3_log
+from recam.media import MediaInfo, probe
+from recam.tasks.reshoot import BASE_BYTES, BYTES_PER_PIXEL
+
+SECONDS_PER_FRAME = {"draft": 0.5, "best": 5.0, "make": 1.0}
+"""On two cores, until this machine has been measured: a rough guess that is called one."""
+KEPT_RATES = 5
+MOVED = 0.1
+"""Shifts below this part of the longest, and turns below MOVED_DEG, are not worth a word."""
+MOVED_DEG = 1.0
+
+
+def what_it_is(info: MediaInfo) -> list[tuple[str, str]]:
+    """Rows (name, value) about a film or picture for a table."""
+    rows = [("Size", f"{info.width} × {info.height}")]
+    if info.num_frames is not None:
+        rows.append(("Frames", str(info.num_frames)))
+    if info.fps is not None:
+        rows.append(("Rate", f"{info.fps:.4g} a second"))
+    if info.duration_s is not None:
+        rows.append(("Length", f"{info.duration_s:.4g} s"))
+    if info.rotation_deg:
+        rows.append(("Rotation", f"{info.rotation_deg}° clockwise, applied"))
+    rows.append(("Codec", f"{info.codec}, {info.pixel_format}"))
+    if info.is_hdr:
+        rows.append(("HDR", "yes, brought to SDR"))
+    if info.kind == "film":
+        rows.append(("Sound", "yes" if info.has_audio else "none"))
+    return rows
+
+
+def frames_used(num: int | None, start: int, num_frames: int | None, stride: int) -> int | None:
+    """How many frames the options take of a film of ``num``; None where the film does not say."""
+    if num is None:
+        return num_frames
+    left = max(0, math.ceil((num - start) / stride))
+    return left if num_frames is None else min(left, num_frames)
+
+
+def cost(frames: int | None, height: int, width: int, rates: dict[str, list[float]]) -> str:
+    """What it takes, in one sentence."""
+    memory = (BASE_BYTES + BYTES_PER_PIXEL * height * width) / 1e9
+    if frames is None:
+        return f"About {memory:.1f} GB of memory; the file does not say how long it is."
+    parts = []
+    for name, words in (("draft", "a draft"), ("best", "the full scene")):
+        known = rates.get(name)
+        rate = sorted(known)[len(known) // 2] if known else SECONDS_PER_FRAME[name]
+        parts.append(f"{words} in about {_about(rate * frames)}")
+    source = "as measured on this machine" if rates.get("draft") else "a guess, for two cores"
+    return f"{' and '.join(parts).capitalize()} ({source}); about {memory:.1f} GB of memory."
+
+
+def _about(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(5, 5 * round(seconds / 5))} s"
+    return f"{round(seconds / 60)} min"
+
+
+def read_rates(file: Path) -> dict[str, list[float]]:
+    """Seconds a frame of earlier jobs on this machine, by kind."""
+    try:
+        values = json.loads(file.read_text())
+        return {str(k): [float(x) for x in v] for k, v in values.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def add_rate(file: Path, kind: str, seconds_per_frame: float) -> None:
+    """Remember how long a job took."""
+    rates = read_rates(file)
+    rates[kind] = [*rates.get(kind, []), round(seconds_per_frame, 3)][-KEPT_RATES:]
+    write_json(file, rates)
+
+
+def describe_cameras(path: Path) -> str:
+    """What a camera file is and says: its format, and how its camera moves.
+
+    Raises what ``read_cameras`` raises.
+    """
+    file = read_cameras(path)
+    about = f"{file.format}: "
+    if file.keyframes is not None:
+        return about + "keyframes, a path for the new camera"
+    if file.orbit is not None:
+        return about + "an orbit, a path for the new camera"
+    assert file.cam_from_world is not None
+    num = len(file.cam_from_world)
+    lens = "" if file.intrinsics is None else f"{_fov(file)}; "
+    return (
+        about + f"{num} camera{'s' * (num != 1)}; {lens}{motion(file.cam_from_world, file.metric)}"
+    )
+
+
+def _fov(file: CameraFile) -> str:
+    assert file.intrinsics is not None
+    if file.width is None:
+        return "with a lens of its own"
+    fov = 2 * math.atan(file.width / 2 / float(file.intrinsics[0, 0, 0]))
+    return f"{math.degrees(fov):.0f}° across"
+
+
+def motion(cam_from_world: Tensor, metric: bool) -> str:
+    """How a camera [n, 4, 4] gets from its first to its last place, in its first one's axes."""
+    if len(cam_from_world) < 2:
+        return "it stands still"
+    relative = cam_from_world[0] @ se3_inverse(cam_from_world[-1])
+    shift, turn = relative[:3, 3], torch.rad2deg(so3_log(relative[None, :3, :3])[0])
+    unit = "m" if metric else "units"
+    moves = _shifts(shift, unit)
+    axes = ((1, "right", "left"), (0, "up", "down"), (2, "clockwise", "anticlockwise"))
+    turns = [
+        f"{abs(float(turn[i])):.0f}° {plus if turn[i] > 0 else minus}"
+        for i, plus, minus in axes
+        if abs(float(turn[i])) >= MOVED_DEG
+    ]
+    moved = f"it moves {' and '.join(moves)}" if moves else "it stays in place"
+    if turns:
+        return f"{moved} while turning {' and '.join(turns)}"
+    return f"{moved} without turning" if moves else "it stands still"
+
+
+def _shifts(shift: Tensor, unit: str) -> list[str]:
+    axes = (("right", "left"), ("down", "up"), ("forward", "back"))
+    longest = float(shift.abs().max())
+    if longest < 1e-9:
+        return []
+    found = []
+    for value, (plus, minus) in zip(shift.tolist(), axes):
+        if abs(value) >= MOVED * longest:
+            found.append(f"{abs(value):.2g} {unit} {plus if value > 0 else minus}")
+    return found
+
+
+def look_at(source: Path) -> MediaInfo:
+    """``probe``, so that the page imports it from one place."""
+    return probe(source)

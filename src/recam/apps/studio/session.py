@@ -1,0 +1,458 @@
+"""What the studio does, without its page: open, reconstruct, aim, preview, make.
+
+The page shows a session and calls its methods; the tests do too. Nothing of the pipeline is in
+here: jobs run the command line, previews run the renderer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from recam.apps.runs import write_json
+from recam.apps.studio import facts, recipe
+from recam.apps.studio.aim import Aim, History, from_json, path_config
+from recam.apps.studio.jobs import Job, JobQueue
+from recam.apps.studio.preview import Previewer, write_small
+from recam.apps.studio.workspace import Project, ProjectState, Take, Workspace
+from recam.configs import (
+    CompleteConfig,
+    EditConfig,
+    ImageConfig,
+    InputConfig,
+    InterpolateConfig,
+    PathConfig,
+    ReconstructConfig,
+    ReshootConfig,
+)
+from recam.media import MediaInfo
+from recam.reconstruct import load_scene, save_scene
+from recam.types import CameraPath, RecamError, Scene
+
+DRAFT_SIZE = 256
+"""Longer side in pixels that a draft's geometry is worked out at."""
+
+
+@dataclass(frozen=True, eq=False)
+class OpenScene:
+    """The scene that is shown: which one, what is said of it, and its previews."""
+
+    which: str
+    about: dict[str, Any]
+    previewer: Previewer
+
+
+class Session:
+    """One user's work: a project, its scene, its aim, its jobs.
+
+    changed(what) is called from any thread, what being one of ``project``, ``scene``, ``aim``,
+    ``job``, ``takes``, ``static``.
+    """
+
+    def __init__(
+        self, workspace: Workspace, changed: Callable[[str], None] = lambda what: None
+    ) -> None:
+        self.workspace, self.changed = workspace, changed
+        self.lock = threading.RLock()
+        self.queue = JobQueue(lambda job: self.changed("job"))
+        self.project: Project | None = None
+        self.info: MediaInfo | None = None
+        self.scene: OpenScene | None = None
+        self.history = History(Aim())
+        self.last_job: Job | None = None
+        self._path: tuple[Any, tuple[PathConfig, CameraPath]] | None = None
+
+    # Opening
+
+    def open(self, sources: tuple[Path, ...], name: str | None = None) -> None:
+        """A new project for files. Raises RecamError for what cannot be read."""
+        if (sources[0] / "scene.json").is_file():
+            self.open_scene_folder(sources[0])
+            return
+        info = facts.look_at(sources[0])
+        for other in sources[1:]:
+            facts.look_at(other)
+        self._show(self.workspace.new_project(name or sources[0].name, sources), info)
+
+    def open_scene(self, scene: Scene, name: str = "scene") -> None:
+        """A new project for a scene that is there already: nothing is to be reconstructed."""
+        project = self.workspace.new_project(name, (self.workspace.folder / "projects",))
+        folder = project.folder / "source"
+        save_scene(scene, folder)
+        project.update(sources=(str(folder.resolve()),))
+        self._adopt(project, scene, folder)
+
+    def open_scene_folder(self, folder: Path) -> None:
+        """The same for a folder that ``recam reconstruct`` wrote."""
+        project = self.workspace.new_project(folder.name, (folder,))
+        self._adopt(project, load_scene(folder), folder)
+
+    def _adopt(self, project: Project, scene: Scene, folder: Path) -> None:
+        write_preview(scene, project.scene_folder("best"), folder, project.state)
+        self._show(project, None)
+
+    def open_recent(self, identity: str) -> None:
+        """A project of the workspace, as it was left."""
+        project = self.workspace.open_project(identity)
+        self._show(project, _info(project))
+
+    def resume(self) -> bool:
+        """The project that was open last; whether there was one."""
+        project = self.workspace.last()
+        if project is None:
+            return False
+        try:
+            self._show(project, _info(project))
+        except RecamError:
+            return False
+        return True
+
+    def _show(self, project: Project, info: MediaInfo | None) -> None:
+        with self.lock:
+            self.project, self.info = project, info
+            self.history = History(project.state.aim)
+            self.scene = None
+            self._path = None
+        self.changed("project")
+        which = project.best_scene()
+        if which is not None:
+            self.load(which)
+
+    @property
+    def kind(self) -> str:
+        """``film``, ``picture`` or ``views``: what the open project is made of."""
+        if self.project is not None and len(self.project.state.sources) > 1:
+            return "views"
+        if self.scene is not None and self.info is None:
+            return "picture" if len(self.scene.previewer.scene) == 1 else "film"
+        return "picture" if self.info is not None and self.info.kind == "picture" else "film"
+
+    def need_project(self) -> Project:
+        """The open project. Raises RecamError where there is none."""
+        if self.project is None:
+            raise RecamError("open a film or a picture first")
+        return self.project
+
+    def need_scene(self) -> OpenScene:
+        """The open scene. Raises RecamError where there is none."""
+        if self.scene is None:
+            raise RecamError("reconstruct the scene first (a draft is enough)")
+        return self.scene
+
+    # Reconstructing
+
+    def reconstruct(self, draft: bool = True, best: bool = True) -> None:
+        """Work out the scene: a draft to aim in, then the full one in its place."""
+        project = self.need_project()
+        first = "draft" if draft else "best"
+        self.submit(self._scene_job(project, first, then_best=draft and best))
+
+    def _scene_job(self, project: Project, which: str, then_best: bool) -> Job:
+        config = project.state.reconstruct
+        if which == "draft":
+            config = replace(config, size=min(config.size, DRAFT_SIZE), refine_minutes=0.0)
+        folder = project.folder / f"job-{which}"
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(
+            folder / "job.json",
+            {
+                "source": str(project.source),
+                "input": dataclasses.asdict(project.state.input),
+                "reconstruct": dataclasses.asdict(config),
+                "out": str(project.scene_folder(which)),
+            },
+        )
+
+        def done(job: Job) -> None:
+            if job.state != "done":
+                return
+            about = _read_about(project.scene_folder(which))
+            if self.project is project:
+                self.load(which)
+                if not about["reused"] and self.scene is not None:
+                    num = len(self.scene.previewer.scene)
+                    rates = self.workspace.folder / "rates.json"
+                    facts.add_rate(rates, which, about["seconds"] / num)
+            if then_best:
+                self.submit(self._scene_job(project, "best", False))
+
+        label = "Draft" if which == "draft" else "Full scene"
+        return Job(label, ["scene", str(folder / "job.json")], folder, done)
+
+    def load(self, which: str) -> None:
+        """Show the draft or the best scene of the project."""
+        project = self.need_project()
+        folder = project.scene_folder(which)
+        about = _read_about(folder)
+        previewer = Previewer(load_scene(folder), about["focus_depth"])
+        with self.lock:
+            self.scene = OpenScene(which, about, previewer)
+            self._path = None
+        self.changed("scene")
+
+        def merge() -> None:
+            previewer.prepare()
+            if self.scene is not None and self.scene.previewer is previewer:
+                self.changed("static")
+
+        threading.Thread(target=merge, daemon=True).start()
+
+    def submit(self, job: Job) -> None:
+        """Start a job, or let it wait. Raises RecamError where another waits."""
+        self.queue.submit(job)
+        self.last_job = job
+        self.changed("job")
+
+    # Aiming
+
+    @property
+    def aim(self) -> Aim:
+        """Where the new camera goes."""
+        return self.history.now
+
+    def set_aim(self, aim: Aim) -> None:
+        """A step that can be undone, written down at once."""
+        if self.history.push(aim):
+            self._aimed()
+
+    def undo(self) -> None:
+        """One step back."""
+        if self.history.undo():
+            self._aimed()
+
+    def redo(self) -> None:
+        """One step forward again."""
+        if self.history.redo():
+            self._aimed()
+
+    def _aimed(self) -> None:
+        if self.project is not None:
+            self.project.update(aim=self.aim)
+        self.changed("aim")
+
+    def path_config(self, keys_file: Path | None = None) -> PathConfig:
+        """What the command line would be given for the present aim, within its limit.
+
+        keys_file: where keyframes are written; default: the project's. Raises RecamError while
+        there is no key or no file.
+        """
+        return self._aimed_path(keys_file or self.need_project().keys_file)[0]
+
+    @property
+    def num_frames(self) -> int | None:
+        """Length of the path where it is free: for one picture."""
+        if self.kind == "picture" and self.project is not None:
+            return self.project.state.picture_frames
+        return None
+
+    def path(self) -> CameraPath:
+        """The present path at the preview's size. Raises as ``path_config`` does."""
+        return self._aimed_path(self.need_project().keys_file)[1]
+
+    def _aimed_path(self, keys_file: Path) -> tuple[PathConfig, CameraPath]:
+        """Worked out once for each aim: a limit takes most of a second to find."""
+        scene, aim, num = self.need_scene(), self.aim, self.num_frames
+        key = (aim, scene, num, keys_file)
+        with self.lock:
+            if self._path is not None and self._path[0] == key:
+                return self._path[1]
+        previewer = scene.previewer
+        config = path_config(aim, previewer.source, previewer.focus_depth, keys_file)
+        if config is None:
+            raise RecamError("no keys yet" if aim.mode == "keys" else "load a path file first")
+        if aim.limit is not None and aim.mode == "preset":
+            config = previewer.within(config, aim.limit, num)
+        made = config, previewer.path(config, num)
+        with self.lock:
+            self._path = (key, made)
+        return made
+
+    # Making
+
+    def make(self, complete: CompleteConfig) -> None:
+        """A take of the present path."""
+        if self.kind == "views":
+            self.make_between(complete)
+            return
+        project, scene = self.need_project(), self.need_scene()
+        number = self._next_number(project)
+        keys = project.folder / "paths" / f"{number}.json"
+        keys.parent.mkdir(exist_ok=True)
+        path = self.path_config(keys_file=keys)
+        reconstruct = from_json(ReconstructConfig, scene.about["reconstruct"])
+        part = from_json(InputConfig, scene.about["input"])
+        out = project.take_folder(number)
+        source = str(project.source)
+        if self.kind == "picture":
+            image = ImageConfig(
+                frames=project.state.picture_frames, reconstruct=reconstruct, path=path,
+                complete=complete,
+            )  # fmt: skip
+            given = [image, *([InputMaxSide(part.max_side)] if part.max_side else [])]
+            python = recipe.python_image(source, image, part, "result.mp4")
+            self._run(project, number, "image", label_of(path), [source], given, python, out)
+            return
+        config = ReshootConfig(part, reconstruct, path, complete=complete)
+        python = recipe.python_reshoot(source, config, "result.mp4")
+        self._run(project, number, "reshoot", label_of(path), [source], [config], python, out)
+
+    def make_between(self, complete: CompleteConfig) -> None:
+        """The frames between the project's pictures."""
+        project = self.need_project()
+        if self.kind != "views":
+            raise RecamError("bring two pictures or more for the frames between them")
+        number = self._next_number(project)
+        config = InterpolateConfig(frames=project.state.between_frames, complete=complete)
+        files = list(project.state.sources)
+        python = recipe.python_interpolate(files, config, 24.0, "result.mp4")
+        out = project.take_folder(number)
+        self._run(project, number, "interpolate", "between", files, [config], python, out)
+
+    def make_edit(
+        self, picture: Path, frame: int, mask: Path | None, complete: CompleteConfig
+    ) -> None:
+        """One frame's edit carried through the film."""
+        project = self._need_film()
+        number = self._next_number(project)
+        config = EditConfig(project.state.content, complete)
+        part = project.state.input
+        extra: list[Any] = ["--edited-frame", frame, picture]
+        extra += ["--mask", mask] if mask else []
+        source = str(project.source)
+        python = recipe.python_edit(
+            source, str(picture), frame, str(mask) if mask else None, config, part, "result.mp4"
+        )
+        out = project.take_folder(number)
+        self._run(project, number, "edit", "edit", [source], [part, config], python, out, extra)
+
+    def make_remove(self, mask: Path, frame: int, complete: CompleteConfig) -> None:
+        """The film without what the mask covers at a frame."""
+        project = self._need_film()
+        number = self._next_number(project)
+        config, part = EditConfig(complete=complete), project.state.input
+        extra = ["--remove", mask, *(["--at-frame", frame] if frame else [])]
+        source = str(project.source)
+        python = recipe.python_remove(source, str(mask), frame, config, part, "result.mp4")
+        out = project.take_folder(number)
+        self._run(project, number, "remove", "remove", [source], [part, config], python, out, extra)
+
+    def make_complete(self, known: Path, complete: CompleteConfig) -> None:
+        """The film filled where a mask is black."""
+        project = self._need_film()
+        number = self._next_number(project)
+        part, source = project.state.input, str(project.source)
+        out = project.take_folder(number) / "result.mp4"
+        extra = ["--known", known]
+        python = recipe.python_complete(source, str(known), complete, part, "result.mp4")
+        self._run(
+            project, number, "complete", "complete", [source], [part, complete], python, out, extra
+        )
+
+    def _need_film(self) -> Project:
+        project = self.need_project()
+        if self.kind != "film":
+            raise RecamError("this needs a film")
+        return project
+
+    def _next_number(self, project: Project) -> int:
+        used = [t.number for t in project.state.takes]
+        used += [int(p.name) for p in (project.folder / "takes").glob("*") if p.name.isdigit()]
+        if self.queue.running is not None or self.queue.waiting is not None:
+            used += [_number_of(j) for j in (self.queue.running, self.queue.waiting) if j]
+        return max(used, default=0) + 1
+
+    def _run(
+        self,
+        project: Project,
+        number: int,
+        command: Any,
+        label: str,
+        files: list[str],
+        configs: list[Any],
+        python: str,
+        out: Path,
+        extra: list[Any] | None = None,
+    ) -> None:
+        """Queue a command of the command line, and list its result as a take when it is done."""
+        out.parent.mkdir(parents=True, exist_ok=True)
+        more = [str(x) for x in extra or []]
+        task = "edit" if command == "remove" else command
+        words = ["recam", task, *files, *recipe.options(*configs), *more, "-o", str(out)]
+        shown = recipe.command_line(task, files, *configs, extra=[*more, "-o", out.name])
+        folder = project.folder / "jobs" / f"take-{number}"
+        started = time.time()
+
+        def done(job: Job) -> None:
+            if job.state != "done":
+                return
+            seconds = round(time.time() - max(started, job.started_s), 1)
+            take = Take(number, command, label, shown, python, seconds)
+            project.update(takes=(*project.state.takes, take))
+            self.changed("takes")
+
+        self.submit(Job(f"Take {number} ({label})", words, folder, done))
+
+    def remove_take(self, number: int) -> None:
+        """Forget a take and delete its folder."""
+        import shutil
+
+        project = self.need_project()
+        kept = tuple(t for t in project.state.takes if t.number != number)
+        if len(kept) < len(project.state.takes):
+            shutil.rmtree(project.take_folder(number), ignore_errors=True)
+            project.update(takes=kept)
+            self.changed("takes")
+
+    def close(self) -> None:
+        """Stop the jobs; what they have done so far is kept."""
+        self.queue.close()
+
+
+@dataclass(frozen=True)
+class InputMaxSide:
+    """The one part of InputConfig that ``recam image`` takes."""
+
+    max_side: int | None = None
+
+
+def _number_of(job: Job) -> int:
+    name = job.folder.name
+    return int(name.removeprefix("take-")) if name.startswith("take-") else 0
+
+
+def _info(project: Project) -> MediaInfo | None:
+    """What the project's first file is; None for a scene."""
+    if (project.source / "scene.json").is_file():
+        return None
+    return facts.look_at(project.source)
+
+
+def write_preview(scene: Scene, out: Path, folder: Path, state: ProjectState) -> None:
+    """The small copy of a scene that was not reconstructed here."""
+    write_small(
+        scene, out, folder=str(folder), seconds=0.0, reused=True,
+        input=dataclasses.asdict(state.input), reconstruct=dataclasses.asdict(state.reconstruct),
+    )  # fmt: skip
+
+
+def _read_about(folder: Path) -> dict[str, Any]:
+    about: dict[str, Any] = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    return about
+
+
+def label_of(path: PathConfig) -> str:
+    """A short name for a path: ``orbit yaw 20``."""
+    if Path(path.path).suffix:
+        return "keys" if Path(path.path).parent.name == "paths" else Path(path.path).stem
+    amounts = [
+        f"{name} {value:.3g}"
+        for name in ("yaw", "pitch", "roll", "distance", "zoom")
+        if (value := getattr(path, name)) is not None
+    ]
+    return " ".join([path.path, *amounts])

@@ -1,0 +1,94 @@
+"""The process that does the studio's long work: a scene, or any command of the command line.
+
+python -m recam.apps.studio.worker PARENT scene JOB.json
+python -m recam.apps.studio.worker PARENT recam reshoot my.mp4 --yaw 20 …
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+
+def main(words: list[str]) -> None:
+    """Do one job; errors that the user can fix end in one line, as on the command line."""
+    parent, kind, *rest = words
+    _end_with(int(parent))
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(5)  # the page and its previews come first
+    from recam.apps import cli
+
+    if kind == "recam":
+        cli.main(rest)
+        return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        if kind == "sample":
+            sample(Path(rest[0]))
+        else:
+            scene(json.loads(Path(rest[0]).read_text(encoding="utf-8")))
+    except Exception as error:
+        if os.environ.get("RECAM_DEBUG"):
+            raise
+        sys.exit(f"recam: {cli._one_line(error)}")
+
+
+def _end_with(parent: int) -> None:
+    """Stop when the server is gone, however it went: its successor goes on from what is kept."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def sample(out: Path) -> None:
+    """Write the synthetic clip that ``recam demo`` reshoots."""
+    from recam.apps.progress import show_progress
+    from recam.media import write_video
+    from recam.synthetic import demo_clip
+
+    with show_progress() as progress:
+        clip, _ = demo_clip(progress=progress)
+    write_video(clip.video, out)
+
+
+def scene(job: dict[str, Any]) -> None:
+    """Reconstruct, or find in the cache, and write a small copy for previews.
+
+    job: source, input, reconstruct (as ``asdict`` gives them), out (a folder).
+    """
+    from recam.apps.progress import show_progress
+    from recam.apps.studio.aim import from_json
+    from recam.apps.studio.preview import write_small
+    from recam.configs import InputConfig, ReconstructConfig
+    from recam.tasks.reshoot import open_scene
+
+    clock = time.perf_counter()
+    with show_progress() as progress:
+        opened = open_scene(
+            Path(job["source"]),
+            from_json(InputConfig, job["input"]),
+            from_json(ReconstructConfig, job["reconstruct"]),
+            progress,
+        )
+        progress("preview", 0, 1)
+        write_small(
+            opened.scene, Path(job["out"]), folder=str(opened.folder), reused=opened.reused,
+            seconds=time.perf_counter() - clock, input=job["input"],
+            reconstruct=job["reconstruct"],
+        )  # fmt: skip
+        progress("preview", 1, 1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
