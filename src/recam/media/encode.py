@@ -16,6 +16,7 @@ import numpy as np
 from av.video.reformatter import Interpolation
 
 from recam.media.sound import Sound
+from recam.types import RecamError
 
 # Chroma is averaged over the pixels that it stands for, and no fast path rounds it down.
 _EXACT = (
@@ -122,7 +123,7 @@ class Film:
     def _add_sound(self, path: Path, start_s: float, suffix: str) -> None:
         try:
             self._sound = Sound(path, start_s, self._container, suffix)
-        except (av.error.FFmpegError, OSError, LookupError, ValueError) as error:
+        except (av.error.FFmpegError, OSError, LookupError, ValueError, RecamError) as error:
             self.notes.append(f"sound left out: {error}")
 
     def write(self, frame: np.ndarray, time_s: float) -> None:

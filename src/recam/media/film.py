@@ -13,6 +13,7 @@ from typing import Any
 import av
 import numpy as np
 
+from recam.media.container import open_media
 from recam.media.convert import Conversion, plan_conversion, to_srgb
 from recam.media.limits import check_pixels
 from recam.types import RecamError
@@ -39,7 +40,7 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
         RecamError: it cannot be opened, or shows no moving picture.
     """
     try:
-        container: Any = av.open(str(path), metadata_errors="ignore")
+        container: Any = open_media(path)
     except (av.error.FFmpegError, OSError) as error:
         raise RecamError(_unreadable(path, error)) from error
     with container:

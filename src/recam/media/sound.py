@@ -10,6 +10,9 @@ from typing import Any
 
 import av
 
+from recam.media.container import open_media
+from recam.types import RecamError
+
 # What goes into each container as it is; anything else is encoded anew as AAC.
 _COPIED = {
     ".mp4": {"aac", "mp3", "ac3", "eac3", "alac", "opus"},
@@ -23,10 +26,50 @@ def source_duration_s(path: Path) -> float:
     """Length of a media file in seconds, 0 when it does not say.
 
     Raises:
+        RecamError: it is no regular file.
         FFmpegError, OSError: it cannot be read.
     """
-    with av.open(str(path), metadata_errors="ignore") as container:
+    with open_media(path) as container:
         return (container.duration or 0) / av.time_base
+
+
+def copy_sound(path: Path, out: Path, start_s: float, end_s: float) -> bool:
+    """Write the sound of a film from ``start_s`` to ``end_s``, as it is, to a Matroska file without
+    pictures that keeps the film's clock; False when there is none that can be copied."""
+    try:
+        with open_media(path) as source, av.open(str(out), "w", format="matroska") as sink:
+            stream: Any = next(iter(source.streams.audio), None)
+            if stream is None or stream.codec_context is None:
+                return False
+            copied = sink.add_stream_from_template(stream)
+            base = stream.time_base
+            origin = round(_clock_start_s(source) / base)
+            for packet in source.demux(stream):
+                if not packet.size or packet.pts is None or packet.is_discard:
+                    continue
+                packet.pts -= origin
+                packet.dts = packet.pts
+                time_s = float(packet.pts * base)
+                if time_s >= end_s:
+                    break
+                if packet.pts >= 0 and time_s > start_s - _EARLIER_S:
+                    packet.stream = copied
+                    sink.mux(packet)
+        return True
+    except (av.error.FFmpegError, OSError, ValueError, RecamError):
+        out.unlink(missing_ok=True)
+        return False
+
+
+_EARLIER_S = 1.0
+"""Decoders need some of what lies before the place where they begin."""
+
+
+def _clock_start_s(container: Any) -> float:
+    """Where the clock of a film's pictures begins; sound without pictures counts from zero."""
+    if not container.streams.video:
+        return 0.0
+    return (container.start_time or 0) / av.time_base
 
 
 class Sound:
@@ -36,6 +79,7 @@ class Sound:
     AAC.
 
     Raises:
+        RecamError: it is no regular file.
         FFmpegError, OSError: the file cannot be read.
         LookupError: it holds no sound that can be decoded.
     """
@@ -43,12 +87,12 @@ class Sound:
     def __init__(self, path: Path, start_s: float, output: Any, suffix: str) -> None:
         self._stack = ExitStack()
         with ExitStack() as stack:
-            self._source: Any = stack.enter_context(av.open(str(path), metadata_errors="ignore"))
+            self._source: Any = stack.enter_context(open_media(path))
             self._in: Any = next(iter(self._source.streams.audio), None)
             if self._in is None or self._in.codec_context is None:
                 raise LookupError(f"{path.name} holds no sound that can be read")
             # On the source's clock; frames' times count from the container's start.
-            self._start_s = start_s + (self._source.start_time or 0) / av.time_base
+            self._start_s = start_s + _clock_start_s(self._source)
             codec = self._in.codec_context
             if codec.codec.canonical_name in _COPIED[suffix]:
                 self._out = output.add_stream_from_template(self._in)

@@ -250,6 +250,8 @@ def _usable_audio(path: Path, end_s: float) -> tuple[Path | None, str]:
     """The file, or None and why its sound does not belong to frames that end at ``end_s``."""
     try:
         duration_s = source_duration_s(path)
+    except RecamError as error:
+        return None, str(error)
     except (av.error.FFmpegError, OSError) as error:
         return None, f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
     if end_s > duration_s + _SOUND_SLACK_S:

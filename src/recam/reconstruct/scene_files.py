@@ -1,14 +1,17 @@
 """A scene on disk: save, load, and hand over to other programs.
 
 A scene folder holds ``scene.json`` (version, sizes, report; written last, so that a folder with it
-is complete), ``scene.safetensors`` (cameras, depth, masks) and ``video.safetensors`` (the frames as
-they are, losslessly and ready to be memory-mapped; not in the cache, which finds the video itself).
+is complete), ``scene.safetensors`` (cameras, depth, masks), ``video.safetensors`` (the frames as
+they are, losslessly and ready to be memory-mapped; not in the cache, which finds the video itself)
+and ``sound.mka`` (the sound of these frames). Folders are handed on, so nothing outside of one is
+ever opened, whatever its ``scene.json`` names.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import warnings
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,11 +25,16 @@ from recam.camera_files.gltf import write_gltf
 from recam.camera_files.usd import write_usd
 from recam.configs import SceneFormat
 from recam.geometry import unproject
-from recam.media import write_exr, write_image, written_whole
+from recam.media import MediaWarning, write_exr, write_image, written_whole
+from recam.media.sound import copy_sound
+from recam.media.whole import put_in_place, remove, temporary_beside
+from recam.runtime.files import require_file
+from recam.runtime.records import shown
 from recam.types import Cameras, RecamError, Scene, Video
 
 FILE_VERSION = 1
 FRAMES_FILE = "video.safetensors"
+SOUND_FILE = "sound.mka"
 MAX_POINTS = 1_000_000
 """Points of an exported cloud, at most."""
 MEGASAM_DEPTH = (1e-3, 1e2)
@@ -52,14 +60,14 @@ def save_scene(scene: Scene, folder: str | Path, *, with_frames: bool = True) ->
             "height": scene.video.height,
             "width": scene.video.width,
             "times_s": scene.video.times_s.tolist(),
-            "audio_path": scene.video.audio_path,
+            "audio_path": None,
         },
         "geometry": {"height": scene.cameras.height, "width": scene.cameras.width},
         "metres_per_unit": scene.metres_per_unit,
         "report": scene.report,
     }
     try:
-        text = json.dumps(record, indent=1, allow_nan=False)
+        json.dumps(record, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"the scene's report cannot be written as JSON: {error}") from error
     tensors = {
@@ -73,19 +81,23 @@ def save_scene(scene: Scene, folder: str | Path, *, with_frames: bool = True) ->
     if (folder / "scene.json").exists():
         (folder / "scene.json").unlink()  # until all is written, this is no scene
     _save_tensors(tensors, folder / "scene.safetensors")
+    (folder / SOUND_FILE).unlink(missing_ok=True)
     if with_frames:
         _save_tensors({"frames": scene.video.frames}, folder / FRAMES_FILE)
+        if _save_sound(scene.video, folder / SOUND_FILE):
+            record["video"]["audio_path"] = SOUND_FILE
     else:
         (folder / FRAMES_FILE).unlink(missing_ok=True)
     with written_whole(folder / "scene.json") as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def load_scene(folder: str | Path, video: Video | None = None) -> Scene:
     """The scene that :func:`save_scene` wrote.
 
-    video: the frames of a scene that was stored without its own; others are memory-mapped, and
-    this is not looked at.
+    video: the frames of a scene that was stored without its own; others are memory-mapped, and of
+    this no more is taken than where its sound is. Without it, sound that lies in the folder goes
+    with the frames; other places are never looked at, and a MediaWarning says so.
 
     Raises RecamError for a folder without a complete scene or from a newer version, or without
     frames where no video is given; ValueError for
@@ -99,7 +111,8 @@ def load_scene(folder: str | Path, video: Video | None = None) -> Scene:
         about = record["video"]
         frames = _load_tensors(folder / FRAMES_FILE)["frames"]
         times_s = torch.tensor(about["times_s"], dtype=torch.float64)
-        video = Video(frames, times_s, about["audio_path"])
+        sound = _own_sound(folder, about["audio_path"]) if video is None else video.audio_path
+        video = Video(frames, times_s, sound)
     elif video is None:
         raise RecamError(f"{folder}: holds no frames of its video; give the video as well")
     stored = (record["num_frames"], record["video"]["height"], record["video"]["width"])
@@ -118,6 +131,36 @@ def load_scene(folder: str | Path, video: Video | None = None) -> Scene:
         metres_per_unit=record["metres_per_unit"],
         report=record["report"],
     )
+
+
+def _save_sound(video: Video, path: Path) -> bool:
+    """Keep the sound of these frames with them; False when they have none."""
+    if video.audio_path is None or len(video) == 0:
+        return False
+    start_s, end_s = float(video.times_s[0]), float(video.times_s[-1]) + 1 / video.fps
+    temporary = temporary_beside(path)
+    try:
+        copied = copy_sound(Path(video.audio_path), temporary, start_s, end_s)
+        if copied:
+            put_in_place(temporary, path)
+    finally:
+        remove(temporary)
+    return copied
+
+
+def _own_sound(folder: Path, name: Any) -> str | None:
+    """The sound that a scene names, when it is a regular file in the scene's own folder."""
+    if name is None:
+        return None
+    try:
+        path = (folder / str(name)).resolve()
+        if path.is_relative_to(folder.resolve()):
+            return str(require_file(path))
+        reason = "it lies outside of the scene's folder"
+    except (RecamError, OSError, ValueError) as error:
+        reason = str(error)
+    warnings.warn(f"{folder}: sound left out ({shown(str(name))}): {reason}", MediaWarning, 3)
+    return None
 
 
 def _read_record(folder: Path) -> dict[str, Any]:

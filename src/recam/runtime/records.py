@@ -1,0 +1,165 @@
+"""JSON objects whose fields are checked as they are read: file, field, what it was, what is right.
+
+    about = Record(read_json(path), path)
+    num_frames = about.whole("num_frames", 1, 100_000)
+    pose = about.array("cam_from_world", (None, 4, 4))
+
+Every wrong field raises ValueError with one line, so that no reader needs checks of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_REQUIRED: Any = object()
+
+
+@dataclass(frozen=True)
+class Record:
+    """A JSON object of a file. where: its place in the file, for messages (``frames[3].``)."""
+
+    value: Any
+    path: Path | str
+    where: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.value, dict):
+            place = self.where.rstrip(".") or "the file"
+            raise ValueError(f"{self.path}: {place} is {shown(self.value)}; expected an object")
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.value
+
+    def wrong(self, name: str, expected: str) -> ValueError:
+        """The error for a field: what it is and what was expected."""
+        got = shown(self.value[name]) if name in self.value else "missing"
+        return ValueError(f"{self.path}: {self.where}{name} is {got}; expected {expected}")
+
+    def _get(self, name: str, default: Any, expected: str) -> Any:
+        if name not in self.value:
+            if default is _REQUIRED:
+                raise self.wrong(name, expected)
+            return default
+        return self.value[name]
+
+    def number(
+        self, name: str, low: float = -math.inf, high: float = math.inf, default: Any = _REQUIRED
+    ) -> float:
+        """A finite number from low to high; ``default`` when the field is not there."""
+        expected = _range_text("a number", low, high)
+        got = self._get(name, default, expected)
+        if got is default and default is not _REQUIRED:
+            return got
+        if not is_number(got) or not low <= got <= high:
+            raise self.wrong(name, expected)
+        return float(got)
+
+    def whole(self, name: str, low: int, high: int, default: Any = _REQUIRED) -> int:
+        """A whole number from low to high; ``default`` when the field is not there."""
+        expected = _range_text("a whole number", low, high)
+        got = self._get(name, default, expected)
+        if got is default and default is not _REQUIRED:
+            return got
+        if not is_number(got) or got != int(got) or not low <= got <= high:
+            raise self.wrong(name, expected)
+        return int(got)
+
+    def text(self, name: str, choices: Sequence[str] = (), default: Any = _REQUIRED) -> str:
+        """A text, one of ``choices`` where given; ``default`` when the field is not there."""
+        expected = f"one of {', '.join(choices)}" if choices else "a text"
+        got = self._get(name, default, expected)
+        if got is default and default is not _REQUIRED:
+            return got
+        if not isinstance(got, str) or (choices and got not in choices):
+            raise self.wrong(name, expected)
+        return got
+
+    def flag(self, name: str, default: Any = _REQUIRED) -> bool:
+        """true or false; ``default`` when the field is not there."""
+        got = self._get(name, default, "true or false")
+        if got is default and default is not _REQUIRED:
+            return got
+        if not isinstance(got, bool):
+            raise self.wrong(name, "true or false")
+        return got
+
+    def record(self, name: str) -> Record:
+        """An object in this one."""
+        return Record(self._get(name, _REQUIRED, "an object"), self.path, f"{self.where}{name}.")
+
+    def items(self, name: str, low: int = 0, high: int = 1_000_000) -> list[Any]:
+        """A list of low to high entries of any kind."""
+        expected = _range_text("a list", low, high) + " entries"
+        got = self._get(name, _REQUIRED, expected)
+        if not isinstance(got, list) or not low <= len(got) <= high:
+            raise self.wrong(name, expected)
+        return got
+
+    def records(self, name: str, low: int = 0, high: int = 1_000_000) -> list[Record]:
+        """A list of objects."""
+        where = f"{self.where}{name}"
+        return [
+            Record(item, self.path, f"{where}[{i}].")
+            for i, item in enumerate(self.items(name, low, high))
+        ]
+
+    def array(self, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
+        """Nested lists of finite numbers as float64 of ``shape``; None stands for any length."""
+        sizes = " × ".join("any" if n is None else str(n) for n in shape)
+        expected = f"finite numbers, {sizes}"
+        got = self._get(name, _REQUIRED, expected)
+        if not isinstance(got, list) or not _plain_numbers(got, len(shape)):
+            raise self.wrong(name, expected)
+        try:
+            array = np.array(got, np.float64)
+        except (ValueError, OverflowError) as error:  # rows of unequal length
+            raise self.wrong(name, expected) from error
+        fits = array.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, array.shape))
+        if not fits or not np.isfinite(array).all():
+            raise self.wrong(name, expected)
+        return array
+
+
+def is_number(value: Any) -> bool:
+    """A finite int or float; JSON's true and false are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond any float
+        return False
+
+
+def shown(value: Any) -> str:
+    """A value in a message, short whatever it is."""
+    match value:
+        case dict():
+            return "an object"
+        case list() | tuple():
+            return f"a list of {len(value)}"
+        case None:
+            return "null"
+    text = repr(value) if not isinstance(value, int) or abs(value) < 1 << 64 else "a huge number"
+    return text if len(text) <= 40 else f"{text[:36]} …"
+
+
+def _plain_numbers(value: Any, depth: int) -> bool:
+    if depth == 0:
+        return is_number(value)
+    return isinstance(value, list) and all(_plain_numbers(item, depth - 1) for item in value)
+
+
+def _range_text(what: str, low: float, high: float) -> str:
+    if math.isinf(low) and math.isinf(high):
+        return what
+    if math.isinf(high):
+        return f"{what} of {low:g} or more"
+    if math.isinf(low):
+        return f"{what} of at most {high:g}"
+    return f"{what} from {low:g} to {high:g}"
