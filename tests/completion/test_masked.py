@@ -170,7 +170,7 @@ def test_weights_survive_the_file(tmp_path) -> None:
 
 
 def test_bad_weight_files_end_in_one_line(tmp_path) -> None:
-    with pytest.raises(RecamError, match="no such weight file"):
+    with pytest.raises(RecamError, match="no such file"):
         load_model(tmp_path / "none.safetensors")
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"not weights at all")

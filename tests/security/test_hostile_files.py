@@ -82,7 +82,9 @@ def test_a_scene_names_a_web_address(tmp_path: Path) -> None:
     assert not calls
 
 
-@pytest.mark.parametrize("where", ["/etc/passwd", "../other.mp4", "link.mp4", "sub/../../other.mp4"])
+@pytest.mark.parametrize(
+    "where", ["/etc/passwd", "../other.mp4", "link.mp4", "sub/../../other.mp4"]
+)
 def test_a_scene_names_a_file_elsewhere(tmp_path: Path, where: str) -> None:
     encode_tone(tmp_path / "other.mp4", "aac", duration_s=0.2)
     folder = with_audio_path(tmp_path / "s", where)
@@ -116,8 +118,8 @@ PLAYLISTS = {
     "dash": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
     'mediaPresentationDuration="PT1S"><Period><AdaptationSet mimeType="video/mp4"><Representation '
     'id="0" bandwidth="1"><BaseURL>{}</BaseURL></Representation></AdaptationSet></Period></MPD>',
-    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n"
-    "a=rtpmap:96 H264/90000\n",
+    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
+    "m=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
 }
 
 

@@ -6,38 +6,36 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from recam.completion.transformer import VideoTransformer
 from recam.configs import CompleteConfig, ModelConfig, SamplingConfig
 from recam.runtime.cache import cache_folder
+from recam.runtime.tensors import (
+    load_tensors,
+    read_config,
+    read_metadata,
+    require_format,
+    save_tensors,
+)
 from recam.types import RecamError
 
 FORMAT = "recam video transformer 1"
+BOUNDS = {
+    "patch": (8, 32), "hidden": (1, 8192), "heads": (1, 128), "blocks": (1, 256), "stem": (1, 1024),
+    "convs": (0, 64), "num_anchors": (0, 1024), "caution": (0, 1), "residual_std": (1e-6, 1e3),
+}  # fmt: skip
+"""Of the numbers in a weight file's config."""
 ADAPT_MINUTES = 3.0
 """Of foundation models, unless the user says otherwise."""
 SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "masked.safetensors"
 """Where the package keeps the weights that come with it, when any do."""
 BETTER_CLASSICAL = ("interpolate", "edit")
 """Tasks that the weights as they are were measured to be no better at (docs/tasks.md)."""
-
-
-def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write safetensors, the same bytes for the same content, whole or not at all."""
-    from safetensors.torch import save_file
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    # One entry, since safetensors writes several in an order that changes from run to run.
-    described = {"recam": json.dumps(metadata, sort_keys=True)}
-    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, unfinished, described)
-    unfinished.chmod(0o644)  # safetensors writes for the owner alone
-    unfinished.replace(path)
 
 
 def save_model(
@@ -49,50 +47,22 @@ def save_model(
     save_tensors(path, tensors, {"format": FORMAT, "config": config, **notes})
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """What a weight file says about itself. Raises RecamError when it is not one of ours."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise RecamError(f"{path}: no such weight file")
-    try:
-        with safe_open(path, "pt") as file:
-            entry = (file.metadata() or {}).get("recam")
-    except SafetensorError as error:
-        raise RecamError(f"{path}: not a whole safetensors file ({error})") from error
-    if entry is None:
-        raise RecamError(f"{path}: safetensors, but not weights of recam's own model")
-    return json.loads(entry)
-
-
 def load_model(path: Path, device: str = "cpu") -> VideoTransformer:
     """The model that ``save_model`` wrote, ready to sample, in the file's precision.
 
     Training needs ``.float()``. Raises RecamError when the file is missing, damaged, or does not
     fit the model that it describes.
     """
-    from safetensors.torch import load_file
-
     metadata = read_metadata(path)
-    if metadata["format"] != FORMAT:
-        raise RecamError(f"{path}: holds {metadata['format']!r}, expected {FORMAT!r}")
-    config = model_config(json.loads(metadata["config"]))
+    require_format(path, metadata, FORMAT)
+    config = read_config(path, metadata, ModelConfig, BOUNDS)
     with torch.device("meta"):  # no time spent on a start that is replaced at once
         model = VideoTransformer(config)
     try:
-        model.load_state_dict(load_file(path, device=device), assign=True)
+        model.load_state_dict(load_tensors(path, device), assign=True)
     except RuntimeError as error:
         raise RecamError(f"{path}: does not fit this version's model ({error})") from error
     return model.eval()
-
-
-def model_config(fields: dict) -> ModelConfig:
-    """ModelConfig from its JSON form. Raises RecamError on fields that this version lacks."""
-    known = {field.name for field in dataclasses.fields(ModelConfig)}
-    if extra := set(fields) - known:
-        raise RecamError(f"weights of a newer recam: unknown model fields {sorted(extra)}")
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-    return ModelConfig(**values)
 
 
 def chosen(config: CompleteConfig, task: str | None = None) -> CompleteConfig:
@@ -160,8 +130,11 @@ def join_parts(source: Path) -> Path:
             f"{source}: expected one .safetensors file or the parts of one, "
             f"found {len(whole)} and the parts of {len(firsts)}"
         )
-    stem, _, count = firsts[0].name.rpartition(".1of")
-    parts = [source / f"{stem}.{i + 1}of{count}" for i in range(int(count))]
+    first = _FIRST_PART.fullmatch(firsts[0].name)
+    if first is None:
+        raise RecamError(f"{firsts[0]}: not named as a part (NAME.<8 digits>.<i>of<n>)")
+    stem, count = first[1], int(first[2])
+    parts = [source / f"{stem}.{i + 1}of{count}" for i in range(count)]
     if missing := [part.name for part in parts if not part.is_file()]:
         raise RecamError(f"{source}: the part {missing[0]} is missing")
     content = b"".join(part.read_bytes() for part in parts)
@@ -175,6 +148,9 @@ def join_parts(source: Path) -> Path:
         unfinished.write_bytes(content)
         unfinished.replace(joined)
     return joined
+
+
+_FIRST_PART = re.compile(r"(.+\.safetensors\.[0-9a-f]{8})\.1of([0-9]{1,4})", re.ASCII)
 
 
 def weights_sha256(path: Path) -> str:

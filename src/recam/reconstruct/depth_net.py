@@ -8,21 +8,21 @@ about depth is its layout.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recam.runtime.tensors import load_tensors, read_config, read_metadata, require_format
 from recam.types import RecamError
 
 FORMAT = "recam depth network 1"
 SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "depth.safetensors"
 """Where the package keeps the weights that come with it."""
+BOUNDS = {"widths": (1, 4096), "blocks": (0, 64), "attention": (0, 128), "heads": (1, 128)}
+"""Of the numbers in a weight file's config."""
 STRIDE = 16
 """Height and width of what the network sees are multiples of this."""
 
@@ -169,24 +169,12 @@ def load_depth_net(path: Path, device: str = "cpu") -> DepthNet:
 
     Raises RecamError when the file is missing, damaged or of another kind.
     """
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
+    if not path.exists():
         raise RecamError(f"{path}: no such file; this package came without a depth network")
-    try:
-        with safe_open(path, "pt", device=device) as file:
-            metadata = json.loads((file.metadata() or {}).get("recam", "{}"))
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise RecamError(f"{path}: not a whole safetensors file ({error})") from error
-    if metadata.get("format") != FORMAT:
-        raise RecamError(f"{path}: holds {metadata.get('format')!r}, expected {FORMAT!r}")
-    fields = json.loads(metadata["config"])
-    known = {field.name for field in dataclasses.fields(DepthNetConfig)}
-    if extra := set(fields) - known:
-        raise RecamError(f"{path}: weights of a newer recam: unknown fields {sorted(extra)}")
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-    config = DepthNetConfig(**values)
+    metadata = read_metadata(path)
+    require_format(path, metadata, FORMAT)
+    config = read_config(path, metadata, DepthNetConfig, BOUNDS)
+    tensors = {name: tensor.float() for name, tensor in load_tensors(path, device).items()}
     with torch.device("meta"):  # no time spent on a start that is replaced at once
         model = DepthNet(config)
     try:

@@ -52,7 +52,7 @@ def save_scene(scene: Scene, folder: str | Path, *, with_frames: bool = True) ->
     Raises RecamError when the folder cannot be written to, ValueError when the report is not JSON.
     """
     folder = Path(folder)
-    record = {
+    record: dict[str, Any] = {
         "format": "recam scene",
         "version": FILE_VERSION,
         "num_frames": len(scene),

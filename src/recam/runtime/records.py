@@ -10,14 +10,18 @@ Every wrong field raises ValueError with one line, so that no reader needs check
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 _REQUIRED: Any = object()
+T = TypeVar("T")
+MAX_NUMBER = 1_000_000
+MAX_ENTRIES = 1_000
+"""Of a weight file's config."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,42 @@ class Record:
         if not fits or not np.isfinite(array).all():
             raise self.wrong(name, expected)
         return array
+
+
+def as_dataclass(
+    record: Record, kind: type[T], bounds: Mapping[str, tuple[float, float]] = {}
+) -> T:
+    """A dataclass of plain fields (int, float, bool, str, Literal, tuples of these) from a record.
+
+    bounds: of the numbers by field; others are refused beyond ±MAX_NUMBER. Raises ValueError for a
+    wrong field, and for one that the dataclass does not have.
+    """
+    hints = get_type_hints(kind)
+    if extra := sorted(set(record.value) - set(hints)):
+        raise ValueError(f"{record.path}: of a newer recam: unknown {record.where}{extra[0]}")
+    values = {}
+    for name in record.value:
+        low, high = bounds.get(name, (-MAX_NUMBER, MAX_NUMBER))
+        values[name] = _as_type(record, name, hints[name], low, high)
+    return kind(**values)
+
+
+def _as_type(record: Record, name: str, hint: Any, low: float, high: float) -> Any:
+    if get_origin(hint) is tuple:
+        members = get_args(hint)
+        low_len, high_len = (0, MAX_ENTRIES) if members[-1] is ... else (len(members),) * 2
+        entries = record.items(name, low_len, high_len)
+        row = Record({f"{name}[{i}]": e for i, e in enumerate(entries)}, record.path, record.where)
+        return tuple(_as_type(row, entry, members[0], low, high) for entry in row.value)
+    if get_origin(hint) is Literal:
+        return record.text(name, [str(choice) for choice in get_args(hint)])
+    if hint is bool:
+        return record.flag(name)
+    if hint is int:
+        return record.whole(name, int(low), int(high))
+    if hint is float:
+        return record.number(name, low, high)
+    return record.text(name)
 
 
 def is_number(value: Any) -> bool:

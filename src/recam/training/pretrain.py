@@ -160,7 +160,10 @@ def _begin_from(run: Run[VideoTransformer], weights: Path, config: PretrainConfi
         raise RecamError(f"{weights}: weights of a model of other options ({given.config})")
     for model in (run.model, run.average):
         model.load_state_dict(given.float().state_dict())
-    run.step = run.begun = int(read_metadata(weights).get("steps", 0))
+    steps = read_metadata(weights).get("steps", "0")
+    if not (steps.isascii() and steps.isdigit()):
+        raise RecamError(f"{weights}: metadata.steps is {steps[:40]!r}; expected a whole number")
+    run.step = run.begun = int(steps[:12])
 
 
 def _export(run: Run[VideoTransformer], config: PretrainConfig, out: Path) -> Path:

@@ -27,14 +27,15 @@ from recam.completion.foundation.adapters import (
 from recam.completion.foundation.placement import free_gb, on_device
 from recam.completion.foundation.size import BYTES, adapting_gb, transformer_size
 from recam.completion.foundation.speedups import is_quantized
-from recam.completion.weights import read_metadata
 from recam.configs import AdaptMethod, FinetuneConfig, Placement
+from recam.runtime.tensors import load_tensors, read_metadata, require_format
 from recam.training.adapt.distributed import adapt_on_devices
 from recam.training.adapt.latents import LatentExample
 from recam.training.adapt.loop import (
     Adaptation,
     adaptation_key,
     is_finished,
+    low_rank_of,
     read_report,
     split,
     work_through,
@@ -288,16 +289,14 @@ def load_foundation_adapter(model: Any, path: Path) -> None:
 
     Raises RecamError when the file is none, or of another model.
     """
-    from safetensors.torch import load_file
-
     metadata = read_metadata(path)
-    if metadata["format"] != FORMAT:
-        raise RecamError(f"{path}: holds {metadata['format']!r}, expected {FORMAT!r}")
-    tensors = load_file(path)
+    require_format(path, metadata, FORMAT)
+    tensors = load_tensors(path)
     if not tensors:
         return
-    if metadata["method"] == "lora":
-        set_adapter(model.transformer, tensors, int(metadata["rank"]))
+    rank = low_rank_of(path, metadata)
+    if rank is not None:
+        set_adapter(model.transformer, tensors, rank)
         return
     try:
         model.transformer.load_state_dict(tensors)

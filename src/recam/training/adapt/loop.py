@@ -14,10 +14,11 @@ from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
-from recam.completion.weights import read_metadata, save_tensors
 from recam.configs import FinetuneConfig
+from recam.runtime.files import parse_json
+from recam.runtime.tensors import read_metadata, save_tensors
 from recam.training.optim import learning_rate, load_checkpoint, save_checkpoint
-from recam.types import Progress
+from recam.types import Progress, RecamError
 
 HELD_BACK = 0.25
 """Share of the frames, at the end, that training does not see and the check is made on."""
@@ -232,9 +233,29 @@ def is_finished(folder: Path | None, key: str) -> bool:
     return path is not None and path.exists() and read_metadata(path).get("key") == key
 
 
+def low_rank_of(path: Path, metadata: dict[str, str]) -> int | None:
+    """The rank of an adapter's file; None when it is no low-rank one. Raises RecamError."""
+    if metadata.get("method") != "lora":
+        return None
+    rank = metadata.get("rank", "")
+    if not (rank.isascii() and rank.isdigit() and 1 <= int(rank[:9]) <= MAX_RANK):
+        raise RecamError(f"{path}: its rank is {rank[:40]!r}; expected 1 to {MAX_RANK}")
+    return int(rank)
+
+
+MAX_RANK = 1024
+
+
 def read_report(path: Path) -> dict[str, Any]:
     """Fields of an Adaptation but its model, of an adapter.safetensors."""
-    return json.loads(read_metadata(path)["report"])
+    report = read_metadata(path).get("report", "")
+    try:
+        about = parse_json(report, path)
+    except ValueError as error:
+        raise RecamError(str(error)) from error
+    if not isinstance(about, dict) or set(about) != set(REPORTED):
+        raise RecamError(f"{path}: its report is not one of an adaptation")
+    return about
 
 
 def _write(

@@ -15,13 +15,14 @@ from torch import Tensor
 from recam.completion.pixels import from_signal
 from recam.completion.samplers import sample_single_step
 from recam.completion.transformer import VideoTransformer
-from recam.completion.weights import read_metadata
 from recam.configs import FinetuneConfig, ObjectiveConfig
+from recam.runtime.tensors import load_tensors, read_metadata, require_format
 from recam.training.adapt.examples import Example, encode_pairs
 from recam.training.adapt.loop import (
     Adaptation,
     adaptation_key,
     is_finished,
+    low_rank_of,
     num_learned,
     read_report,
     split,
@@ -251,24 +252,22 @@ def load_adapter(model: VideoTransformer, path: Path) -> VideoTransformer:
 
     Raises RecamError when the file is no adapter or does not fit the model.
     """
-    from safetensors.torch import load_file
-
     metadata = read_metadata(path)
-    if metadata["format"] != ADAPTER_FORMAT:
-        raise RecamError(f"{path}: holds {metadata['format']!r}, expected {ADAPTER_FORMAT!r}")
-    tensors = load_file(path)
+    require_format(path, metadata, ADAPTER_FORMAT)
+    tensors = load_tensors(path)
     if not tensors:
         return model
+    rank = low_rank_of(path, metadata)
     dtype = next(model.parameters()).dtype
     result = copy.deepcopy(model).float()
-    if metadata["method"] == "lora":
-        add_low_rank(result, int(metadata["rank"]))
+    if rank is not None:
+        add_low_rank(result, rank)
     try:
         missing = set(result.load_state_dict(tensors, strict=False).unexpected_keys)
     except RuntimeError as error:
         raise RecamError(f"{path}: does not fit this model ({error})") from error
     if missing:
         raise RecamError(f"{path}: does not fit this model (it has no {sorted(missing)[0]})")
-    if metadata["method"] == "lora":
+    if rank is not None:
         merge_low_rank(result)
     return result.to(dtype).eval()
