@@ -6,8 +6,6 @@ needs them, so that ``recam --help`` answers at once.
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import warnings
 from dataclasses import dataclass, field
@@ -17,6 +15,9 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
+from recam.apps import process
+from recam.apps import progress as shown
+from recam.apps.progress import Style
 from recam.configs import (
     CameraFormat,
     CompleteConfig,
@@ -45,6 +46,9 @@ class Common:
 
     quiet: bool = False
     """Show no progress."""
+    progress: Style = "auto"
+    """How it is shown: a bar on a terminal, else a line every few seconds; or always bar, lines,
+    json (a line of JSON each), none."""
 
 
 @dataclass(frozen=True)
@@ -367,49 +371,32 @@ COMMANDS = {
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command; what the user can fix ends in one line and exit status 1."""
-    argv = sys.argv[1:] if argv is None else argv
-    command: Any
+    process.settle_streams()
+    process.stop_on_signals()
+    with process.ended_in_one_line():
+        command = process.with_home(_parsed(sys.argv[1:] if argv is None else argv))
+        warnings.showwarning = _show_note  # type: ignore[assignment]
+        quiet = getattr(command, "quiet", False)
+        shown.style.set("none" if quiet else getattr(command, "progress", "auto"))
+        process.require_working_folder()
+        command.run()
+
+
+def _parsed(argv: list[str]) -> Any:
+    """The command that a command line asks for."""
     if argv[:1] == ["eval"]:  # commands of its own, whose options only it needs to know
         from recam.apps import eval_cli
 
-        command = eval_cli.parse(argv[1:])
-    else:
-        commands = {name: OmitArgPrefixes[command] for name, command in COMMANDS.items()}  # type: ignore[misc, valid-type]
-        command = tyro.extras.subcommand_cli_from_dict(
-            commands, prog="recam", description="Move the camera after the shot.", args=argv
-        )
-    warnings.showwarning = _show_note  # type: ignore[assignment]
-    # A system's plain request to stop cleans up like Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        command.run()
-    except KeyboardInterrupt:
-        sys.exit("recam: stopped; finished stages are kept, run the same command to go on")
-    except BrokenPipeError:
-        sys.exit(1)
-    except Exception as error:
-        if os.environ.get("RECAM_DEBUG"):
-            raise
-        sys.exit(f"recam: {_one_line(error)}")
+        return eval_cli.parse(argv[1:])
+    commands = {name: OmitArgPrefixes[command] for name, command in COMMANDS.items()}  # type: ignore[misc, valid-type]
+    return tyro.extras.subcommand_cli_from_dict(
+        commands, prog="recam", description="Move the camera after the shot.", args=argv
+    )
 
 
 def _show_note(message: Warning | str, *_: object) -> None:
     """A warning as a line for the user, without the code that raised it."""
     print(f"recam: note: {' '.join(str(message).split())}", file=sys.stderr)
-
-
-def _one_line(error: Exception) -> str:
-    """What went wrong, for a person; a fault of recam's own says how to see all of it."""
-    from recam.types import RecamError
-
-    text = " ".join(str(error).split())
-    if isinstance(error, RecamError | ValueError):
-        return text
-    if isinstance(error, MemoryError):
-        return "not enough memory; use --max-side or --num-frames to make the input smaller"
-    if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename else text
-    return f"internal error: {type(error).__name__}: {text} (RECAM_DEBUG=1 shows where)"
 
 
 if __name__ == "__main__":

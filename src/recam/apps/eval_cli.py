@@ -10,6 +10,7 @@ import tyro
 from tyro.conf import arg
 
 from recam.apps.eval_options import AblationOptions, Data, Evaluation
+from recam.apps.progress import Style
 from recam.evaluation.configs import Geometry, Perceptual, Protocol
 
 
@@ -38,6 +39,8 @@ class MakeSynth4D:
     """Processes; default: one for each core. Their number changes no byte."""
     quiet: bool = False
     """Show no progress."""
+    progress: Style = "auto"
+    """How it is shown: auto, bar, lines, json, none."""
 
     def run(self) -> None:
         from recam.apps import evaluate
@@ -152,6 +155,8 @@ class CogNVS:
     """Folder for the table."""
     quiet: bool = False
     """Show no progress."""
+    progress: Style = "auto"
+    """How it is shown: auto, bar, lines, json, none."""
 
     def run(self) -> None:
         from recam.apps import evaluate

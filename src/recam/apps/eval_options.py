@@ -8,6 +8,7 @@ from typing import Annotated
 
 from tyro.conf import arg
 
+from recam.apps.progress import Style
 from recam.configs import CompletionModel, FinetuneConfig, RenderConfig, SamplingConfig
 from recam.evaluation.configs import Geometry, Perceptual
 
@@ -51,6 +52,8 @@ class Evaluation:
     """Folder for scores and tables; run again to go on. Default: recam-eval/<benchmark>."""
     quiet: bool = False
     """Show no progress."""
+    progress: Style = "auto"
+    """How it is shown: auto, bar, lines, json, none."""
     weights: str | None = None
     """Of the masked model."""
     render: RenderConfig = field(default_factory=RenderConfig)
@@ -91,3 +94,5 @@ class AblationOptions:
     """Folder for scores and tables; run again to go on."""
     quiet: bool = False
     """Show no progress."""
+    progress: Style = "auto"
+    """How it is shown: auto, bar, lines, json, none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -74,7 +75,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def read_config(
-    path: Path, metadata: dict[str, str], kind: type[T], bounds: dict[str, tuple[float, float]]
+    path: Path, metadata: dict[str, str], kind: type[T], bounds: Mapping[str, tuple[float, float]]
 ) -> T:
     """The network's config (a dataclass) that a weight file describes, every number bounded: a
     network of a thousand million layers is refused before it is built.
