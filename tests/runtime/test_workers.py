@@ -12,14 +12,6 @@ import pytest
 from recam.runtime.workers import is_running, worker_pool
 
 
-def _number_of(_: int) -> int:
-    return os.getpid()
-
-
-def _long(seconds: float) -> None:
-    time.sleep(seconds)
-
-
 def _gone(pid: int) -> bool:
     """Whether a process ends within seconds (one that is not yet waited for counts as ended)."""
     for _ in range(100):
@@ -34,15 +26,15 @@ def _gone(pid: int) -> bool:
 
 def test_results_and_a_normal_end() -> None:
     with worker_pool(2) as pool:
-        numbers = set(pool.map(_number_of, range(4)))
+        numbers = {pool.submit(os.getpid).result() for _ in range(4)}
     assert os.getpid() not in numbers and all(_gone(pid) for pid in numbers)
 
 
 def test_an_error_does_not_wait_for_what_is_begun() -> None:
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt), worker_pool(1) as pool:
-        pid = pool.submit(_number_of, 0).result()
-        pool.submit(_long, 60.0)
+        pid = pool.submit(os.getpid).result()
+        pool.submit(time.sleep, 60.0)
         raise KeyboardInterrupt
     assert _gone(pid) and time.monotonic() - begun < 40
 
@@ -50,15 +42,14 @@ def test_an_error_does_not_wait_for_what_is_begun() -> None:
 @pytest.mark.skipif(os.name != "posix", reason="this system has no such signal")
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGHUP"])
 def test_killing_the_main_process_ends_its_workers(tmp_path: Path, name: str) -> None:
-    code = f"""
-import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+    code = """
+import os
+import time
 from recam.runtime.workers import worker_pool
-import test_workers
 if __name__ == "__main__":
     with worker_pool(2) as pool:
-        numbers = [pool.submit(test_workers._number_of, 0).result()]
-        jobs = [pool.submit(test_workers._long, 60.0) for _ in range(2)]
+        numbers = [pool.submit(os.getpid).result()]
+        jobs = [pool.submit(time.sleep, 60.0) for _ in range(2)]
         print(*numbers, flush=True)
         jobs[0].result()
 """

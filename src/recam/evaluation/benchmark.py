@@ -13,10 +13,9 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +56,7 @@ from recam.evaluation.scores import (
 )
 from recam.media import contact_sheet, write_image, write_video
 from recam.runtime.cache import content_hash
+from recam.runtime.workers import worker_pool
 from recam.types import CameraPath, Progress, RecamError, Video, no_progress
 
 VERSION = 1
@@ -101,15 +101,11 @@ def run_method(
     what = f"{name}: scenes"
     progress(what, 0, len(jobs))
     if config.jobs > 1 and len(jobs) > 1:
-        with ProcessPoolExecutor(min(config.jobs, len(jobs)), get_context("spawn")) as pool:
+        with worker_pool(min(config.jobs, len(jobs))) as pool:
             futures = {pool.submit(run_in_process, j, config.jobs): i for i, j in enumerate(jobs)}
-            try:
-                for future in as_completed(futures):
-                    found[futures[future]] = future.result()
-                    progress(what, len(found), len(jobs))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+            for future in as_completed(futures):
+                found[futures[future]] = future.result()
+                progress(what, len(found), len(jobs))
     else:
         for i, job in enumerate(jobs):
             found[i] = run_sample(job, progress)

@@ -6,10 +6,7 @@ processor cores, and kept in the cache.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +22,8 @@ from recam.configs import PairConfig, RenderConfig
 from recam.covisibility import double_reproject, novel_cameras, sample_path
 from recam.render import render
 from recam.runtime.cache import cache_folder, content_hash
+from recam.runtime.threads import num_cores
+from recam.runtime.workers import worker_pool
 from recam.synthetic import CAMERA_KINDS, SyntheticScene, synthetic_clip, true_view
 from recam.training.data import FilledPair
 from recam.trajectories import focus_depth
@@ -172,11 +171,10 @@ def many_scene_pairs(
     processes (0 = one per core) and put there."""
     first = FIRST_SEED + 100_003 * seed
     seeds = range(first, first + num_scenes)
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or num_cores()
     missing = [s for s in seeds if not _file(s).is_file()]
     if workers > 1 and len(missing) > 1:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context, _one_thread) as pool:
+        with worker_pool(workers, _one_thread) as pool:
             for i, _ in enumerate(pool.map(_make_file, missing)):
                 progress("making scenes", i + 1, len(missing))
     for i, s in enumerate(seeds):

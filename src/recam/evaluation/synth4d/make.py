@@ -18,8 +18,7 @@ import os
 import shutil
 import time
 import zipfile
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,7 @@ from recam.evaluation.synth4d.scenes import (
 from recam.geometry import project, unproject
 from recam.runtime.cache import cache_folder
 from recam.runtime.threads import one_torch_thread
+from recam.runtime.workers import worker_pool
 from recam.synthetic.render import SyntheticFrames, optical_flow, render_synthetic
 from recam.synthetic.scene import SyntheticScene
 from recam.types import Cameras, Progress, no_progress
@@ -76,7 +76,7 @@ def make_synth4d(
     done = len(specs) - len(missing)
     progress("making Synth4D", done, len(specs))
     if jobs > 1 and len(missing) > 1:
-        with ProcessPoolExecutor(min(jobs, len(missing)), get_context("spawn")) as pool:
+        with worker_pool(min(jobs, len(missing))) as pool:
             for future in as_completed([pool.submit(make_scene, s, folder) for s in missing]):
                 future.result()
                 done += 1
