@@ -114,8 +114,8 @@ def write_run(
     model: OpenedModel | None = None,
 ) -> None:
     """Render and complete along the path, and write the run's folder."""
-    with new_folder(folder):
-        _write_run(folder, source, opened, path, config, timings_s, progress, model)
+    with new_folder(folder) as staged:
+        _write_run(staged, source, opened, path, config, timings_s, progress, model)
 
 
 def _write_run(
@@ -209,7 +209,7 @@ def write_record(
         folder / "timings.json",
         {"seconds": timings, "total_s": total, "peak_memory_gb": round(peak_memory_gb(), 2)},
     )
-    say(f"{folder}: " + ", ".join(f"{k} {v:.1f} s" for k, v in timings.items()))
+    say("time: " + ", ".join(f"{k} {v:.1f} s" for k, v in timings.items()))
 
 
 def reconstruct(
@@ -230,18 +230,19 @@ def reconstruct(
     timings_s: dict[str, float] = {}
     with show_progress(quiet) as progress:
         opened = open_scene(source, input_config, config, timings_s, progress)
-    save_scene(opened.scene, folder)
-    if export:
-        names = {"ply": "points.ply", "megasam": "megasam.npz", "usd": "scene.usda"}
-        suffix = (names | {"gltf": "scene.glb"}).get(export, export)
-        export_scene(opened.scene, folder / suffix, export)
+    with new_folder(folder) as staged:
+        save_scene(opened.scene, staged)
+        if export:
+            names = {"ply": "points.ply", "megasam": "megasam.npz", "usd": "scene.usda"}
+            suffix = (names | {"gltf": "scene.glb"}).get(export, export)
+            export_scene(opened.scene, staged / suffix, export)
+        write_record(staged, source, {"input": input_config, "reconstruct": config}, timings_s)
     if cameras_out:
         video = opened.scene.video
         write_cameras(
             opened.scene.cameras.resized(video.height, video.width), cameras_out,
             cameras_out_format, times_s=video.times_s, metres_per_unit=opened.scene.metres_per_unit,
         )  # fmt: skip
-    write_record(folder, source, {"input": input_config, "reconstruct": config}, timings_s)
     print(folder)
     return folder
 

@@ -65,22 +65,22 @@ def render(
         opened = open_scene(source, config.input, config.reconstruct, timings_s, progress)
         path = reshoot_task.path_for_scene(opened.scene, config.path)
         times_s, _ = reshoot_task.path_times_s(opened.scene, path)
-        with new_folder(folder):
+        with new_folder(folder) as staged:
             clock = time.perf_counter()
             if generator is None:
-                first = _write_plain(folder, opened.scene, path, times_s, config, exr, progress)
+                first = _write_plain(staged, opened.scene, path, times_s, config, exr, progress)
                 more = {}
             else:
                 fitted = fit_path(path, times_s, generator, fit)
                 for note in fitted.notes:
                     say(f"{generator}: {note}")
                 first = _write_for(
-                    folder, opened.scene, fitted, generator, fit, config, exr, progress
+                    staged, opened.scene, fitted, generator, fit, config, exr, progress
                 )
                 more = {"generator": RULES[generator], "frames": fitted.picked.tolist()}
             timings_s["render and write"] = time.perf_counter() - clock
-    write_record(folder, source, config, timings_s, scene=str(opened.folder), **more)
-    print(first)
+            write_record(staged, source, config, timings_s, scene=str(opened.folder), **more)
+    print(folder / first.relative_to(staged))
     return folder
 
 

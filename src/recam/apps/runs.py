@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import platform
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,70 +13,62 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from recam.runtime.whole import finish_replacing, remove, staged_folder, write_synced
 from recam.types import RecamError
-
-UNFINISHED = ".unfinished"
-"""File in the folder of a run that is not done, with the number of its process."""
 
 
 def choose_folder(wanted: Path | None, name: str) -> Path:
     """The folder to write: the wanted one, else the first free of name, name-2, name-3, … here.
 
-    A wanted folder may be new, empty or an earlier run's (which is then replaced file by file);
-    raises RecamError when it holds anything else or cannot be written.
+    A wanted folder may be new, empty or an earlier run's (which is then replaced); raises
+    RecamError when it holds anything else or cannot be written.
     """
     if wanted is None:
         folder, number = Path(name), 2
-        while folder.exists() and not _is_abandoned(folder):
+        while folder.exists():
             folder, number = Path(f"{name}-{number}"), number + 1
     else:
         folder = wanted
         if folder.exists() and not folder.is_dir():
             raise RecamError(f"{folder}: is a file; give a folder for the results")
-        holds = folder.is_dir() and any(folder.iterdir()) and not _is_abandoned(folder)
+        if folder.is_dir():
+            finish_replacing(folder)
+        holds = folder.is_dir() and any(folder.iterdir())
         if holds and not (folder / "config.json").exists():
             raise RecamError(f"{folder}: holds other files; give a new or an empty folder")
-    if _is_abandoned(folder):
-        shutil.rmtree(folder)
     check_writable(folder)
     return folder
 
 
-def _is_abandoned(folder: Path) -> bool:
-    """Whether a run made the folder and was killed before it could finish it or take it away."""
-    marker = folder / UNFINISHED
-    try:
-        number = int(marker.read_text())
-        os.kill(number, 0)  # asks whether the process is there, and does nothing to it
-    except ProcessLookupError:
-        return True
-    except (OSError, ValueError):
-        return False
-    return False
-
-
 @contextmanager
-def new_folder(folder: Path) -> Iterator[None]:
-    """Make a folder that goes again, with all in it, if the work in it fails or is stopped.
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder to write results into. When the block ends they are at ``folder``:
+    all of them, in place of an earlier run's; when it raises, ``folder`` is as it was."""
+    with staged_folder(folder) as staged:
+        yield staged
+        written = sorted(path.name for path in staged.iterdir())
+        record = staged / "config.json"
+        if record.is_file():
+            content = json.loads(record.read_text(encoding="utf-8"))
+            write_json(record, {**content, "files": written})
+        stale = _written_before(folder) - set(written)
+    for name in stale:  # a truth or an export of the earlier run would not be of this one
+        remove(folder / name)
 
-    One that was there before stays, with the files that were finished.
-    """
-    was_there = folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
+
+def _written_before(folder: Path) -> set[str]:
+    """What an earlier run left in the folder, by its own record."""
     try:
-        if not was_there:
-            (folder / UNFINISHED).write_text(str(os.getpid()))
-        yield
-        (folder / UNFINISHED).unlink(missing_ok=True)
-    except BaseException:
-        if not was_there:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        named = set(content.get("files", []))
+    except (OSError, ValueError, AttributeError, TypeError):
+        return set()
+    return named & {path.name for path in folder.iterdir()}  # nothing outside, whatever it says
 
 
 def check_writable(path: Path) -> None:
     """Raise RecamError now rather than after minutes of work when path cannot be made."""
-    existing = path
+    existing = path if path.is_dir() else path.parent
     while not existing.exists():
         existing = existing.parent
     if not existing.is_dir():
@@ -91,12 +82,7 @@ def check_writable(path: Path) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that it appears whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_text(json.dumps(content, indent=2, default=_jsonable) + "\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_synced(path, (json.dumps(content, indent=2, default=_jsonable) + "\n").encode())
 
 
 def _jsonable(value: Any) -> Any:

@@ -51,11 +51,11 @@ def image(
         opened = open_scene(source, input_config, config.reconstruct, timings_s, progress)
         path = image_task.image_path(opened.scene, config)
         result = image_task.reshoot_image(opened.scene, config, progress)
-        with new_folder(folder):
-            write_image(draw_path(opened.scene, path), folder / "path.png")
-            write_cameras(path.cameras, folder / "cameras.json", times_s=result.video.times_s)
+        with new_folder(folder) as staged:
+            write_image(draw_path(opened.scene, path), staged / "path.png")
+            write_cameras(path.cameras, staged / "cameras.json", times_s=result.video.times_s)
             still = opened.scene.video.frames[path.source_frames]
-            _write_result(folder, source, result, {"picture": still}, timings_s)
+            _write_result(staged, source, result, {"picture": still}, timings_s)
     print(folder / "result.mp4")
     return folder
 
@@ -73,8 +73,8 @@ def interpolate(
     pictures = api.stacked([api.as_picture(view) for view in views])
     with show_progress(quiet) as progress:
         result = interpolate_task.interpolate(pictures, config, progress, fps)
-        with new_folder(folder):
-            _write_result(folder, views[0], result, {}, {})
+        with new_folder(folder) as staged:
+            _write_result(staged, views[0], result, {}, {})
     print(folder / "result.mp4")
     return folder
 
@@ -118,8 +118,8 @@ def edit(
             where = None if mask is None else api.as_mask(mask, 1, *size, resize=shrunk)[0]
             result = edit_task.edit(video, picture, edited[0], where, config, progress)
         say(f"edit: {time.perf_counter() - clock:.1f} s")
-        with new_folder(folder):
-            _write_result(folder, source, result, {"source": video.frames}, {})
+        with new_folder(folder) as staged:
+            _write_result(staged, source, result, {"source": video.frames}, {})
     print(folder / "result.mp4")
     return folder
 

@@ -5,8 +5,8 @@ from recam.media.film import MediaWarning
 from recam.media.preview import contact_sheet, side_by_side, time_slice
 from recam.media.read import iterate_frames, read_image, read_mask, read_video, read_windows
 from recam.media.source import MediaInfo, probe
-from recam.media.whole import written_whole
 from recam.media.write import VideoWriter, write_image, write_video
+from recam.runtime.whole import written_whole
 
 __all__ = [
     "MediaInfo",

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam.media.whole import written_whole
+from recam.runtime.whole import written_whole
 
 _LINES = 16  # of a ZIP chunk
 _HALF, _FLOAT, _ZIP = 1, 2, 3

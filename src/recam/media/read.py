@@ -19,8 +19,8 @@ from recam.media.film import MediaWarning, film_frames, warn_of_loss
 from recam.media.pictures import series_at
 from recam.media.source import MediaInfo, kind_of, probe
 from recam.media.still import animation_frames, decode_picture
-from recam.media.whole import cannot_write, written_whole
 from recam.runtime.cache import MAX_BYTES_IN_MEMORY, cache_folder, scratch_file, scratch_tensor
+from recam.runtime.whole import cannot_write, written_whole
 from recam.types import Progress, RecamError, SourcePart, Video, no_progress
 
 

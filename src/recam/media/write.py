@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recam.media.encode import Film, Gif, PngFolder, Sink, WebP, encoded_picture
 from recam.media.sound import source_duration_s
-from recam.media.whole import (
+from recam.runtime.whole import (
     cannot_write,
     put_in_place,
     remove,

@@ -27,9 +27,9 @@ from recam.configs import SceneFormat
 from recam.geometry import unproject
 from recam.media import MediaWarning, write_exr, write_image, written_whole
 from recam.media.sound import copy_sound
-from recam.media.whole import put_in_place, remove, temporary_beside
 from recam.runtime.files import require_file
 from recam.runtime.records import shown
+from recam.runtime.whole import put_in_place, remove, temporary_beside
 from recam.types import Cameras, RecamError, Scene, Video
 
 FILE_VERSION = 1

@@ -23,21 +23,17 @@ def main(words: list[str]) -> None:
     _end_with(int(parent))
     with contextlib.suppress(OSError, AttributeError):
         os.nice(5)  # the page and its previews come first
-    from recam.apps import cli
+    from recam.apps import cli, process
 
     if kind == "recam":
         cli.main(rest)
         return
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
+    process.stop_on_signals()
+    with process.ended_in_one_line():
         if kind == "sample":
             sample(Path(rest[0]))
         else:
             scene(json.loads(Path(rest[0]).read_text(encoding="utf-8")))
-    except Exception as error:
-        if os.environ.get("RECAM_DEBUG"):
-            raise
-        sys.exit(f"recam: {cli._one_line(error)}")
 
 
 def _end_with(parent: int) -> None:
