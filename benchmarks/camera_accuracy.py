@@ -27,12 +27,12 @@ from torch import Tensor
 from recam.camera_files import read_cameras
 from recam.configs import LensKind, ReconstructConfig
 from recam.evaluation.cameras import camera_errors
+from recam.flow.dense import compute_flows
 from recam.geometry import fov_x_deg, rotation_angle_deg
 from recam.media import read_video
-from recam.reconstruct.cameras import CameraSolution, solve_cameras
-from recam.reconstruct.flow import compute_flows
-from recam.reconstruct.given import Run, straighten
+from recam.reconstruct.cameras.solve import CameraSolution, solve_cameras
 from recam.reconstruct.pipeline import OFFSETS, working_size
+from recam.reconstruct.user_inputs import Run, straighten
 from recam.synthetic import synthetic_clip
 from recam.types import Cameras, Video, no_progress
 

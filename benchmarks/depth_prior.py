@@ -38,9 +38,9 @@ from recam.configs import ReconstructConfig
 from recam.evaluation.depth import depth_errors
 from recam.media import read_video
 from recam.reconstruct import reconstruct
-from recam.reconstruct.depth_net import DepthNet, load_depth_net
-from recam.reconstruct.prior import depth_prior, stage_prior
-from recam.reconstruct.shipped_depth import shipped_depth
+from recam.reconstruct.depth_prior.network import DepthNet, load_depth_net
+from recam.reconstruct.depth_prior.shipped import shipped_depth
+from recam.reconstruct.depth_prior.stage import depth_prior, stage_prior
 from recam.synthetic import synthetic_clip
 from recam.training.depth.batch import limited
 from recam.training.depth.data import HEIGHT, WIDTH, chunk_file, heldout_chunk, read_chunk

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from recam.reconstruct.flow import STEPS_PER_PX, FlowSet
+from recam.flow.dense import STEPS_PER_PX, FlowSet
 
 HEIGHT, WIDTH = 96, 160
 Pose = Callable[[int], np.ndarray]

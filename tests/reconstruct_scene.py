@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from recam.flow.dense import STEPS_PER_PX, FlowSet
 from recam.geometry import intrinsics_from_fov, se3, se3_inverse, so3_exp
-from recam.reconstruct.flow import STEPS_PER_PX, FlowSet
 from recam.types import Cameras, Video, video_from_frames
 
 FLOOR_Y, WALL_Z, BOX_Z = 1.0, 6.0, 4.0

@@ -12,11 +12,12 @@ SRC = Path(__file__).resolve().parents[1] / "src" / "recam"
 # Each part may import those to its right and itself. OPEN_TO_ALL are open to all.
 MAY_IMPORT = {
     "types": set(),
+    "arrays": set(),
     "configs": set(),
     "runtime": set(),
     "geometry": set(),
     "path_presets": set(),
-    "flow": set(),
+    "flow": {"geometry"},
     "trajectories": {"geometry", "camera_files"},
     "drawing": {"geometry", "trajectories"},
     "camera_files": {"geometry"},
@@ -28,7 +29,7 @@ MAY_IMPORT = {
     "completion": {"geometry", "flow"},
     "training": {
         "geometry", "trajectories", "render", "covisibility", "completion", "synthetic", "media",
-        "reconstruct",
+        "reconstruct", "flow",
     },
     "tasks": {
         "geometry", "trajectories", "camera_files", "media", "flow", "reconstruct", "render",
@@ -38,7 +39,20 @@ MAY_IMPORT = {
 MAY_IMPORT["api"] = MAY_IMPORT["tasks"] | {"tasks"}
 MAY_IMPORT["evaluation"] = MAY_IMPORT["tasks"] | {"tasks", "synthetic"}
 MAY_IMPORT["apps"] = MAY_IMPORT["evaluation"] | {"evaluation", "drawing", "api"}
-OPEN_TO_ALL = {"types", "configs", "runtime"}
+OPEN_TO_ALL = {"types", "configs", "runtime", "arrays"}
+
+# Inside reconstruct/, likewise. What several rooms use lies beside them.
+ROOM_MAY_IMPORT: dict[str, set[str]] = {
+    "io": set(),
+    "matching": set(),
+    "external": set(),
+    "cameras": {"matching"},
+    "depth": set(),
+    "motion_segmentation": {"depth"},
+    "depth_prior": {"external", "cameras", "depth", "motion_segmentation"},
+    "object_depth": {"depth", "motion_segmentation"},
+}
+SHARED_BY_ROOMS = {"warping", "temporal_windows"}
 
 
 def _imports(path: Path) -> set[str]:
@@ -63,6 +77,29 @@ def test_imports_point_down(part: str) -> None:
     for path in files:
         wrong = _imports(path) - MAY_IMPORT[part] - OPEN_TO_ALL - {part, "__version__"}
         assert not wrong, f"{path.relative_to(SRC)} imports {sorted(wrong)}"
+
+
+def _rooms(path: Path) -> set[str]:
+    """Rooms and modules of recam.reconstruct that a file imports, anywhere in it."""
+    return {
+        node.module.split(".")[2]
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        and node.module
+        and node.module.startswith("recam.reconstruct.")
+    }
+
+
+@pytest.mark.parametrize("room", sorted(ROOM_MAY_IMPORT))
+def test_imports_inside_reconstruct_point_down(room: str) -> None:
+    for path in (SRC / "reconstruct" / room).glob("*.py"):
+        wrong = _rooms(path) - ROOM_MAY_IMPORT[room] - SHARED_BY_ROOMS - {room}
+        assert not wrong, f"{path.relative_to(SRC)} imports {sorted(wrong)}"
+
+
+def test_every_room_of_reconstruct_has_a_place_in_the_order() -> None:
+    rooms = {p.parent.name for p in (SRC / "reconstruct").glob("*/__init__.py")}
+    assert rooms == set(ROOM_MAY_IMPORT)
 
 
 def test_every_part_has_a_place_in_the_order() -> None:

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from recam.types import Cameras
 
+DEFAULT_FOV_DEG = 55.0
+"""Field of view, of the longer side, where nothing says better: a phone's or a 35 mm lens's."""
+
 
 def skew(v: Tensor) -> Tensor:
     """[..., 3] -> [..., 3, 3] with skew(v) @ u = v × u."""

@@ -8,7 +8,7 @@ import torch
 
 from depth_checkpoints import save_sam2
 from recam.configs import CompleteConfig, EditConfig
-from recam.reconstruct.outside import sam2
+from recam.reconstruct.external import sam2
 from recam.tasks.edit import edit, remove
 from recam.tasks.edit_tracking import outlined, track
 from recam.types import RecamError, no_progress

@@ -75,7 +75,7 @@ def _weights() -> list[str]:
 def _depth_weights() -> list[str]:
     """The depth network's weights: where they are, or what goes without them."""
     from recam.completion.weights import read_metadata, weights_sha256
-    from recam.reconstruct.depth_net import SHIPPED
+    from recam.reconstruct.depth_prior.network import SHIPPED
 
     if not SHIPPED.is_file():
         return ["depth network: no weights here; without another depth model a stage is assumed"]
@@ -88,7 +88,7 @@ def _depth_weights() -> list[str]:
 def _depth_model() -> str:
     """Which model --depth-model auto takes here."""
     from recam.configs import ReconstructConfig
-    from recam.reconstruct.outside import choose_depth_model
+    from recam.reconstruct.external.choose import choose_depth_model
 
     choice = choose_depth_model(ReconstructConfig())
     named = f" ({choice.weights})" if choice.weights else ""

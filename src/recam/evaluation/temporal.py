@@ -60,7 +60,7 @@ def video_flow(
     Estimated (DIS), for videos without true motion. visible [t-1, h, w] is True where the flow
     back returns to within about half a pixel, so hidden surfaces are left out.
     """
-    from recam.reconstruct.flow import compute_flows
+    from recam.flow.dense import compute_flows
 
     if len(video) < 2:
         raise ValueError(f"flow needs two frames, got a video of {len(video)}")

@@ -1,9 +1,9 @@
 """Video to scene: flow, cameras, depth, what moves; and scenes on disk."""
 
-from recam.reconstruct.importers import DepthSource, read_depth
+from recam.reconstruct.depth_prior.stage import depth_prior
+from recam.reconstruct.io.importers import DepthSource, read_depth
+from recam.reconstruct.io.scene_files import export_scene, load_scene, save_scene
 from recam.reconstruct.pipeline import reconstruct
-from recam.reconstruct.prior import depth_prior
-from recam.reconstruct.scene_files import export_scene, load_scene, save_scene
 
 __all__ = [
     "DepthSource",

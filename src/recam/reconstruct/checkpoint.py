@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recam.reconstruct.still import StillDepth
+from recam.reconstruct.static_depth import StaticGeometry
 from recam.types import Cameras
 
 Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Unfinished:
+class Checkpoint:
     """Where steps are kept; folder None = nowhere. The folder belongs to one video and one choice
     of options; nothing here looks at what a step was made from."""
 
@@ -70,7 +70,7 @@ class Unfinished:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-NOTHING_KEPT = Unfinished()
+NO_CHECKPOINT = Checkpoint()
 KEPT_DAYS = 7
 
 
@@ -111,7 +111,7 @@ def cameras_from(arrays: Arrays) -> Cameras:
     return Cameras(pose, k, height, width)
 
 
-def still_arrays(still: StillDepth) -> dict[str, NDArray[Any]]:
+def still_arrays(still: StaticGeometry) -> dict[str, NDArray[Any]]:
     return {
         "inverse_depth": still.inverse_depth, "dynamic": still.dynamic,
         "confidence": still.confidence,
@@ -119,8 +119,8 @@ def still_arrays(still: StillDepth) -> dict[str, NDArray[Any]]:
     }  # fmt: skip
 
 
-def still_from(arrays: Arrays) -> StillDepth:
+def still_from(arrays: Arrays) -> StaticGeometry:
     reference, measured = arrays["numbers"].tolist()
-    return StillDepth(
+    return StaticGeometry(
         arrays["inverse_depth"], arrays["dynamic"], arrays["confidence"], reference, measured
     )

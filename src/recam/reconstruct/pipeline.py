@@ -9,42 +9,58 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from recam.arrays import F32, U8, Mask
 from recam.configs import ReconstructConfig
+from recam.flow.dense import FlowSet, compute_flows, gray_frames
 from recam.geometry import fov_x_deg
-from recam.reconstruct.believed import Belief, aligned_over_time, believe, steady, with_shift
-from recam.reconstruct.cameras import solve_cameras
-from recam.reconstruct.depth import Array, triangulate
-from recam.reconstruct.dynamic import (
-    Mask,
-    average_along_flow,
-    find_dynamic,
-    residuals,
-    with_paused,
-)
-from recam.reconstruct.flow import FlowSet, compute_flows, gray_frames
-from recam.reconstruct.given import Run, given_cameras, given_depth, given_masks, undo_lens
-from recam.reconstruct.ground import find_ground
-from recam.reconstruct.importers import DepthSource
-from recam.reconstruct.prior import fitted_by_frame
-from recam.reconstruct.refine import Refinement, refine
-from recam.reconstruct.right_angles import camera_of_picture
-from recam.reconstruct.shadows import without_shadows
-from recam.reconstruct.shots import black_border
-from recam.reconstruct.standing import stand
-from recam.reconstruct.still import NEAREST_TO_FAR, PRIOR_WEIGHT, StillDepth, still_depth_by_windows
-from recam.reconstruct.unfinished import (
-    NOTHING_KEPT,
+from recam.reconstruct.cameras.manhattan_focal import camera_of_picture
+from recam.reconstruct.cameras.solve import solve_cameras
+from recam.reconstruct.checkpoint import (
+    NO_CHECKPOINT,
     Arrays,
-    Unfinished,
+    Checkpoint,
     as_text,
     camera_arrays,
     cameras_from,
     from_text,
     still_arrays,
     still_from,
+)
+from recam.reconstruct.depth.triangulation import triangulate
+from recam.reconstruct.depth_prior.affine_fit import fitted_by_frame
+from recam.reconstruct.depth_prior.temporal_alignment import (
+    DepthPrior,
+    aligned_over_time,
+    estimate_depth_prior,
+    steady,
+    with_shift,
+)
+from recam.reconstruct.io.importers import DepthSource
+from recam.reconstruct.matching.shots import black_border
+from recam.reconstruct.motion_segmentation.flow_residual import (
+    residuals,
+    segment_motion,
+    with_paused,
+)
+from recam.reconstruct.motion_segmentation.regions import average_along_flow
+from recam.reconstruct.motion_segmentation.shadow_rejection import without_shadows
+from recam.reconstruct.object_depth.ground_contact import place_on_ground
+from recam.reconstruct.object_depth.ground_plane import find_ground
+from recam.reconstruct.second_pass import SecondPassOptions, second_pass
+from recam.reconstruct.static_depth import (
+    NEAREST_TO_FAR,
+    PRIOR_WEIGHT,
+    StaticGeometry,
+    static_depth_by_windows,
+)
+from recam.reconstruct.user_inputs import (
+    Run,
+    given_cameras,
+    given_depth,
+    given_masks,
+    undo_lens,
 )
 from recam.runtime.cache import scratch_tensor
 from recam.types import Cameras, Progress, RecamError, Scene, SourcePart, Video, no_progress
@@ -69,9 +85,9 @@ LEAST_PIXELS = 1000
 class _Geometry:
     """inverse_depth float32 [t, h, w], 0 where not valid; dynamic bool; confidence float32."""
 
-    inverse_depth: Array
+    inverse_depth: F32
     dynamic: Mask
-    confidence: Array
+    confidence: F32
 
 
 def reconstruct(
@@ -79,7 +95,7 @@ def reconstruct(
     config: ReconstructConfig = DEFAULTS,
     progress: Progress = no_progress,
     part: SourcePart | None = None,
-    kept: Unfinished = NOTHING_KEPT,
+    kept: Checkpoint = NO_CHECKPOINT,
 ) -> Scene:
     """Cameras, depth and moving areas of a video.
 
@@ -187,13 +203,13 @@ def _with_own_depth(
     model or the stage says."""
     rgb = run.rgb()
     with run.timed("depth model"):
-        belief = believe(rgb, cameras, run.config, run.progress)
+        belief = estimate_depth_prior(rgb, cameras, run.config, run.progress)
     if moving and flows is not None:
         with run.timed("depth"):
             weight = PRIOR_WEIGHT * (TRUST_IN_MODELS if belief.is_large else 1.0)
 
             def first_depth() -> Arrays:
-                still = still_depth_by_windows(
+                still = static_depth_by_windows(
                     rgb, flows, cameras, belief.inverse_depth, masks, run.progress, belief.drift,
                     weight,
                 )  # fmt: skip
@@ -210,17 +226,17 @@ def _with_own_depth(
 
 def _refined(
     run: Run,
-    rgb: NDArray[np.uint8],
+    rgb: U8,
     flows: FlowSet,
     cameras: Cameras,
-    still: StillDepth,
-    belief: Belief,
+    still: StaticGeometry,
+    belief: DepthPrior,
     weight: float,
     masks: Mask | None,
-) -> tuple[Cameras, StillDepth]:
+) -> tuple[Cameras, StaticGeometry]:
     """A second round with frames far apart, and what it changed for the report."""
     about = run.report["cameras"]
-    how = Refinement(
+    how = SecondPassOptions(
         masks_given=masks is not None,
         cameras_free=about["source"] == "estimated",
         fov_free=run.config.fov is None,
@@ -228,7 +244,7 @@ def _refined(
         minutes=run.config.refine_minutes,
     )
     with run.timed("refining"):
-        found = refine(
+        found = second_pass(
             rgb, flows, cameras, still, belief.inverse_depth, how, belief.drift, weight,
             run.progress, run.kept,
         )  # fmt: skip
@@ -242,11 +258,11 @@ def _refined(
 
 def _believed(
     run: Run,
-    rgb: NDArray[np.uint8],
+    rgb: U8,
     cameras: Cameras,
     masks: Mask | None,
     flows: FlowSet | None,
-    belief: Belief,
+    belief: DepthPrior,
     moving: bool,
 ) -> _Geometry:
     """What the model or the stage says, steady over time, with what moves standing on it."""
@@ -262,7 +278,7 @@ def _believed(
     if moves is None:
         with run.timed("motion"):
             found = residuals(flows, turning, progress=run.progress)
-            moves = find_dynamic(found, flows, rgb, run.progress)
+            moves = segment_motion(found, flows, rgb, run.progress)
             moves = with_paused(moves, flows, rho, turning, rgb, run.progress)
             moves = without_shadows(moves, rgb, rho, turning, run.progress)
             moves = _outlined(run, rgb, moves)
@@ -273,13 +289,13 @@ def _believed(
             rho = steady(rho, ~moves, flows, turning, stands, run.progress)
             rho = _with_shift(run, belief, rho, rgb, turning, ~moves)
     if not belief.is_large:
-        rho = stand(rho, moves, flows, run.progress)
+        rho = place_on_ground(rho, moves, flows, run.progress)
     return _Geometry(rho, moves, belief.confidence)
 
 
 def _with_shift(
-    run: Run, belief: Belief, rho: Array, rgb: NDArray[np.uint8], cameras: Cameras, still: Mask
-) -> Array:
+    run: Run, belief: DepthPrior, rho: F32, rgb: U8, cameras: Cameras, still: Mask
+) -> F32:
     """Inverse depth with the shift that the pictures tell, nowhere infinitely far."""
     about = run.report["cameras"]
     told = about["source"] == "given" or about.get("fov_told_by") in ("user", "motion")
@@ -289,13 +305,13 @@ def _with_shift(
     return np.maximum(rho, far_off(rho))
 
 
-def far_off(rho: Array) -> float:
+def far_off(rho: F32) -> float:
     """The least inverse depth that is believed, by that of what is near (of long clips, in frames
     spread over them: a quantile wants a copy)."""
     return float(np.quantile(rho[:: -(-len(rho) // LONG_CLIP)], 0.95)) / (2 * NEAREST_TO_FAR)
 
 
-def _by_frame(rho: Array, work: Callable[[int], Array]) -> Array:
+def _by_frame(rho: F32, work: Callable[[int], F32]) -> F32:
     """float32 of rho's shape: what ``work`` says of each frame, where memory is not taken."""
     out = scratch_tensor(rho.shape, torch.float32).numpy()
     for i in range(len(out)):
@@ -303,12 +319,12 @@ def _by_frame(rho: Array, work: Callable[[int], Array]) -> Array:
     return out
 
 
-def _outlined(run: Run, rgb: NDArray[np.uint8], dynamic: Mask) -> Mask:
+def _outlined(run: Run, rgb: U8, dynamic: Mask) -> Mask:
     """What moves, with its borders where SAM 2 has them, if the user names its weights."""
     weights = run.config.mask_weights
     if weights is None or not dynamic.any():
         return dynamic
-    from recam.reconstruct.outside.sam2 import outlined_by_sam2
+    from recam.reconstruct.external.sam2 import outlined_by_sam2
 
     with run.timed("outlining"):
         out, known = outlined_by_sam2(rgb, dynamic, weights, run.progress)
@@ -317,7 +333,7 @@ def _outlined(run: Run, rgb: NDArray[np.uint8], dynamic: Mask) -> Mask:
 
 
 def _measured(
-    run: Run, still: StillDepth, belief: Belief, flows: FlowSet, cameras: Cameras
+    run: Run, still: StaticGeometry, belief: DepthPrior, flows: FlowSet, cameras: Cameras
 ) -> _Geometry:
     """Depth of what stands still as measured, and of what moves by a large model or its contact."""
     run.report["depth"] = {"source": "measured", "measured": round(still.measured, 3)}
@@ -334,7 +350,7 @@ def _measured(
         )
     if not belief.is_large:
         ground = find_ground(still.inverse_depth, sure, cameras)
-        depth = stand(still.inverse_depth, still.dynamic, flows, run.progress, ground)
+        depth = place_on_ground(still.inverse_depth, still.dynamic, flows, run.progress, ground)
     else:
         fitted = fitted_by_frame(belief.inverse_depth, still.inverse_depth, sure, belief.drift)
         least = still.reference / NEAREST_TO_FAR
@@ -350,7 +366,7 @@ def _measured(
     return _Geometry(depth, dynamic, trust)
 
 
-def _tell_belief(run: Run, belief: Belief, moving: bool) -> None:
+def _tell_belief(run: Run, belief: DepthPrior, moving: bool) -> None:
     """Say where depth comes from when it is not measured."""
     how = {"static": "stands still", "rotating": "only turns"}.get(
         run.report["cameras"]["motion"], "stands still"
@@ -404,11 +420,11 @@ def _with_given_depth(
                 slack = np.where(valid, GIVEN_DEPTH_ERROR * rho, 1e9).astype(np.float32)
                 found = residuals(flows, cameras, rho, slack, run.progress)
                 rgb = run.rgb()
-                dynamic = _outlined(run, rgb, find_dynamic(found, flows, rgb, run.progress))
+                dynamic = _outlined(run, rgb, segment_motion(found, flows, rgb, run.progress))
     return cameras, _Geometry(rho, dynamic, valid.astype(np.float32))
 
 
-def _scaled_to(cameras: Cameras, rho: Array, valid: Mask, flows: FlowSet, run: Run) -> Cameras:
+def _scaled_to(cameras: Cameras, rho: F32, valid: Mask, flows: FlowSet, run: Run) -> Cameras:
     """Cameras whose translation is in the units of the given inverse depth."""
     evidence = triangulate(flows, cameras, run.progress)
     good = valid & (evidence.inverse_depth > 2 * evidence.sigma) & (evidence.misfit < 2)

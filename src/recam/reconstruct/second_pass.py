@@ -3,7 +3,8 @@
 Flow between neighbours is where everything begins, and it errs by tenths of a pixel, rounds off,
 and cannot tell what moves along its epipolar lines. With rough geometry frames far apart can be
 compared: other frames are asked what moves (``witnesses``), patches are carried far to fit the
-cameras (``polish``), and depth is matched again where an error shows most (``rematch``).
+cameras (``refine_photometrically``), and depth is matched again where an error shows most
+(``local_plane_sweep``).
 """
 
 from __future__ import annotations
@@ -15,30 +16,14 @@ from functools import partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from recam.reconstruct.densify import fuse, sharpen
-from recam.reconstruct.depth import Array, each_frame
-from recam.reconstruct.flow import FlowSet, part_of_flows
-from recam.reconstruct.outside.prior_depth import Drift
-from recam.reconstruct.polish import polish
-from recam.reconstruct.rematch import rematch
-from recam.reconstruct.shadows import without_shadows
-from recam.reconstruct.sky import clear_sky
-from recam.reconstruct.still import (
-    NEAREST_TO_FAR,
-    PRIOR_WEIGHT,
-    UNMEASURED,
-    Solver,
-    StillDepth,
-    still_depth_by_windows,
-    windows,
-)
-from recam.reconstruct.textures import unlike_in_texture
-from recam.reconstruct.unfinished import (
-    NOTHING_KEPT,
+from recam.arrays import F32, U8
+from recam.flow.dense import FlowSet, part_of_flows
+from recam.reconstruct.cameras.photometric_refinement import refine_photometrically
+from recam.reconstruct.checkpoint import (
+    NO_CHECKPOINT,
     Arrays,
-    Unfinished,
+    Checkpoint,
     as_text,
     camera_arrays,
     cameras_from,
@@ -46,8 +31,27 @@ from recam.reconstruct.unfinished import (
     still_arrays,
     still_from,
 )
-from recam.reconstruct.witnesses import ask_witnesses, moving_by_witnesses
+from recam.reconstruct.depth.fusion import fuse_views, snap_to_edges
+from recam.reconstruct.depth.local_plane_sweep import local_plane_sweep
+from recam.reconstruct.depth.sky import clear_sky
+from recam.reconstruct.external.prior_depth import Drift
+from recam.reconstruct.motion_segmentation.shadow_rejection import without_shadows
+from recam.reconstruct.motion_segmentation.texture_consistency import unlike_in_texture
+from recam.reconstruct.motion_segmentation.view_consistency import (
+    collect_votes,
+    segment_by_votes,
+)
+from recam.reconstruct.static_depth import (
+    NEAREST_TO_FAR,
+    PRIOR_WEIGHT,
+    UNMEASURED,
+    Solver,
+    StaticGeometry,
+    static_depth_by_windows,
+)
+from recam.reconstruct.temporal_windows import windows
 from recam.runtime.cache import scratch_tensor
+from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
 
 TIMES_ASKED = 2
@@ -60,7 +64,7 @@ LEAST_GAIN = 0.02
 ANOTHER_LENS = 0.03
 """Relative change of the focal length from which on depth is measured anew."""
 STEPS = (0.012, 0.006)
-"""Relative changes of inverse depth that are tried, pass by pass (``rematch``)."""
+"""Relative changes of inverse depth that are tried, pass by pass (``local_plane_sweep``)."""
 SHARP = 0.3
 """Sharpness of a match that is trusted in full."""
 LEAST_TRUST = 0.05
@@ -71,8 +75,8 @@ ALIKE = 0.015
 
 
 @dataclass(frozen=True)
-class Refinement:
-    """What ``refine`` has to know. masks_given: what moves is not to be judged. cameras_free,
+class SecondPassOptions:
+    """What ``second_pass`` has to know. masks_given: what moves is not to be judged. cameras_free,
     fov_free: they may change; fov_known: the motion tells the focal length. minutes: after which
     no further step is begun; None = no limit."""
 
@@ -89,22 +93,22 @@ class Refined:
     and after, None where they were not; finished: False when the time was up before the end."""
 
     cameras: Cameras
-    still: StillDepth
+    still: StaticGeometry
     residual_px: tuple[float, float] | None
     finished: bool
 
 
-def refine(
-    rgb: NDArray[np.uint8],
+def second_pass(
+    rgb: U8,
     flows: FlowSet,
     cameras: Cameras,
-    still: StillDepth,
-    prior: Array,
-    how: Refinement = Refinement(),
+    still: StaticGeometry,
+    prior: F32,
+    how: SecondPassOptions = SecondPassOptions(),
     drift: Drift = "none",
     prior_weight: float = PRIOR_WEIGHT,
     progress: Progress = no_progress,
-    kept: Unfinished = NOTHING_KEPT,
+    kept: Checkpoint = NO_CHECKPOINT,
 ) -> Refined:
     """What moves, cameras, depth, again what moves (now that textures can be compared), and depth.
 
@@ -147,19 +151,19 @@ def refine(
 class _Clip:
     """What does not change in the second round."""
 
-    rgb: NDArray[np.uint8]
+    rgb: U8
     flows: FlowSet
-    prior: Array
+    prior: F32
     drift: Drift
     prior_weight: float
     progress: Progress
-    kept: Unfinished
+    kept: Checkpoint
 
 
 @dataclass(frozen=True)
 class _State:
     cameras: Cameras
-    still: StillDepth
+    still: StaticGeometry
     residual_px: tuple[float, float] | None
 
 
@@ -189,11 +193,11 @@ def _asked(clip: _Clip, state: _State, textures: bool) -> _State:
             sky = clear_sky(rgb, cameras, rho / still.reference, confidence)
             found = still.dynamic[wide]
             for _ in range(times):
-                said = ask_witnesses(rgb, found, rho, confidence, cameras, clip.progress)
+                said = collect_votes(rgb, found, rho, confidence, cameras, clip.progress)
                 texture = None
                 if textures:
                     texture = unlike_in_texture(rgb, found, rho, cameras, clip.progress)
-                found = moving_by_witnesses(said, found, part, rgb, clip.progress, texture) & ~sky
+                found = segment_by_votes(said, found, part, rgb, clip.progress, texture) & ~sky
                 found = without_shadows(found, rgb, rho, cameras, clip.progress)
             return {"dynamic": found[inner]}
 
@@ -201,14 +205,14 @@ def _asked(clip: _Clip, state: _State, textures: bool) -> _State:
     return replace(state, still=replace(still, dynamic=out))
 
 
-def _polished(clip: _Clip, state: _State, how: Refinement) -> _State:
+def _polished(clip: _Clip, state: _State, how: SecondPassOptions) -> _State:
     """Cameras fitted to patches, again and again while that still changes the focal length: with
     the better one more patches are found. Depth of another lens is another one: if it has changed
     much, depth is measured anew."""
     before, residual, gray = state.cameras, None, clip.flows.gray.numpy()
     for _ in range(MOST_POLISHED):
         still = state.still
-        better = polish(
+        better = refine_photometrically(
             gray, state.cameras, still.inverse_depth, still.dynamic, how.fov_free, how.fov_known,
             clip.progress,
         )  # fmt: skip
@@ -224,7 +228,7 @@ def _polished(clip: _Clip, state: _State, how: Refinement) -> _State:
             break
     if abs(_focal(state.cameras) / _focal(before) - 1) < ANOTHER_LENS:
         return state
-    still = still_depth_by_windows(
+    still = static_depth_by_windows(
         clip.rgb, clip.flows, state.cameras, clip.prior, state.still.dynamic, clip.progress,
         clip.drift, clip.prior_weight,
     )  # fmt: skip
@@ -262,19 +266,19 @@ def _matched(clip: _Clip, state: _State, step: float, last: bool) -> _State:
 
 
 def _matched_window(
-    gray: NDArray[np.uint8],
-    rgb: NDArray[np.uint8],
+    gray: U8,
+    rgb: U8,
     cameras: Cameras,
-    still: StillDepth,
+    still: StaticGeometry,
     solve: Solver,
     step: float,
     last: bool,
     progress: Progress,
-) -> tuple[Array, Array]:
+) -> tuple[F32, F32]:
     rho, stands, reference = still.inverse_depth, ~still.dynamic, still.reference
-    factor, sharpness = rematch(gray, cameras, rho, still.dynamic, step, progress)
+    factor, sharpness = local_plane_sweep(gray, cameras, rho, still.dynamic, step, progress)
     trust = LEAST_TRUST + np.clip(sharpness / SHARP, 0, 1)
-    mean, total, through = fuse(
+    mean, total, through = fuse_views(
         rho * factor, trust.astype(np.float32), stands, cameras, ALIKE * reference, progress
     )
     agreed = np.minimum(total / 3, 1) ** 2 * (1 - through)
@@ -286,11 +290,13 @@ def _matched_window(
     new = solve(mean, np.where(stands, weight, 0).astype(np.float32), "smoothing")
     new = np.maximum(new, far)
     if last:
-        each_frame(
-            lambda i: np.copyto(new[i], sharpen(new[i], rgb[i], 0.04 * reference)),
+        parallel_frames(
+            lambda i: np.copyto(new[i], snap_to_edges(new[i], rgb[i], 0.04 * reference)),
             range(len(new)), progress, "sharpening edges",
         )  # fmt: skip
         again = np.float32(0.2) + agreed.astype(np.float32)
-        new = np.maximum(fuse(new, again, stands, cameras, ALIKE * reference, progress)[0], far)
+        new = np.maximum(
+            fuse_views(new, again, stands, cameras, ALIKE * reference, progress)[0], far
+        )
     sure = np.maximum(still.confidence, UNMEASURED + (1 - UNMEASURED) * agreed)
     return np.where(sky, far, new), sure.astype(np.float32)

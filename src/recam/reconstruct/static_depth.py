@@ -6,24 +6,25 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from recam.reconstruct.densify import Smoothness, complete, fuse, sharpen
-from recam.reconstruct.depth import Array, each_frame, triangulate
-from recam.reconstruct.dynamic import Mask, find_dynamic, residuals
-from recam.reconstruct.flow import FlowSet, part_of_flows
-from recam.reconstruct.outside.prior_depth import Drift
-from recam.reconstruct.prior import fitted_by_frame
-from recam.reconstruct.sky import clear_sky
-from recam.reconstruct.sweep import sweep
+from recam.arrays import F32, U8, Mask
+from recam.flow.dense import FlowSet, part_of_flows
+from recam.reconstruct.depth.fusion import fuse_views, snap_to_edges
+from recam.reconstruct.depth.plane_sweep import sweep
+from recam.reconstruct.depth.sky import clear_sky
+from recam.reconstruct.depth.tgv import Smoothness, tgv_inpaint
+from recam.reconstruct.depth.triangulation import triangulate
+from recam.reconstruct.depth_prior.affine_fit import fitted_by_frame
+from recam.reconstruct.external.prior_depth import Drift
+from recam.reconstruct.motion_segmentation.flow_residual import residuals, segment_motion
+from recam.reconstruct.temporal_windows import windows
 from recam.runtime.cache import scratch_tensor
+from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
 
 PIXELS_THAT_ERR_TOGETHER = 30.0
 LARGEST_WEIGHT = 120.0
 PRIOR_WEIGHT = 0.03
-WINDOW, OVERLAP = 96, 16
-"""Frames of long clips whose depth is worked out at once, and witnesses to either side."""
 UNMEASURED = 0.15
 """Confidence of what was filled in."""
 NEAREST_TO_FAR = 60.0
@@ -31,28 +32,28 @@ NEAREST_TO_FAR = 60.0
 
 
 @dataclass(frozen=True)
-class StillDepth:
+class StaticGeometry:
     """inverse_depth float32 [t, h, w], also behind what moves; dynamic bool [t, h, w]; confidence
     float32 [t, h, w] in [0, 1]; reference: the inverse depth of what is near, for scale; measured:
     the part of the pixels whose depth several frames agree on."""
 
-    inverse_depth: Array
+    inverse_depth: F32
     dynamic: Mask
-    confidence: Array
+    confidence: F32
     reference: float
     measured: float
 
 
-def still_depth(
-    rgb: NDArray[np.uint8],
+def static_depth(
+    rgb: U8,
     flows: FlowSet,
     cameras: Cameras,
-    prior: Array,
+    prior: F32,
     dynamic: Mask | None = None,
     progress: Progress = no_progress,
     drift: Drift = "none",
     prior_weight: float = PRIOR_WEIGHT,
-) -> StillDepth:
+) -> StaticGeometry:
     """Triangulate, match, agree over time, complete; and find what does not fit.
 
     rgb: uint8 [t, h, w, 3]. cameras: t cameras of that size. prior: affine-invariant inverse depth
@@ -62,14 +63,14 @@ def still_depth(
     evidence = triangulate(flows, cameras, progress)
     moving = dynamic
     if moving is None:
-        moving = find_dynamic(residuals(flows, cameras, progress=progress), flows, rgb)
+        moving = segment_motion(residuals(flows, cameras, progress=progress), flows, rgb)
     rho, margin, sigma = sweep(flows.gray.numpy(), cameras, evidence, moving, progress)
     measured = ~moving & (margin > 1)
     reference = float(np.quantile(rho[measured], 0.9)) if measured.any() else float(rho.max())
     tolerance = max(0.015 * reference, float(np.median(sigma)))
     trust = np.clip(margin / 5, 0, 1).astype(np.float32)
     solve = Solver(rgb, prior, drift, prior_weight, reference, progress)
-    mean, support, through = fuse(rho, trust, ~moving, cameras, tolerance, progress)
+    mean, support, through = fuse_views(rho, trust, ~moving, cameras, tolerance, progress)
     weight = _weights(support, through, moving, sigma, reference)
     part = float((weight > 1).mean())
     far = reference / NEAREST_TO_FAR
@@ -83,50 +84,52 @@ def still_depth(
     if dynamic is None:
         slack = np.maximum(0.05 * reference, 3 * sigma)[:, None, None] + 0.1 * first
         slack = np.where(weight > 1, slack, 10 * reference).astype(np.float32)
-        moving = find_dynamic(residuals(flows, cameras, first, slack, progress), flows, rgb) & ~sky
+        moving = (
+            segment_motion(residuals(flows, cameras, first, slack, progress), flows, rgb) & ~sky
+        )
         weight = np.where(moving, 0, weight)
     # What was measured stays the anchor; what was filled in agrees over time as well, weakly.
     belief = np.where(weight > 1, mean, first)
-    again, _, _ = fuse(
+    again, _, _ = fuse_views(
         np.maximum(belief, 0), 0.1 + weight / LARGEST_WEIGHT, ~moving, cameras, tolerance, progress
     )
     final = solve(again, np.where(moving, 0, np.maximum(weight, 2.0)), "smoothing")
     final = np.maximum(final, far)
 
     def snap(i: int) -> None:
-        final[i] = sharpen(final[i], rgb[i], 0.04 * reference)
+        final[i] = snap_to_edges(final[i], rgb[i], 0.04 * reference)
 
-    each_frame(snap, range(len(final)), progress, "sharpening edges")
-    settled, _, _ = fuse(
+    parallel_frames(snap, range(len(final)), progress, "sharpening edges")
+    settled, _, _ = fuse_views(
         final, 0.2 + weight / LARGEST_WEIGHT, ~moving, cameras, tolerance, progress
     )
     confidence = UNMEASURED + (1 - UNMEASURED) * np.clip(weight / LARGEST_WEIGHT, 0, 1)
     settled = np.where(sky, far, np.maximum(settled, far)).astype(np.float32)
-    return StillDepth(settled, moving, confidence.astype(np.float32), reference, part)
+    return StaticGeometry(settled, moving, confidence.astype(np.float32), reference, part)
 
 
-def still_depth_by_windows(
-    rgb: NDArray[np.uint8],
+def static_depth_by_windows(
+    rgb: U8,
     flows: FlowSet,
     cameras: Cameras,
-    prior: Array,
+    prior: F32,
     dynamic: Mask | None = None,
     progress: Progress = no_progress,
     drift: Drift = "none",
     prior_weight: float = PRIOR_WEIGHT,
-) -> StillDepth:
-    """``still_depth``; of long clips WINDOW frames at a time, each with OVERLAP more on both sides
+) -> StaticGeometry:
+    """``static_depth``; of long clips WINDOW frames at a time, each with OVERLAP more on both sides
     as witnesses, so that memory grows with the result alone. The cameras are the clip's, so windows
     agree where they meet."""
     num = len(rgb)
     if len(windows(num)) == 1:
-        return still_depth(rgb, flows, cameras, prior, dynamic, progress, drift, prior_weight)
+        return static_depth(rgb, flows, cameras, prior, dynamic, progress, drift, prior_weight)
     rho = scratch_tensor(prior.shape, torch.float32).numpy()
     confidence = scratch_tensor(prior.shape, torch.float32).numpy()
     moving = np.zeros(prior.shape, bool)
     references, measured = [], 0.0
     for wide, inner, own in windows(num):
-        part = still_depth(
+        part = static_depth(
             rgb[wide], part_of_flows(flows, wide.start, wide.stop), cameras[wide], prior[wide],
             None if dynamic is None else dynamic[wide], no_progress, drift, prior_weight,
         )  # fmt: skip
@@ -135,24 +138,11 @@ def still_depth_by_windows(
         references.append(part.reference)
         measured += part.measured * (own.stop - own.start) / num
         progress("depth", own.stop, num)
-    return StillDepth(rho, moving, confidence, float(np.median(references)), measured)
+    return StaticGeometry(rho, moving, confidence, float(np.median(references)), measured)
 
 
-def windows(num: int) -> list[tuple[slice, slice, slice]]:
-    """Of num frames: those worked on at once, with witnesses; the window's own among them; and
-    where these belong in the clip."""
-    if num <= WINDOW + 2 * OVERLAP:
-        return [(slice(0, num),) * 3]
-    out = []
-    for start in range(0, num, WINDOW):
-        own = slice(start, min(start + WINDOW, num))
-        wide = slice(max(start - OVERLAP, 0), min(own.stop + OVERLAP, num))
-        out.append((wide, slice(start - wide.start, own.stop - wide.start), own))
-    return out
-
-
-def _weights(support: Array, through: Array, moving: Mask, sigma: Array, reference: float) -> Array:
-    """Data weights for ``complete``: what the frames agree on, and how well they could see it."""
+def _weights(support: F32, through: F32, moving: Mask, sigma: F32, reference: float) -> F32:
+    """Data weights for ``tgv_inpaint``: what the frames agree on, how well they could see it."""
     relative = (sigma / reference)[:, None, None] ** 2 + 0.01**2
     informed = 1 / (PIXELS_THAT_ERR_TOGETHER * relative)
     agreed = np.minimum(support / 3, 1) ** 2 * (1 - through)
@@ -161,12 +151,12 @@ def _weights(support: Array, through: Array, moving: Mask, sigma: Array, referen
 
 
 class Solver:
-    """``complete`` on all frames in units of the reference, pulled weakly to the fitted prior."""
+    """``tgv_inpaint`` on all frames, in units of the reference, pulled weakly to the prior."""
 
     def __init__(
         self,
-        rgb: NDArray[np.uint8],
-        prior: Array,
+        rgb: U8,
+        prior: F32,
         drift: Drift,
         prior_weight: float,
         reference: float,
@@ -175,14 +165,14 @@ class Solver:
         self.rgb, self.prior, self.drift, self.prior_weight = rgb, prior, drift, prior_weight
         self.reference, self.progress = reference, progress
 
-    def __call__(self, rho: Array, weight: Array, what: str) -> Array:
+    def __call__(self, rho: F32, weight: F32, what: str) -> F32:
         fitted = fitted_by_frame(self.prior, rho / self.reference, weight, self.drift)
         out = np.empty_like(rho)
 
         def job(i: int) -> None:
             total = weight[i] + self.prior_weight
             value = weight[i] * rho[i] / self.reference + self.prior_weight * fitted[i]
-            out[i] = complete(value / total, total, self.rgb[i], Smoothness()) * self.reference
+            out[i] = tgv_inpaint(value / total, total, self.rgb[i], Smoothness()) * self.reference
 
-        each_frame(job, range(len(rho)), self.progress, what)
+        parallel_frames(job, range(len(rho)), self.progress, what)
         return out

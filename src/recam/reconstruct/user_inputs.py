@@ -11,16 +11,15 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from recam.arrays import U8, Mask
 from recam.camera_files import read_cameras, undistort_video
 from recam.camera_files.undistort import undistortion_map
 from recam.configs import ReconstructConfig
 from recam.media import read_mask
-from recam.reconstruct.dynamic import Mask
-from recam.reconstruct.importers import DepthSource, read_depth
-from recam.reconstruct.unfinished import Unfinished
+from recam.reconstruct.checkpoint import Checkpoint
+from recam.reconstruct.io.importers import DepthSource, read_depth
 from recam.runtime.cache import scratch_tensor
 from recam.types import Cameras, Progress, SourcePart, Video
 
@@ -40,7 +39,7 @@ class Run:
     report: dict[str, Any] = field(default_factory=dict)
     metres_per_unit: float | None = None
     border: Mask = field(default_factory=lambda: np.zeros((0, 0), bool))
-    kept: Unfinished = field(default_factory=Unfinished)
+    kept: Checkpoint = field(default_factory=Checkpoint)
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -48,7 +47,7 @@ class Run:
         yield
         self.seconds[name] = round(before + time.perf_counter() - clock, 2)
 
-    def rgb(self) -> NDArray[np.uint8]:
+    def rgb(self) -> U8:
         """uint8 [t, h, w, 3] at the working size."""
         shape = len(self.video), self.height, self.width, 3
         out = scratch_tensor(shape, torch.uint8).numpy()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recam.reconstruct.flow import flows_to_frame
+from recam.flow.dense import flows_to_frame
 from recam.types import Progress, Video
 
 Mask = NDArray[np.bool_]
@@ -94,7 +94,7 @@ def outlined(followed: Iterator[Tracked], video: Video, weights: str | None) -> 
     if weights is None:
         yield from followed
         return
-    from recam.reconstruct.outside.sam2 import outlined_by_sam2
+    from recam.reconstruct.external.sam2 import outlined_by_sam2
 
     while some := list(islice(followed, OUTLINED_TOGETHER)):
         pictures = np.stack([as_picture(video.frames[one.frame]) for one in some])
@@ -120,7 +120,7 @@ def pointed(
     if weights is None:
         yield from followed
         return
-    from recam.reconstruct.outside.cotracker import follow_points
+    from recam.reconstruct.external.cotracker import follow_points
 
     apart = max(2.0, max(region.shape) * POINTS_APART)
     rows, columns = np.nonzero(region)

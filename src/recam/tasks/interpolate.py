@@ -19,8 +19,8 @@ from torch import Tensor
 from recam.completion.streaming import complete_whole
 from recam.completion.weights import chosen
 from recam.configs import InterpolateConfig
+from recam.flow.dense import flow_between
 from recam.flow.masked import complete_flow
-from recam.reconstruct.flow import flow_between
 from recam.runtime.cache import scratch_tensor
 from recam.runtime.jit import kernel
 from recam.tasks.reshoot import versions

@@ -37,8 +37,8 @@ from recam.media import probe, read_video
 from recam.media.convert import fitted_size
 from recam.media.pictures import pictures_at
 from recam.reconstruct import load_scene, reconstruct, save_scene
-from recam.reconstruct.outside import models_used
-from recam.reconstruct.unfinished import Unfinished, forget_abandoned
+from recam.reconstruct.checkpoint import Checkpoint, forget_abandoned
+from recam.reconstruct.external.choose import models_used
 from recam.render import render_windows
 from recam.runtime.cache import cache_folder, content_hash
 from recam.training.adapt.examples import encode_hidden, frames_to_learn
@@ -113,7 +113,7 @@ def open_scene(
     part = source_part(source, input_config, len(video))
     unfinished = cache_folder() / "unfinished"
     forget_abandoned(unfinished)
-    kept = Unfinished(unfinished / key[:24])
+    kept = Checkpoint(unfinished / key[:24])
     scene = reconstruct(video, config, progress, part, kept)
     # Where a lens was straightened, the scene's frames are not the file's.
     save_scene(scene, folder, with_frames=scene.video is not video)

@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from recam.arrays import F64, I64, Mask
 from recam.geometry import so3_log
-from recam.reconstruct.bundle_system import (
-    F64,
+from recam.reconstruct.cameras.normal_equations import (
     PARAMS,
     band_width,
     inverse_depth_variances,
@@ -26,7 +25,7 @@ from recam.reconstruct.bundle_system import (
     solve_arrow,
     squared_residuals,
 )
-from recam.reconstruct.tracks import Tracks
+from recam.reconstruct.matching.tracks import Tracks
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Freedom:
     redescending: bool = True
     focal_prior: tuple[float, float] | None = None
     depth_prior_px: float = 0.05
-    frames: NDArray[np.bool_] | None = None
+    frames: Mask | None = None
 
 
 def adjust(
@@ -186,7 +185,7 @@ def _at_and_along(bundle: Bundle, tracks: Tracks) -> tuple[F64, F64]:
     return at, np.einsum("mij,mj->mi", rotation, offset)
 
 
-def _free_parameters(bundle: Bundle, freedom: Freedom) -> NDArray[np.bool_]:
+def _free_parameters(bundle: Bundle, freedom: Freedom) -> Mask:
     num = len(bundle.rotation)
     frames = freedom.frames
     if frames is None:
@@ -218,7 +217,7 @@ def rotation_exp(rotvec: F64) -> F64:
     return np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * (k @ k)
 
 
-def _as_arrays(bundle: Bundle, tracks: Tracks) -> tuple[F64 | float | NDArray[np.int64], ...]:
+def _as_arrays(bundle: Bundle, tracks: Tracks) -> tuple[F64 | float | I64, ...]:
     return (
         bundle.rotation, bundle.center, bundle.focal, bundle.bearing, bundle.inverse_depth,
         bundle.axes, bundle.origin, tracks.start, tracks.frame, tracks.uv_px,
@@ -247,7 +246,7 @@ def _stepped(
     tracks: Tracks,
     weight: F64,
     freedom: Freedom,
-    free: NDArray[np.bool_],
+    free: Mask,
     damping: float,
 ) -> Bundle | None:
     """The bundle after one damped step; None if the system is singular."""

@@ -13,15 +13,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from recam.reconstruct.depth import Array
-from recam.reconstruct.dynamic import Mask
-from recam.reconstruct.prior import USUAL_FOV_DEG
+from recam.arrays import F64, U8, Mask
+from recam.geometry import DEFAULT_FOV_DEG
 from recam.runtime.jit import kernel
 from recam.types import Cameras
-
-F64 = NDArray[np.float64]
 
 FOVS_DEG = (20.0, 104.0)
 """Of the longer side, searched in NUM_FOCALS even steps of the focal length's logarithm where
@@ -35,40 +31,17 @@ PITCH_DEG = (8.0, 20.0)
 """Mean and standard deviation of how far cameras look down, roughly."""
 ROLLS_DEG, ROLL_SPREAD_DEG = (-3.0, -1.5, 0.0, 1.5, 3.0), 1.5
 AZIMUTH_STEP_DEG = 1.5
+FRAMES = 3
+"""That lines and ground are looked for in."""
 NEAR_DEG = 1.8
 """How far an edge may point past where it ought to meet others; less counts more."""
-FRAMES, SAMPLED_FRAMES = 3, 24
-"""That lines and ground are looked for in; whose inverse depth says what is near and far."""
 MOST_LINES, LEAST_LINES = 150, 12
 LEAST_LENGTH, LEAST_PX = 0.05, 14.0
 """Of a line, as part of the longer side and in px."""
 BELIEF = 80.0
 """Nats by which directions that explain all edges are likelier than those that explain none."""
-CLEAR = (0.08, 0.18)
-"""How clear edges must be (``Level``) to be listened to, and to be believed wholly."""
-SHIFT_SPREAD = 0.1
-"""Usual error of the shift, in units of the inverse depth of what is near (its 95 % quantile)."""
-MOST_SHIFT = 0.3
-"""Of the same."""
-SHIFTS = np.arange(-25, 31, dtype=np.float64) * 0.02
-"""In these units; those that are tried."""
-GROUND_BELIEF = 80.0
-"""Nats by which a ground that all pixels under the horizon lie on is likelier than none."""
 MANY_LINES = 75
 """Fewer lines, counted as if all were of one length, are more easily explained by chance."""
-FARTHEST, MOST_TAKEN = 0.02, 0.6
-"""No more than this part of the inverse depth of the farthest (a quantile) is taken off: the walls
-that end a view are not at infinity."""
-POINTS, TRIES = 3000, 300
-"""Pixels that the ground is looked for in, and pairs of them that it is tried through."""
-ON, BELOW = 0.15, 0.85
-"""Relative difference up to which a pixel lies on the ground, less counting more; part of the
-ground's inverse depth under which it lies below that."""
-NO_GROUND = 0.2
-"""Part of the pixels that lie on a ground where there is none."""
-LEAST_UNDER, LEAST_REACH = 0.1, 0.15
-"""Part of the picture that must be under the horizon; and by how much of the largest the heights
-under the horizon of the two pixels of a pair differ."""
 
 
 @dataclass(frozen=True)
@@ -91,72 +64,10 @@ class Level:
         return mean, math.sqrt(float((weight * (log - mean) ** 2).sum()))
 
 
-def shift_by_horizon(
-    rho: Array,
-    rgb: NDArray[np.uint8],
-    cameras: Cameras,
-    still: Mask,
-    focal_sure: bool,
-    expected: float = 0.0,
-) -> float:
-    """What to add to a model's inverse depth so that the ground's vanishes on the horizon.
-
-    rho: inverse depth [t, h, w] up to scale and shift. rgb: uint8 [t, h, w, 3]. cameras: t cameras
-    of that size, which do not move through space. still: bool [t, h, w]. focal_sure: the motion
-    told the focal length. expected: the shift by what else is known. The mean over all that edges
-    leave possible, weighed with how far from ``expected`` it usually is; that, where edges or the
-    ground do not tell, and near it where edges are not clear.
-    """
-    frames = _frames(cameras, focal_sure)
-    level = level_by_lines(rgb, cameras, still, focal_sure)
-    if level is None:
-        return expected
-    best = int(level.log_weight.argmax())
-    every = slice(None, None, -(-len(rho) // SAMPLED_FRAMES))
-    values = rho[every][still[every]]
-    if not len(values):
-        return expected
-    farthest, near = (float(v) for v in np.quantile(values, [FARTHEST, 0.95]))
-    own_units = {i: rho[i] / near for i in frames}
-    k = cameras.intrinsics[frames[0]].numpy()
-    roll = math.atan2(-level.down[best, 0], level.down[best, 1])
-    pitches = _pitches()[::2]
-    tried = _axes(pitches, np.full(len(pitches), roll))[0]
-    focal = float(level.focal[best])
-    shift = np.full(len(tried), np.nan)
-    habit = -0.5 * np.square((SHIFTS - expected / near) / SHIFT_SPREAD, dtype=np.float64)
-    for i, down in enumerate(tried):
-        fits = _ground(own_units, cameras, still, down, focal)
-        if fits.max() > NO_GROUND:
-            shift[i] = _mean(SHIFTS, GROUND_BELIEF * fits + habit)
-    told = np.isfinite(shift)
-    if told.sum() < 2:
-        return expected
-    rows = _row(tried, focal, k)[told]
-    order = np.argsort(rows)
-    row = _row(level.down, level.focal, k)
-    own = np.interp(row, rows[order], shift[told][order])
-    log_weight = level.log_weight - 0.5 * ((own - expected / near) / SHIFT_SPREAD) ** 2
-    log_weight[(row < rows.min()) | (row > rows.max())] = -np.inf
-    if not np.isfinite(log_weight).any():
-        return expected
-    trust = float(np.clip((level.clear - CLEAR[0]) / (CLEAR[1] - CLEAR[0]), 0, 1))
-    mean = trust * _mean(own, log_weight) + (1 - trust) * expected / near
-    least = MOST_TAKEN * farthest / near
-    return near * float(np.clip(mean, -min(least, MOST_SHIFT), MOST_SHIFT))
-
-
-def _mean(values: F64, log_weight: F64) -> float:
-    weight = np.exp(log_weight - log_weight.max())
-    return float((weight * values).sum() / weight.sum())
-
-
-def level_by_lines(
-    rgb: NDArray[np.uint8], cameras: Cameras, still: Mask, focal_sure: bool
-) -> Level | None:
+def level_by_lines(rgb: U8, cameras: Cameras, still: Mask, focal_sure: bool) -> Level | None:
     """How likely every pitch, roll and focal length is by straight edges that stand still; None
     where there are too few. Arguments as above."""
-    ends, share = _lines(rgb, cameras, still, _frames(cameras, focal_sure))
+    ends, share = _lines(rgb, cameras, still, line_frames(cameras, focal_sure))
     if len(ends) < LEAST_LINES:
         return None
     side = max(cameras.height, cameras.width)
@@ -164,11 +75,11 @@ def level_by_lines(
         middle = float(cameras.intrinsics[len(cameras) // 2, 0, 0])
         focals, spread = middle * np.exp(FOCAL_SURE * np.arange(-2, 3)), FOCAL_SURE
     else:
-        middle = _focal(USUAL_FOV_DEG, side)
+        middle = _focal(DEFAULT_FOV_DEG, side)
         focals = np.geomspace(_focal(FOVS_DEG[1], side), _focal(FOVS_DEG[0], side), NUM_FOCALS)
         spread = FOCAL_SPREAD
-    pitch, roll = np.meshgrid(_pitches(), np.radians(ROLLS_DEG), indexing="ij")
-    down, ahead, across = _axes(pitch.ravel(), roll.ravel())
+    pitch, roll = np.meshgrid(pitches(), np.radians(ROLLS_DEG), indexing="ij")
+    down, ahead, across = axes_of(pitch.ravel(), roll.ravel())
     azimuth = np.radians(np.arange(0, 90, AZIMUTH_STEP_DEG))
     along = ends[:, 1] - ends[:, 0]
     along /= np.linalg.norm(along, axis=1, keepdims=True)
@@ -185,7 +96,7 @@ def level_by_lines(
     return Level(np.tile(down, (len(focals), 1)), np.repeat(focals, len(down)), weight, clear)
 
 
-def _frames(cameras: Cameras, focal_sure: bool) -> list[int]:
+def line_frames(cameras: Cameras, focal_sure: bool) -> list[int]:
     """The middle frame first; others only if it is known how they are turned."""
     t = len(cameras)
     rotation = cameras.cam_from_world[:, :3, :3]
@@ -198,12 +109,12 @@ def _focal(fov_deg: float, side: int) -> float:
     return 0.5 * side / math.tan(math.radians(fov_deg) / 2)
 
 
-def _pitches() -> F64:
+def pitches() -> F64:
     low, high = PITCHES_DEG
     return np.radians(np.arange(low, high + 1e-6, PITCH_STEP_DEG))
 
 
-def _axes(pitch: F64, roll: F64) -> tuple[F64, F64, F64]:
+def axes_of(pitch: F64, roll: F64) -> tuple[F64, F64, F64]:
     """Unit vectors [m, 3] down, ahead and across, in axes of cameras that look down by ``pitch``
     and are then turned about their axis by ``roll``."""
     cos = np.cos(pitch)
@@ -213,14 +124,12 @@ def _axes(pitch: F64, roll: F64) -> tuple[F64, F64, F64]:
     return down, ahead, np.cross(down, ahead)
 
 
-def _row(down: F64, focal: F64 | float, k: F64) -> F64:
+def horizon_row(down: F64, focal: F64 | float, k: F64) -> F64:
     """Where the horizon meets the picture's middle column, in px from the top."""
     return np.asarray(k[1, 2] - focal * (k[1, 1] / k[0, 0]) * down[:, 2] / down[:, 1])
 
 
-def _lines(
-    rgb: NDArray[np.uint8], cameras: Cameras, still: Mask, frames: list[int]
-) -> tuple[F64, F64]:
+def _lines(rgb: U8, cameras: Cameras, still: Mask, frames: list[int]) -> tuple[F64, F64]:
     """Ends [n, 2, 2] of the longest lines, in square px from the principal point of the middle
     frame, into which those of the others are turned; and their shares [n] of the length of all."""
     h, w = rgb.shape[1:3]
@@ -297,42 +206,4 @@ def _explained(
                             fits = max(fits, (1 - off) ** 2)
                     total += share[n] * fits
                 out[i, m] = max(out[i, m], total)
-    return out
-
-
-def _ground(rho: dict[int, Array], cameras: Cameras, still: Mask, down: F64, focal: float) -> F64:
-    """How well a ground with the horizon of ``down`` fits rho, for every one of SHIFTS: the part of
-    the pixels under the horizon that lie on it, less that of those below it; at least NO_GROUND.
-    rho: inverse depth [h, w] by frame; down: in the axes of the first of these."""
-    out = np.full(len(SHIFTS), NO_GROUND)
-    frames, (h, w) = list(rho), still.shape[1:]
-    step = max(1, int(math.sqrt(h * w * len(frames) / POINTS)))
-    y, x = np.mgrid[step // 2 : h : step, step // 2 : w : step].reshape(2, -1)
-    pose = cameras.cam_from_world[:, :3, :3].numpy()
-    under, own = [], []
-    for i in frames:
-        k = cameras.intrinsics[i].numpy()
-        d = pose[i] @ pose[frames[0]].T @ down
-        aspect = k[1, 1] / k[0, 0]
-        height = (x + 0.5 - k[0, 2]) * d[0] + (y + 0.5 - k[1, 2]) / aspect * d[1] + focal * d[2]
-        seen = still[i, y, x] & (height > 0)
-        under.append(height[seen])
-        own.append(rho[i][y[seen], x[seen]])
-    g, r = np.concatenate(under), np.concatenate(own).astype(np.float64)
-    if len(g) < LEAST_UNDER * len(x) * len(frames):
-        return out
-    g /= g.max()
-    far = g < 0.02
-    g, r = g[~far], r[~far]
-    pair = np.random.default_rng(0).integers(0, len(g), (2, TRIES))
-    reach = g[pair[0]] - g[pair[1]]
-    apart = np.abs(reach) > LEAST_REACH
-    slope = (r[pair[0]] - r[pair[1]])[apart] / reach[apart]
-    shift = slope * g[pair[0, apart]] - r[pair[0, apart]]
-    number = np.rint((shift - SHIFTS[0]) / (SHIFTS[1] - SHIFTS[0])).astype(int)
-    rises = (slope > 0.05) & (number >= 0) & (number < len(SHIFTS))
-    slope, shift = slope[rises], shift[rises]
-    ratio = (r + shift[:, None]) / (slope[:, None] * g)
-    on = np.clip(1 - ((ratio - 1) / ON) ** 2, 0, None).mean(1)
-    np.maximum.at(out, number[rises], on - 1.5 * (ratio < BELOW).mean(1))
     return out

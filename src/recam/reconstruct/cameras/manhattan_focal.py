@@ -14,12 +14,11 @@ from typing import Literal
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from recam.geometry import intrinsics_from_fov
-from recam.reconstruct.bundle import F64, rotation_exp
-from recam.reconstruct.horizon import level_by_lines
-from recam.reconstruct.prior import USUAL_FOV_DEG
+from recam.arrays import F64, I64, U8
+from recam.geometry import DEFAULT_FOV_DEG, intrinsics_from_fov
+from recam.reconstruct.cameras.bundle_adjustment import rotation_exp
+from recam.reconstruct.cameras.level_lines import level_by_lines
 from recam.types import Cameras
 
 FOVS_DEG = (17.0, 110.0)
@@ -62,7 +61,7 @@ class Lines:
 
 
 def focal_from_right_angles(
-    gray: NDArray[np.uint8], intrinsics: F64, rotvec: F64, reference: float
+    gray: U8, intrinsics: F64, rotvec: F64, reference: float
 ) -> float | None:
     """Focal length in px at which most lines run along three directions at right angles; None
     where they do not tell.
@@ -92,12 +91,12 @@ def focal_from_right_angles(
 
 
 def camera_of_picture(
-    gray: NDArray[np.uint8], fov_deg: float | None
+    gray: U8, fov_deg: float | None
 ) -> tuple[Cameras, Literal["user", "lines", "nothing"]]:
     """One camera for a picture uint8 [h, w], with the horizontal field of view that the user gave,
     or that lines tell, or a usual one; and which of these it is."""
     h, w = gray.shape
-    k = intrinsics_from_fov(fov_deg or USUAL_FOV_DEG, h, w)[None]
+    k = intrinsics_from_fov(fov_deg or DEFAULT_FOV_DEG, h, w)[None]
     pose = torch.eye(4, dtype=torch.float64)[None]
     if fov_deg is not None:
         return Cameras(pose, k, h, w), "user"
@@ -109,9 +108,7 @@ def camera_of_picture(
     return Cameras(pose, k, h, w), "lines"
 
 
-def _from_free_directions(
-    gray: NDArray[np.uint8], intrinsics: F64, rotvec: F64, reference: float
-) -> float | None:
+def _from_free_directions(gray: U8, intrinsics: F64, rotvec: F64, reference: float) -> float | None:
     """The focal length by lines alone, along any three directions at right angles."""
     lines, vectors = _lines(gray, intrinsics, rotvec)
     if len(lines.ends) < LEAST_LINES * min(len(gray), NUM_FRAMES):
@@ -134,7 +131,7 @@ def _from_free_directions(
     return float(focals[best] * math.exp(step * float(np.clip(shift, -0.5, 0.5))))
 
 
-def _lines(gray: NDArray[np.uint8], intrinsics: F64, rotvec: F64) -> tuple[Lines, F64]:
+def _lines(gray: U8, intrinsics: F64, rotvec: F64) -> tuple[Lines, F64]:
     """The longest lines of some frames, and the rotation vectors [n, 3] of these."""
     ends, frames = [], []
     h, w = gray.shape[1:]
@@ -195,7 +192,7 @@ def _directions(a: F64, b: F64) -> tuple[F64, F64]:
     return across / np.maximum(sine, 1e-9)[:, None], sine
 
 
-def _along(lines: Lines, axes: F64, focal: float) -> tuple[F64, F64, NDArray[np.int64]]:
+def _along(lines: Lines, axes: F64, focal: float) -> tuple[F64, F64, I64]:
     """For axes [3, 3] (columns): the share of the lines along each [3], the weight of each line [n]
     and which axis it is nearest to [n]."""
     at = lines.ends.mean(1)

@@ -15,10 +15,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from recam.reconstruct.bundle import (
-    F64,
+from recam.arrays import F64, Mask
+from recam.reconstruct.cameras.bundle_adjustment import (
     Bundle,
     Freedom,
     adjust,
@@ -28,12 +27,10 @@ from recam.reconstruct.bundle import (
     scaled,
     triangulated,
 )
-from recam.reconstruct.tracks import Tracks, select_tracks
+from recam.reconstruct.matching.tracks import Tracks, select_tracks
 
 Motion = Literal["static", "rotating", "moving"]
 
-USUAL_FOV_DEG = 57.0
-"""Of the longer side: what is believed when the motion does not tell (a phone, a 33 mm lens)."""
 FOCAL_SPREAD = 0.4
 """Standard deviation of log focal about the usual."""
 LIGHT_PRIOR, FIRM_PRIOR = 0.002, 0.05
@@ -154,9 +151,9 @@ def fit_moving(
         for focal in focals
     ]
     starts.sort(key=lambda start: start[0])
-    starts += [carried_on(reversed_relief(bundle, tracks)) for _, bundle in starts[:2]]
+    starts += [carried_on(bas_relief_flip(bundle, tracks)) for _, bundle in starts[:2]]
     starts.sort(key=lambda start: start[0])
-    starts += [carried_on(nearer_relief(bundle, tracks)) for _, bundle in starts[:3]]
+    starts += [carried_on(shift_inverse_depth(bundle, tracks)) for _, bundle in starts[:3]]
     return upright(_best_of_two(starts, tracks, "moving", usual_focal), tracks, usual_focal)
 
 
@@ -167,11 +164,11 @@ def upright(fit: Fit, tracks: Tracks, usual_focal: float | None) -> Fit:
     relief."""
     if _below_to_above(fit.bundle) > UPSIDE_DOWN:
         return fit
-    turned = reversed_relief(unit_depth(fit.bundle), tracks)
+    turned = bas_relief_flip(unit_depth(fit.bundle), tracks)
     prior = LIGHT_PRIOR * fit.cost
     other, nearer = (
         refined(start, tracks, "moving", usual_focal, prior, iterations=100)
-        for start in (turned, nearer_relief(turned, tracks))
+        for start in (turned, shift_inverse_depth(turned, tracks))
     )
     if nearer.cost < other.cost:
         other = nearer
@@ -190,7 +187,7 @@ def _below_to_above(bundle: Bundle) -> float:
     return float(np.median(low)) / max(float(np.median(high)), 1e-3)
 
 
-def reversed_relief(bundle: Bundle, tracks: Tracks) -> Bundle:
+def bas_relief_flip(bundle: Bundle, tracks: Tracks) -> Bundle:
     """Cameras on the opposite side of the first one that take nearly the same pictures of the
     relief turned inside out: what is near becomes far.
 
@@ -208,7 +205,7 @@ def reversed_relief(bundle: Bundle, tracks: Tracks) -> Bundle:
     return unit_depth(triangulated(replace(cameras, center=-bundle.center), tracks))
 
 
-def nearer_relief(bundle: Bundle, tracks: Tracks) -> Bundle:
+def shift_inverse_depth(bundle: Bundle, tracks: Tracks) -> Bundle:
     """Cameras that take nearly the same pictures of points whose inverse depths are all larger.
 
     With a long lens, turning a little and stepping aside a little look alike, so that all inverse
@@ -350,7 +347,7 @@ def decide(tracks: Tracks, still: Fit, turning: Fit, moving: Fit) -> Decision:
     noise = float(np.median(np.minimum(moving.rms_px, turning.rms_px)))
     limit = float(np.clip(3 * noise, 0.4, 1.5))
 
-    def only(freer: Fit, simpler: Fit) -> NDArray[np.bool_]:
+    def only(freer: Fit, simpler: Fit) -> Mask:
         needed = simpler.rms_px > np.maximum(2 * freer.rms_px, limit)
         return (freer.rms_px < limit) & needed
 

@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
 
+from recam.arrays import F64, I64, Mask
 from recam.runtime.jit import kernel
 
-F64 = NDArray[np.float64]
 PARAMS = 6
 """Of a camera: rotation vector (left), centre."""
 BEHIND = 0.02
 """Depth over distance below which a point counts as behind the camera."""
 
 
-def band_width(start: NDArray[np.int64], frame: NDArray[np.int64]) -> int:
+def band_width(start: I64, frame: I64) -> int:
     """Entries of a row of the band, from the diagonal on, that tracks can fill."""
     some = start[1:] > start[:-1]
     if not some.any():
@@ -31,9 +30,7 @@ def band_width(start: NDArray[np.int64], frame: NDArray[np.int64]) -> int:
     return PARAMS * (int((last - first).max()) + 1)
 
 
-def solve_arrow(
-    band: F64, column: F64, right: F64, free: NDArray[np.bool_]
-) -> NDArray[np.float64] | None:
+def solve_arrow(band: F64, column: F64, right: F64, free: Mask) -> F64 | None:
     """x [n + 1] with A x = right where ``free`` [n + 1], else 0; None if A is not positive there.
 
     A is symmetric. band [n, width]: entry (m, m + d) of its first n rows at [m, d], overwritten;
@@ -63,7 +60,7 @@ def solve_arrow(
     return out if bool(np.isfinite(out).all()) else None
 
 
-def _packed(band: F64, index: NDArray[np.int64]) -> F64:
+def _packed(band: F64, index: I64) -> F64:
     """The rows and columns ``index`` of a band alone."""
     if index[-1] - index[0] + 1 == len(index):
         return band[index[0] : index[-1] + 1]

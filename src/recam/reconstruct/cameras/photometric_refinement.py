@@ -15,23 +15,30 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from recam.geometry import se3
-from recam.reconstruct.bundle import Bundle, inverse_depths, residuals_px, scaled, triangulated
-from recam.reconstruct.depth import Array, each_frame, pair_maps
-from recam.reconstruct.motion import (
+from recam.arrays import F32, F64, U8, Mask
+from recam.geometry import DEFAULT_FOV_DEG, se3
+from recam.reconstruct.cameras.bundle_adjustment import (
+    Bundle,
+    inverse_depths,
+    residuals_px,
+    scaled,
+    triangulated,
+)
+from recam.reconstruct.cameras.motion_model import (
     FIRM_PRIOR,
     LIGHT_PRIOR,
     STANDS,
-    USUAL_FOV_DEG,
     focal_from_fov,
     refined,
     start_bundle,
     stillness,
     with_points,
 )
-from recam.reconstruct.tracks import Tracks, corners, select_tracks
+from recam.reconstruct.matching.tracks import Tracks, corners, select_tracks
+from recam.reconstruct.warping import inverse_depth_warps
 from recam.runtime.cache import scratch_tensor
 from recam.runtime.jit import kernel
+from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
 
 HALF = 5
@@ -62,15 +69,15 @@ class Polished:
     residual_px: median residual of the patches with the old cameras and with these."""
 
     cameras: Cameras
-    inverse_depth: Array
+    inverse_depth: F32
     residual_px: tuple[float, float]
 
 
-def polish(
-    gray: NDArray[np.uint8],
+def refine_photometrically(
+    gray: U8,
     cameras: Cameras,
-    rho: Array,
-    moving: NDArray[np.bool_],
+    rho: F32,
+    moving: Mask,
     fov_free: bool,
     fov_known: bool,
     progress: Progress = no_progress,
@@ -88,7 +95,9 @@ def polish(
     focal = float(k[0, 0, 0])
     each = np.stack([k[:, 0, 0], k[:, 1, 1]], 1)[tracks.frame]
     centred = replace(tracks, uv_px=(tracks.uv_px - k[:, :2, 2][tracks.frame]) * focal / each)
-    usual = focal_from_fov(USUAL_FOV_DEG, max(cameras.height, cameras.width)) if fov_free else None
+    usual = (
+        focal_from_fov(DEFAULT_FOV_DEG, max(cameras.height, cameras.width)) if fov_free else None
+    )
     with threadpool_limits(1, user_api="blas"):
         before, after, good = _fitted(centred, cameras, focal, usual, fov_known)
     residual = tuple(float(np.median(residuals_px(b, good))) for b in (before, after))
@@ -126,9 +135,7 @@ def _fitted(
     return before, after, good
 
 
-def _in_old_units(
-    bundle: Bundle, tracks: Tracks, in_px: Tracks, rho: Array
-) -> tuple[Bundle, Array]:
+def _in_old_units(bundle: Bundle, tracks: Tracks, in_px: Tracks, rho: F32) -> tuple[Bundle, F32]:
     """The bundle at the scale of rho [t, h, w], and rho brought to it: in each frame by a factor
     and a ramp over the picture, fitted to the points that it sees."""
     found = inverse_depths(bundle, tracks)
@@ -153,7 +160,7 @@ def _in_old_units(
     return bundle, out
 
 
-def _robust_fit(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+def _robust_fit(a: F64, b: F64) -> F64:
     """Least squares with Cauchy weights, held a little to 0."""
     hold = 1e-3 * len(b) * np.eye(a.shape[1])
     x = np.zeros(a.shape[1])
@@ -167,10 +174,10 @@ def _robust_fit(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.fl
 
 
 def follow_patches(
-    gray: NDArray[np.uint8],
+    gray: U8,
     cameras: Cameras,
-    rho: Array,
-    moving: NDArray[np.bool_],
+    rho: F32,
+    moving: Mask,
     progress: Progress = no_progress,
 ) -> Tracks:
     """Patches around corners of some frames, found in the frames around; uv_px in pixels of gray.
@@ -188,11 +195,11 @@ def follow_patches(
         others = np.array(sorted({j for k in AWAY for j in (first - k, first + k) if 0 <= j < t}))
         out = np.full((len(x), len(others), 2), np.nan, np.float32)
         if len(others):
-            a, b = pair_maps(cameras, first, others.tolist())
+            a, b = inverse_depth_warps(cameras, first, others.tolist())
             _follow(gray, rho, moving, first, others, a, b, x, y, out)
         found[n] = _as_observations(first, others, np.stack([x, y], 1) + 0.5, out)
 
-    each_frame(job, range(len(firsts)), progress, "following patches")
+    parallel_frames(job, range(len(firsts)), progress, "following patches")
     uv, frame, length = (np.concatenate(part) for part in zip(*found))
     return Tracks(uv, frame, np.concatenate([[0], np.cumsum(length)]))
 
@@ -201,7 +208,7 @@ _NOTHING = (np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 def _as_observations(
-    first: int, others: NDArray, at: NDArray, out: NDArray[np.float32]
+    first: int, others: NDArray, at: NDArray, out: F32
 ) -> tuple[NDArray, NDArray, NDArray]:
     """uv_px [m, 2], frame [m], and how many belong to each of the patches found often enough."""
     frames = np.append(others, first).astype(np.int64)

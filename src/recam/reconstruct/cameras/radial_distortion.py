@@ -13,13 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from recam.reconstruct.bundle import Bundle, Freedom, adjust, residuals_px
-from recam.reconstruct.motion import STANDS, Motion, stillness, with_points
-from recam.reconstruct.tracks import Tracks, select_tracks
-
-F64 = NDArray[np.float64]
+from recam.arrays import F64
+from recam.reconstruct.cameras.bundle_adjustment import (
+    Bundle,
+    Freedom,
+    adjust,
+    residuals_px,
+)
+from recam.reconstruct.cameras.motion_model import STANDS, Motion, stillness, with_points
+from recam.reconstruct.matching.tracks import Tracks, select_tracks
 
 LEAST_BEND = 0.01
 """Below which a lens counts as straight: what the corners move by, as a part of their distance from

@@ -6,14 +6,14 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from recam.arrays import F64, Mask
+from recam.flow.dense import FlowSet
 from recam.geometry import so3_log
-from recam.reconstruct.bundle import F64, Bundle
-from recam.reconstruct.flow import FlowSet
-from recam.reconstruct.motion import Motion
-from recam.reconstruct.shots import find_cuts
-from recam.reconstruct.tracks import Tracks
+from recam.reconstruct.cameras.bundle_adjustment import Bundle
+from recam.reconstruct.cameras.motion_model import Motion
+from recam.reconstruct.matching.shots import find_cuts
+from recam.reconstruct.matching.tracks import Tracks
 
 ToldBy = Literal["user", "motion", "lines", "nothing"]
 """Who knows the field of view."""
@@ -23,7 +23,7 @@ MIN_SEEN = 8
 """Points that a frame must see for its camera to be measured."""
 
 
-def frame_notes(tracks: Tracks, flows: FlowSet, blind: NDArray[np.bool_]) -> list[str]:
+def frame_notes(tracks: Tracks, flows: FlowSet, blind: Mask) -> list[str]:
     """What the user should know about single frames: blind ones, and cuts."""
     if blind.all():
         return []

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from recam.arrays import F64, I64, U8, Mask
 from recam.configs import ReconstructConfig
-from recam.geometry import se3, so3_log
-from recam.reconstruct.bundle import (
-    F64,
+from recam.flow.dense import FlowSet
+from recam.geometry import DEFAULT_FOV_DEG, se3, so3_log
+from recam.reconstruct.cameras.bundle_adjustment import (
     Bundle,
     Freedom,
     adjust,
@@ -33,21 +34,11 @@ from recam.reconstruct.bundle import (
     shifts_px,
     triangulated,
 )
-from recam.reconstruct.camera_notes import (
-    MIN_SEEN,
-    MIN_TRACKS,
-    ToldBy,
-    frame_notes,
-    told,
-    turned_deg,
-)
-from recam.reconstruct.flow import FlowSet
-from recam.reconstruct.lens import Bend, find_bend
-from recam.reconstruct.motion import (
+from recam.reconstruct.cameras.manhattan_focal import focal_from_right_angles
+from recam.reconstruct.cameras.motion_model import (
     FIRM_PRIOR,
     LIGHT_PRIOR,
     STANDS,
-    USUAL_FOV_DEG,
     Decision,
     Fit,
     Motion,
@@ -66,8 +57,16 @@ from recam.reconstruct.motion import (
     with_focal_settled,
     with_points,
 )
-from recam.reconstruct.right_angles import focal_from_right_angles
-from recam.reconstruct.tracks import (
+from recam.reconstruct.cameras.radial_distortion import Bend, find_bend
+from recam.reconstruct.cameras.report import (
+    MIN_SEEN,
+    MIN_TRACKS,
+    ToldBy,
+    frame_notes,
+    told,
+    turned_deg,
+)
+from recam.reconstruct.matching.tracks import (
     Tracks,
     compute_tracks,
     cut_tracks,
@@ -253,7 +252,7 @@ def _lens(
     if config.fov is not None:
         reference = focal_from_fov(config.fov, w)
     else:
-        reference = focal_from_fov(USUAL_FOV_DEG, max(h, w))
+        reference = focal_from_fov(DEFAULT_FOV_DEG, max(h, w))
     # Pixels of the video are square; those of the flows are only nearly so, after rounding.
     aspect = (h / video.height) / (w / video.width)
     k = np.array([[reference, 0, w / 2], [0, reference * aspect, h / 2], [0, 0, 1]])
@@ -320,9 +319,9 @@ def _focal_settled(
     tracks: Tracks,
     motion: Motion,
     usual: float,
-    gray: NDArray[np.uint8],
+    gray: U8,
     lens: _Lens,
-    keys: NDArray[np.int64],
+    keys: I64,
 ) -> tuple[Fit, ToldBy]:
     """The key frames' fit with the focal length that the motion tells; or else lines at right
     angles in their pictures gray [k, h, w]; or else near the usual one."""
@@ -343,7 +342,7 @@ def _focal_settled(
     return (fit, "nothing") if other is None else (other, "lines")
 
 
-def _key_frames(tracks: Tracks, num_frames: int) -> NDArray[np.int64]:
+def _key_frames(tracks: Tracks, num_frames: int) -> I64:
     """About every eighth of a usual track's length, at least 20 of the clip; first and last too."""
     length = np.diff(tracks.start)
     usual = float(np.median(np.repeat(length, length)))
@@ -352,7 +351,7 @@ def _key_frames(tracks: Tracks, num_frames: int) -> NDArray[np.int64]:
     return keys if keys[-1] == num_frames - 1 else np.append(keys, num_frames - 1)
 
 
-def _on_frames(tracks: Tracks, keys: NDArray[np.int64], num_frames: int) -> Tracks:
+def _on_frames(tracks: Tracks, keys: I64, num_frames: int) -> Tracks:
     """Tracks as seen by the key frames only, renumbered."""
     number = np.full(num_frames, -1)
     number[keys] = np.arange(len(keys))
@@ -373,7 +372,7 @@ def _sampled(tracks: Tracks, num_frames: int) -> Tracks:
 
 def _all_frames(
     fit: Fit,
-    keys: NDArray[np.int64],
+    keys: I64,
     centred: Tracks,
     num: int,
     motion: Motion,
@@ -459,7 +458,7 @@ def _solution(
     )  # fmt: skip
 
 
-def _unit_scale(points: Bundle, tracks: Tracks, standing: NDArray[np.bool_]) -> Bundle:
+def _unit_scale(points: Bundle, tracks: Tracks, standing: Mask) -> Bundle:
     """Scaled so that the median depth of what stands still is 1 (its mean inverse, if far away)."""
     rho = inverse_depths(points, tracks)[standing]
     if not len(rho):
@@ -478,7 +477,7 @@ def _parallax_px(points: Bundle, tracks: Tracks, still: F64) -> float:
     return float(np.median(largest[still > STANDS]))
 
 
-def _bridged(bundle: Bundle, blind: NDArray[np.bool_]) -> Bundle:
+def _bridged(bundle: Bundle, blind: Mask) -> Bundle:
     """Frames that are ``blind`` [t] get the cameras between their neighbours'."""
     if not blind.any() or blind.all():
         return bundle

@@ -6,11 +6,12 @@ and curved surfaces are matched as they are, and a window can be large.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from recam.reconstruct.depth import Array, each_frame, pair_maps
-from recam.reconstruct.sweep import DIFFERENCE_CAP, features_of
+from recam.arrays import F32, U8, Mask
+from recam.reconstruct.depth.plane_sweep import DIFFERENCE_CAP, features_of
+from recam.reconstruct.warping import inverse_depth_warps
 from recam.runtime.jit import kernel
+from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
 
 REACH = 4
@@ -32,14 +33,14 @@ SAME_SURFACE = 0.06
 LEAST_CURVE = 1e-4
 
 
-def rematch(
-    gray: NDArray[np.uint8],
+def local_plane_sweep(
+    gray: U8,
     cameras: Cameras,
-    rho: Array,
-    moving: NDArray[np.bool_],
+    rho: F32,
+    moving: Mask,
     step: float,
     progress: Progress = no_progress,
-) -> tuple[Array, Array]:
+) -> tuple[F32, F32]:
     """A factor for the inverse depth rho [t, h, w] of each pixel, and how sharply it was found
     (0 = not at all: the factor is then 1), float32 [t, h, w] each.
 
@@ -58,13 +59,13 @@ def rematch(
         if len(others) < 2 or own > LARGEST_STEP:
             return
         tried = (1 + own * np.arange(-REACH, REACH + 1)).astype(np.float32)
-        a, b = pair_maps(cameras, i, others)
+        a, b = inverse_depth_warps(cameras, i, others)
         cost = np.empty((*rho.shape[1:], len(tried)), np.float32)
         seen = np.zeros(rho.shape[1:], np.int32)
         _match(features, moving, rho, i, np.array(others, np.int64), a, b, tried, cost, seen)
         _pick(cost, seen, rho[i], np.float32(own), factor[i], sharpness[i])
 
-    each_frame(job, range(len(gray)), progress, "matching again")
+    parallel_frames(job, range(len(gray)), progress, "matching again")
     return factor, sharpness
 
 
@@ -83,7 +84,7 @@ def witnesses_of(
         others = [i + sign * k for k in range(1, FARTHEST + 1) if 0 <= i + sign * k < len(cameras)]
         if not others:
             continue
-        a, b = pair_maps(cameras, i, others)
+        a, b = inverse_depth_warps(cameras, i, others)
         far = np.einsum("nij,kj->nki", a, grid)
         near = far + usual * b[:, None]
         ok = (far[..., 2] > 0.05) & (near[..., 2] > 0.05)

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from recam.reconstruct.depth import NOTHING, Array, Evidence, each_frame, pair_maps
+from recam.arrays import F32, U8, Mask
+from recam.reconstruct.depth.triangulation import NOTHING, Evidence
+from recam.reconstruct.warping import inverse_depth_warps
 from recam.runtime.jit import kernel
+from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
 
 OFFSETS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
@@ -40,12 +42,12 @@ class SweepRange:
 
 
 def sweep(
-    gray: NDArray[np.uint8],
+    gray: U8,
     cameras: Cameras,
     evidence: Evidence,
-    moving: NDArray[np.bool_],
+    moving: Mask,
     progress: Progress = no_progress,
-) -> tuple[Array, Array, Array]:
+) -> tuple[F32, F32, F32]:
     """Inverse depth [t, h, w], the winning margin of its cost [t, h, w] (0 = undecided), and the
     standard deviation [t] of a good match, from how far a point moves in the frames compared.
 
@@ -63,7 +65,7 @@ def sweep(
         span = search_range(cameras, i, float(tops[i]))
         planes = np.linspace(0, span.largest, span.num_planes, dtype=np.float32)
         sigma[i] = MATCH_SIGMA_PX * span.largest / max(span.length_px, 1e-6)
-        a, b = pair_maps(cameras, i, span.others)
+        a, b = inverse_depth_warps(cameras, i, span.others)
         cost = np.empty((*gray.shape[1:], len(planes)), np.float32)
         later = np.array([j > i for j in span.others])
         _match(features, moving, i, np.array(span.others, np.int64), later, a, b, planes, cost)
@@ -73,7 +75,7 @@ def sweep(
         total = _aggregate(_box3(cost), smooth_gray)
         _pick(total, planes, rho[i], margin[i])
 
-    each_frame(job, range(len(gray)), progress, "matching")
+    parallel_frames(job, range(len(gray)), progress, "matching")
     return rho, margin, sigma
 
 
@@ -106,7 +108,7 @@ def _search_length(cameras: Cameras, i: int, j: int, largest: float) -> tuple[fl
     """Median length of the search in px over a grid, and the part of it that stays inside."""
     h, w = cameras.height, cameras.width
     x, y = np.meshgrid((np.arange(6) + 0.5) * w / 6, (np.arange(6) + 0.5) * h / 6)
-    a, b = pair_maps(cameras, i, [j])
+    a, b = inverse_depth_warps(cameras, i, [j])
     far = np.stack([x, y, np.ones_like(x)], -1).reshape(-1, 3) @ a[0].T
     near = far + 0.7 * largest * b[0]
     ok = (far[:, 2] > 0.05) & (near[:, 2] > 0.05)
@@ -116,7 +118,7 @@ def _search_length(cameras: Cameras, i: int, j: int, largest: float) -> tuple[fl
     return (float(np.median(px)) if len(px) else np.inf), float(inside.mean())
 
 
-def _largest_inverse_depths(evidence: Evidence, moving: NDArray[np.bool_]) -> Array:
+def _largest_inverse_depths(evidence: Evidence, moving: Mask) -> F32:
     """What the planes of each frame must reach: a high quantile of what its flows say well."""
     tops = np.empty(len(moving), np.float32)
     for i in range(len(moving)):
@@ -137,7 +139,7 @@ def _largest_inverse_depths(evidence: Evidence, moving: NDArray[np.bool_]) -> Ar
     return 1.25 * np.max([padded[k : k + len(tops)] for k in range(7)], axis=0)
 
 
-def features_of(gray: NDArray[np.uint8]) -> Array:
+def features_of(gray: U8) -> F32:
     """[h, w, 3]: brightness less its surroundings', and its two slopes; blind to exposure."""
     g = gray.astype(np.float32)
     detail = 0.5 * (g - cv2.blur(g, (9, 9)))

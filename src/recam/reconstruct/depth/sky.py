@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recam.reconstruct.depth import Array, each_frame, pair_maps
-from recam.reconstruct.dynamic import Mask
+from recam.arrays import F32, I64, U8, Mask
+from recam.reconstruct.warping import inverse_depth_warps
+from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, no_progress
 
 BLUER, BRIGHT = 12, 90
@@ -38,7 +39,7 @@ TAKEN_OFF, LEAST_LEFT = 0.5, 0.05
 """Part of the sky's inverse depth that is taken off all, and of each pixel's own that is left."""
 
 
-def clear_sky(rgb: NDArray[np.uint8], cameras: Cameras, rho: Array, confidence: Array) -> Mask:
+def clear_sky(rgb: U8, cameras: Cameras, rho: F32, confidence: F32) -> Mask:
     """Where a smooth, blue sky is seen, bool [t, h, w].
 
     Patches that reach the picture's top; in other frames sky has to be where these look at
@@ -70,11 +71,11 @@ def clear_sky(rgb: NDArray[np.uint8], cameras: Cameras, rho: Array, confidence: 
             if _at_infinity(patch, alike, cameras, i, others):
                 out[i] |= patch
 
-    each_frame(job, range(t), no_progress, "")
+    parallel_frames(job, range(t), no_progress, "")
     return out
 
 
-def _sky_coloured(picture: NDArray[np.uint8]) -> Mask:
+def _sky_coloured(picture: U8) -> Mask:
     red, green, blue = (picture[..., c].astype(np.int16) for c in range(3))
     blue_enough = (blue >= red + BLUER) & (blue + 2 >= green) & (blue >= BRIGHT)
     found = (blue_enough & (_contrast(picture) <= SMOOTH)).astype(np.uint8)
@@ -83,7 +84,7 @@ def _sky_coloured(picture: NDArray[np.uint8]) -> Mask:
     return np.asarray((found > 0) | ((grown > 0) & blue_enough))
 
 
-def _contrast(picture: NDArray[np.uint8]) -> NDArray[np.int16]:
+def _contrast(picture: U8) -> NDArray[np.int16]:
     """Levels between the neighbours of each pixel, in the worst channel, [h, w]."""
     smooth = cv2.GaussianBlur(picture, (3, 3), 0)
     around = np.ones((3, 3), np.uint8)
@@ -91,9 +92,7 @@ def _contrast(picture: NDArray[np.uint8]) -> NDArray[np.int16]:
     return np.asarray(spread.max(-1), np.int16)
 
 
-def _at_infinity(
-    patch: Mask, alike: Mask, cameras: Cameras, i: int, others: NDArray[np.int64]
-) -> bool:
+def _at_infinity(patch: Mask, alike: Mask, cameras: Cameras, i: int, others: I64) -> bool:
     """Whether frames that see where frame i's patch [h, w] looks at infinity show sky there."""
     h, w = patch.shape
     y, x = np.nonzero(patch)
@@ -101,7 +100,7 @@ def _at_infinity(
     pixels = np.stack([x[::thin] + 0.5, y[::thin] + 0.5, np.ones(len(y[::thin]))], -1)
     numbers = others[others != i].tolist()
     seen = found = 0
-    for a, j in zip(pair_maps(cameras, i, numbers)[0], numbers):
+    for a, j in zip(inverse_depth_warps(cameras, i, numbers)[0], numbers):
         at = pixels @ a.T
         u, v = (at[:, :2] / np.maximum(at[:, 2:], 0.05)).T
         inside = (at[:, 2] > 0.05) & (u > 0) & (v > 0) & (u < w) & (v < h)
@@ -110,7 +109,7 @@ def _at_infinity(
     return seen == 0 or found >= AGREE * seen
 
 
-def far_sky(rgb: NDArray[np.uint8], rho: Array) -> Mask:
+def far_sky(rgb: U8, rho: F32) -> Mask:
     """Where the sky is that a depth model sees, bool [t, h, w]; for cameras that stand or turn.
 
     Smooth patches that reach the picture's top, brighter than the rest, and put by rho [t, h, w],
@@ -131,13 +130,13 @@ def far_sky(rgb: NDArray[np.uint8], rho: Array) -> Mask:
     return out
 
 
-def shift_of_sky(rho: Array, sky: Mask) -> float:
+def shift_of_sky(rho: F32, sky: Mask) -> float:
     """What to add to a model's inverse depth [t, h, w], known up to a shift, by the sky: less half
     of what it is there, where it ought to be 0 (a model errs there too). 0 without sky."""
     return -TAKEN_OFF * float(np.median(rho[sky])) if sky.any() else 0.0
 
 
-def with_sky_at_infinity(rho: Array, sky: Mask, shift: float) -> Array:
+def with_sky_at_infinity(rho: F32, sky: Mask, shift: float) -> F32:
     """Inverse depth [t, h, w] of a model with a shift, 0 in the sky; nothing else gets there."""
     if shift == 0 and not sky.any():
         return rho

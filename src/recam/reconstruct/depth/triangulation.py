@@ -8,19 +8,16 @@ proportional to the error in ρ wherever the pixel is.
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from recam.reconstruct.flow import FlowSet
+from recam.arrays import F32
+from recam.flow.dense import FlowSet
+from recam.reconstruct.warping import inverse_depth_warps
 from recam.runtime.jit import kernel
+from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
-
-Array = NDArray[np.float32]
 
 FLOW_SIGMA_PX = 0.3
 FLOW_SIGMA_PER_PX = 0.02
@@ -41,33 +38,9 @@ class Evidence:
         their noise: about 1 for what stands still, large for what moves across the lines.
     """
 
-    inverse_depth: Array
-    sigma: Array
-    misfit: Array
-
-
-def each_frame(
-    job: Callable[[int], None], frames: Sequence[int], progress: Progress, what: str
-) -> None:
-    """Run ``job(i)`` for every frame index on all cores; the kernels release the GIL."""
-    progress(what, 0, len(frames))
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for done, _ in enumerate(pool.map(job, frames), 1):
-            progress(what, done, len(frames))
-
-
-def pair_maps(cameras: Cameras, i: int, others: Sequence[int]) -> tuple[Array, Array]:
-    """a [k, 3, 3] and b [k, 3]: pixel (x, y) of frame i at inverse depth ρ is seen in frame j at
-    the homogeneous point ``a @ (x, y, 1) + ρ b``, whose third entry is z_j / z_i."""
-    pose, k = cameras.cam_from_world.numpy(), cameras.intrinsics.numpy()
-    a = np.empty((len(others), 3, 3))
-    b = np.empty((len(others), 3))
-    inverse = np.linalg.inv(pose[i])
-    for n, j in enumerate(others):
-        j_from_i = pose[j] @ inverse
-        a[n] = k[j] @ j_from_i[:3, :3] @ np.linalg.inv(k[i])
-        b[n] = k[j] @ j_from_i[:3, 3]
-    return a.astype(np.float32), b.astype(np.float32)
+    inverse_depth: F32
+    sigma: F32
+    misfit: F32
 
 
 def triangulate(flows: FlowSet, cameras: Cameras, progress: Progress = no_progress) -> Evidence:
@@ -92,11 +65,11 @@ def triangulate(flows: FlowSet, cameras: Cameras, progress: Progress = no_progre
         pairs = [flows.get(i, j) for j in others]
         flow = np.stack([f.numpy() for f, _ in pairs])
         confidence = np.stack([c.numpy() for _, c in pairs])
-        a, b = pair_maps(cameras, i, others)
+        a, b = inverse_depth_warps(cameras, i, others)
         _triangulate(flow, confidence, a, b, out.inverse_depth[i], out.sigma[i], out.misfit[i])
         out.sigma[i][out.sigma[i] >= NOTHING] = np.inf
 
-    each_frame(job, range(len(flows)), progress, "triangulating")
+    parallel_frames(job, range(len(flows)), progress, "triangulating")
     return out
 
 

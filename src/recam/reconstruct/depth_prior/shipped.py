@@ -8,14 +8,12 @@ from functools import cache
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from recam.reconstruct.densify import sharpen
-from recam.reconstruct.depth_net import SHIPPED, STRIDE, DepthNet, load_depth_net
+from recam.arrays import F32, U8
+from recam.reconstruct.depth.fusion import snap_to_edges
+from recam.reconstruct.depth_prior.network import SHIPPED, STRIDE, DepthNet, load_depth_net
 from recam.runtime.cache import scratch_tensor
-
-Array = NDArray[np.float32]
 
 AREA_PX = 100 * 150
 """Pixels of what the network sees, about as many as it was trained on."""
@@ -74,7 +72,7 @@ def shipped_depth(frames: Tensor, model: DepthNet | None = None) -> tuple[Tensor
     for i in range(t):
         log = cv2.resize(log_inverse[i] - near, (w, h), interpolation=cv2.INTER_LINEAR)
         rgb = np.ascontiguousarray(frames[i].permute(1, 2, 0).numpy())
-        inverse[i] = np.exp(sharpen(log, rgb, EDGE))
+        inverse[i] = np.exp(snap_to_edges(log, rgb, EDGE))
         trust[i] = cv2.resize(confidence[i], (w, h), interpolation=cv2.INTER_LINEAR)
     return torch.from_numpy(inverse), torch.from_numpy(trust)
 
@@ -87,7 +85,7 @@ def network_size(height: int, width: int, area: int = AREA_PX) -> tuple[int, int
 
 
 @torch.no_grad()
-def _guessed(frames: Tensor, model: DepthNet) -> tuple[Array, Array, NDArray[np.uint8]]:
+def _guessed(frames: Tensor, model: DepthNet) -> tuple[F32, F32, U8]:
     """Log inverse depth and log error [t, h', w'] at the network's size, each the mean of what is
     said about the picture and its mirror image; and the grey pictures."""
     height, width = network_size(*frames.shape[-2:])
@@ -110,7 +108,7 @@ def _guessed(frames: Tensor, model: DepthNet) -> tuple[Array, Array, NDArray[np.
     return out[0], out[1], gray
 
 
-def _steadied(log_inverse: Array, gray: NDArray[np.uint8]) -> Array:
+def _steadied(log_inverse: F32, gray: U8) -> F32:
     """Log inverse depth [t, h, w] with one scale for the clip, averaged over time.
 
     A running average follows the flow forwards, another backwards; where the picture is not what
@@ -124,7 +122,7 @@ def _steadied(log_inverse: Array, gray: NDArray[np.uint8]) -> Array:
     return np.ascontiguousarray(backward)
 
 
-def _running(log_inverse: Array, gray: NDArray[np.uint8]) -> Array:
+def _running(log_inverse: F32, gray: U8) -> F32:
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     h, w = gray.shape[1:]
     grid = np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1).astype(np.float32)

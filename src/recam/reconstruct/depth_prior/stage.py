@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from recam.geometry import intrinsics_from_fov, pixel_centers
-from recam.reconstruct.depth_net import DepthNet
-from recam.reconstruct.outside.prior_depth import Drift
+from recam.geometry import DEFAULT_FOV_DEG, intrinsics_from_fov, pixel_centers
+from recam.reconstruct.depth_prior.network import DepthNet
 from recam.runtime.cache import scratch_tensor
 from recam.types import Cameras
 
 GROUND_ENDS = 0.55
 """Height in the middle frame, as a part of the picture from the top, at which the assumed ground
 meets the assumed backdrop."""
-USUAL_FOV_DEG = 55.0
-"""Horizontal field of view where nothing says better: a phone's or a 35 mm lens's."""
 
 
-TOGETHER = 2
-"""Frames to either side that a frame with a scale and shift of its own is fitted with."""
 MEDIAN_FRAMES = 160
 """Frames, at most, of which a median is taken, which wants a copy."""
 DOUBT = 0.1
 """Confidence of the network at which it and the stage count alike."""
-LEAST_SHARE = 0.02
-"""Part of their pixels that must have been measured for that."""
 
 
 def depth_prior(
@@ -42,7 +34,7 @@ def depth_prior(
     Returns inverse depth, positive, and confidence in [0, 1], both float32 [t, h, w]. Raises
     RecamError where the package came without weights.
     """
-    from recam.reconstruct.shipped_depth import shipped_depth
+    from recam.reconstruct.depth_prior.shipped import shipped_depth
 
     said, confidence = shipped_depth(frames, model)
     stage = stage_prior(frames, cameras)[0]
@@ -69,7 +61,7 @@ def stage_prior(frames: Tensor, cameras: Cameras | None = None) -> tuple[Tensor,
     """
     t, _, h, w = frames.shape
     if cameras is None:
-        k = intrinsics_from_fov(USUAL_FOV_DEG * min(1.0, w / h), h, w)
+        k = intrinsics_from_fov(DEFAULT_FOV_DEG * min(1.0, w / h), h, w)
         still = torch.eye(4, dtype=torch.float64).expand(t, 4, 4).clone()
         cameras = Cameras(still, k.expand(t, 3, 3).clone(), h, w)
     if (len(cameras), cameras.height, cameras.width) != (t, h, w):
@@ -118,52 +110,3 @@ def _sky_at_bottom(frames: Tensor) -> bool:
     smooth[..., 1:] = (green[..., 1:] - green[..., :-1]).abs() < 6
     sky = smooth & (blue > red + 25) & (blue > green + 5) & (blue > 90)
     return bool(sky.float().mean() > 0.4)
-
-
-def fit_prior(
-    prior: np.ndarray, inverse_depth: np.ndarray, weight: np.ndarray
-) -> tuple[np.ndarray, float]:
-    """Scale and shift the prior to the measured inverse depths [t, h, w]; weight 0 = not measured.
-
-    One scale (not below 0) and one shift for the clip, by least squares with Cauchy weights.
-    Returns the fitted prior and the spread (RMS, robust) of what was measured about it.
-    """
-    x, y, w = (a.ravel()[:: max(1, a.size // 200_000)] for a in (prior, inverse_depth, weight))
-    keep = w > 0
-    x, y, w = x[keep].astype(np.float64), y[keep].astype(np.float64), w[keep].astype(np.float64)
-    if len(x) < 10:
-        return prior.copy(), float("inf")
-    scale, shift, robust = 0.0, float(np.median(y)), np.ones_like(w)
-    spread = 1.0
-    for _ in range(8):
-        total = w * robust
-        mx, my = np.average(x, weights=total), np.average(y, weights=total)
-        variance = np.average((x - mx) ** 2, weights=total)
-        scale = max(0.0, np.average((x - mx) * (y - my), weights=total) / max(variance, 1e-12))
-        shift = my - scale * mx
-        off = y - scale * x - shift
-        spread = max(1.48 * float(np.median(np.abs(off))), 1e-9)
-        robust = 1 / (1 + (off / (2 * spread)) ** 2)
-    return (scale * prior + shift).astype(np.float32), spread
-
-
-def fitted_by_frame(
-    prior: np.ndarray, rho: np.ndarray, weight: np.ndarray, drift: Drift
-) -> np.ndarray:
-    """The prior [t, h, w] brought to measured inverse depth [t, h, w]; weight 0 = not measured.
-
-    drift "none": one scale and shift for the clip; else one for each frame, fitted with TOGETHER
-    frames to either side of it.
-    """
-    whole = fit_prior(prior, rho, weight)[0]
-    if drift == "none":
-        return whole
-    out = np.empty_like(whole)
-    for i in range(len(prior)):
-        piece = slice(max(i - TOGETHER, 0), i + TOGETHER + 1)
-        if (weight[piece] > 0).mean() < LEAST_SHARE:
-            out[i] = whole[i]
-            continue
-        fit, _ = fit_prior(prior[piece], rho[piece], weight[piece])
-        out[i] = fit[min(i, TOGETHER)]
-    return out

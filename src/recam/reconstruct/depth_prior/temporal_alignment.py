@@ -12,18 +12,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from recam.arrays import F32, F64, I64, U8, Mask
 from recam.configs import ReconstructConfig
-from recam.reconstruct.densify import fuse
-from recam.reconstruct.depth import Array, pair_maps
-from recam.reconstruct.dynamic import Mask, average_along_flow
-from recam.reconstruct.flow import FlowSet
-from recam.reconstruct.horizon import shift_by_horizon
-from recam.reconstruct.outside import DepthChoice, choose_depth_model, outside_depth
-from recam.reconstruct.outside.prior_depth import Drift
-from recam.reconstruct.prior import depth_prior, stage_prior
-from recam.reconstruct.sky import far_sky, shift_of_sky, with_sky_at_infinity
+from recam.flow.dense import FlowSet
+from recam.reconstruct.depth.fusion import fuse_views
+from recam.reconstruct.depth.sky import far_sky, shift_of_sky, with_sky_at_infinity
+from recam.reconstruct.depth_prior.horizon_shift import shift_by_horizon
+from recam.reconstruct.depth_prior.stage import depth_prior, stage_prior
+from recam.reconstruct.external.choose import (
+    DepthChoice,
+    choose_depth_model,
+    external_depth,
+)
+from recam.reconstruct.external.prior_depth import Drift
+from recam.reconstruct.motion_segmentation.regions import average_along_flow
+from recam.reconstruct.warping import inverse_depth_warps
 from recam.types import Cameras, Progress, no_progress
 
 GRID_PX = 9
@@ -34,12 +38,12 @@ _HOLD = 1e-3
 
 
 @dataclass(frozen=True)
-class Belief:
+class DepthPrior:
     """inverse_depth, confidence: float32 [t, h, w]; the first not below 0. drift: what differs from
     frame to frame. metric: in 1 / metres. model, weights: who said so; stage = nobody."""
 
-    inverse_depth: Array
-    confidence: Array
+    inverse_depth: F32
+    confidence: F32
     drift: Drift
     metric: bool
     choice: DepthChoice
@@ -61,30 +65,28 @@ class Belief:
         return self.choice.model + (f" ({weights})" if weights else "")
 
 
-def believe(
-    rgb: NDArray[np.uint8],
+def estimate_depth_prior(
+    rgb: U8,
     cameras: Cameras,
     config: ReconstructConfig,
     progress: Progress = no_progress,
-) -> Belief:
+) -> DepthPrior:
     """What the chosen model says about rgb uint8 [t, h, w, 3]. cameras: t cameras of that size."""
     choice = choose_depth_model(config)
     frames = torch.from_numpy(rgb).permute(0, 3, 1, 2)
     if choice.model == "stage":
         rho, confidence = stage_prior(frames, cameras)
-        return Belief(rho.numpy(), confidence.numpy(), "none", False, choice)
+        return DepthPrior(rho.numpy(), confidence.numpy(), "none", False, choice)
     if choice.model == "shipped":
         rho, confidence = depth_prior(frames, cameras)
-        return Belief(rho.numpy(), confidence.numpy(), "scale-and-shift", False, choice)
-    said = outside_depth(choice, frames.contiguous(), progress, config.fov)
-    return Belief(
+        return DepthPrior(rho.numpy(), confidence.numpy(), "scale-and-shift", False, choice)
+    said = external_depth(choice, frames.contiguous(), progress, config.fov)
+    return DepthPrior(
         said.inverse_depth.numpy(), said.confidence.numpy(), said.drift, said.metric, choice
     )
 
 
-def aligned_over_time(
-    rho: Array, drift: Drift, flows: FlowSet, cameras: Cameras, still: Mask
-) -> Array:
+def aligned_over_time(rho: F32, drift: Drift, flows: FlowSet, cameras: Cameras, still: Mask) -> F32:
     """Inverse depth [t, h, w] with a scale (and shift) per frame, so that still points agree.
 
     cameras: of which only rotations and intrinsics count; still: bool [t, h, w]. Scales average 1
@@ -113,7 +115,7 @@ def aligned_over_time(
     return np.maximum(out, 0).astype(np.float32)
 
 
-def _samples(rho: Array, flows: FlowSet, cameras: Cameras, still: Mask) -> NDArray[np.float64]:
+def _samples(rho: F32, flows: FlowSet, cameras: Cameras, still: Mask) -> F64:
     """Rows (i, j, ρ_i, ρ_j, z_j / z_i) of points that flow connects."""
     offsets = sorted({flows.offsets[0], flows.offsets[len(flows.offsets) // 2], flows.offsets[-1]})
     columns = np.arange(GRID_PX // 2, flows.width, GRID_PX)
@@ -130,7 +132,7 @@ def _samples(rho: Array, flows: FlowSet, cameras: Cameras, still: Mask) -> NDArr
         iu, iv = u[good].round().astype(int), v[good].round().astype(int)
         good[good] &= still[j, iv, iu]
         iu, iv = u[good].round().astype(int), v[good].round().astype(int)
-        a, _ = pair_maps(cameras, i, [j])
+        a, _ = inverse_depth_warps(cameras, i, [j])
         ratio = a[0, 2, 0] * (x[good] + 0.5) + a[0, 2, 1] * (y[good] + 0.5) + a[0, 2, 2]
         own, other = rho[i, y[good], x[good]], rho[j, iv, iu]
         numbers = np.broadcast_to([[i, j]], (len(own), 2))
@@ -139,15 +141,15 @@ def _samples(rho: Array, flows: FlowSet, cameras: Cameras, still: Mask) -> NDArr
 
 
 def _solved(
-    i: NDArray[np.int64],
-    j: NDArray[np.int64],
-    here: NDArray[np.float64],
-    there: NDArray[np.float64],
-    ratio: NDArray[np.float64],
-    weight: NDArray[np.float64],
+    i: I64,
+    j: I64,
+    here: F64,
+    there: F64,
+    ratio: F64,
+    weight: F64,
     num: int,
     with_shift: bool,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[F64, F64]:
     """Scales and shifts [num] that make scale_i here + shift_i = scale_j there + ratio shift_j."""
     terms = [(i, here), (j, -there)]
     if with_shift:
@@ -173,13 +175,13 @@ def _solved(
 
 
 def steady(
-    rho: Array,
+    rho: F32,
     still: Mask,
     flows: FlowSet,
     cameras: Cameras,
     stands: bool,
     progress: Progress = no_progress,
-) -> Array:
+) -> F32:
     """Aligned inverse depth [t, h, w] in which still points keep theirs over time.
 
     stands: the camera does not even turn: a still pixel gets the median over all frames; else what
@@ -196,18 +198,18 @@ def steady(
         tolerance = 0.1 * float(np.quantile(rho, 0.9))
         out = rho
         for _ in range(2):
-            out, _, _ = fuse(out, np.ones_like(rho), still, only, tolerance, progress)
+            out, _, _ = fuse_views(out, np.ones_like(rho), still, only, tolerance, progress)
     return average_along_flow(out, ~still, flows)
 
 
 def with_shift(
-    belief: Belief,
-    rho: Array,
-    rgb: NDArray[np.uint8],
+    belief: DepthPrior,
+    rho: F32,
+    rgb: U8,
     cameras: Cameras,
     still: Mask,
     focal_sure: bool,
-) -> Array:
+) -> F32:
     """Inverse depth [t, h, w] with the shift, which a model cannot know, that the horizon
     (``horizon``) and the sky tell; where neither does, or the model knows it, as it is.
 
@@ -224,7 +226,7 @@ def with_shift(
     return with_sky_at_infinity(rho, sky, shift)
 
 
-def _median_over_time(rho: Array, still: Mask) -> Array:
+def _median_over_time(rho: F32, still: Mask) -> F32:
     out = rho.copy()
     for y in range(rho.shape[1]):  # a row at a time: the median wants a copy
         row = np.where(still[:, y], rho[:, y], np.nan)

@@ -22,7 +22,7 @@ from typing import Any
 from torch import Tensor
 
 from recam.configs import DepthModel, ReconstructConfig
-from recam.reconstruct.outside.prior_depth import PriorDepth
+from recam.reconstruct.external.prior_depth import PriorDepth
 from recam.runtime.checkpoints import in_hub_cache, model_type
 from recam.types import Progress, RecamError, no_progress
 
@@ -31,8 +31,8 @@ __all__ = [
     "DepthChoice",
     "PriorDepth",
     "choose_depth_model",
+    "external_depth",
     "models_used",
-    "outside_depth",
 ]
 
 PUBLISHED: dict[DepthModel, str] = {
@@ -99,7 +99,7 @@ def models_used(config: ReconstructConfig) -> list[Any]:
         choice = choose_depth_model(config)
         used += [choice.model, _files(choice.weights)]
         if choice.model == "shipped":
-            used.append(_files(str(import_module("recam.reconstruct.depth_net").SHIPPED)))
+            used.append(_files(str(import_module("recam.reconstruct.depth_prior.network").SHIPPED)))
     return [*used, _files(config.mask_weights)]
 
 
@@ -114,15 +114,15 @@ def _files(name: str | None) -> list[Any]:
 
 def shipped_available() -> bool:
     """Whether recam's own depth network is here with its weights."""
-    if find_spec("recam.reconstruct.shipped_depth") is None:
+    if find_spec("recam.reconstruct.depth_prior.shipped") is None:
         return False
-    module = import_module("recam.reconstruct.shipped_depth")
+    module = import_module("recam.reconstruct.depth_prior.shipped")
     return hasattr(module, "available") and bool(module.available())
 
 
 def shipped_is_better() -> bool:
     """Whether recam's own depth network is known to do better than the stage."""
-    module = import_module("recam.reconstruct.shipped_depth")
+    module = import_module("recam.reconstruct.depth_prior.shipped")
     return bool(module.BETTER_THAN_STAGE)
 
 
@@ -140,7 +140,7 @@ def _kind_of(weights: str) -> DepthModel:
     raise RecamError(f"{weights}: say which model it is of by --depth-model")
 
 
-def outside_depth(
+def external_depth(
     choice: DepthChoice,
     frames: Tensor,
     progress: Progress = no_progress,
@@ -155,23 +155,23 @@ def outside_depth(
     weights = choice.weights or ""
     match choice.model:
         case "depth-anything-v2":
-            from recam.reconstruct.outside.transformers_depth import depth_anything_v2
+            from recam.reconstruct.external.transformers_depth import depth_anything_v2
 
             return depth_anything_v2(frames, weights, progress)
         case "depth-pro":
-            from recam.reconstruct.outside.transformers_depth import depth_pro
+            from recam.reconstruct.external.transformers_depth import depth_pro
 
             return depth_pro(frames, weights, progress, fov_deg)
         case "depth-anything-3":
-            from recam.reconstruct.outside.packages import depth_anything_3
+            from recam.reconstruct.external.packages import depth_anything_3
 
             return depth_anything_3(frames, weights, progress)
         case "moge":
-            from recam.reconstruct.outside.packages import moge
+            from recam.reconstruct.external.packages import moge
 
             return moge(frames, weights, progress, fov_deg)
         case "vggt":
-            from recam.reconstruct.outside.packages import vggt
+            from recam.reconstruct.external.packages import vggt
 
             return vggt(frames, weights, progress)
     raise ValueError(f"{choice.model!r} is no outside model; expected one of {list(PUBLISHED)}")

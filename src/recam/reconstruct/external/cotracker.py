@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from recam.arrays import F32, Mask
 from recam.runtime.checkpoints import best_device
 from recam.types import Progress, RecamError, Video, no_progress
 
@@ -20,10 +20,10 @@ TOGETHER = 48
 def follow_points(
     video: Video,
     frame: int,
-    points: NDArray[np.float32],
+    points: F32,
     weights: str,
     progress: Progress = no_progress,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+) -> tuple[F32, Mask]:
     """Where points of one frame are in all frames.
 
     points: [n, 2], pixel indices (x, y) in ``frame``. weights: a CoTracker checkpoint file. Returns
@@ -61,9 +61,7 @@ def _open(weights: str) -> Any:
 
 
 @torch.no_grad()
-def _followed(
-    model: Any, video: Video, frames: list[int], start: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _followed(model: Any, video: Video, frames: list[int], start: F32) -> tuple[F32, Mask]:
     """Points at ``start`` [n, 2] of the first frame in all of some frames, in their order."""
     device = best_device()
     pictures = torch.stack([video.frames[i] for i in frames]).float()[None].to(device)

@@ -12,7 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recam.reconstruct.outside.prior_depth import PriorDepth, at_size, inverse_of, no_confidence
+from recam.reconstruct.external.prior_depth import (
+    PriorDepth,
+    at_size,
+    inverse_of,
+    no_confidence,
+)
 from recam.runtime.checkpoints import best_device
 from recam.types import Progress, RecamError, no_progress
 

@@ -12,9 +12,9 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from recam.reconstruct.outside.pictures import PictureRecipe, prepared
+from recam.arrays import F64, U8, Mask
+from recam.reconstruct.external.pictures import PictureRecipe, prepared
 from recam.runtime.checkpoints import (
     best_device,
     find_checkpoint,
@@ -33,11 +33,11 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def outlined_by_sam2(
-    rgb: NDArray[np.uint8],
-    dynamic: NDArray[np.bool_],
+    rgb: U8,
+    dynamic: Mask,
     weights: str,
     progress: Progress = no_progress,
-) -> tuple[NDArray[np.bool_], float]:
+) -> tuple[Mask, float]:
     """``dynamic`` [t, h, w] with its regions' borders where SAM 2 has them.
 
     rgb: uint8 [t, h, w, 3]. weights: folder or Hub name of a SAM 2 checkpoint (image or video).
@@ -73,16 +73,14 @@ def outlined_by_sam2(
     return out, known / max(total, 1)
 
 
-def _regions(found: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+def _regions(found: Mask) -> list[Mask]:
     num, labels, stats, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8))
     least = LEAST_AREA * found.size
     return [labels == k for k in range(1, num) if stats[k, cv2.CC_STAT_AREA] >= least]
 
 
 @torch.no_grad()
-def _asked(
-    model: Any, picture: NDArray[np.uint8], regions: list[NDArray[np.bool_]], recipe: PictureRecipe
-) -> list[NDArray[np.bool_]]:
+def _asked(model: Any, picture: U8, regions: list[Mask], recipe: PictureRecipe) -> list[Mask]:
     """For each region the mask that is most like it, at the picture's size."""
     h, w = picture.shape[:2]
     scale = np.array([recipe.size[1] / w, recipe.size[0] / h] * 2)
@@ -101,7 +99,7 @@ def _asked(
     return best
 
 
-def _box(region: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _box(region: Mask) -> F64:
     """x0 y0 x1 y1 in pixels, with a margin."""
     y, x = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
     box = np.array([x[0], y[0], x[-1] + 1, y[-1] + 1], np.float64)
@@ -110,5 +108,5 @@ def _box(region: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.clip(box + MARGIN * np.concatenate([-sides, sides]), 0, [w, h, w, h])
 
 
-def _likeness(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+def _likeness(a: Mask, b: Mask) -> float:
     return float((a & b).sum()) / max(float((a | b).sum()), 1.0)

@@ -9,8 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recam.reconstruct.outside.pictures import PictureRecipe, prepared, read_recipe
-from recam.reconstruct.outside.prior_depth import PriorDepth, at_size, inverse_of, no_confidence
+from recam.reconstruct.external.pictures import PictureRecipe, prepared, read_recipe
+from recam.reconstruct.external.prior_depth import (
+    PriorDepth,
+    at_size,
+    inverse_of,
+    no_confidence,
+)
 from recam.runtime.checkpoints import (
     best_device,
     find_checkpoint,

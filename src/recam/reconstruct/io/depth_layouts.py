@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from recam.arrays import F32, Mask
 from recam.camera_files.checks import as_intrinsics, as_poses, pinhole, read_json
 from recam.configs import CameraFormat
 from recam.geometry import rotation_from_quaternion, se3
@@ -34,11 +35,11 @@ class RawDepth:
     inverse: bool = False
     metric: bool | None = None
     cameras: tuple[Path, CameraFormat] | None = None
-    valid: NDArray[np.bool_] | None = None
+    valid: Mask | None = None
     notes: tuple[str, ...] = ()
     own_cameras: Cameras | None = None
-    dynamic: NDArray[np.bool_] | None = None
-    sky: NDArray[np.bool_] | None = None
+    dynamic: Mask | None = None
+    sky: Mask | None = None
 
 
 def load_array(path: Path) -> NDArray:
@@ -89,7 +90,7 @@ def read_colmap_dense(folder: Path) -> RawDepth:
     return RawDepth(np.stack(stack), str(maps), cameras=known, notes=(f"COLMAP's {kind} depth",))
 
 
-def _colmap_map(path: Path) -> NDArray[np.float32]:
+def _colmap_map(path: Path) -> F32:
     """COLMAP's matrix file: "width&height&channels&", then float32 in column-major order."""
     data = path.read_bytes()
     head = data[:64].split(b"&", 3)
@@ -132,7 +133,7 @@ def read_nerfstudio_depth(
     return RawDepth(np.stack(stack), str(path), cameras=(path, "nerfstudio"), notes=(note,))
 
 
-def picture_masks(folder: Path, num: int) -> NDArray[np.bool_] | None:
+def picture_masks(folder: Path, num: int) -> Mask | None:
     """Masks bool [num, h, w] of a folder of PNG, white = True; None when there is none."""
     files = sorted(folder.glob("*.png"), key=natural_key) if folder.is_dir() else []
     if not files:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from recam.arrays import F32
 
 _MAGIC = 20000630
 _COMPRESSIONS = ("none", "RLE", "ZIPS", "ZIP", "PIZ", "PXR24", "B44", "B44A", "DWAA", "DWAB")
@@ -36,7 +37,7 @@ class _Header:
     chunks_at: int
 
 
-def read_exr(data: bytes, name: str, wanted: tuple[str, ...] = ("Z",)) -> NDArray[np.float32]:
+def read_exr(data: bytes, name: str, wanted: tuple[str, ...] = ("Z",)) -> F32:
     """One channel [h, w] of an EXR file's bytes: the first of ``wanted`` that it has, or its only
     one. ``name`` is for messages. Raises ValueError for what is not read here, and says what that
     is."""
@@ -107,9 +108,7 @@ def _choose(channels: list[_Channel], wanted: tuple[str, ...], name: str) -> _Ch
     raise ValueError(f"{name}: an EXR with channels {names}; expected depth in channel {wanted[0]}")
 
 
-def _read_channel(
-    data: bytes, header: _Header, channel: _Channel, name: str
-) -> NDArray[np.float32]:
+def _read_channel(data: bytes, header: _Header, channel: _Channel, name: str) -> F32:
     """Chunks hold whole lines; a line holds each channel's row in turn."""
     per_chunk = _LINES_PER_CHUNK[header.compression]
     num_chunks = -(-header.height // per_chunk)

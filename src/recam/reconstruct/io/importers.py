@@ -30,10 +30,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recam.arrays import F32, Mask
 from recam.camera_files import CameraFile, read_cameras
 from recam.configs import CameraFormat
 from recam.media.pictures import natural_key
-from recam.reconstruct.depth_layouts import (
+from recam.reconstruct.io.depth_layouts import (
     RawDepth,
     load_array,
     picture_masks,
@@ -41,7 +42,7 @@ from recam.reconstruct.depth_layouts import (
     read_megasam_folder,
     read_nerfstudio_depth,
 )
-from recam.reconstruct.exr import read_exr
+from recam.reconstruct.io.exr import read_exr
 from recam.types import Cameras, RecamError, SourcePart
 
 DEPTH_SUFFIXES = (".exr", ".npy", ".png")
@@ -137,9 +138,7 @@ def read_depth(
     )  # fmt: skip
 
 
-def resize_depth(
-    depth: NDArray[np.float32], valid: NDArray[np.bool_], height: int, width: int
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def resize_depth(depth: F32, valid: Mask, height: int, width: int) -> tuple[F32, Mask]:
     """Depth [h, w] and its valid mask on another pixel grid, with nothing between two surfaces."""
     if depth.shape == (height, width):
         return np.where(valid, depth, 0), valid
@@ -157,7 +156,7 @@ def resize_depth(
     return np.where(good, out, 0).astype(np.float32), good
 
 
-def _as_depth(raw: RawDepth, i: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _as_depth(raw: RawDepth, i: int) -> tuple[F32, Mask]:
     one = raw.maps[i].astype(np.float32)
     good = np.isfinite(one) & (one > 0)
     if raw.valid is not None:
@@ -219,7 +218,7 @@ def _read_npz(path: Path) -> RawDepth:
     except (OSError, zipfile.BadZipFile, EOFError) as error:
         raise RecamError(f"{path}: cannot be read as an npz ({error})") from error
     cameras: tuple[Path, CameraFormat] | None = None
-    valid: NDArray[np.bool_] | None = None
+    valid: Mask | None = None
     notes: tuple[str, ...] = ()
     if "cam_c2w" in shapes and "intrinsic" in shapes:
         cameras = (path, "megasam")

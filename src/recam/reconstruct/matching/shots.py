@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
-from recam.reconstruct.flow import FlowSet
-from recam.reconstruct.tracks import Tracks
+from recam.arrays import U8, Mask
+from recam.flow.dense import FlowSet
+from recam.reconstruct.matching.tracks import Tracks
 
 CUT_SHARE = 0.1
 """The picture cuts where less than this part of a frame's tracks goes on to the next, …"""
@@ -44,7 +44,7 @@ def find_cuts(
     return cuts
 
 
-def black_border(gray: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def black_border(gray: U8) -> Mask:
     """bool [h, w], True = in a black bar along a side of the picture, in all frames uint8
     [t, h, w]. None where the pictures are black altogether."""
     brightest = gray.max(0)

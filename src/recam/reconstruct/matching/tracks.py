@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recam.reconstruct.flow import FlowSet, sample_bilinear
+from recam.arrays import F32, F64, I64, U8, Mask
+from recam.flow.dense import FlowSet, sample_bilinear
 from recam.types import Progress, no_progress
 
 CELL_PX = 13
@@ -32,27 +33,25 @@ class Tracks:
     start: int64 [n + 1]; track k owns the observations start[k] to start[k + 1].
     """
 
-    uv_px: NDArray[np.float64]
-    frame: NDArray[np.int64]
-    start: NDArray[np.int64]
+    uv_px: F64
+    frame: I64
+    start: I64
 
     def __len__(self) -> int:
         return len(self.start) - 1
 
     @property
-    def track(self) -> NDArray[np.int64]:
+    def track(self) -> I64:
         """int64 [m], the track that each observation belongs to."""
         return np.repeat(np.arange(len(self)), np.diff(self.start))
 
 
-def select_tracks(tracks: Tracks, keep: NDArray[np.bool_]) -> Tracks:
+def select_tracks(tracks: Tracks, keep: Mask) -> Tracks:
     """The tracks where ``keep`` [n] is True."""
     return select_observations(tracks, keep[tracks.track])[0]
 
 
-def select_observations(
-    tracks: Tracks, keep: NDArray[np.bool_], min_length: int = 1
-) -> tuple[Tracks, NDArray[np.int64]]:
+def select_observations(tracks: Tracks, keep: Mask, min_length: int = 1) -> tuple[Tracks, I64]:
     """The observations where ``keep`` [m] is True, and which tracks still have min_length."""
     owner = tracks.track
     length = np.bincount(owner[keep], minlength=len(tracks))
@@ -171,7 +170,7 @@ class _Following:
         return select_tracks(tracks, length >= min_length)
 
 
-def _likeness(a: NDArray[np.uint8], b: NDArray[np.uint8], at: NDArray, there: NDArray) -> NDArray:
+def _likeness(a: U8, b: U8, at: NDArray, there: NDArray) -> NDArray:
     """Normalised correlation [k] of the patches of ``a`` at ``at`` and of ``b`` at ``there``."""
     reach = np.arange(-3, 4)
     grid = np.stack(np.meshgrid(reach, reach), -1).reshape(1, -1, 2)
@@ -186,7 +185,7 @@ def _likeness(a: NDArray[np.uint8], b: NDArray[np.uint8], at: NDArray, there: ND
     return (first * second).mean(1) / np.sqrt(powers[0] * powers[1])
 
 
-def corners(gray: NDArray[np.uint8], taken: NDArray) -> NDArray[np.float32]:
+def corners(gray: U8, taken: NDArray) -> F32:
     """uv_px [k, 2] of the best corner of every cell that has no point of ``taken`` [j, 2]."""
     h, w = gray.shape
     strength = cv2.cornerMinEigenVal(gray.astype(np.float32) / 255, 7, ksize=3)

@@ -15,15 +15,12 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from recam.reconstruct.dynamic import Mask
-from recam.reconstruct.flow import FlowSet, part_of_flows
-from recam.reconstruct.moving_points import (
+from recam.arrays import F64, I32, I64, Mask
+from recam.flow.dense import FlowSet, part_of_flows
+from recam.reconstruct.motion_segmentation.trajectory_clustering import (
     ALIKE,
     PARTNERS,
     REACH,
-    Floats,
-    Ints,
-    Labels,
     Points,
     allowed,
     follow,
@@ -31,7 +28,7 @@ from recam.reconstruct.moving_points import (
     motion_of,
     well_apart,
 )
-from recam.reconstruct.still import windows
+from recam.reconstruct.temporal_windows import windows
 from recam.types import Progress, no_progress
 
 LEAST_AREA, LEAST_FRAMES = 0.004, 8
@@ -57,7 +54,7 @@ SAME_SHARE = 0.4
 """Part of a piece that flow must carry into one of the next frame for the same thing."""
 
 
-def tell_apart(dynamic: Mask, flows: FlowSet, progress: Progress = no_progress) -> Labels:
+def segment_instances(dynamic: Mask, flows: FlowSet, progress: Progress = no_progress) -> I32:
     """int32 [t, h, w]: which moving thing each pixel belongs to; 0 = none.
 
     dynamic: bool [t, h, w], what moves; every pixel of it gets a label. Each label is 4-connected
@@ -79,7 +76,7 @@ def tell_apart(dynamic: Mask, flows: FlowSet, progress: Progress = no_progress) 
     return out
 
 
-def _in_window(dynamic: Mask, flows: FlowSet) -> Labels:
+def _in_window(dynamic: Mask, flows: FlowSet) -> I32:
     region = np.stack(
         [cv2.connectedComponents(d.astype(np.uint8), connectivity=4)[1] for d in dynamic]
     ).astype(np.int32)
@@ -94,7 +91,7 @@ def _in_window(dynamic: Mask, flows: FlowSet) -> Labels:
     return _carried_on(_numbered(label, _paint_whole(points, first + group, region)), flows)
 
 
-def _large(points: Points, group: Ints, shape: tuple[int, ...]) -> Ints:
+def _large(points: Points, group: I64, shape: tuple[int, ...]) -> I64:
     """Numbers from 1 on for the groups that are large enough for long enough; 0 = the others."""
     t, h, w = shape
     num = int(group.max(initial=0)) + 1
@@ -106,7 +103,7 @@ def _large(points: Points, group: Ints, shape: tuple[int, ...]) -> Ints:
     return number[group]
 
 
-def _steps(points: Points, part: Ints, region: Labels) -> tuple[Floats, Floats]:
+def _steps(points: Points, part: I64, region: I32) -> tuple[F64, F64]:
     """How unlike parts move just at their common border: sums of squares [n + 1, n + 1], in units
     of what is alike, over how many places.
 
@@ -139,9 +136,7 @@ def _steps(points: Points, part: Ints, region: Labels) -> tuple[Floats, Floats]:
     return total + total.T, num + num.T
 
 
-def _common_borders(
-    at: Floats, own: Ints, region: Labels, cell: int
-) -> Iterator[tuple[int, int, Floats]]:
+def _common_borders(at: F64, own: I64, region: I32, cell: int) -> Iterator[tuple[int, int, F64]]:
     """For all parts p < q of one region: places [k, 2] between points of both, where there are
     enough of them."""
     if len(np.unique(own)) < 2:
@@ -158,7 +153,7 @@ def _common_borders(
             yield p, q, (at[a[both]] + at[b[both]]) / 2
 
 
-def _affine(at: Floats, way: Floats, there: Floats, cell: int) -> Floats:
+def _affine(at: F64, way: F64, there: F64, cell: int) -> F64:
     """The motion [k, 2] at ``there`` of the affine motion that fits ``way`` [m, 2] at ``at``;
     with few points more like their mean."""
     middle, unit = at.mean(0), 2.0 * cell
@@ -171,7 +166,7 @@ def _affine(at: Floats, way: Floats, there: Floats, cell: int) -> Floats:
     return np.concatenate([np.ones((len(there), 1)), (there - middle) / unit], 1) @ found
 
 
-def _joined(points: Points, part: Ints, region: Labels, dynamic: Mask) -> Ints:
+def _joined(points: Points, part: I64, region: I32, dynamic: Mask) -> I64:
     """Which thing [n + 1] each part goes with: the least step first, parts without a step between
     them are one; then what is no thing by itself goes with the neighbour it differs least from, or,
     if nothing is known of that, with that of the longest common border."""
@@ -203,7 +198,7 @@ def _joined(points: Points, part: Ints, region: Labels, dynamic: Mask) -> Ints:
             sums[p], sums[:, p], sums[q, q] = 0, 0, 0
 
 
-def _touching(label: Labels, num: int) -> Floats:
+def _touching(label: I32, num: int) -> F64:
     """Length of the common border of ``num`` labels (0 = none of them), over all frames, px."""
     out = np.zeros((num, num))
     for one in label:
@@ -213,7 +208,7 @@ def _touching(label: Labels, num: int) -> Floats:
     return out
 
 
-def _stands_alone(own: Mask, label: Ints, dynamic: Mask) -> bool:
+def _stands_alone(own: Mask, label: I64, dynamic: Mask) -> bool:
     """Whether a part, bool [t, h, w], is a thing by itself, among all ``label``."""
     area, beside, ground = [], [], []
     frames = np.flatnonzero(own.any((1, 2)))
@@ -241,7 +236,7 @@ def _on_ground(own: Mask, dynamic: Mask) -> bool:
     return float(free.mean()) > 0.4
 
 
-def _paint(points: Points, part: Ints, region: Labels) -> Labels:
+def _paint(points: Points, part: I64, region: I32) -> I32:
     """Parts [t, h, w] from those of the points (0 = none), each region by itself; 0 in regions
     that have no point of any part."""
     out = np.zeros(region.shape, np.int32)
@@ -263,7 +258,7 @@ def _paint(points: Points, part: Ints, region: Labels) -> Labels:
     return out
 
 
-def _paint_whole(points: Points, number: Ints, region: Labels) -> Labels:
+def _paint_whole(points: Points, number: I64, region: I32) -> I32:
     """Each region [t, h, w] with the number that most of its points have."""
     out = np.zeros(region.shape, np.int32)
     for i, (ids, uv) in enumerate(zip(points.ids, points.uv_px)):
@@ -278,7 +273,7 @@ def _paint_whole(points: Points, number: Ints, region: Labels) -> Labels:
     return out
 
 
-def _nearest(at: Ints, which: Ints, inside: Mask, cell: int) -> Labels:
+def _nearest(at: I64, which: I64, inside: Mask, cell: int) -> I32:
     """Numbers from 1 on [h, w] of the points that most of those around are of; ``which`` [k] from
     0 on. Each is in one piece."""
     votes = np.zeros((int(which.max()) + 1, *inside.shape), np.float32)
@@ -294,7 +289,7 @@ def _nearest(at: Ints, which: Ints, inside: Mask, cell: int) -> Labels:
     return in_one_piece(np.where(inside, best + 1, 0).astype(np.int32))
 
 
-def in_one_piece(label: Labels) -> Labels:
+def in_one_piece(label: I32) -> I32:
     """``label`` [h, w] with the largest 4-connected piece of each alone; others go to the label
     with which they share the longest border."""
     while True:
@@ -312,7 +307,7 @@ def in_one_piece(label: Labels) -> Labels:
         label = new[piece].astype(np.int32)
 
 
-def _pieces(label: Labels) -> tuple[Labels, Ints, Ints]:
+def _pieces(label: I32) -> tuple[I32, I64, I64]:
     """The 4-connected pieces [h, w] of all labels, from 1 on; the label of each, and its area."""
     piece, owner = np.zeros(label.shape, np.int32), [0]
     for one in np.unique(label[label > 0]):
@@ -322,13 +317,13 @@ def _pieces(label: Labels) -> tuple[Labels, Ints, Ints]:
     return piece, np.array(owner), np.bincount(piece.ravel(), minlength=len(owner))
 
 
-def _largest(owner: Ints, size: Ints) -> Ints:
+def _largest(owner: I64, size: I64) -> I64:
     """For each label that ``owner`` names, which of its pieces is the largest."""
     order = np.lexsort((-size, owner))
     return order[np.unique(owner[order], return_index=True)[1]]
 
 
-def _borders(label: Labels) -> tuple[Ints, Ints]:
+def _borders(label: I32) -> tuple[I64, I64]:
     """The labels on both sides of every border between pixels, both ways round."""
     pairs = [(label[:, 1:], label[:, :-1]), (label[1:], label[:-1])]
     a = np.concatenate([x.ravel() for one in pairs for x in one]).astype(np.int64)
@@ -336,7 +331,7 @@ def _borders(label: Labels) -> tuple[Ints, Ints]:
     return a[a != b], b[a != b]
 
 
-def _numbered(label: Labels, whole: Labels) -> Labels:
+def _numbered(label: I32, whole: I32) -> I32:
     """The largest piece of each label in a frame keeps its number. Other pieces, and what has no
     label, get their region's of ``whole``, whose numbers are higher, if it is free; else new ones.
     """
@@ -358,7 +353,7 @@ def _numbered(label: Labels, whole: Labels) -> Labels:
     return out
 
 
-def _carried_on(label: Labels, flows: FlowSet) -> Labels:
+def _carried_on(label: I32, flows: FlowSet) -> I32:
     """What has a number that the frame before has not goes on with that of what flow says it was
     there, if that is free."""
     out = label.copy()
@@ -374,7 +369,7 @@ def _carried_on(label: Labels, flows: FlowSet) -> Labels:
     return out
 
 
-def _led_to(label: Labels, flows: FlowSet, i: int, j: int) -> dict[int, int]:
+def _led_to(label: I32, flows: FlowSet, i: int, j: int) -> dict[int, int]:
     """Which label of frame j most of each label of frame i flows into."""
     h, w = label.shape[1:]
     y, x = np.nonzero(label[i])

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from recam.reconstruct.densify import complete
-from recam.reconstruct.depth import Array, each_frame, pair_maps
-from recam.reconstruct.dynamic import SNAP, Mask, without_specks
-from recam.reconstruct.witnesses import NEARER
+from recam.arrays import F32, F64, I64, U8, Mask
+from recam.reconstruct.depth.tgv import tgv_inpaint
+from recam.reconstruct.motion_segmentation.regions import SNAP, without_specks
+from recam.reconstruct.motion_segmentation.view_consistency import NEARER
+from recam.reconstruct.warping import inverse_depth_warps
 from recam.runtime.jit import kernel
+from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
 
 NUM_FRAMES = 32
@@ -58,17 +59,17 @@ class _Compared:
 
     rows: slice
     columns: slice
-    light: Array
-    alike: Array
-    texture: Array
-    colorful: Array
+    light: F32
+    alike: F32
+    texture: F32
+    colorful: F32
     seen: Mask
 
 
 def without_shadows(
     dynamic: Mask,
-    rgb: NDArray[np.uint8],
-    rho: Array,
+    rgb: U8,
+    rho: F32,
     cameras: Cameras,
     progress: Progress = no_progress,
 ) -> Mask:
@@ -96,18 +97,18 @@ def without_shadows(
             out[i][box] &= ~here
             out[i] = without_specks(out[i])
 
-    each_frame(job, range(t), progress, "telling shadows")
+    parallel_frames(job, range(t), progress, "telling shadows")
     return out
 
 
 def _compare(
-    rgb: NDArray[np.uint8],
+    rgb: U8,
     moving: Mask,
-    blocked: NDArray[np.uint8],
-    rho: Array,
+    blocked: U8,
+    rho: F32,
     cameras: Cameras,
     i: int,
-    others: NDArray[np.int64],
+    others: I64,
 ) -> _Compared | None:
     """Frame i around what moves in it beside the median of what ``others`` show behind."""
     y, x = np.nonzero(moving)
@@ -118,7 +119,16 @@ def _compare(
     reach = np.ones((2 * TEXTURE_PX + 1,) * 2, np.uint8)
     wanted = np.stack(np.nonzero(cv2.dilate(moving.astype(np.uint8), reach)), -1)
     shown = np.full((len(wanted), len(others), 3), np.nan, np.float32)
-    _fetch(rgb, blocked, rho, i, others, *pair_maps(cameras, i, others.tolist()), wanted, shown)
+    _fetch(
+        rgb,
+        blocked,
+        rho,
+        i,
+        others,
+        *inverse_depth_warps(cameras, i, others.tolist()),
+        wanted,
+        shown,
+    )
     num = (~np.isnan(shown[..., 0])).sum(1)
     enough = np.flatnonzero(num >= LEAST_SEEN)
     y, x = wanted[enough].T
@@ -143,7 +153,7 @@ def _compare(
     return _Compared(rows, columns, light, alike, texture, colorful, seen[box])
 
 
-def _mean(values: Array, weight: Array, side: int) -> Array:
+def _mean(values: F32, weight: F32, side: int) -> F32:
     """Weighted mean over a window around each pixel."""
     total = cv2.blur(values * weight, (side, side))
     return np.asarray(total / np.maximum(cv2.blur(weight, (side, side)), 1e-6), np.float32)
@@ -151,7 +161,7 @@ def _mean(values: Array, weight: Array, side: int) -> Array:
 
 def _color_of_shadows(
     compared: Callable[[int], _Compared | None], dynamic: Mask
-) -> tuple[NDArray[np.float64], bool]:
+) -> tuple[F64, bool]:
     """Log light [3] that is missing in a shadow of unit depth, and whether the clip tells it: by
     pixels with the same texture and clearly less light."""
     found = []
@@ -171,9 +181,7 @@ def _color_of_shadows(
     return np.median(pixels, axis=0).astype(np.float64), True
 
 
-def _is_shadow(
-    one: _Compared, moving: Mask, rgb: NDArray[np.uint8], color: NDArray[np.float64], known: bool
-) -> Mask:
+def _is_shadow(one: _Compared, moving: Mask, rgb: U8, color: F64, known: bool) -> Mask:
     """Where the box is the surface behind it in a shadow, made whole up to image edges."""
     depth = np.maximum(one.light @ color / (color @ color), 0)
     off = np.abs(one.light - depth[..., None] * color).max(-1)
@@ -187,7 +195,7 @@ def _is_shadow(
     belief = told + (1 - told) * hued * COLOR_ALONE
     belief = np.where((like <= -0.5) | never, 1, belief) * one.seen
     weight = np.where(moving, belief + 1e-3, 0).astype(np.float32)
-    whole = complete(evidence.astype(np.float32), weight, np.ascontiguousarray(rgb), SNAP)
+    whole = tgv_inpaint(evidence.astype(np.float32), weight, np.ascontiguousarray(rgb), SNAP)
     found = moving & (whole > SHADOW)
     num, part = cv2.connectedComponents(found.astype(np.uint8), connectivity=4)
     says = np.maximum(told * same, (1 - told) * hued)
@@ -197,7 +205,7 @@ def _is_shadow(
     return np.asarray((share > LEAST_PROVEN)[part])
 
 
-def _between(values: Array, ends: tuple[float, float]) -> Array:
+def _between(values: F32, ends: tuple[float, float]) -> F32:
     """0 up to the lower of the ends, 1 from the upper one on."""
     return np.clip((values - ends[0]) / (ends[1] - ends[0]), 0, 1)
 

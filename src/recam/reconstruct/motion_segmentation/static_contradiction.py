@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from recam.reconstruct.depth import Array, each_frame, pair_maps
+from recam.arrays import F32, U8, Mask
+from recam.reconstruct.warping import inverse_depth_warps
 from recam.runtime.jit import kernel
+from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
 
 NUM_WITNESSES = 14
@@ -25,12 +26,12 @@ OCCLUDED = 1.1
 
 
 def contradicted(
-    gray: NDArray[np.uint8],
-    dynamic: NDArray[np.bool_],
-    rho: Array,
+    gray: U8,
+    dynamic: Mask,
+    rho: F32,
     cameras: Cameras,
     progress: Progress = no_progress,
-) -> NDArray[np.bool_]:
+) -> Mask:
     """Pixels, not ``dynamic``, whose surface other frames do not show where it would have to be.
 
     gray: uint8 [t, h, w]; dynamic: bool [t, h, w], what is known to move, which is no witness;
@@ -50,14 +51,14 @@ def contradicted(
         if len(others) < 3:
             return
         share = np.zeros(gray.shape[1:], np.float32)
-        a, b = pair_maps(cameras, i, others.tolist())
+        a, b = inverse_depth_warps(cameras, i, others.tolist())
         _contradict(level, blocked, rho, i, others, a, b, share)
         found = (share > CONTRADICTED).astype(np.uint8)
         found = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
         found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
         out[i] = found.astype(bool)
 
-    each_frame(job, range(t), progress, "looking for things that pause")
+    parallel_frames(job, range(t), progress, "looking for things that pause")
     return out
 
 

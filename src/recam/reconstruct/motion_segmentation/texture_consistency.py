@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from recam.reconstruct.depth import Array, each_frame, pair_maps
-from recam.reconstruct.dynamic import Mask
-from recam.reconstruct.witnesses import NEARER, centers_seen_from, slopes, turned_away
+from recam.arrays import F32, U8, Mask
+from recam.reconstruct.motion_segmentation.view_consistency import (
+    NEARER,
+    centers_seen_from,
+    slopes,
+    turned_away,
+)
+from recam.reconstruct.warping import inverse_depth_warps
 from recam.runtime.jit import kernel
+from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
 
 NUM_FRAMES = 16
@@ -37,12 +42,12 @@ AROUND_PX = 2
 
 
 def unlike_in_texture(
-    rgb: NDArray[np.uint8],
+    rgb: U8,
     dynamic: Mask,
-    rho: Array,
+    rho: F32,
     cameras: Cameras,
     progress: Progress = no_progress,
-) -> Array:
+) -> F32:
     """How surely other frames show another texture, float32 [t, h, w] in [0, 1]; 0 also where
     nothing can be told, as on plain surfaces.
 
@@ -63,7 +68,7 @@ def unlike_in_texture(
     def job(i: int) -> None:
         """Compare frame i with the others."""
         others = asked[np.abs(asked - i) > 1].tolist()
-        a, b = pair_maps(cameras, i, others)
+        a, b = inverse_depth_warps(cameras, i, others)
         total, count = np.zeros((h, w), np.float32), np.zeros((h, w), np.float32)
         slope, centers = slopes(rho[i]), centers_seen_from(cameras, i, np.array(others, np.int64))
         lens = cameras.intrinsics[i].numpy()[[0, 1, 0, 1], [0, 1, 2, 2]].astype(np.float32)
@@ -80,16 +85,16 @@ def unlike_in_texture(
         unlike = np.clip((ALIKE - best) / (ALIKE - UNLIKE), 0, 1)
         out[i] = np.where(best < -1.5, 0, unlike)
 
-    each_frame(job, range(t), progress, "comparing textures")
+    parallel_frames(job, range(t), progress, "comparing textures")
     return out
 
 
-def _smooth(frame: NDArray[np.uint8]) -> Array:
+def _smooth(frame: U8) -> F32:
     gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)
     return np.asarray(cv2.GaussianBlur(gray, (0, 0), BLUR_PX), np.float32)
 
 
-def _with_doubt(total: Array, count: Array) -> Array:
+def _with_doubt(total: F32, count: F32) -> F32:
     """Mean likeness [h, w] of ``count`` frames, drawn to ALIKE where they are few; −2 = unknown."""
     like = total / np.maximum(count, 1)
     missing = np.maximum(ENOUGH_FRAMES - count, 0)
@@ -97,7 +102,7 @@ def _with_doubt(total: Array, count: Array) -> Array:
     return np.where(count >= LEAST_FRAMES, drawn, -2).astype(np.float32)
 
 
-def _likeness(here: Array, there: Array, seen: Array) -> tuple[Array, Mask]:
+def _likeness(here: F32, there: F32, seen: F32) -> tuple[F32, Mask]:
     """Correlation [h, w] of the windows around each pixel, over what is ``seen`` (1 or 0) of them;
     and whether it tells anything."""
     part = _mean(seen)
@@ -112,7 +117,7 @@ def _likeness(here: Array, there: Array, seen: Array) -> tuple[Array, Mask]:
     return like.astype(np.float32), (part > LEAST_SEEN) & (np.maximum(var_a, var_b) > LEAST_POWER)
 
 
-def _mean(field: Array) -> Array:
+def _mean(field: F32) -> F32:
     side = 2 * HALF + 1
     return np.asarray(cv2.boxFilter(field, -1, (side, side), borderType=cv2.BORDER_CONSTANT))
 

@@ -13,17 +13,12 @@ import heapq
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from recam.reconstruct.depth import Array
-from recam.reconstruct.dynamic import Mask
-from recam.reconstruct.flow import FlowSet, sample_bilinear
+from recam.arrays import F32, F64, I32, I64, Mask
+from recam.flow.dense import FlowSet, sample_bilinear
 
-Labels = NDArray[np.int32]
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Pairs = tuple[Ints, Ints, Floats]
+Pairs = tuple[I64, I64, F64]
 
 CELLS_ACROSS = 96
 """Points across the width of the picture, if all of it moved."""
@@ -58,11 +53,11 @@ class Points:
     [t, 2], how far the still picture has moved since the first frame, px.
     """
 
-    ids: list[Ints]
-    uv_px: list[Array]
+    ids: list[I64]
+    uv_px: list[F32]
     num: int
     cell: int
-    still: Floats
+    still: F64
 
 
 def follow(dynamic: Mask, flows: FlowSet) -> Points:
@@ -84,7 +79,7 @@ def follow(dynamic: Mask, flows: FlowSet) -> Points:
     return Points(all_ids, all_uv, num, cell, _still_motion(dynamic, flows))
 
 
-def _step(uv: Array, i: int, dynamic: Mask, flows: FlowSet, cell: int) -> tuple[Ints, Array]:
+def _step(uv: F32, i: int, dynamic: Mask, flows: FlowSet, cell: int) -> tuple[I64, F32]:
     """Which of the points uv [k, 2] of frame i - 1 are still seen in frame i, and where."""
     if not len(uv) or not flows.has(i - 1, i):
         return np.zeros(0, np.int64), np.zeros((0, 2), np.float32)
@@ -104,7 +99,7 @@ def _step(uv: Array, i: int, dynamic: Mask, flows: FlowSet, cell: int) -> tuple[
     return found, there[found]
 
 
-def _new_points(dynamic: Mask, taken: Array, cell: int) -> Array:
+def _new_points(dynamic: Mask, taken: F32, cell: int) -> F32:
     """A point [k, 2] near the middle of every cell of what moves that has none of ``taken``."""
     across = -(-dynamic.shape[1] // cell)
     y, x = np.nonzero(dynamic)
@@ -118,7 +113,7 @@ def _new_points(dynamic: Mask, taken: Array, cell: int) -> Array:
     return np.stack([x[pick], y[pick]], 1).astype(np.float32) + np.float32(0.5)
 
 
-def _still_motion(dynamic: Mask, flows: FlowSet) -> Floats:
+def _still_motion(dynamic: Mask, flows: FlowSet) -> F64:
     """float64 [t, 2] px: how far what stands still has moved in the picture, in the median."""
     out = np.zeros((len(dynamic), 2))
     for i in range(1, len(dynamic)):
@@ -128,7 +123,7 @@ def _still_motion(dynamic: Mask, flows: FlowSet) -> Floats:
     return np.cumsum(out, 0)
 
 
-def motion_of(points: Points, i: int, k: int) -> tuple[Ints, Floats]:
+def motion_of(points: Points, i: int, k: int) -> tuple[I64, F64]:
     """Which of the points [m] of frame i are still seen k frames later, as indices into that
     frame's; and how they move until then [m, 2], px a frame, beyond what stands still."""
     _, here, there = np.intersect1d(points.ids[i], points.ids[i + k], True, return_indices=True)
@@ -136,12 +131,12 @@ def motion_of(points: Points, i: int, k: int) -> tuple[Ints, Floats]:
     return here, (moved - (points.still[i + k] - points.still[i])) / k
 
 
-def allowed(one: Floats, other: Floats, cell: int) -> Floats:
+def allowed(one: F64, other: F64, cell: int) -> F64:
     """The square of the difference up to which two motions [k, 2], px a frame, are alike."""
     return (ALIKE * cell) ** 2 + ALIKE_SHARE**2 * ((one + other) ** 2).sum(1) / 4
 
 
-def groups(points: Points, region: Labels, flows: FlowSet) -> Ints:
+def groups(points: Points, region: I32, flows: FlowSet) -> I64:
     """Which group [num] each point belongs to: those that move together. region: int32 [t, h, w],
     the connected regions of what moves; only points of the same one are neighbours, and those well
     apart that move unlike repel each other, so that they are told apart where they touch."""
@@ -152,7 +147,7 @@ def groups(points: Points, region: Labels, flows: FlowSet) -> Ints:
     return contract(points.num, a, b, weight)
 
 
-def _neighbours(points: Points, region: Labels) -> list[Pairs]:
+def _neighbours(points: Points, region: I32) -> list[Pairs]:
     """Neighbours, frame by frame, and how much they hold together (< 0: repel each other)."""
     out = []
     for i, (ids, uv) in enumerate(zip(points.ids, points.uv_px)):
@@ -195,7 +190,7 @@ def _found_again(points: Points, flows: FlowSet) -> list[Pairs]:
     return out
 
 
-def well_apart(points: Points, region: Labels) -> Pairs:
+def well_apart(points: Points, region: I32) -> Pairs:
     """Points [m] of regions well apart, in pairs drawn at random, and how unlike they move: the
     square of the difference, of what is alike."""
     draw, k = np.random.default_rng(0), AHEAD[0]
@@ -216,7 +211,7 @@ def well_apart(points: Points, region: Labels) -> Pairs:
     return a, b, unlike
 
 
-def _far_apart(at: Array, own: Labels, least: float) -> Mask:
+def _far_apart(at: F32, own: I32, least: float) -> Mask:
     """Which regions [n + 1, n + 1] are at least so far from each other, going by their points."""
     out = np.zeros((int(own.max(initial=0)) + 1,) * 2, bool)
     trees = {int(r): cKDTree(at[own == r]) for r in np.unique(own)}
@@ -228,7 +223,7 @@ def _far_apart(at: Array, own: Labels, least: float) -> Mask:
     return out
 
 
-def contract(num: int, a: Ints, b: Ints, weight: Floats) -> Ints:
+def contract(num: int, a: I64, b: I64, weight: F64) -> I64:
     """Which group [num] each of ``num`` points is in, named by one of its points.
 
     a, b, weight [m]: how much pairs of points hold together; of the same pair they add up. The two

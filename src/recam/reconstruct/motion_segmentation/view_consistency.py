@@ -15,18 +15,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recam.reconstruct.densify import complete
-from recam.reconstruct.depth import Array, each_frame, pair_maps
-from recam.reconstruct.dynamic import (
+from recam.arrays import F32, U8, Mask
+from recam.flow.dense import FlowSet
+from recam.reconstruct.depth.tgv import tgv_inpaint
+from recam.reconstruct.motion_segmentation.regions import (
     SNAP,
-    Mask,
-    outline,
+    refine_mask_grabcut,
     regions,
     share_over_time,
     without_specks,
 )
-from recam.reconstruct.flow import FlowSet
+from recam.reconstruct.warping import inverse_depth_warps
 from recam.runtime.jit import kernel
+from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
 
 NUM_WITNESSES = 16
@@ -59,23 +60,23 @@ KEPT = 0.25
 
 
 @dataclass(frozen=True)
-class Witnessed:
+class ConsistencyVotes:
     """Float32 [t, h, w] each. unlike: share of the witnesses that contradict a still world; firm:
     the same without what a shadow explains; count: of the witnesses."""
 
-    unlike: Array
-    firm: Array
-    count: Array
+    unlike: F32
+    firm: F32
+    count: F32
 
 
-def ask_witnesses(
-    rgb: NDArray[np.uint8],
+def collect_votes(
+    rgb: U8,
     dynamic: Mask,
-    rho: Array,
-    confidence: Array,
+    rho: F32,
+    confidence: F32,
     cameras: Cameras,
     progress: Progress = no_progress,
-) -> Witnessed:
+) -> ConsistencyVotes:
     """Look every pixel up in NUM_WITNESSES frames, by its inverse depth rho [t, h, w] (behind what
     is ``dynamic``: of the background); and ask which of their still surfaces, where their
     confidence [t, h, w] allows it, would have to be in front of it.
@@ -88,20 +89,20 @@ def ask_witnesses(
     witnesses = np.unique(np.linspace(0, t - 1, min(NUM_WITNESSES, t)).round().astype(np.int64))
     around = np.ones((5, 5), np.uint8)
     blocked = np.stack([cv2.dilate(d.astype(np.uint8), around) for d in dynamic])
-    out = Witnessed(*(np.zeros((t, h, w), np.float32) for _ in range(3)))
+    out = ConsistencyVotes(*(np.zeros((t, h, w), np.float32) for _ in range(3)))
 
     def job(i: int) -> None:
         """Ask the witnesses about frame i."""
         others = witnesses[np.abs(witnesses - i) > 1]
         votes = np.zeros((3, h, w), np.float32)
-        a, b = pair_maps(cameras, i, others.tolist())
+        a, b = inverse_depth_warps(cameras, i, others.tolist())
         gains = _gains(level, rho[i], i, others, a, b)
         centers = centers_seen_from(cameras, i, others)
         lens = cameras.intrinsics[i].numpy()[[0, 1, 0, 1], [0, 1, 2, 2]].astype(np.float32)
         _look_up(level, blocked, rho, i, others, gains, a, b, slopes(rho[i]), centers, lens, votes)
         front = np.empty((4, h, w), np.float32)
         for j, gain in zip(others.tolist(), gains):
-            a, b = pair_maps(cameras, j, [i])
+            a, b = inverse_depth_warps(cameras, j, [i])
             front[:] = 0
             _draw(level[j], gain, blocked[j], rho[j], confidence[j], a[0], b[0], front)
             _ought_to_be_hidden(level[i], rho[i], front, votes)
@@ -109,17 +110,17 @@ def ask_witnesses(
         out.unlike[i] = votes[1] / np.maximum(votes[0], 1)
         out.firm[i] = votes[2] / np.maximum(votes[0], 1)
 
-    each_frame(job, range(t), progress, "asking other frames")
+    parallel_frames(job, range(t), progress, "asking other frames")
     return out
 
 
-def moving_by_witnesses(
-    said: Witnessed,
+def segment_by_votes(
+    said: ConsistencyVotes,
     dynamic: Mask,
     flows: FlowSet,
-    rgb: NDArray[np.uint8],
+    rgb: U8,
     progress: Progress = no_progress,
-    texture: Array | None = None,
+    texture: F32 | None = None,
 ) -> Mask:
     """Where things move, bool [t, h, w]: ``dynamic``, as found before, less what looks like the
     background that other frames show there, and with what they contradict (shadows apart).
@@ -143,9 +144,9 @@ def moving_by_witnesses(
 
     def job(i: int) -> None:
         """Regions of frame i, with the outline that the witnesses give them."""
-        smooth = complete(shared[i], trust[i] + 1e-4, rgb[i], SNAP)
+        smooth = tgv_inpaint(shared[i], trust[i] + 1e-4, rgb[i], SNAP)
         coarse = regions(smooth)
-        inside = outline(coarse, rgb[i], evidence[i] > 0.6)
+        inside = refine_mask_grabcut(coarse, rgb[i], evidence[i] > 0.6)
         near = cv2.dilate((coarse | inside).astype(np.uint8), around) > 0
         own = np.where(asked[i], 0.5 * (shared[i] + smooth), smooth).astype(np.float32)
         own = cv2.medianBlur(own, 3)
@@ -155,11 +156,11 @@ def moving_by_witnesses(
         surely = (own > 0.5) & (cv2.medianBlur(share.astype(np.float32), 3) > SURELY)
         out[i] = without_specks(near & (surely | (inside & (own > DOUBT))))
 
-    each_frame(job, range(len(out)), progress, "outlining what moves")
+    parallel_frames(job, range(len(out)), progress, "outlining what moves")
     return out
 
 
-def _gains(level: Array, rho: Array, i: int, others: NDArray, a: Array, b: Array) -> Array:
+def _gains(level: F32, rho: F32, i: int, others: NDArray, a: F32, b: F32) -> F32:
     """How many times as bright frame i [h, w, 3] is as each of the others: the median over a grid
     of points, each compared with where its inverse depth puts it."""
     h, w = rho.shape
@@ -177,14 +178,14 @@ def _gains(level: Array, rho: Array, i: int, others: NDArray, a: Array, b: Array
     return out
 
 
-def centers_seen_from(cameras: Cameras, i: int, others: NDArray) -> Array:
+def centers_seen_from(cameras: Cameras, i: int, others: NDArray) -> F32:
     """Where the cameras ``others`` [k] stand, in the axes of camera i, [k, 3]."""
     pose = cameras.cam_from_world[i].numpy()
     centers = cameras.centers.numpy()[others]
     return np.asarray(centers @ pose[:3, :3].T + pose[:3, 3], np.float32)
 
 
-def slopes(rho: Array) -> Array:
+def slopes(rho: F32) -> F32:
     """Change of inverse depth [h, w] per pixel to the right and downwards, [2, h, w]: the lesser of
     those to both sides, so that a step beside a surface is no slope of it."""
     out = np.zeros((2, *rho.shape), np.float32)

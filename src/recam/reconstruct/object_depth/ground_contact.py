@@ -16,12 +16,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recam.reconstruct.depth import Array, each_frame
-from recam.reconstruct.dynamic import Mask, average_along_flow
-from recam.reconstruct.flow import FlowSet
-from recam.reconstruct.ground import BELOW, Ground
-from recam.reconstruct.growing import Growth, growth
-from recam.reconstruct.things import tell_apart
+from recam.arrays import F32, F64, I32, I64, U8, Mask
+from recam.flow.dense import FlowSet
+from recam.reconstruct.motion_segmentation.instances import segment_instances
+from recam.reconstruct.motion_segmentation.regions import average_along_flow
+from recam.reconstruct.object_depth.ground_plane import BELOW, Ground
+from recam.reconstruct.object_depth.scale_change import ScaleChange, relative_scale
+from recam.runtime.parallel import parallel_frames
 from recam.types import Progress, no_progress
 
 HIDDEN_QUANTILE = 0.5
@@ -51,24 +52,24 @@ MOST_TREND = 0.08
 
 
 @dataclass(frozen=True)
-class Standing:
+class GroundContact:
     """One thing in a frame: its ``label``; rho: its inverse depth at its pixels [k], row by
     row; level: their median; touches: whether its foot is seen."""
 
     frame: int
     label: int
-    rho: Array
+    rho: F32
     level: float
     touches: bool
 
 
-def stand(
-    rho: Array,
+def place_on_ground(
+    rho: F32,
     dynamic: Mask,
     flows: FlowSet,
     progress: Progress = no_progress,
     ground: Ground | None = None,
-) -> Array:
+) -> F32:
     """Inverse depth [t, h, w] in which moving things stand upright where they touch the ground.
 
     rho: inverse depth of the still scene; what it says of moving things is not read. dynamic: bool
@@ -87,17 +88,17 @@ def stand(
         out = np.where(beside, np.maximum(rho, BELOW * ground.rho), rho)
     around = np.stack([cv2.dilate(d.astype(np.uint8), _disc(AROUND_PX)) > 0 for d in dynamic])
     background = filled(out, around)
-    label = tell_apart(dynamic, flows, progress)
-    growths = growth(label, flows)
-    found: list[list[Standing]] = [[] for _ in range(len(rho))]
+    label = segment_instances(dynamic, flows, progress)
+    growths = relative_scale(label, flows)
+    found: list[list[GroundContact]] = [[] for _ in range(len(rho))]
 
     def job(i: int) -> None:
         """Stand every thing of frame i upright."""
         for n in np.unique(label[i][label[i] > 0]).tolist():
             found[i].append(upright(background[i], label[i] == n, around[i], i, n, ground))
 
-    each_frame(job, range(len(rho)), progress, "standing what moves on the ground")
-    things: dict[int, list[Standing]] = {}
+    parallel_frames(job, range(len(rho)), progress, "standing what moves on the ground")
+    things: dict[int, list[GroundContact]] = {}
     for one in chain(*found):
         things.setdefault(one.label, []).append(one)
     for number, thing in things.items():
@@ -108,13 +109,13 @@ def stand(
 
 
 def upright(
-    rho: Array,
+    rho: F32,
     region: Mask,
     dynamic: Mask,
     frame: int = 0,
     label: int = 1,
     ground: Ground | None = None,
-) -> Standing:
+) -> GroundContact:
     """A region [h, w] of a frame, standing where its lowest part touches the ground. rho: inverse
     depth, also behind it; dynamic: where that is only filled in.
     """
@@ -131,7 +132,7 @@ def upright(
         near = np.quantile((rho if ground is None else ground.rho[frame])[max(bottom - 2, 0)], 0.5)
         line = np.full(w, near, np.float32)
         own = _standing_on(line, region, float(np.median(x)), bottom, behind, ground, frame)
-        return Standing(frame, label, own, float(np.median(own)), False)
+        return GroundContact(frame, label, own, float(np.median(own)), False)
     x, y = x[on_ground], y[on_ground]
     values, level_there = _ground_at(
         rho, dynamic, x, y, max(bottom - top, columns[-1] - columns[0])
@@ -149,12 +150,12 @@ def upright(
     line = level + slope * (np.arange(w) - middle)
     line = np.clip(line, float(values.min()), float(values.max()))
     own = _standing_on(line.astype(np.float32), region, middle, bottom, behind, ground, frame)
-    return Standing(frame, label, own, float(np.median(own)), True)
+    return GroundContact(frame, label, own, float(np.median(own)), True)
 
 
 def _standing_on(
-    line: Array, region: Mask, x: float, y: float, least: float, ground: Ground | None, frame: int
-) -> Array:
+    line: F32, region: Mask, x: float, y: float, least: float, ground: Ground | None, frame: int
+) -> F32:
     """Inverse depth [k] of a region's pixels, of which ``line`` [w] is that of its foot, by column;
     (x, y): a pixel of the foot."""
     rows, columns = np.nonzero(region)
@@ -166,7 +167,7 @@ def _standing_on(
     return np.maximum(own, least).astype(np.float32)
 
 
-def _hidden(rho: Array, region: Mask, dynamic: Mask) -> float:
+def _hidden(rho: F32, region: Mask, dynamic: Mask) -> float:
     """ρ of what goes on behind a region: the lesser of those to its left and to its right."""
     reach = cv2.dilate(region.astype(np.uint8), _disc(AROUND_PX + 4)) > 0
     y, x = np.nonzero(reach & ~dynamic)
@@ -175,9 +176,7 @@ def _hidden(rho: Array, region: Mask, dynamic: Mask) -> float:
     return min((float(np.quantile(side, HIDDEN_QUANTILE)) for side in sides), default=0.0)
 
 
-def _ground_at(
-    rho: Array, dynamic: Mask, x: NDArray[np.int64], y: NDArray[np.int64], size: int
-) -> tuple[NDArray[np.float64], bool]:
+def _ground_at(rho: F32, dynamic: Mask, x: I64, y: I64, size: int) -> tuple[F64, bool]:
     """ρ [k] of the ground at the lower edges of the contact pixels (x, y).
 
     A plane through the still pixels around them, as far as an eighth of the thing's size: just
@@ -209,11 +208,11 @@ def _ground_at(
     return (found, True) if fits else (below, False)
 
 
-def _disc(reach: int) -> NDArray[np.uint8]:
+def _disc(reach: int) -> U8:
     return np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
 
 
-def filled(rho: Array, hole: Mask) -> Array:
+def filled(rho: F32, hole: Mask) -> F32:
     """rho [t, h, w] where it is not ``hole``; smooth from around there, by a pyramid of means."""
     out = rho.copy()
     for i in range(len(rho)):
@@ -235,11 +234,13 @@ def filled(rho: Array, hole: Mask) -> Array:
     return out
 
 
-def _as_near_as_around(thing: list[Standing], growth: Growth | None) -> list[Standing]:
+def _as_near_as_around(
+    thing: list[GroundContact], growth: ScaleChange | None
+) -> list[GroundContact]:
     """A thing followed over time, as near as it stands in a sixth of the frames around: where its
     foot is hidden, missing from what is known to move, or in the air, it seems too far. How much
-    nearer it comes meanwhile its points say (``growth``), or the trend of where it stands if both
-    say nearly the same and the trend fits the frames better that show its foot."""
+    nearer it comes meanwhile its points say (``relative_scale``), or the trend of where it
+    stands if both say nearly the same and the trend fits the frames better that show its foot."""
     frames = np.array([one.frame for one in thing])
     levels = np.log([max(one.level, 1e-9) for one in thing])
     stands = np.array([one.touches for one in thing])
@@ -273,7 +274,7 @@ def _told(around: Mask, stands: Mask) -> Mask:
     return around & stands if (around & stands).sum() >= LEAST_AROUND else around
 
 
-def _sizes(frames: NDArray, growth: Growth | None) -> tuple[NDArray, NDArray]:
+def _sizes(frames: NDArray, growth: ScaleChange | None) -> tuple[NDArray, NDArray]:
     """Log size and piece [k] of a thing in each of the frames [k]; piece −1 = not known."""
     size, piece = np.zeros(len(frames)), np.full(len(frames), -1)
     if growth is not None:
@@ -291,7 +292,7 @@ def _trend(frames: NDArray, levels: NDArray) -> float:
     return float(np.clip(np.median(slopes), -MOST_TREND, MOST_TREND))
 
 
-def _steady(rho: Array, label: NDArray[np.int32], flows: FlowSet) -> Array:
+def _steady(rho: F32, label: I32, flows: FlowSet) -> F32:
     """Two rounds of averaging over what the flow says is the same moving thing, and of evening out
     over each region what that changes, so that it holds together and keeps its shape."""
     out = rho
@@ -302,7 +303,7 @@ def _steady(rho: Array, label: NDArray[np.int32], flows: FlowSet) -> Array:
     return out
 
 
-def _even(value: Array, label: NDArray[np.int32]) -> Array:
+def _even(value: F32, label: I32) -> F32:
     """``value`` [h, w] blurred inside each region by a third of its size; 1 elsewhere."""
     out = np.ones_like(value)
     for number in np.unique(label[label > 0]).tolist():

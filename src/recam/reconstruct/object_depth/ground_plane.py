@@ -11,10 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recam.reconstruct.depth import Array
+from recam.arrays import F32, F64, Mask
 from recam.types import Cameras
-
-F64 = NDArray[np.float64]
 
 FRAMES, GRID = 12, 24
 """Frames that are looked at, and points across each."""
@@ -38,7 +36,7 @@ class Ground:
     down: its normal in each camera's axes [t, 3]; rays_from_pixels: inverse intrinsics [t, 3, 3].
     """
 
-    rho: Array
+    rho: F32
     down: F64
     rays_from_pixels: F64
 
@@ -51,7 +49,7 @@ class Ground:
         return np.asarray(plane / (plane @ there))
 
 
-def find_ground(rho: Array, trust: Array, cameras: Cameras) -> Ground | None:
+def find_ground(rho: F32, trust: F32, cameras: Cameras) -> Ground | None:
     """The ground of a clip; None where there is no such.
 
     rho, trust: inverse depth of what stands still and how sure it is, [t, h, w]. The plane that
@@ -72,7 +70,7 @@ def find_ground(rho: Array, trust: Array, cameras: Cameras) -> Ground | None:
     return Ground(_drawn(plane, cameras), down, np.linalg.inv(cameras.intrinsics.numpy()))
 
 
-def _points(rho: Array, trust: Array, cameras: Cameras, i: int) -> tuple[F64, F64]:
+def _points(rho: F32, trust: F32, cameras: Cameras, i: int) -> tuple[F64, F64]:
     """Rays [k, 3] of a frame's grid points in world axes, z-depth 1, and their inverse depth."""
     h, w = rho.shape
     step = max(1, w // GRID)
@@ -142,7 +140,7 @@ def _plane(normal: F64, through: F64, down: F64) -> F64 | None:
     return np.append(normal, normal @ through)
 
 
-def _sides(plane: F64, points: F64, own: F64) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _sides(plane: F64, points: F64, own: F64) -> tuple[Mask, Mask]:
     """Which points lie on the plane, and which below it."""
     height = plane[3] - own @ plane[:3]
     # How many times its own distance along the ray the plane is away: 1 on it, less below it.
@@ -151,7 +149,7 @@ def _sides(plane: F64, points: F64, own: F64) -> tuple[NDArray[np.bool_], NDArra
     return seen & (np.abs(ratio - 1) < NEAR), seen & (ratio < BELOW)
 
 
-def _drawn(plane: F64, cameras: Cameras) -> Array:
+def _drawn(plane: F64, cameras: Cameras) -> F32:
     t, h, w = len(cameras), cameras.height, cameras.width
     y, x = np.mgrid[0:h, 0:w]
     centers = cameras.centers.numpy()

@@ -14,9 +14,8 @@ from scipy.sparse import coo_matrix, diags, identity
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import spsolve
 
-from recam.reconstruct.flow import FlowSet, sample_bilinear
-
-Labels = NDArray[np.int32]
+from recam.arrays import F32, F64, I32, I64, Mask
+from recam.flow.dense import FlowSet, sample_bilinear
 
 LEAST_PIXELS, POINTS, PAIRS = 60, 300, 600
 """Pixels that a thing must have; points on it that are followed; pairs of them that are used."""
@@ -33,16 +32,16 @@ TWEAK = 0.003
 
 
 @dataclass(frozen=True)
-class Growth:
+class ScaleChange:
     """The log of how large a thing looks in each of its ``frames`` [k], up to a constant for each
     ``piece`` [k]: nothing ties the frames of one piece to those of another."""
 
-    frames: NDArray[np.int64]
-    piece: NDArray[np.int64]
-    log_size: NDArray[np.float64]
+    frames: I64
+    piece: I64
+    log_size: F64
 
 
-def growth(label: Labels, flows: FlowSet) -> dict[int, Growth]:
+def relative_scale(label: I32, flows: FlowSet) -> dict[int, ScaleChange]:
     """How each thing grows and shrinks. label: int32 [t, h, w], 0 = still; a thing has the same
     number in all frames (``things.tell_apart``).
 
@@ -68,10 +67,10 @@ def growth(label: Labels, flows: FlowSet) -> dict[int, Growth]:
 
 
 def _ratio(
-    points: NDArray[np.float32],
+    points: F32,
     flow: NDArray,
     confidence: NDArray,
-    there: NDArray[np.bool_],
+    there: Mask,
     rng: np.random.Generator,
 ) -> float | None:
     """Log of how many times as high the thing that the points [k, 2] are on is ``there`` [h, w];
@@ -94,7 +93,7 @@ def _ratio(
     return middle if 1.48 * np.median(np.abs(ratio - middle)) < MOST_SPREAD else None
 
 
-def _fitted(ratios: list[tuple[int, int, float]]) -> Growth:
+def _fitted(ratios: list[tuple[int, int, float]]) -> ScaleChange:
     """Sizes that the ratios (frame, frame, log) agree on, by reweighted least squares."""
     frames, index = np.unique([[i, j] for i, j, _ in ratios], return_inverse=True)
     first, second = index.reshape(-1, 2).T
@@ -113,4 +112,4 @@ def _fitted(ratios: list[tuple[int, int, float]]) -> Growth:
         size = spsolve(normal, weighted @ value)
         off = np.abs(differences @ size - value)
         weight = 1 / (1 + (off / max(2 * 1.48 * float(np.median(off)), TWEAK)) ** 2)
-    return Growth(frames, connected_components(tie, directed=False)[1].astype(np.int64), size)
+    return ScaleChange(frames, connected_components(tie, directed=False)[1].astype(np.int64), size)

@@ -15,7 +15,13 @@ from torch import Tensor
 
 from recam.completion.weights import save_tensors
 from recam.configs import DepthTrainConfig
-from recam.reconstruct.depth_net import FORMAT, STRIDE, DepthNet, DepthNetConfig, load_depth_net
+from recam.reconstruct.depth_prior.network import (
+    FORMAT,
+    STRIDE,
+    DepthNet,
+    DepthNetConfig,
+    load_depth_net,
+)
 from recam.training.curves import write_csv
 from recam.training.data import step_generator
 from recam.training.depth.batch import draw_depth_batch, limited

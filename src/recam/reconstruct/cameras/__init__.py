@@ -1,0 +1,1 @@
+"""Where the camera was, how it turned, and through which lens."""

@@ -1,0 +1,1 @@
+"""Depth measured by a camera that moves."""

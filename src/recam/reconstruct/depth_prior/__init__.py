@@ -1,0 +1,1 @@
+"""Depth that is estimated from single pictures, and brought to agree over time."""

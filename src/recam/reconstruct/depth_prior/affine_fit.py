@@ -1,0 +1,62 @@
+"""A prior brought to the scale and shift of what was measured."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recam.reconstruct.external.prior_depth import Drift
+
+TOGETHER = 2
+"""Frames to either side that a frame with a scale and shift of its own is fitted with."""
+
+LEAST_SHARE = 0.02
+"""Part of their pixels that must have been measured for that."""
+
+
+def fit_prior(
+    prior: np.ndarray, inverse_depth: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Scale and shift the prior to the measured inverse depths [t, h, w]; weight 0 = not measured.
+
+    One scale (not below 0) and one shift for the clip, by least squares with Cauchy weights.
+    Returns the fitted prior and the spread (RMS, robust) of what was measured about it.
+    """
+    x, y, w = (a.ravel()[:: max(1, a.size // 200_000)] for a in (prior, inverse_depth, weight))
+    keep = w > 0
+    x, y, w = x[keep].astype(np.float64), y[keep].astype(np.float64), w[keep].astype(np.float64)
+    if len(x) < 10:
+        return prior.copy(), float("inf")
+    scale, shift, robust = 0.0, float(np.median(y)), np.ones_like(w)
+    spread = 1.0
+    for _ in range(8):
+        total = w * robust
+        mx, my = np.average(x, weights=total), np.average(y, weights=total)
+        variance = np.average((x - mx) ** 2, weights=total)
+        scale = max(0.0, np.average((x - mx) * (y - my), weights=total) / max(variance, 1e-12))
+        shift = my - scale * mx
+        off = y - scale * x - shift
+        spread = max(1.48 * float(np.median(np.abs(off))), 1e-9)
+        robust = 1 / (1 + (off / (2 * spread)) ** 2)
+    return (scale * prior + shift).astype(np.float32), spread
+
+
+def fitted_by_frame(
+    prior: np.ndarray, rho: np.ndarray, weight: np.ndarray, drift: Drift
+) -> np.ndarray:
+    """The prior [t, h, w] brought to measured inverse depth [t, h, w]; weight 0 = not measured.
+
+    drift "none": one scale and shift for the clip; else one for each frame, fitted with TOGETHER
+    frames to either side of it.
+    """
+    whole = fit_prior(prior, rho, weight)[0]
+    if drift == "none":
+        return whole
+    out = np.empty_like(whole)
+    for i in range(len(prior)):
+        piece = slice(max(i - TOGETHER, 0), i + TOGETHER + 1)
+        if (weight[piece] > 0).mean() < LEAST_SHARE:
+            out[i] = whole[i]
+            continue
+        fit, _ = fit_prior(prior[piece], rho[piece], weight[piece])
+        out[i] = fit[min(i, TOGETHER)]
+    return out

@@ -1,0 +1,1 @@
+"""Depth, masks and tracks from models that are not recam's own."""

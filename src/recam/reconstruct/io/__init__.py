@@ -1,0 +1,1 @@
+"""Scenes on disk, and depth that other programs wrote."""

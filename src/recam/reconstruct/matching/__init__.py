@@ -1,0 +1,1 @@
+"""Points to follow through the video, and where it cuts."""

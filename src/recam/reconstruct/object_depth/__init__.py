@@ -1,0 +1,1 @@
+"""How deep things that move are."""
