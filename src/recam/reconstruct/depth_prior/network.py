@@ -19,7 +19,7 @@ from recam.runtime.tensors import load_tensors, read_config, read_metadata, requ
 from recam.types import RecamError
 
 FORMAT = "recam depth network 1"
-SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "depth.safetensors"
+SHIPPED = Path(__file__).resolve().parents[2] / "weights" / "depth.safetensors"
 """Where the package keeps the weights that come with it."""
 BOUNDS = {"widths": (1, 4096), "blocks": (0, 64), "attention": (0, 128), "heads": (1, 128)}
 """Of the numbers in a weight file's config."""
