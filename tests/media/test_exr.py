@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from recam.media import write_exr
-from recam.reconstruct.exr import read_exr
+from recam.reconstruct.io.exr import read_exr
 
 
 def pictures() -> dict[str, torch.Tensor]:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from recam.completion.weights import FORMAT, SHIPPED, join_parts, load_model
-from recam.reconstruct.depth_net import SHIPPED as DEPTH
-from recam.reconstruct.depth_net import load_depth_net
+from recam.reconstruct.depth_prior.network import SHIPPED as DEPTH
+from recam.reconstruct.depth_prior.network import load_depth_net
 from recam.runtime.tensors import read_metadata, save_tensors
 from recam.types import RecamError
 

@@ -133,7 +133,7 @@ def test_the_command(generator: Generator, scene_folder: Path) -> None:
 
 
 def test_the_plain_command_writes_exr_of_depth(scene_folder: Path) -> None:
-    from recam.reconstruct.exr import read_exr
+    from recam.reconstruct.io.exr import read_exr
 
     main(["render", str(scene_folder), "--path", "static", "--exr", "-o", "out", "--quiet"])
     depth = read_exr(Path("out/depth/000000.exr").read_bytes(), "d")

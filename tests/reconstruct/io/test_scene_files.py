@@ -219,7 +219,7 @@ def test_a_scene_in_usd_and_gltf_has_its_points_before_its_camera(
 
 
 def test_exr_of_depth_and_of_what_moves(scene: Scene, tmp_path: Path) -> None:
-    from recam.reconstruct.exr import read_exr
+    from recam.reconstruct.io.exr import read_exr
 
     export_scene(scene, tmp_path, "exr")
     for i in range(len(scene)):
