@@ -17,7 +17,9 @@ Speed = Literal["linear", "ease", "ease-in", "ease-out", "there-and-back"]
 CameraFormat = Literal[
     "auto", "recam", "cognvs", "trajectorycrafter", "viewcrafter", "nerfstudio", "camera-path",
     "colmap", "re10k", "recammaster", "gen3c", "megasam", "vipe", "vista4d", "tum", "llff",
-    "7scenes", "keyframes", "chan", "usd", "gltf", "blender",
+    "7scenes", "keyframes", "3dgs", "ns-export", "record3d", "polycam", "arkit", "dycheck", "kitti",
+    "euroc", "depth-anything-3", "metashape", "realitycapture", "realitycapture-xmp", "chan", "usd",
+    "gltf", "blender",
 ]  # fmt: skip
 SceneFormat = Literal["ply", "colmap", "nerfstudio", "megasam", "3dgs", "usd", "gltf", "exr"]
 Generator = Literal["cognvs", "vace", "trajectorycrafter", "gen3c", "comfyui"]

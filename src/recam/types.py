@@ -211,13 +211,20 @@ class Scene:
 class SourcePart:
     """What a video was read from, so that files about its source find their frames.
 
-    name: the file, or the folder or pattern of pictures. pictures: their names, in order, if it was
-    pictures. frames: int64 [t], the source's frames that the video has; None = all of them.
+    name: the file, or the folder or pattern of pictures. pictures: the names of all the source's
+    pictures, in order, if it is pictures. frames: int64 [t], the source's frames that the video
+    has; None = all of them. num_source_frames: how many the source has, where that is known.
+    stored_height, stored_width, turn: of a picture as stored, and how it was turned from there to
+    be shown (see ``media.convert.Turn``).
     """
 
     name: str
     pictures: tuple[str, ...] | None = None
     frames: Tensor | None = None
+    num_source_frames: int | None = None
+    stored_height: int | None = None
+    stored_width: int | None = None
+    turn: tuple[int, int, int, int] = (1, 0, 0, 1)
 
     def entries(self, num: int, num_frames: int, what: str) -> Tensor:
         """Which of ``num`` entries of a file (named ``what``) belong to the video's num_frames.
@@ -227,10 +234,18 @@ class SourcePart:
         """
         if num == num_frames:
             return torch.arange(num_frames)
-        if self.frames is not None and num > int(self.frames.max()):
+        if self.frames is not None and num > int(self.frames.max()) and self._may_be_all(num):
             return self.frames
         one = "one for each" if self.frames is None else "one for each, or for each of the source's"
-        raise ValueError(f"{what}: {num} for a video of {num_frames} frames; give {one}")
+        total = self.num_source_frames
+        of = "" if self.frames is None or total is None else f" (of {total})"
+        raise ValueError(f"{what}: {num} for a video of {num_frames} frames{of}; give {one}")
+
+    def _may_be_all(self, num: int) -> bool:
+        """Films with an edit list count a frame or two that are never shown."""
+        total = self.num_source_frames
+        slack = 0 if self.pictures is not None else 2
+        return total is None or total - slack <= num <= total
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ docs/cameras.md and by the module that reads it.
 """
 
 from recam.camera_files.camera_file import CameraFile, Keyframes, OrbitKeys
+from recam.camera_files.describe import described
 from recam.camera_files.detect import detect_format
 from recam.camera_files.formats import format_to_write, read_cameras, write_cameras
 from recam.camera_files.undistort import undistort_video
@@ -13,6 +14,7 @@ __all__ = [
     "CameraFile",
     "Keyframes",
     "OrbitKeys",
+    "described",
     "detect_format",
     "format_to_write",
     "read_cameras",

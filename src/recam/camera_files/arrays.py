@@ -1,4 +1,4 @@
-"""Cameras in NumPy files: MegaSAM (and CogNVS folders), Vista4D, ViPE, LLFF."""
+"""Cameras in NumPy files: MegaSAM (and CogNVS folders), Vista4D, ViPE, Depth Anything 3, LLFF."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from recam.camera_files.checks import (
     as_intrinsics,
     as_poses,
     intrinsics_size,
+    picture_size,
     pinhole,
     read_array,
     write_arrays,
@@ -30,6 +31,10 @@ VISTA4D = (
     "Vista4D's cam_c2w (F,4,4), camera to world, OpenCV axes, with intrinsics (F,4) fx fy cx cy"
 )
 VIPE = "ViPE's pose data (N,4,4), camera to world, OpenCV axes, with inds (N,)"
+DEPTH_ANYTHING_3 = (
+    "Depth Anything 3's extrinsics (N,3,4), world to camera, OpenCV axes, with intrinsics (N,3,3) for "
+    "the depth's resolution"
+)
 LLFF = "LLFF's poses_bounds.npy (N,17): 3×5 [down right back centre (h w f)] and two depth bounds"
 
 
@@ -113,7 +118,7 @@ def read_vipe(path: Path) -> CameraFile:
             raise ValueError(f"{path}: {len(found)} files in pose/; name one of them")
         path = found[0]
     poses = as_poses(read_array(path, "data", VIPE), path, VIPE)
-    frames = torch.from_numpy(read_array(path, "inds", VIPE).astype(np.int64))
+    frames = torch.from_numpy(read_array(path, "inds", VIPE).astype(np.int64, casting="unsafe"))
     if frames.shape != (len(poses),) or not bool((frames[1:] > frames[:-1]).all()):
         raise ValueError(f"{path}: inds do not number the poses in order; expected {VIPE}")
     file = path.parent.parent / "intrinsics" / path.name
@@ -139,6 +144,14 @@ def write_vipe(path: Path, cameras: Cameras, frames: Tensor) -> None:
     write_arrays(beside, {"data": _four(cameras), "inds": inds})
 
 
+def read_depth_anything_3(path: Path) -> CameraFile:
+    """The cameras of a Depth Anything 3 export."""
+    poses = as_poses(read_array(path, "extrinsics", DEPTH_ANYTHING_3), path, DEPTH_ANYTHING_3)
+    k = as_intrinsics(read_array(path, "intrinsics", DEPTH_ANYTHING_3), len(poses), path)
+    h, w, notes = intrinsics_size(k, array_shape(path, "depth") or array_shape(path, "image"))
+    return CameraFile("depth-anything-3", poses, k, h, w, notes=notes)
+
+
 def read_llff(path: Path) -> CameraFile:
     """LLFF's poses_bounds.npy."""
     table = read_array(path, None, LLFF)
@@ -154,7 +167,8 @@ def read_llff(path: Path) -> CameraFile:
     if len(set(h)) > 1 or len(set(w)) > 1:
         raise ValueError(f"{path}: pictures of different sizes; expected {LLFF}")
     k = as_intrinsics(pinhole(focal, focal, w / 2, h / 2), len(poses), path)
-    return CameraFile("llff", se3_inverse(poses), k, int(h[0]), int(w[0]))
+    height, width = picture_size(float(h[0]), float(w[0]), path)
+    return CameraFile("llff", se3_inverse(poses), k, height, width)
 
 
 def write_llff(path: Path, cameras: Cameras, near_far: tuple[float, float]) -> None:

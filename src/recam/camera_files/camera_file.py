@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -13,8 +11,9 @@ from torch import Tensor
 from recam.geometry import interpolate_poses, interpolate_values, intrinsics_from_fov
 from recam.types import Cameras, SourcePart
 
-_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".exr"}
-
+LensKind = Literal["opencv", "fisheye", "equirectangular"]
+"""opencv: a pinhole bent by k1 k2 p1 p2 k3; fisheye: OpenCV's equidistant model with k1 … k4;
+equirectangular: the whole sphere, longitude over the width, latitude over the height."""
 OrbitConvention = Literal["cognvs", "trajectorycrafter", "viewcrafter"]
 
 
@@ -63,12 +62,15 @@ class CameraFile:
     frame_indices: int64 [n], video frames that the cameras belong to, increasing; None when the
         file does not say (its cameras are then the video's frames in order).
     times_s: float64 [n], or None.
-    distortion: float64 [5], OpenCV's k1 k2 p1 p2 k3, or None for a pinhole.
+    distortion: float64 [5], OpenCV's k1 k2 p1 p2 k3 (of a fisheye k1 k2 k3 k4 0), or None.
+    lens: what the distortion means; an equirectangular picture has neither it nor intrinsics.
     metric: translations are metres.
     relative_to_first: the format means motion relative to its first camera, so that its world is
         not the scene's.
     designed: the cameras are a path that someone drew, not those of a video's frames, so they may
         be resampled to any number of frames.
+    numbers: int64 [n], the number in each camera's name, where names have one: they may be frames.
+    missing: pictures of the source that the file has no camera for.
     notes: what was assumed in reading, for the user.
     """
 
@@ -80,11 +82,14 @@ class CameraFile:
     frame_indices: Tensor | None = None
     times_s: Tensor | None = None
     distortion: Tensor | None = None
+    lens: LensKind = "opencv"
     metric: bool = False
     relative_to_first: bool = False
     designed: bool = False
     orbit: OrbitKeys | None = None
     keyframes: Keyframes | None = None
+    numbers: Tensor | None = None
+    missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -165,7 +170,8 @@ class CameraFile:
         if low < first - reach or high > last + reach:
             raise ValueError(
                 f"the {self.format} file has cameras for frames {first}…{last}, but frames "
-                f"{low}…{high} are wanted; give a file for the whole clip, or use fewer frames"
+                f"{low}…{high} are wanted; give a file for the whole clip, or use fewer frames "
+                f"(--start {max(first, low)} --num-frames {max(0, min(last, high) - max(first, low)) + 1})"
             )
         hit = torch.isin(frames, at)
         if bool(hit.all()):
@@ -193,7 +199,12 @@ class CameraFile:
             flat = interpolate_values(at, value.reshape(len(value), -1), frames)
             return flat.reshape(len(frames), *value.shape[1:])
 
-        note = f"{len(self)} cameras of the file interpolated to {len(frames)} frames"
+        absent = frames[~torch.isin(frames, at)].tolist()
+        listed = ", ".join(map(str, absent[:6])) + (", …" if len(absent) > 6 else "")
+        note = (
+            f"{len(self)} cameras of the file interpolated to {len(frames)} frames (it has none for "
+            f"frame{'s' if len(absent) > 1 else ''} {listed})"
+        )
         return replace(
             self,
             cam_from_world=interpolate_poses(at, self.cam_from_world, frames, extrapolate=True),
@@ -214,7 +225,11 @@ class CameraFile:
         if self.cam_from_world is None:
             return self
         part = part or SourcePart("")
+        frames = torch.arange(num_frames) if part.frames is None else part.frames
         if self.frame_indices is None and len(self) > 1:
+            numbered = self._numbered(part.num_source_frames or num_frames, num_frames)
+            if numbered is not None:
+                return numbered.at_frames(frames)
             if len(self) != num_frames and part.frames is None:
                 raise ValueError(
                     f"the {self.format} file has {len(self)} cameras but the video has "
@@ -226,47 +241,19 @@ class CameraFile:
         frames = torch.arange(num_frames) if part.frames is None else part.frames
         return self.at_frames(frames)
 
+    def _numbered(self, num_source_frames: int, num_frames: int) -> CameraFile | None:
+        """With the numbers in names as frames, where only some of the source's have a camera.
 
-def selected(names: Sequence[str], wanted: str | Sequence[str] | None, path: Path) -> list[int]:
-    """Indices of the entries of a file that belong to one video or one list of images.
-
-    names: file name that each entry gives. wanted: a video, a folder, or image names in order, as
-    paths or ends of paths; None: the file must then be about one video or folder only. A file about
-    one video only is taken to be about this one. Raises ValueError when the choice is open or
-    nothing matches.
-    """
-    if wanted is not None and not isinstance(wanted, str):
-        if not any(Path(n).suffix.lower() in _IMAGE_SUFFIXES for n in names):
-            return selected(names, None, path)  # the pictures were taken out of the video it names
-        by_name = {Path(n).name: i for i, n in enumerate(names)}
-        missing = [w for w in wanted if Path(w).name not in by_name]
-        if missing:
-            raise ValueError(f"{path}: no camera for {missing[0]} and {len(missing) - 1} more")
-        return [by_name[Path(w).name] for w in wanted]
-    sources = [_source_of(n) for n in names]
-    distinct = list(dict.fromkeys(sources))
-    if len(distinct) == 1:
-        return list(range(len(names)))
-    if wanted is None:
-        raise ValueError(
-            f"{path}: cameras of several videos ({', '.join(distinct)}); say which one (file=…)"
-        )
-    parts = Path(wanted).parts
-    chosen = [i for i, s in enumerate(sources) if _ends_alike(Path(s).parts, parts)]
-    if not chosen:  # a video that was moved still has its name
-        named = [s for s in distinct if Path(s).name == Path(wanted).name]
-        chosen = [i for i, s in enumerate(sources) if [s] == named]
-    if not chosen:
-        raise ValueError(f"{path}: no camera belongs to {wanted}; it has {', '.join(distinct)}")
-    return chosen
-
-
-def _source_of(name: str) -> str:
-    """The video an entry names, or the folder of the image it names."""
-    return str(Path(name).parent) if Path(name).suffix.lower() in _IMAGE_SUFFIXES else name
-
-
-def _ends_alike(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
-    """Whether the shorter path is the end of the longer one; '.' stands for any folder."""
-    k = min(len(a), len(b))
-    return k == 0 or a[-k:] == b[-k:]
+        They count from 0 where one is 0, from 1 where one is the source's number of frames; else
+        nothing says which of the two.
+        """
+        if self.numbers is None or len(self) >= num_source_frames:
+            return None
+        low, high = int(self.numbers.min()), int(self.numbers.max())
+        if high - low + 1 == len(self) == num_frames:
+            return None  # one for each of the video's frames
+        if low == 0 and high < num_source_frames:
+            return replace(self, frame_indices=self.numbers)
+        if low > 0 and high == num_source_frames:
+            return replace(self, frame_indices=self.numbers - 1)
+        return None

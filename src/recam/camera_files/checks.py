@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import math
 import os
+import re
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -14,79 +18,139 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recam.runtime.files import MAX_TEXT_BYTES, parse_json, read_bytes, require_file
+from recam.runtime.records import Record, is_number, shown
 from recam.types import RecamError
 
+MAX_SIDE = 1_000_000
+"""Pixels along a picture."""
+_LARGEST_PX = 1e9
+_FARTHEST = 1e12
+_STRONGEST_LENS = 1e4
 _ROTATION_TOLERANCE = 5e-3  # files written with four digits are off by some 1e-4
 
 
 def read_text(path: Path) -> str:
-    """A text file; raises RecamError when it cannot be read."""
+    """A text file as any system writes it: UTF-8 or UTF-16, with or without a byte-order mark, any
+    line ends (all become \\n). Raises RecamError when it cannot be read, ValueError when it is no
+    text."""
+    data = read_bytes(path, MAX_TEXT_BYTES)
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise RecamError(f"{path}: {error.strerror or error}") from error
+        text = data.decode(_encoding_of(data))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a text file") from error
+    return "\n".join(text.splitlines())
+
+
+def _encoding_of(data: bytes) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if len(data) >= 4 and len(data) % 2 == 0 and data[1:64:2].count(0) > data[0:64:2].count(0):
+        return "utf-16-le"
+    if len(data) >= 4 and len(data) % 2 == 0 and data[0:64:2].count(0) > data[1:64:2].count(0):
+        return "utf-16-be"
+    return "utf-8-sig"
 
 
 def read_json(path: Path) -> Any:
     """A JSON file; raises ValueError with the line when it is broken."""
-    try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON (line {error.lineno}: {error.msg})") from error
+    return parse_json(read_text(path), path)
+
+
+def read_object(path: Path) -> Record:
+    """A JSON file that holds an object, for reading with checks."""
+    return Record(read_json(path), path)
+
+
+def read_objects(path: Path, expected: str) -> list[Record]:
+    """A JSON file that holds a list of objects."""
+    content = read_json(path)
+    if not isinstance(content, list) or not content:
+        raise ValueError(f"{path}: not a list of cameras; expected {expected}")
+    return [Record(entry, path, f"[{i}].") for i, entry in enumerate(content)]
+
+
+MAX_CAMERAS = 1_000_000
+MAX_ARRAY_BYTES = 256 << 20
+"""Of a camera file: poses of a million frames take half of it."""
 
 
 def array_names(path: Path) -> set[str]:
     """Names of the arrays in an .npz."""
-    with _open_arrays(path) as loaded:
-        return set(loaded.files)
+    return set(array_shapes(path))
 
 
-def read_array(path: Path, name: str | None, expected: str) -> np.ndarray:
-    """One array of an .npz, or the array of an .npy (name None).
+def array_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the arrays in an .npz by name, from their headers; an .npy's under "".
 
-    expected: the convention, for the message when the array is not there.
-    """
-    if name is None:
-        return np.asarray(_open_arrays(path))
-    with _open_arrays(path) as loaded:
-        if name not in loaded.files:
-            raise ValueError(
-                f"{path}: no array {name!r} among {sorted(loaded.files)}; expected {expected}"
-            )
-        try:
-            return np.asarray(loaded[name])
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path}: {name} is not a plain array ({error})") from error
-
-
-def _open_arrays(path: Path) -> Any:
-    try:
-        return np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise RecamError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not a NumPy file of plain arrays ({error})") from error
+    Raises ValueError for what is no plain array, RecamError when it cannot be opened."""
+    return {name: shape for name, (shape, _) in _headers(path).items()}
 
 
 def array_shape(path: Path, name: str | None = None) -> tuple[int, ...] | None:
     """Shape of an .npy, or of one array of an .npz, without reading its values; None if absent."""
-    if not path.is_file():
-        return None
+    return array_shapes(path).get(name or "") if path.is_file() else None
+
+
+def read_array(
+    path: Path, name: str | None, expected: str, max_bytes: int = MAX_ARRAY_BYTES
+) -> np.ndarray:
+    """One array of an .npz, or the array of an .npy (name None), of numbers.
+
+    expected: the convention, for the message when the array is not there. max_bytes: what it may
+    take in memory, by its header, before anything is unpacked.
+    """
+    headers = _headers(path)
+    if (name or "") not in headers:
+        raise ValueError(f"{path}: no array {name!r} among {sorted(headers)}; expected {expected}")
+    shape, kind = headers[name or ""]
+    what = f"{path}: {name}" if name else f"{path}"
+    if kind.hasobject or kind.kind not in "biuf":
+        raise ValueError(f"{what} is not a plain array of numbers ({kind}); expected {expected}")
+    size = math.prod(shape) * kind.itemsize
+    if size > max_bytes:
+        raise ValueError(
+            f"{what} says that it has the shape {list(shape)}, {size / 1e6:.0f} MB; expected "
+            f"{expected}, at most {max_bytes / 1e6:.0f} MB"
+        )
     try:
-        if path.suffix == ".npy":
-            return tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape)
-        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
-            read_header = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }[np.lib.format.read_magic(member)]
-            return tuple(read_header(member)[0])
-    except KeyError:
-        return None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        if name is None:
+            return np.load(path, allow_pickle=False)
+        with np.load(path, allow_pickle=False) as loaded:
+            return np.asarray(loaded[name])
+    except _BROKEN_ARRAYS as error:
+        raise ValueError(f"{what} is damaged or cut off ({error}); expected {expected}") from error
+
+
+_BROKEN_ARRAYS = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError,
+                  KeyError, NotImplementedError)  # fmt: skip
+_HEADERS = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+
+
+def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    require_file(path)
+    try:
+        with path.open("rb") as file:
+            if file.read(6) == b"\x93NUMPY":
+                file.seek(0)
+                return {"": _header(file)}
+        with zipfile.ZipFile(path) as archive:
+            found = {}
+            for entry in archive.infolist():
+                if entry.filename.endswith(".npy"):
+                    with archive.open(entry) as member:
+                        found[entry.filename.removesuffix(".npy")] = _header(member)
+            return found
+    except _BROKEN_ARRAYS as error:
         raise ValueError(f"{path}: not a NumPy file of plain arrays ({error})") from error
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    major, _ = np.lib.format.read_magic(file)
+    if major not in _HEADERS:
+        raise ValueError(f"version {major} of its format")
+    shape, _, kind = _HEADERS[major](file)
+    return tuple(shape), kind
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -133,7 +197,7 @@ def as_poses(matrices: Any, path: Path, expected: str) -> Tensor:
     """
     try:
         poses = torch.as_tensor(np.asarray(matrices, dtype=np.float64)).clone()
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{path}: poses are not numbers; expected {expected}") from error
     if poses.ndim != 3 or poses.shape[1:] not in {(4, 4), (3, 4)} or len(poses) == 0:
         raise ValueError(f"{path}: poses have shape {list(poses.shape)}; expected {expected}")
@@ -144,6 +208,8 @@ def as_poses(matrices: Any, path: Path, expected: str) -> Tensor:
     if not bool(finite.all()):
         bad = int((~finite).nonzero()[0])
         raise ValueError(f"{path}: pose {bad} has NaN or infinite numbers; expected {expected}")
+    if float(poses.abs().max()) > _FARTHEST:
+        raise ValueError(f"{path}: a pose with {float(poses.abs().max()):.3g}; expected {expected}")
     bottom = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64)
     if float((poses[:, 3] - bottom).abs().max()) > 1e-6:
         raise ValueError(
@@ -175,7 +241,10 @@ def _as_rotations(rotations: Tensor, path: Path, expected: str) -> Tensor:
 
 def as_intrinsics(matrices: Any, num_cameras: int, path: Path) -> Tensor:
     """Checked float64 [n, 3, 3] px from [3, 3] (one for all) or [n, 3, 3] numbers."""
-    k = torch.as_tensor(np.asarray(matrices, dtype=np.float64))
+    try:
+        k = torch.as_tensor(np.asarray(matrices, dtype=np.float64))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"{path}: intrinsics are not numbers") from error
     if k.shape == (3, 3):
         k = k.expand(num_cameras, 3, 3)
     if k.shape != (num_cameras, 3, 3):
@@ -185,6 +254,15 @@ def as_intrinsics(matrices: Any, num_cameras: int, path: Path) -> Tensor:
         )
     if not bool(torch.isfinite(k).all()) or float(k[:, [0, 1], [0, 1]].min()) <= 0:
         raise ValueError(f"{path}: intrinsics with NaN or a focal length that is not positive")
+    scale = k[:, [0, 1], [0, 1]].amax(1)
+    off = (k[:, 2] - torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)).abs().amax(1)
+    if float(k.abs().max()) > _LARGEST_PX or bool(
+        (torch.maximum(off, k[:, 1, 0].abs()) > 1e-6 * scale).any()
+    ):
+        raise ValueError(
+            f"{path}: intrinsics {k[0].tolist()}; expected fx 0 cx, 0 fy cy, 0 0 1 in pixels (are "
+            "they transposed?)"
+        )
     return k.clone()
 
 
@@ -206,37 +284,71 @@ def intrinsics_size(k: Tensor, shape: tuple[int, ...] | None) -> tuple[int, int,
     if shape is not None and len(shape) >= 3:
         return int(shape[1]), int(shape[2]), ()
     h, w = size_from_center(k)
+    if min(h, w) < 1 or max(h, w) > MAX_SIDE:
+        raise ValueError(
+            "the file does not say which size its intrinsics are for, and their principal point "
+            f"({float(k[0, 0, 2]):g}, {float(k[0, 1, 2]):g}) is not the middle of a picture"
+        )
     return h, w, (f"intrinsics taken for {w}×{h} px, twice their principal point",)
 
 
 def as_distortion(values: Any, path: Path) -> Tensor | None:
     """float64 [5] k1 k2 p1 p2 k3, or None when it is all zero. Shorter lists are filled up."""
-    d = np.asarray(values, dtype=np.float64).ravel()
+    try:
+        d = np.asarray(values, dtype=np.float64).ravel()
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"{path}: distortion coefficients are not numbers") from error
     if len(d) > 5 and np.any(d[5:]):
         raise ValueError(
             f"{path}: {len(d)} distortion coefficients; recam undoes OpenCV's k1 k2 p1 p2 [k3] — "
             "undistort the video first"
         )
-    if not np.isfinite(d).all():
-        raise ValueError(f"{path}: distortion coefficients with NaN")
+    if not np.isfinite(d).all() or np.abs(d).max(initial=0) > _STRONGEST_LENS:
+        raise ValueError(f"{path}: distortion coefficients {d.tolist()[:8]}; expected finite ones")
     full = torch.zeros(5, dtype=torch.float64)
     full[: min(len(d), 5)] = torch.from_numpy(d[:5].copy())
     return full if bool(full.any()) else None
 
 
+_DECIMAL_COMMA = re.compile(r"-?[0-9]+,[0-9]+(?:[eE][-+]?[0-9]+)?")
+
+
+def split_numbers(line: str) -> list[str]:
+    """The words of a line of numbers: apart by space, comma or semicolon; a comma between digits
+    is a decimal point where something else keeps the numbers apart."""
+    words = line.replace(";", " ").split()
+    with_comma = [word for word in words if "," in word]
+    if with_comma and len(words) > 1 and all(map(_DECIMAL_COMMA.fullmatch, with_comma)):
+        return [word.replace(",", ".") for word in words]
+    return line.replace(",", " ").replace(";", " ").split()
+
+
 def numbers(line: str, path: Path, where: str) -> list[float]:
-    """The numbers of a line; raises ValueError that names the line."""
+    """The finite numbers of a line; raises ValueError that names the line."""
     try:
-        return [float(word) for word in line.replace(",", " ").split()]
+        found = [float(word) for word in split_numbers(line)]
     except ValueError as error:
         raise ValueError(
             f"{path}: {where} is not a list of numbers: {line.strip()[:60]!r}"
         ) from error
+    return found
+
+
+def picture_size(height: Any, width: Any, path: Path) -> tuple[int, int]:
+    """Checked (height, width) in pixels."""
+    if not (is_number(height) and is_number(width) and min(height, width) >= 1):
+        raise ValueError(
+            f"{path}: a picture of {shown(width)}×{shown(height)}; expected its width and height "
+            "in pixels"
+        )
+    if max(height, width) > MAX_SIDE:
+        raise ValueError(f"{path}: a picture of {width:g}×{height:g}; expected at most {MAX_SIDE}")
+    return round(height), round(width)
 
 
 def focal_from_vertical_fov(fov_deg: Any, height: int, path: Path) -> np.ndarray:
     """Focal lengths [n] px of vertical fields of view [n] in degrees."""
-    fov = np.asarray(fov_deg, dtype=np.float64)
+    fov = np.asarray(fov_deg, dtype=np.float64).ravel()
     if not np.isfinite(fov).all() or np.any(fov <= 0) or np.any(fov >= 180):
         raise ValueError(
             f"{path}: fov must lie between 0 and 180 degrees, got {fov.min()}…{fov.max()}"

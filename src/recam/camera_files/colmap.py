@@ -14,17 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam.camera_files.camera_file import CameraFile, selected
+from recam.camera_files.camera_file import CameraFile
 from recam.camera_files.checks import (
     as_distortion,
     as_intrinsics,
     as_poses,
     numbers,
+    picture_size,
     read_text,
     write_text,
     write_whole,
 )
+from recam.camera_files.colmap_rigs import rig_poses
+from recam.camera_files.names import Wanted, select
 from recam.geometry import quaternion_from_rotation, rotation_from_quaternion, se3
+from recam.runtime.files import read_bytes
 from recam.types import Cameras, RecamError
 
 COLMAP = (
@@ -38,8 +42,12 @@ _MODELS: dict[str, tuple[int, int, tuple[int, int, int, int], tuple[int, ...]]] 
     "SIMPLE_RADIAL": (2, 4, (0, 0, 1, 2), (3,)),
     "RADIAL": (3, 5, (0, 0, 1, 2), (3, 4)),
     "OPENCV": (4, 8, (0, 1, 2, 3), (4, 5, 6, 7)),
+    "OPENCV_FISHEYE": (5, 8, (0, 1, 2, 3), (4, 5, 6, 7)),
     "FULL_OPENCV": (6, 12, (0, 1, 2, 3), (4, 5, 6, 7, 8, 9, 10, 11)),
 }
+FISHEYE = "OPENCV_FISHEYE"
+MAX_BINARY_BYTES = 4 << 30
+"""Of images.bin, which lists every image's points."""
 _MODEL_NAMES = {code: name for name, (code, *_) in _MODELS.items()}
 
 
@@ -51,6 +59,7 @@ class _Camera(NamedTuple):
 
 
 class _Image(NamedTuple):
+    id: int
     pose: tuple[float, ...]
     camera_id: int
     name: str
@@ -67,11 +76,12 @@ def model_folder(path: Path) -> Path | None:
     return None
 
 
-def read_colmap(path: Path, file: str | list[str] | None) -> CameraFile:
-    """A COLMAP model; its images in the order of their names.
+def read_colmap(path: Path, wanted: Wanted) -> CameraFile:
+    """A COLMAP model; its images in the order of the numbers in their names.
 
-    Raises ValueError for lens models other than pinhole and OpenCV's, and for images of several
-    sizes or lenses.
+    Where the model has rigs and frames (COLMAP 3.12 and newer), these say where the cameras are, as
+    they do for COLMAP itself. Raises ValueError for lens models other than pinhole, OpenCV's and
+    OpenCV's fisheye, and for images of several sizes or lenses.
     """
     folder = model_folder(path)
     if folder is None:
@@ -81,30 +91,56 @@ def read_colmap(path: Path, file: str | list[str] | None) -> CameraFile:
             cameras, images = _read_binary(folder)
         else:
             cameras, images = _read_text_model(folder)
-    except (struct.error, IndexError, TypeError, UnicodeDecodeError) as error:
+        rigged = rig_poses(folder)
+    except (struct.error, IndexError, TypeError, OverflowError, UnicodeDecodeError) as error:
         raise ValueError(f"{folder}: a broken or cut off file; expected {COLMAP}") from error
-    except OSError as error:
-        raise RecamError(f"{folder}: {error.strerror or error}") from error
     if not images:
         raise ValueError(f"{folder}: no images; expected {COLMAP}")
-    images.sort(key=lambda image: image.name)
-    images = [images[i] for i in selected([image.name for image in images], file, folder)]
+    chosen = select([image.name for image in images], wanted, folder)
+    images = [images[i] for i in chosen.indices]
     used = [_lens(cameras, image, folder) for image in images]
     if len({(c.width, c.height) for c in used}) > 1:
         raise ValueError(f"{folder}: images of several sizes; choose one video (file=…)")
-    lenses = [_distortion_of(c) for c in used]
+    height, width = picture_size(used[0].height, used[0].width, folder)
+    lenses = [(c.model == FISHEYE, *_distortion_of(c)) for c in used]
     if any(lens != lenses[0] for lens in lenses):
         raise ValueError(f"{folder}: images with different lens distortion; undistort them first")
-    table = torch.tensor([image.pose for image in images], dtype=torch.float64)
-    poses = as_poses(se3(rotation_from_quaternion(table[:, :4]), table[:, 4:]), folder, COLMAP)
+    poses = _poses(images, rigged, folder)
     k = np.zeros((len(used), 3, 3))
     for i, camera in enumerate(used):
         fx, fy, cx, cy = (camera.params[j] for j in _MODELS[camera.model][2])
         k[i] = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    is_fisheye = used[0].model == FISHEYE
     return CameraFile(
-        "colmap", poses, as_intrinsics(k, len(poses), folder), used[0].height, used[0].width,
-        distortion=as_distortion(lenses[0], folder),
+        "colmap", poses, as_intrinsics(k, len(poses), folder), height, width,
+        frame_indices=chosen.frames, distortion=as_distortion(lenses[0][1:], folder),
+        lens="fisheye" if is_fisheye else "opencv", numbers=chosen.numbers, missing=chosen.missing,
+        notes=chosen.notes + (_rig_note(images, rigged)),
     )  # fmt: skip
+
+
+def _poses(images: list[_Image], rigged: dict[int, Tensor], folder: Path) -> Tensor:
+    table = torch.tensor([image.pose for image in images], dtype=torch.float64)
+    length = table[:, :4].norm(dim=1)
+    if not bool(((length - 1).abs() < 0.02).all()):
+        bad = images[int((length - 1).abs().nan_to_num(9.0).argmax())]
+        raise ValueError(
+            f"{folder}: image {bad.name}: no quaternion of length 1; expected {COLMAP}"
+        )
+    poses = as_poses(se3(rotation_from_quaternion(table[:, :4]), table[:, 4:]), folder, COLMAP)
+    for i, image in enumerate(images):
+        if image.id in rigged:
+            poses[i] = rigged[image.id]
+    return poses
+
+
+def _rig_note(images: list[_Image], rigged: dict[int, Tensor]) -> tuple[str, ...]:
+    table = torch.tensor([image.pose for image in images], dtype=torch.float64)
+    own = se3(rotation_from_quaternion(table[:, :4]), table[:, 4:])
+    moved = [i for i, m in enumerate(images) if m.id in rigged]
+    if not moved or max(float((own[i] - rigged[images[i].id]).abs().max()) for i in moved) < 1e-6:
+        return ()
+    return ("its rigs and frames say where the cameras are, not its (older) images",)
 
 
 def _lens(cameras: dict[int, _Camera], image: _Image, folder: Path) -> _Camera:
@@ -129,31 +165,61 @@ def _distortion_of(camera: _Camera) -> list[float]:
 def _read_text_model(folder: Path) -> tuple[dict[int, _Camera], list[_Image]]:
     path = folder / "cameras.txt"
     cameras = {}
-    for line in _content(path):
-        camera_name, model, *rest = line.split()
-        w, h, *params = numbers(" ".join(rest), path, f"camera {camera_name}")
-        count = _MODELS.get(model, (0, len(params)))[1]
+    for line in content_lines(path):
+        words = line.split()
+        w, h, *params = numbers(" ".join(words[2:]), path, f"camera {words[0]}")
+        count = _MODELS.get(words[1], (0, len(params)))[1]
         if len(params) != count:
+            raise ValueError(f"{path}: camera {words[0]} has {len(params)} parameters, not {count}")
+        cameras[_whole(words[0], path)] = _Camera(words[1], int(w), int(h), tuple(params))
+    return cameras, _read_images_txt(folder / "images.txt")
+
+
+def _whole(word: str, path: Path) -> int:
+    try:
+        return int(word)
+    except ValueError as error:
+        raise ValueError(f"{path}: {word[:40]!r} where a number of an entry should be") from error
+
+
+def _read_images_txt(path: Path) -> list[_Image]:
+    """As COLMAP reads it: empty lines and comments before an image are skipped; the very next line
+    lists its points, and may be empty."""
+    images = []
+    lines = iter(read_text(path).splitlines())
+    for line in lines:
+        words = line.split(maxsplit=9)
+        if not words or words[0].startswith("#"):
+            continue
+        if len(words) < 10:
+            raise ValueError(f"{path}: {line.strip()[:60]!r} is not an image; expected {COLMAP}")
+        *pose, camera_id = numbers(" ".join(words[1:9]), path, f"image {words[0]}")
+        images.append(_Image(_whole(words[0], path), tuple(pose), int(camera_id), words[9].strip()))
+        points = next(lines, "").split()
+        if len(points) % 3 or (points and not _is_number(points[-1])):
             raise ValueError(
-                f"{path}: camera {camera_name} has {len(params)} parameters, not {count}"
+                f"{path}: the line after image {images[-1].name} lists no points; each image has "
+                "two lines, of which the second may be empty"
             )
-        cameras[int(camera_name)] = _Camera(model, int(w), int(h), tuple(params))
-    path, images = folder / "images.txt", []
-    lines = [line for line in read_text(path).splitlines() if not line.startswith("#")]
-    for line in lines[::2]:  # every second line lists the image's points and may be empty
-        if line.strip():
-            words = line.split(maxsplit=9)
-            *pose, camera_id = numbers(" ".join(words[1:9]), path, f"image {words[0]}")
-            images.append(_Image(tuple(pose), int(camera_id), words[9]))
-    return cameras, images
+    return images
 
 
-def _content(path: Path) -> list[str]:
-    return [x for x in read_text(path).splitlines() if x.strip() and not x.startswith("#")]
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def content_lines(path: Path) -> list[str]:
+    """Lines that are neither empty nor comments."""
+    lines = (line.strip() for line in read_text(path).splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def _read_binary(folder: Path) -> tuple[dict[int, _Camera], list[_Image]]:
-    data, cameras = (folder / "cameras.bin").read_bytes(), {}
+    data, cameras = read_bytes(folder / "cameras.bin", MAX_BINARY_BYTES), {}
     (count,), at = struct.unpack_from("<Q", data), 8
     for _ in range(count):
         camera_id, code, width, height = struct.unpack_from("<iiQQ", data, at)
@@ -166,14 +232,14 @@ def _read_binary(folder: Path) -> tuple[dict[int, _Camera], list[_Image]]:
         params = struct.unpack_from(f"<{_MODELS[name][1]}d", data, at + 24)
         cameras[camera_id] = _Camera(name, width, height, params)
         at += 24 + 8 * len(params)
-    data, images = (folder / "images.bin").read_bytes(), []
+    data, images = read_bytes(folder / "images.bin", MAX_BINARY_BYTES), []
     (count,), at = struct.unpack_from("<Q", data), 8
     for _ in range(count):
-        _, *pose, camera_id = struct.unpack_from("<i7di", data, at)
+        image_id, *pose, camera_id = struct.unpack_from("<i7di", data, at)
         end = data.find(b"\0", at + 64)
         if end < 0:
             raise IndexError("images.bin ends within a name")
-        images.append(_Image(tuple(pose), camera_id, data[at + 64 : end].decode()))
+        images.append(_Image(image_id, tuple(pose), camera_id, data[at + 64 : end].decode()))
         (num_points,) = struct.unpack_from("<Q", data, end + 1)
         at = end + 9 + 24 * num_points
         if at > len(data):

@@ -7,17 +7,28 @@ from pathlib import Path
 
 import numpy as np
 
-from recam.camera_files.checks import array_names, read_array, read_json, read_text
+from recam.camera_files.captures import arkit_frames, dycheck_files, polycam_folder
+from recam.camera_files.checks import (
+    array_names,
+    array_shape,
+    read_json,
+    read_text,
+    split_numbers,
+)
 from recam.camera_files.colmap import model_folder
+from recam.camera_files.photogrammetry import xmp_files
 from recam.configs import CameraFormat
 from recam.types import RecamError
 
-NAMED_FILES: dict[str, CameraFormat] = {
-    "cameras.json": "recam",
-    "transforms.json": "nerfstudio",
-    "camera_path.json": "camera-path",
+NAMED_FILES: dict[str, tuple[CameraFormat, ...]] = {
+    "cameras.json": ("recam", "3dgs"),
+    "transforms.json": ("nerfstudio",),
+    "camera_path.json": ("camera-path",),
+    "metadata": ("record3d",),
+    "metadata.json": ("record3d",),
+    "cameras.xml": ("metashape",),
 }
-"""Files that are looked for in a folder."""
+"""Files that are looked for in a folder, and what they may hold."""
 
 
 def detect_format(path: Path) -> CameraFormat:
@@ -42,12 +53,29 @@ def detect_format(path: Path) -> CameraFormat:
         case ".bin":
             if model_folder(path) is not None:
                 return "colmap"
-        case ".txt" | ".tum" | ".csv" | "":
-            return _of_text(path)
+        case ".xml":
+            return "metashape"
+        case ".xmp":
+            return "realitycapture-xmp"
+        case ".r3d":
+            return "record3d"
+        case ".txt" | ".tum" | ".csv" | ".kitti" | "":
+            return _of_json(path) if path.name == "metadata" else _of_text(path)
     raise ValueError(
-        f"{path}: not a kind of camera file that recam knows (.json, .npz, .npy, .txt, .chan, "
-        "or a folder of COLMAP, GEN3C, Vista4D, ViPE, CogNVS or 7-Scenes)"
+        f"{path}: not a kind of camera file that recam knows (.json, .npz, .npy, .txt, .csv, .xml, "
+        ".r3d, .chan, or a folder of COLMAP, GEN3C, Vista4D, ViPE, CogNVS, 7-Scenes, Polycam, ARKit, DyCheck "
+        "or RealityCapture)"
     )
+
+
+def named_file(path: Path, format: CameraFormat) -> Path:
+    """The file of a format in a folder; the folder itself where the format is one of folders."""
+    if not path.is_dir():
+        return path
+    for name, formats in NAMED_FILES.items():
+        if format in formats and (path / name).is_file():
+            return path / name
+    return path
 
 
 def _of_folder(path: Path) -> CameraFormat:
@@ -62,9 +90,17 @@ def _of_folder(path: Path) -> CameraFormat:
         found.append("vipe")
     if any(path.glob("*c2ws.npy")) or any((path / "cam_info").glob("*c2ws.npy")):
         found.append("megasam")
-    if any(path.glob("*.pose.txt")):
+    if any(not f.name.startswith(".") for f in path.glob("*.pose.txt")):
         found.append("7scenes")
-    found += [form for name, form in NAMED_FILES.items() if (path / name).is_file()]
+    if dycheck_files(path):
+        found.append("dycheck")
+    if polycam_folder(path) is not None:
+        found.append("polycam")
+    if arkit_frames(path):
+        found.append("arkit")
+    if xmp_files(path):
+        found.append("realitycapture-xmp")
+    found += [detect_format(path / name) for name in NAMED_FILES if (path / name).is_file()]
     if len(found) > 1:
         raise ValueError(
             f"{path}: cameras of more than one kind ({', '.join(found)}); name the file or the "
@@ -77,6 +113,16 @@ def _of_folder(path: Path) -> CameraFormat:
 
 def _of_json(path: Path) -> CameraFormat:
     content = read_json(path)
+    if isinstance(content, list):
+        first = content[0] if content and isinstance(content[0], dict) else {}
+        if {"position", "rotation"} <= first.keys():
+            return "3dgs"
+        if {"file_path", "transform"} <= first.keys():
+            return "ns-export"
+        raise ValueError(
+            f"{path}: a list of {sorted(first)[:6]} fits no camera file; expected position and "
+            "rotation (3D Gaussian splatting) or file_path and transform (ns-export)"
+        )
     if not isinstance(content, dict):
         raise ValueError(f"{path}: not a camera file; expected a JSON object")
     frames = content.get("frames")
@@ -91,12 +137,16 @@ def _of_json(path: Path) -> CameraFormat:
         return "keyframes"
     if isinstance(content.get("path"), list):
         return "gen3c"
-    if any(re.fullmatch(r"frame\d+", key) for key in content):
+    if {"poses", "K"} <= content.keys():
+        return "record3d"
+    if {"orientation", "position", "focal_length"} <= content.keys():
+        return "dycheck"
+    if any(re.fullmatch(r"frame[0-9]+", key) for key in content):
         return "recammaster"
     raise ValueError(
         f"{path}: keys {sorted(content)[:6]} fit no camera file; expected frames with w2c (recam) "
-        "or transform_matrix (nerfstudio), camera_path, keys (keyframes), path (GEN3C) or frame0 "
-        "(ReCamMaster)"
+        "or transform_matrix (nerfstudio), camera_path, keys (keyframes), path (GEN3C), poses with K "
+        "(Record3D) or frame0 (ReCamMaster)"
     )
 
 
@@ -110,16 +160,19 @@ def _of_npz(path: Path) -> CameraFormat:
         return "gen3c"
     if {"data", "inds"} <= names:
         return "vipe"
+    if {"extrinsics", "intrinsics"} <= names:
+        return "depth-anything-3"
     raise ValueError(
         f"{path}: arrays {sorted(names)[:8]} fit no camera file; expected cam_c2w with intrinsic "
-        "(MegaSAM) or intrinsics (Vista4D), w2c with intrinsics (GEN3C), or data with inds (ViPE)"
+        "(MegaSAM) or intrinsics (Vista4D), w2c with intrinsics (GEN3C), data with inds (ViPE), or "
+        "extrinsics with intrinsics (Depth Anything 3)"
     )
 
 
 def _of_npy(path: Path) -> CameraFormat:
     if path.name.endswith("c2ws.npy"):
         return "megasam"
-    shape = read_array(path, None, "").shape
+    shape = array_shape(path) or ()
     if len(shape) == 2 and shape[1] == 17:
         return "llff"
     raise ValueError(
@@ -134,6 +187,9 @@ def _of_text(path: Path) -> CameraFormat:
     if path.name in {"cameras.txt", "images.txt"} and model_folder(path) is not None:
         return "colmap"
     lines = [line for line in read_text(path).splitlines() if line.strip()]
+    if lines and lines[0].lower().startswith("#name"):
+        return "realitycapture"
+    commented = " ".join(line for line in lines if line.lstrip().startswith("#"))
     lines = [line for line in lines if not line.lstrip().startswith("#")]
     rows = [_numbers_or_none(line) for line in lines]
     body = rows if rows and rows[0] is not None else rows[1:]  # RE10K starts with a header line
@@ -142,7 +198,15 @@ def _of_text(path: Path) -> CameraFormat:
     if rows and all(row is not None and len(row) == 8 for row in rows):
         lengths = [float(np.linalg.norm(row[4:])) for row in rows if row is not None]
         if all(abs(length - 1) < 0.02 for length in lengths):
-            return "tum"
+            return "euroc" if _is_euroc(rows, commented) else "tum"
+    if len(rows) > 1 and all(row is not None and len(row) == 12 for row in rows):
+        return "kitti"
+    if (
+        rows
+        and all(row is not None and len(row) > 8 for row in rows)
+        and _is_euroc(rows, commented)
+    ):
+        return "euroc"
     if len(rows) == 3 and all(row is not None for row in rows):
         raise ValueError(
             f"{path}: three lines of numbers are a path for CogNVS (φ, θ, r; +θ up, +r forward), "
@@ -153,12 +217,22 @@ def _of_text(path: Path) -> CameraFormat:
         return "trajectorycrafter"
     raise ValueError(
         f"{path}: fits no camera file; expected three lines of an orbit, TUM lines of 8 numbers, "
-        "or RealEstate10K lines of 19 numbers after a header"
+        "KITTI lines of 12, EuRoC's or RealityCapture's csv, or RealEstate10K lines of 19 numbers "
+        "after a header"
     )
+
+
+def _is_euroc(rows: list, comments: str) -> bool:
+    """By its header, else by nanoseconds and a quaternion whose first number is w."""
+    if "p_RS_R" in comments or "q_RS" in comments:
+        return True
+    numbers = [row for row in rows if row is not None]
+    nanoseconds = all(row[0] > 1e15 for row in numbers)
+    return nanoseconds and all(abs(float(np.linalg.norm(row[4:8])) - 1) < 0.02 for row in numbers)
 
 
 def _numbers_or_none(line: str) -> list[float] | None:
     try:
-        return [float(word) for word in line.replace(",", " ").split()]
+        return [float(word) for word in split_numbers(line)]
     except ValueError:
         return None

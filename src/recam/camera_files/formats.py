@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from recam.camera_files import (
     arrays,
     blender,
+    captures,
     colmap,
     gen3c,
     gltf,
@@ -18,12 +20,16 @@ from recam.camera_files import (
     nuke,
     own,
     path_txt,
+    photogrammetry,
     text,
     unreal,
     usd,
 )
 from recam.camera_files.camera_file import CameraFile
-from recam.camera_files.detect import NAMED_FILES, detect_format
+from recam.camera_files.describe import odd_steps
+from recam.camera_files.detect import detect_format, named_file
+from recam.camera_files.names import Wanted
+from recam.camera_files.picture_fit import fitted
 from recam.configs import CameraFormat
 from recam.types import Cameras, SourcePart
 
@@ -56,52 +62,66 @@ def read_cameras(
     path = Path(path)
     if (height is None) != (width is None):
         raise ValueError("give height and width together")
-    if format == "auto":
-        format = detect_format(path)
-    if file is None and part is not None:
-        file = part.name if part.pictures is None else part.pictures
-    if path.is_dir() and format in NAMED_FILES.values():
-        path = next(path / name for name, form in NAMED_FILES.items() if form == format)
-    choice: str | list[str] | None = file if file is None or isinstance(file, str) else list(file)
-    result = _read(path, format, height, width, choice)
-    if height is not None and width is not None and result.height is not None:
-        result = result.resized(height, width)
+    wanted = _wanted(file, part)
+    try:
+        if format == "auto":
+            format = detect_format(path)
+        result = _read(named_file(path, format), format, height, width, wanted)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, RecursionError) as error:
+        # A damaged file, in a way that no check of its reader names.
+        raise ValueError(f"{path}: not a whole {format} file ({error})") from error
+    if height is not None and width is not None:
+        result = fitted(result, height, width, part)
     if num_frames is None:
+        if result.missing:
+            more = f" and {len(result.missing) - 1} more" if len(result.missing) > 1 else ""
+            raise ValueError(f"{path}: no camera for {result.missing[0]}{more}")
         return result
     try:
-        return result.for_video(num_frames, part)
+        whole = result.for_video(num_frames, part)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+    return replace(whole, notes=(*whole.notes, *odd_steps(result)))
+
+
+def _wanted(file: str | Sequence[str] | None, part: SourcePart | None) -> Wanted:
+    if isinstance(file, str):
+        return Wanted(file)
+    if file is not None:
+        return Wanted(None, tuple(file))
+    return Wanted() if part is None else Wanted(part.name or None, part.pictures)
 
 
 def _read(
-    path: Path,
-    format: CameraFormat,
-    height: int | None,
-    width: int | None,
-    file: str | list[str] | None,
+    path: Path, format: CameraFormat, height: int | None, width: int | None, wanted: Wanted
 ) -> CameraFile:
     match format:
         case "recam":
-            return own.read_recam(path, file)
+            return own.read_recam(path, wanted)
         case "keyframes":
             return own.read_keyframes(path)
         case "cognvs" | "trajectorycrafter" | "viewcrafter":
             return path_txt.read_orbit(path, format)
         case "nerfstudio":
-            return nerfstudio.read_transforms(path, height, width, file)
+            return nerfstudio.read_transforms(path, height, width, wanted)
+        case "ns-export":
+            return nerfstudio.read_ns_export(path, height, width, wanted)
         case "camera-path":
             return nerfstudio.read_camera_path(path, height, width)
         case "colmap":
-            return colmap.read_colmap(path, file)
+            return colmap.read_colmap(path, wanted)
         case "re10k":
             return text.read_re10k(path, height, width)
         case "tum":
             return text.read_tum(path)
+        case "kitti":
+            return text.read_kitti(path, height, width)
+        case "euroc":
+            return text.read_euroc(path)
         case "7scenes":
-            return text.read_7scenes(path)
+            return text.read_7scenes(path, wanted)
         case "recammaster":
-            return unreal.read_recammaster(path, file if isinstance(file, str) else None)
+            return unreal.read_recammaster(path, wanted.source)
         case "gen3c":
             if path.suffix == ".json":
                 return gen3c.read_gen3c_path(path, height, width)
@@ -112,8 +132,26 @@ def _read(
             return arrays.read_vista4d(path)
         case "vipe":
             return arrays.read_vipe(path)
+        case "depth-anything-3":
+            return arrays.read_depth_anything_3(path)
         case "llff":
             return arrays.read_llff(path)
+        case "3dgs":
+            return captures.read_gaussians(path, wanted)
+        case "record3d":
+            return captures.read_record3d(path)
+        case "polycam":
+            return captures.read_polycam(path, wanted)
+        case "arkit":
+            return captures.read_arkit(path, height, width, wanted)
+        case "dycheck":
+            return captures.read_dycheck(path, wanted)
+        case "metashape":
+            return photogrammetry.read_metashape(path, wanted)
+        case "realitycapture":
+            return photogrammetry.read_reality_csv(path, height, width, wanted)
+        case "realitycapture-xmp":
+            return photogrammetry.read_reality_xmp(path, height, width, wanted)
         case "chan":
             return nuke.read_chan(path, height, width)
         case "usd" | "gltf" | "blender":

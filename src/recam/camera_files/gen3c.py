@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recam.camera_files.camera_file import CameraFile
 from recam.camera_files.checks import (
+    MAX_CAMERAS,
     array_shape,
     as_intrinsics,
     as_poses,
@@ -18,7 +19,7 @@ from recam.camera_files.checks import (
     intrinsics_size,
     pinhole,
     read_array,
-    read_json,
+    read_object,
     write_arrays,
     write_json,
 )
@@ -30,6 +31,9 @@ GEN3C_PATH = (
     "GEN3C's camera path: entries with R, the camera-to-world rotation as a quaternion x y z w "
     "(OpenCV axes), T, the camera's centre, and fov, vertical in degrees"
 )
+
+INSTANT_NGP = ("slice", "scale", "aperture_size", "glow_mode", "glow_y_cutoff")
+"""Fields that only instant-ngp's camera paths have, of which GEN3C's window is a relative."""
 
 
 def read_gen3c(path: Path) -> CameraFile:
@@ -48,14 +52,20 @@ def write_gen3c(path: Path, cameras: Cameras) -> None:
 
 def read_gen3c_path(path: Path, height: int | None, width: int | None) -> CameraFile:
     """A camera path saved by GEN3C's window: keys of a designed path."""
-    entries = read_json(path).get("path")
-    if not isinstance(entries, list) or not entries:
+    entries = read_object(path).records("path", 0, MAX_CAMERAS)
+    if not entries:
         raise ValueError(f"{path}: an empty path; expected {GEN3C_PATH}")
+    if any(name in entries[0] for name in INSTANT_NGP):
+        raise ValueError(
+            f"{path}: a camera path of instant-ngp ({', '.join(n for n in INSTANT_NGP if n in entries[0])}), "
+            "which is in that program's unit cube; the scale and offset of the cube are not in the "
+            "file. Export the path from nerfstudio, or write its cameras as a transforms.json"
+        )
     try:
-        quaternion = torch.tensor([_xyzw(e["R"]) for e in entries], dtype=torch.float64)
-        center = torch.tensor([_xyzw(e["T"]) for e in entries], dtype=torch.float64)
-        fov = [float(e["fov"]) for e in entries]
-    except (KeyError, TypeError, ValueError) as error:
+        quaternion = torch.tensor([_xyzw(e.value["R"]) for e in entries], dtype=torch.float64)
+        center = torch.tensor([_xyzw(e.value["T"]) for e in entries], dtype=torch.float64)
+        fov = [float(e.value["fov"]) for e in entries]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: an entry without R, T or fov; expected {GEN3C_PATH}") from error
     if quaternion.shape[1:] != (4,) or center.shape[1:] != (3,):
         raise ValueError(f"{path}: R needs four numbers and T three; expected {GEN3C_PATH}")
@@ -64,9 +74,10 @@ def read_gen3c_path(path: Path, height: int | None, width: int | None) -> Camera
     poses = as_poses(
         se3(rotation_from_quaternion(quaternion[:, [3, 0, 1, 2]]), center), path, GEN3C_PATH
     )
-    h, w = int(height or 720), int(width or 1280)
+    h, w = height or 720, width or 1280
     focal = focal_from_vertical_fov(fov, h, path)
-    times = torch.tensor([float(e.get("timestamp", 0)) for e in entries], dtype=torch.float64)
+    stamps = [e.number("timestamp", default=0.0) for e in entries]
+    times = torch.tensor(stamps, dtype=torch.float64)
     if not bool((times[1:] > times[:-1]).all()):
         times = torch.arange(len(entries), dtype=torch.float64)
     k = as_intrinsics(pinhole(focal, focal, w / 2, h / 2), len(poses), path)

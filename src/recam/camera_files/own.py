@@ -32,14 +32,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam.camera_files.camera_file import CameraFile, Keyframes, selected
+from recam.camera_files.camera_file import CameraFile, Keyframes
 from recam.camera_files.checks import (
+    MAX_CAMERAS,
+    MAX_SIDE,
     as_distortion,
     as_intrinsics,
     as_poses,
     read_json,
+    read_object,
     write_json,
 )
+from recam.camera_files.names import Wanted, select
 from recam.types import Cameras
 
 RECAM = "recam's cameras.json: frames with K, w2c (4×4, world to camera, OpenCV axes), w and h"
@@ -49,45 +53,47 @@ CONVENTION = (
     "K in pixels from the picture's corner"
 )
 MOTIONS = ("yaw", "pitch", "distance", "right", "up", "pan", "tilt", "roll")
+MAX_FRAME = 1 << 40
 CHANNELS = (*MOTIONS, "zoom", "fov", "source_frame")
 
 
-def read_recam(path: Path, file: str | list[str] | None) -> CameraFile:
+def read_recam(path: Path, wanted: Wanted) -> CameraFile:
     """A cameras.json. Raises ValueError when the cameras of one video cannot be told."""
-    content = read_json(path)
-    frames = content.get("frames") if isinstance(content, dict) else None
-    if not isinstance(frames, list) or not frames or not all("w2c" in f for f in frames):
+    content = read_object(path)
+    if not all("w2c" in f for f in content.records("frames", 1, MAX_CAMERAS)):
         raise ValueError(f"{path}: no frames with w2c; expected {RECAM}")
-    chosen = selected([str(f.get("file", "")) for f in frames], file, path)
-    frames = [frames[i] for i in chosen]
-    numbered = [f["frame"] for f in frames if "frame" in f]
-    indices = None
+    frames = content.records("frames", 1, MAX_CAMERAS)
+    chosen = select([f.text("file", default="") for f in frames], wanted, path)
+    frames = [frames[i] for i in chosen.indices]
+    numbered = [f for f in frames if "frame" in f]
+    indices = chosen.frames
     if len(numbered) == len(frames):
-        frames.sort(key=lambda f: f["frame"])
-        indices = torch.tensor([int(f["frame"]) for f in frames])
+        frames.sort(key=lambda f: f.whole("frame", 0, MAX_FRAME))
+        indices = torch.tensor([f.whole("frame", 0, MAX_FRAME) for f in frames])
         if not bool((indices[1:] > indices[:-1]).all()):
             raise ValueError(f"{path}: two cameras for one frame; choose one video (file=…)")
     elif numbered:
         raise ValueError(f"{path}: only some cameras have a frame number")
-    poses = as_poses([f["w2c"] for f in frames], path, RECAM)
-    lenses = [list(f.get("dist") or [0.0]) for f in frames]
+    poses = as_poses([f.value["w2c"] for f in frames], path, RECAM)
+    lenses = [f.value.get("dist") or [0.0] for f in frames]
     if any(lens != lenses[0] for lens in lenses):
         raise ValueError(f"{path}: frames with different lens distortion; undistort them first")
-    sizes = {(f.get("h"), f.get("w")) for f in frames}
+    sizes = {(f.whole("h", 1, MAX_SIDE, None), f.whole("w", 1, MAX_SIDE, None)) for f in frames}
     if len(sizes) > 1:
         raise ValueError(f"{path}: cameras of different picture sizes; choose one video (file=…)")
     h, w = sizes.pop()
     intrinsics = None
     if all("K" in f for f in frames):
-        intrinsics = as_intrinsics([f["K"] for f in frames], len(frames), path)
+        intrinsics = as_intrinsics([f.value["K"] for f in frames], len(frames), path)
         if h is None or w is None:
             raise ValueError(f"{path}: K without w and h; expected {RECAM}")
     has_times = all("time_s" in f for f in frames)
     return CameraFile(
         "recam", poses, intrinsics, h, w, frame_indices=indices,
-        times_s=_table([f["time_s"] for f in frames]) if has_times else None,
+        times_s=_table([f.number("time_s") for f in frames]) if has_times else None,
         distortion=as_distortion(lenses[0], path),
-        metric=str(content.get("units", "")).startswith("metre"),
+        metric=str(content.value.get("units", "")).startswith("metre"), notes=chosen.notes,
+        missing=chosen.missing,
     )  # fmt: skip
 
 
@@ -147,7 +153,7 @@ def parse_keyframes(content: Any, path: Path) -> CameraFile:
                     _table([k[unit] for k in having]),
                     _table([k[name] for k in having]),
                 )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: a key with something that is not a number") from error
     _check_keys(path, unit, at, channels)
     absolute = [k for k in keys if "cam_from_world" in k]

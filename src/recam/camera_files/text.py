@@ -1,7 +1,8 @@
-"""Cameras in lines of text: TUM, RealEstate10K / Wan-Fun, and 7-Scenes."""
+"""Cameras in lines of text: TUM, KITTI, EuRoC, RealEstate10K / Wan-Fun, and 7-Scenes."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,16 @@ from recam.camera_files.checks import (
     as_intrinsics,
     as_poses,
     numbers,
+    picture_size,
     pinhole,
     read_text,
     size_from_center,
+    split_numbers,
     write_text,
 )
+from recam.camera_files.names import Wanted, select
 from recam.geometry import quaternion_from_rotation, rotation_from_quaternion, se3, se3_inverse
+from recam.media.pictures import is_hidden, natural_key
 from recam.types import Cameras
 
 TUM = "lines of: timestamp tx ty tz qx qy qz qw (camera to world, OpenCV axes)"
@@ -28,28 +33,105 @@ RE10K = (
 SEVEN_SCENES = "frame-*.pose.txt files of 4×4 camera-to-world numbers (OpenCV axes, metres)"
 
 
+KITTI = "KITTI's poses: lines of 12 numbers, camera to world 3×4 by row, OpenCV axes, metres"
+EUROC = "EuRoC's csv: timestamp in nanoseconds, position x y z, quaternion w x y z, body to world, metres"
+
+
 def read_tum(path: Path) -> CameraFile:
     """A TUM trajectory. It holds no intrinsics."""
+    table = _table(path, 8, TUM)
+    _check_times(table[:, 0], path, TUM)
+    world_from_cam = _from_quaternions(table[:, [7, 4, 5, 6]], table[:, 1:4], path, TUM)
+    return CameraFile("tum", se3_inverse(world_from_cam), times_s=table[:, 0])
+
+
+def _table(path: Path, num_columns: int, expected: str, more: bool = False) -> torch.Tensor:
+    """float64 [n, num_columns] of a text's lines; comments start with #. more: lines may be
+    longer."""
     rows = []
     for i, line in enumerate(read_text(path).splitlines()):
         if line.strip() and not line.lstrip().startswith("#"):
-            rows.append(numbers(line, path, f"line {i + 1}"))
-            if len(rows[-1]) != 8:
+            row = numbers(line, path, f"line {i + 1}")
+            if len(row) != num_columns and not (more and len(row) > num_columns):
                 raise ValueError(
-                    f"{path}: line {i + 1} has {len(rows[-1])} numbers; expected {TUM}"
+                    f"{path}: line {i + 1} has {len(row)} numbers; expected {expected}"
                 )
+            rows.append(row[:num_columns])
     if not rows:
-        raise ValueError(f"{path}: no poses; expected {TUM}")
-    table = torch.tensor(rows, dtype=torch.float64)
-    xyzw = table[:, 4:]
-    length = xyzw.norm(dim=1)
+        raise ValueError(f"{path}: no poses; expected {expected}")
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def _check_times(times: torch.Tensor, path: Path, expected: str) -> None:
+    if not bool((times[1:] > times[:-1]).all()) or not bool(torch.isfinite(times).all()):
+        raise ValueError(f"{path}: timestamps do not increase; expected {expected}")
+
+
+def _from_quaternions(
+    wxyz: torch.Tensor, center: torch.Tensor, path: Path, expected: str
+) -> torch.Tensor:
+    length = wxyz.norm(dim=1)
     if not bool(((length - 1).abs() < 0.02).all()):
-        raise ValueError(f"{path}: quaternions that are not of length 1; expected {TUM}")
-    if not bool((table[1:, 0] > table[:-1, 0]).all()):
-        raise ValueError(f"{path}: timestamps do not increase; expected {TUM}")
-    rotation = rotation_from_quaternion(xyzw[:, [3, 0, 1, 2]])
-    world_from_cam = as_poses(se3(rotation, table[:, 1:4]), path, TUM)
-    return CameraFile("tum", se3_inverse(world_from_cam), times_s=table[:, 0])
+        raise ValueError(f"{path}: quaternions that are not of length 1; expected {expected}")
+    return as_poses(se3(rotation_from_quaternion(wxyz), center), path, expected)
+
+
+def read_kitti(path: Path, height: int | None, width: int | None) -> CameraFile:
+    """A KITTI odometry trajectory; intrinsics from the calib.txt beside it, or in its sequence's
+    folder, for pictures of the given size."""
+    table = _table(path, 12, KITTI)
+    world_from_cam = as_poses(table.reshape(-1, 3, 4), path, KITTI)
+    intrinsics = None
+    sequence = path.parent.parent / "sequences" / path.stem / "calib.txt"
+    calibration = next((f for f in (path.parent / "calib.txt", sequence) if f.is_file()), None)
+    notes: tuple[str, ...] = ()
+    if calibration is not None and height is not None and width is not None:
+        intrinsics = _kitti_intrinsics(calibration, len(world_from_cam))
+        notes = (f"intrinsics of P0 in {calibration.name}, taken for pictures of {width}×{height}",)
+    h, w = (None, None) if intrinsics is None else (height, width)
+    return CameraFile(
+        "kitti", se3_inverse(world_from_cam), intrinsics, h, w, metric=True, notes=notes
+    )
+
+
+def _kitti_intrinsics(path: Path, num: int) -> torch.Tensor:
+    for line in read_text(path).splitlines():
+        name, _, rest = line.partition(":")
+        if name.strip() == "P0":
+            values = numbers(rest, path, "P0")
+            if len(values) == 12:
+                return as_intrinsics(np.array(values).reshape(3, 4)[:, :3], num, path)
+    raise ValueError(f"{path}: no P0 of 12 numbers; expected KITTI's calib.txt")
+
+
+def read_euroc(path: Path) -> CameraFile:
+    """An EuRoC ground truth: poses of the body, moved to the camera by the ``sensor.yaml`` of cam0
+    where it lies in the data set's folder."""
+    table = _table(path, 8, EUROC, more=True)
+    _check_times(table[:, 0], path, EUROC)
+    world_from_body = _from_quaternions(table[:, 4:8], table[:, 1:4], path, EUROC)
+    body_from_cam, note = _euroc_sensor(path)
+    times_s = (table[:, 0] - table[0, 0]) / 1e9
+    return CameraFile(
+        "euroc", se3_inverse(world_from_body @ body_from_cam), times_s=times_s, metric=True,
+        notes=(note,),
+    )  # fmt: skip
+
+
+def _euroc_sensor(path: Path) -> tuple[torch.Tensor, str]:
+    for folder in (path.parent, path.parent.parent):
+        file = folder / "cam0" / "sensor.yaml"
+        if file.is_file():
+            found = re.search(r"T_BS:.*?data:\s*\[([^\]]*)\]", read_text(file), re.DOTALL)
+            values = numbers(found[1].replace("\n", " "), file, "T_BS") if found else []
+            if len(values) != 16:
+                raise ValueError(f"{file}: no T_BS of 16 numbers; expected EuRoC's sensor.yaml")
+            pose = as_poses(np.array(values).reshape(1, 4, 4), file, "EuRoC's T_BS")[0]
+            return pose, "poses of the body, moved to cam0 by its sensor.yaml"
+    return torch.eye(4, dtype=torch.float64), (
+        "EuRoC's poses are of the body and are taken for the camera's: no cam0/sensor.yaml beside "
+        "says how the camera is mounted"
+    )
 
 
 def write_tum(path: Path, cameras: Cameras, times_s: torch.Tensor) -> None:
@@ -69,7 +151,7 @@ def read_re10k(path: Path, height: int | None, width: int | None) -> CameraFile:
     lines = [line for line in read_text(path).splitlines() if line.strip()]
     if not lines:
         raise ValueError(f"{path}: empty; expected {RE10K}")
-    first = 0 if len(lines[0].split()) == 19 else 1
+    first = 0 if len(split_numbers(lines[0])) == 19 else 1
     rows = [numbers(line, path, f"line {i + first + 1}") for i, line in enumerate(lines[first:])]
     wrong = [i for i, row in enumerate(rows) if len(row) != 19]
     if wrong or not rows:
@@ -113,16 +195,20 @@ def write_re10k(path: Path, cameras: Cameras, times_s: torch.Tensor, header: str
     write_text(path, "\n".join(lines) + "\n")
 
 
-def read_7scenes(path: Path) -> CameraFile:
+def read_7scenes(path: Path, wanted: Wanted) -> CameraFile:
     """A folder of 7-Scenes poses, in the order of their names; camera-intrinsics.txt if present.
 
     The frames are those that have a pose file. The intrinsics there are the depth camera's.
     """
-    files = sorted(path.glob("*.pose.txt")) if path.is_dir() else [path]
+    found = path.glob("*.pose.txt") if path.is_dir() else [path]
+    files = sorted((f for f in found if not is_hidden(f)), key=natural_key)
     if not files:
         raise ValueError(f"{path}: no poses; expected {SEVEN_SCENES}")
+    chosen = select(
+        [f.name.removesuffix(".pose.txt") + ".png" for f in files], _color(wanted), path
+    )
     poses = []
-    for file in files:
+    for file in (files[i] for i in chosen.indices):
         values = numbers(read_text(file).replace("\n", " "), file, "the file")
         if len(values) != 16:
             raise ValueError(f"{file}: {len(values)} numbers; expected {SEVEN_SCENES}")
@@ -137,10 +223,20 @@ def read_7scenes(path: Path) -> CameraFile:
             raise ValueError(f"{calibration}: {len(values)} numbers; expected a 3×3 matrix")
         intrinsics = as_intrinsics(np.array(values).reshape(3, 3), len(poses), calibration)
         height, width = size_from_center(intrinsics)
+        height, width = picture_size(height, width, calibration)
         notes = ("intrinsics are the depth camera's; the colour camera's focal length is shorter",)
     return CameraFile(
-        "7scenes", se3_inverse(world_from_cam), intrinsics, height, width, metric=True, notes=notes
-    )
+        "7scenes", se3_inverse(world_from_cam), intrinsics, height, width,
+        frame_indices=chosen.frames, metric=True, numbers=chosen.numbers, missing=chosen.missing,
+        notes=notes + chosen.notes,
+    )  # fmt: skip
+
+
+def _color(wanted: Wanted) -> Wanted:
+    """The pictures' names without ``.color``, as those of their poses."""
+    if wanted.pictures is None:
+        return wanted
+    return Wanted(wanted.source, tuple(p.replace(".color.", ".") for p in wanted.pictures))
 
 
 def write_7scenes(path: Path, cameras: Cameras) -> None:

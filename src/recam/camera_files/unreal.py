@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from recam.camera_files.camera_file import CameraFile
-from recam.camera_files.checks import as_poses, numbers, read_json, write_json
+from recam.camera_files.checks import as_poses, numbers, read_object, write_json
 from recam.geometry import se3_inverse
 from recam.types import Cameras
 
@@ -22,19 +22,20 @@ _OPENCV_IN_UNREAL = np.array([[0, 0, 1], [1, 0, 0], [0, -1, 0]], dtype=np.float6
 # Unreal's world is left-handed; mirroring y makes it right-handed and keeps every distance.
 _MIRROR = np.diag([1.0, -1.0, 1.0])
 
+_FRAME = re.compile(r"frame([0-9]{1,9})")
+
 
 def read_recammaster(path: Path, camera: str | None) -> CameraFile:
     """One camera's poses. ``camera`` names it (cam01) where the file holds several.
 
     The world is Unreal's with y mirrored, in metres; all cameras of a file share it.
     """
-    content = read_json(path)
+    content = read_object(path).value
     frames = sorted(
-        (int(match[1]), content[key])
-        for key in content
-        if (match := re.fullmatch(r"frame(\d+)", key)) and isinstance(content[key], dict)
+        ((int(match[1]), content[key]) for key in content if (match := _FRAME.fullmatch(key))),
+        key=lambda frame: frame[0],
     )
-    if not frames:
+    if not frames or not all(isinstance(cameras, dict) for _, cameras in frames):
         raise ValueError(f"{path}: no frames; expected {RECAMMASTER}")
     names = sorted(frames[0][1])
     if camera is not None:
