@@ -68,6 +68,8 @@ class PathConfig:
     """static: hold this frame's camera. freeze: the frame whose moment is frozen."""
     file_format: CameraFormat = "auto"
     """Convention of a path file; auto recognises those that name themselves."""
+    file_video: str | None = None
+    """Which one's cameras, where a path file has those of several videos or folders."""
     file_scale: float | None = None
     """Scene units per unit of a path file's translations; default 1, or by the scene's scale where
     the file is in metres."""

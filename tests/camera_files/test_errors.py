@@ -155,7 +155,7 @@ def test_json_files_that_are_nothing_known(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(ValueError, match=message):
             read_cameras(path)
-    path.write_text(json.dumps({"is_fisheye": True, "frames": [
+    path.write_text(json.dumps({"camera_model": "THIN_PRISM", "frames": [
         {"file_path": "a", "transform_matrix": EYE_GL}]}))  # fmt: skip
     with pytest.raises(ValueError, match="camera model"):
         read_cameras(path)
@@ -198,9 +198,9 @@ def test_cut_off_and_unknown_colmap_models(tmp_path: Path) -> None:
         read_cameras(tmp_path / "m")
     cameras = tmp_path / "m" / "cameras.bin"
     data = bytearray(cameras.read_bytes())
-    data[12] = 5  # OPENCV_FISHEYE
+    data[12] = 7  # FOV
     cameras.write_bytes(bytes(data))
-    with pytest.raises(ValueError, match=r"camera model number 5.*image_undistorter"):
+    with pytest.raises(ValueError, match=r"camera model number 7.*image_undistorter"):
         read_cameras(tmp_path / "m")
 
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from recam.camera_files import undistort_video
-from recam.camera_files.undistort import undistortion_map
+from recam.camera_files import CameraFile, straightened_video, undistort_video
+from recam.camera_files.undistort import fisheye_map, sphere_map, undistortion_map
+from recam.geometry import intrinsics_from_fov
 from recam.types import Cameras, Video, video_from_frames
 
 F64 = torch.float64
@@ -98,3 +99,64 @@ def test_intrinsics_follow_the_videos_size_and_may_zoom() -> None:
     assert torch.equal(straight.frames[2], alone.frames[0])
     with pytest.raises(ValueError, match="2 cameras for 3 frames"):
         undistort_video(noise_video(3), cameras(2), BARREL)
+
+
+FISHEYE = torch.tensor([0.05, -0.02, 0.004, -0.001], dtype=F64)
+
+
+@pytest.mark.parametrize("fov_deg", [60.0, 90.0, 120.0])
+def test_fisheye_agrees_with_opencv(fov_deg: float) -> None:
+    target = intrinsics_from_fov(fov_deg, H, W).to(F64)
+    own = torch.tensor([[42.0, 0, 58], [0, 43, 47], [0, 0, 1]], dtype=F64)
+    uv_px, _ = fisheye_map(target, H, W, own, FISHEYE)
+    half = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
+    x, y = cv2.fisheye.initUndistortRectifyMap(
+        own.numpy() - half, FISHEYE.numpy(), np.eye(3), target.numpy() - half, (W, H), cv2.CV_32FC1
+    )
+    np.testing.assert_allclose((uv_px - 0.5).numpy(), np.stack([x, y], -1), atol=2e-4)
+
+
+def test_fisheye_by_hand() -> None:
+    """A ray at 45° to the right lies at θ = π/4 focal lengths: 40 + 40 π/4 = 71.416 px."""
+    target = torch.tensor([[20.0, 0, 40], [0, 20, 40], [0, 0, 1]], dtype=F64)
+    own = torch.tensor([[40.0, 0, 40], [0, 40, 40], [0, 0, 1]], dtype=F64)
+    uv_px, valid = fisheye_map(target, 80, 80, own, torch.zeros(4))
+    # Pixels 59 and 60 are centred at 59.5 and 60.5, on either side of x = 60, where z = x.
+    assert float(uv_px[39:41, 59:61, 0].mean()) == pytest.approx(71.416, abs=0.02)
+    assert bool(valid[40, 40])
+
+
+def test_sphere_by_hand() -> None:
+    """Of a 90° pinhole the right border looks 45° to the right: 5/8 of the sphere's width."""
+    target = intrinsics_from_fov(90.0, 100, 200).to(F64)
+    uv_px, valid = sphere_map(target, 100, 200)
+    assert valid.all()
+    right = (
+        float(uv_px[49:51, 199, 0].mean())
+        + float(uv_px[49:51, 199, 0].mean() - uv_px[49:51, 198, 0].mean()) / 2
+    )
+    assert right == pytest.approx(0.625 * 200, abs=0.01)
+    assert float(uv_px[49:51, 99:101, 0].mean()) == pytest.approx(100, abs=1e-6)
+    down = float(uv_px[-1, 99:101, 1].mean())  # 49.5 of 100 px below the middle, f = 100
+    assert down == pytest.approx(
+        (np.arctan2(49.5, np.hypot(0.5, 100)) / np.pi + 0.5) * 100, abs=1e-6
+    )
+
+
+def test_a_sphere_seen_through_a_pinhole() -> None:
+    """Colours of the sphere's directions come out where the pinhole looks."""
+    v, u = np.mgrid[0:128, 0:256] + 0.5
+    longitude, latitude = (u / 256 - 0.5) * 2 * np.pi, (v / 128 - 0.5) * np.pi
+    flat = np.cos(latitude)
+    direction = np.stack([flat * np.sin(longitude), np.sin(latitude), flat * np.cos(longitude)])
+    video = video_from_frames(
+        torch.from_numpy(np.rint(127.5 + 127 * direction).astype(np.uint8))[None]
+    )
+    file = CameraFile("nerfstudio", torch.eye(4, dtype=F64)[None], lens="equirectangular")
+    straight, cameras, valid = straightened_video(video, file, 100.0)
+    assert valid.all() and straight.frames.shape == video.frames.shape
+    rays = torch.linalg.inv(cameras.intrinsics[0]) @ torch.tensor([200.5, 30.5, 1.0], dtype=F64)
+    expected = 127.5 + 127 * (rays / rays.norm())
+    assert np.abs(straight.frames[0, :, 30, 200].numpy() - expected.numpy()).max() < 2
+    with pytest.raises(ValueError, match="--fov from 1 to 150"):
+        straightened_video(video, file, 170.0)

@@ -231,10 +231,12 @@ class Edit(Common):
 
 @dataclass(frozen=True)
 class Paths(Common):
-    """Draw a camera path over the scene, and write its cameras, before anything is made."""
+    """Draw a camera path over the scene, and write its cameras, before anything is made.
+
+    Given a file of cameras instead of a video, say in plain words what is in it."""
 
     video: Source = tyro.MISSING
-    """Video file, folder of images, or a folder that `recam reconstruct` wrote."""
+    """Video file, folder of images, a folder that `recam reconstruct` wrote, or a camera file."""
     input: InputConfig = field(default_factory=InputConfig)
     reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)
     path: PathConfig = field(default_factory=PathConfig)
@@ -245,10 +247,15 @@ class Paths(Common):
     cameras_out_format: CameraFormat = "auto"
     """Format of --cameras-out; auto goes by its name: .json, .chan (Nuke), .usda, .gltf, .glb,
     .py (Blender)."""
+    validate_only: bool = False
+    """Only check --path against the video's length and say what it does, without a scene."""
 
     def run(self) -> None:
-        from recam.apps import commands
+        from recam.apps import commands, describe
 
+        if self.validate_only or describe.is_camera_file(self.video):
+            describe.path_file(self.video, self.input, self.path)
+            return
         commands.paths(
             self.video,
             self.input,

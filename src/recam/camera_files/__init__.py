@@ -8,7 +8,7 @@ from recam.camera_files.camera_file import CameraFile, Keyframes, OrbitKeys
 from recam.camera_files.describe import described
 from recam.camera_files.detect import detect_format
 from recam.camera_files.formats import format_to_write, read_cameras, write_cameras
-from recam.camera_files.undistort import undistort_video
+from recam.camera_files.undistort import straightened_video, undistort_video
 
 __all__ = [
     "CameraFile",
@@ -18,6 +18,7 @@ __all__ = [
     "detect_format",
     "format_to_write",
     "read_cameras",
+    "straightened_video",
     "undistort_video",
     "write_cameras",
 ]

@@ -32,8 +32,8 @@ VISTA4D = (
 )
 VIPE = "ViPE's pose data (N,4,4), camera to world, OpenCV axes, with inds (N,)"
 DEPTH_ANYTHING_3 = (
-    "Depth Anything 3's extrinsics (N,3,4), world to camera, OpenCV axes, with intrinsics (N,3,3) for "
-    "the depth's resolution"
+    "Depth Anything 3's extrinsics (N,3,4), world to camera, OpenCV axes, with intrinsics (N,3,3) "
+    "for the depth's resolution"
 )
 LLFF = "LLFF's poses_bounds.npy (N,17): 3×5 [down right back centre (h w f)] and two depth bounds"
 

@@ -17,6 +17,10 @@ equirectangular: the whole sphere, longitude over the width, latitude over the h
 OrbitConvention = Literal["cognvs", "trajectorycrafter", "viewcrafter"]
 
 
+class CameraFileWarning(UserWarning):
+    """What was assumed in reading a path's file."""
+
+
 @dataclass(frozen=True)
 class OrbitKeys:
     """The numbers of a three-line orbit file, in the units and signs of their own program.
@@ -166,12 +170,13 @@ class CameraFile:
             int((at[1:] - at[:-1]).max()) if len(at) > 1 else 1,
         )
         low, high = int(frames.min()), int(frames.max())
+        shared = max(0, min(last, high) - max(first, low) + 1)
         reach = gap - 1  # a file of every 11th frame may leave up to 10 over at either end
         if low < first - reach or high > last + reach:
             raise ValueError(
                 f"the {self.format} file has cameras for frames {first}…{last}, but frames "
                 f"{low}…{high} are wanted; give a file for the whole clip, or use fewer frames "
-                f"(--start {max(first, low)} --num-frames {max(0, min(last, high) - max(first, low)) + 1})"
+                f"(--start {max(first, low)} --num-frames {shared})"
             )
         hit = torch.isin(frames, at)
         if bool(hit.all()):
@@ -202,8 +207,8 @@ class CameraFile:
         absent = frames[~torch.isin(frames, at)].tolist()
         listed = ", ".join(map(str, absent[:6])) + (", …" if len(absent) > 6 else "")
         note = (
-            f"{len(self)} cameras of the file interpolated to {len(frames)} frames (it has none for "
-            f"frame{'s' if len(absent) > 1 else ''} {listed})"
+            f"{len(self)} cameras of the file interpolated to {len(frames)} frames (it has none "
+            f"for frame{'s' if len(absent) > 1 else ''} {listed})"
         )
         return replace(
             self,

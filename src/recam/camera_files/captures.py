@@ -24,32 +24,32 @@ from recam.camera_files.checks import (
     read_json,
     read_object,
     read_objects,
+    size_near_center,
 )
-from recam.camera_files.names import Selection, Wanted, select
+from recam.camera_files.names import Selection, Wanted, in_order, select
 from recam.camera_files.nerfstudio import FLIP
 from recam.geometry import rotation_from_quaternion, se3, se3_inverse
-from recam.media.pictures import is_hidden, natural_key
 from recam.runtime.files import MAX_TEXT_BYTES, parse_json, require_file
 from recam.runtime.records import Record
 
 RECORD3D = (
-    "Record3D's metadata: poses of qx qy qz qw x y z, camera to world, OpenGL axes, metres, and K, a "
-    "3×3 matrix by column"
+    "Record3D's metadata: poses of qx qy qz qw x y z, camera to world, OpenGL axes, metres, and K, "
+    "a 3×3 matrix by column"
 )
 POLYCAM = (
     "Polycam's keyframes/cameras/*.json: t_00 … t_23, camera to world by row, OpenGL axes, metres"
 )
 ARKIT = (
-    "ARKit frames *.json: cameraPoseARFrame, 16 numbers by row, camera to world, OpenGL axes, metres, "
-    "and intrinsics, 9 numbers by row"
+    "ARKit frames *.json: cameraPoseARFrame, 16 numbers by row, camera to world, OpenGL axes, "
+    "metres, and intrinsics, 9 numbers by row"
 )
 DYCHECK = (
-    "DyCheck's camera/*.json: orientation 3×3, world to camera, OpenCV axes, position of the camera "
-    "in the world, focal_length, principal_point, image_size"
+    "DyCheck's camera/*.json: orientation 3×3, world to camera, OpenCV axes, position of the "
+    "camera in the world, focal_length, principal_point, image_size"
 )
 GAUSSIANS = (
-    "3D Gaussian splatting's cameras.json: a list with position and rotation, camera to world, OpenCV "
-    "axes, fx, fy, width, height"
+    "3D Gaussian splatting's cameras.json: a list with position and rotation, camera to world, "
+    "OpenCV axes, fx, fy, width, height"
 )
 
 
@@ -80,8 +80,7 @@ def read_record3d(path: Path) -> CameraFile:
 
 
 def _jsons_of(folder: Path) -> list[Path]:
-    found = [f for f in folder.glob("*.json") if not is_hidden(f)]
-    return sorted(found, key=natural_key)
+    return in_order(folder.glob("*.json"))
 
 
 def polycam_folder(path: Path) -> Path | None:
@@ -144,14 +143,12 @@ def read_arkit(path: Path, height: int | None, width: int | None, wanted: Wanted
     rows = np.stack([f.array("cameraPoseARFrame", (16,)) for f in frames]).reshape(-1, 4, 4)
     gl = as_poses(rows, path, ARKIT)
     k = np.stack([f.array("intrinsics", (9,)) for f in frames]).reshape(-1, 3, 3)
-    notes = chosen.notes
-    if height is None or width is None:
-        height, width = picture_size(2 * k[0, 1, 2], 2 * k[0, 0, 2], path)
-        notes += (f"intrinsics taken for {width}×{height} px, twice their principal point",)
+    intrinsics = as_intrinsics(k, len(gl), path)
+    h, w, notes = size_near_center(intrinsics, height, width)
     return CameraFile(
-        "arkit", se3_inverse(gl @ FLIP), as_intrinsics(k, len(gl), path), height, width,
+        "arkit", se3_inverse(gl @ FLIP), intrinsics, h, w,
         frame_indices=chosen.frames, metric=True, numbers=chosen.numbers, missing=chosen.missing,
-        notes=notes,
+        notes=notes + chosen.notes,
     )  # fmt: skip
 
 

@@ -24,6 +24,8 @@ from recam.types import RecamError
 
 MAX_SIDE = 1_000_000
 """Pixels along a picture."""
+_OFF_CENTER = 0.08
+"""How far from the middle, as a fraction of the picture, lenses put the principal point."""
 _LARGEST_PX = 1e9
 _FARTHEST = 1e12
 _STRONGEST_LENS = 1e4
@@ -292,6 +294,21 @@ def intrinsics_size(k: Tensor, shape: tuple[int, ...] | None) -> tuple[int, int,
     return h, w, (f"intrinsics taken for {w}×{h} px, twice their principal point",)
 
 
+def size_near_center(
+    k: Tensor, height: int | None, width: int | None
+) -> tuple[int, int, tuple[str, ...]]:
+    """(height, width) of intrinsics that do not say for which: the pictures', where their middle is
+    about the principal point, else twice that."""
+    h, w, notes = intrinsics_size(k, None)
+    if (
+        height is None
+        or width is None
+        or max(abs(h / height - 1), abs(w / width - 1)) > _OFF_CENTER
+    ):
+        return h, w, notes
+    return height, width, ()
+
+
 def as_distortion(values: Any, path: Path) -> Tensor | None:
     """float64 [5] k1 k2 p1 p2 k3, or None when it is all zero. Shorter lists are filled up."""
     try:
@@ -304,7 +321,7 @@ def as_distortion(values: Any, path: Path) -> Tensor | None:
             "undistort the video first"
         )
     if not np.isfinite(d).all() or np.abs(d).max(initial=0) > _STRONGEST_LENS:
-        raise ValueError(f"{path}: distortion coefficients {d.tolist()[:8]}; expected finite ones")
+        raise ValueError(f"{path}: distortion coefficients with NaN or beyond any lens: {d[:8]}")
     full = torch.zeros(5, dtype=torch.float64)
     full[: min(len(d), 5)] = torch.from_numpy(d[:5].copy())
     return full if bool(full.any()) else None

@@ -63,8 +63,8 @@ def detect_format(path: Path) -> CameraFormat:
             return _of_json(path) if path.name == "metadata" else _of_text(path)
     raise ValueError(
         f"{path}: not a kind of camera file that recam knows (.json, .npz, .npy, .txt, .csv, .xml, "
-        ".r3d, .chan, or a folder of COLMAP, GEN3C, Vista4D, ViPE, CogNVS, 7-Scenes, Polycam, ARKit, DyCheck "
-        "or RealityCapture)"
+        ".r3d, .chan, or a folder of COLMAP, GEN3C, Vista4D, ViPE, CogNVS, 7-Scenes, Polycam, "
+        "ARKit, DyCheck or RealityCapture)"
     )
 
 
@@ -76,6 +76,19 @@ def named_file(path: Path, format: CameraFormat) -> Path:
         if format in formats and (path / name).is_file():
             return path / name
     return path
+
+
+BESIDE = (
+    "dataparser_transforms.json", "transforms.json", "calib.txt", "camera-intrinsics.txt",
+    "cam0/sensor.yaml", "../cam0/sensor.yaml",
+)  # fmt: skip
+
+
+def read_as_well(path: Path) -> list[Path]:
+    """Files beside a camera file that reading it may take something from."""
+    beside = [path.parent / name for name in BESIDE]
+    beside.append(path.parent.parent / "intrinsics" / path.name)  # ViPE's
+    return [file for file in beside if path.is_file() and file.is_file() and file != path]
 
 
 def _of_folder(path: Path) -> CameraFormat:
@@ -119,6 +132,8 @@ def _of_json(path: Path) -> CameraFormat:
             return "3dgs"
         if {"file_path", "transform"} <= first.keys():
             return "ns-export"
+        if not first:
+            raise ValueError(f"{path}: not a camera file; expected a JSON object or a list of them")
         raise ValueError(
             f"{path}: a list of {sorted(first)[:6]} fits no camera file; expected position and "
             "rotation (3D Gaussian splatting) or file_path and transform (ns-export)"
@@ -145,8 +160,8 @@ def _of_json(path: Path) -> CameraFormat:
         return "recammaster"
     raise ValueError(
         f"{path}: keys {sorted(content)[:6]} fit no camera file; expected frames with w2c (recam) "
-        "or transform_matrix (nerfstudio), camera_path, keys (keyframes), path (GEN3C), poses with K "
-        "(Record3D) or frame0 (ReCamMaster)"
+        "or transform_matrix (nerfstudio), camera_path, keys (keyframes), path (GEN3C), poses with "
+        "K (Record3D) or frame0 (ReCamMaster)"
     )
 
 

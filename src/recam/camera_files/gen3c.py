@@ -55,9 +55,9 @@ def read_gen3c_path(path: Path, height: int | None, width: int | None) -> Camera
     entries = read_object(path).records("path", 0, MAX_CAMERAS)
     if not entries:
         raise ValueError(f"{path}: an empty path; expected {GEN3C_PATH}")
-    if any(name in entries[0] for name in INSTANT_NGP):
+    if telling := [name for name in INSTANT_NGP if name in entries[0]]:
         raise ValueError(
-            f"{path}: a camera path of instant-ngp ({', '.join(n for n in INSTANT_NGP if n in entries[0])}), "
+            f"{path}: a camera path of instant-ngp (its keys have {', '.join(telling)}), "
             "which is in that program's unit cube; the scale and offset of the cube are not in the "
             "file. Export the path from nerfstudio, or write its cameras as a transforms.json"
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +63,12 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
     return [
         (0, int(part), "") if k % 2 else (1, 0, part) for k, part in enumerate(_NUMBER.split(name))
     ]
+
+
+def in_order(files: Iterable[Path]) -> list[Path]:
+    """Files by the numbers in their names, without hidden ones (as macOS's ._0.json)."""
+    shown = [f for f in files if not f.name.startswith(".")]
+    return sorted(shown, key=lambda f: natural_key(f.name))
 
 
 def parts_of(name: str) -> tuple[str, ...]:
@@ -121,7 +127,10 @@ def _of_source(
         return list(range(len(names)))
     listed = ", ".join(list(dict.fromkeys(names))[:6])
     if wanted is None:
-        raise ValueError(f"{path}: cameras of several videos ({listed}); say which one (file=…)")
+        raise ValueError(
+            f"{path}: cameras of several videos ({listed}); say which one "
+            "(--file-video of a path; file=… in Python)"
+        )
     target = parts_of(wanted)
     common = {s: _common_tail(s, target) for s in distinct}
     best = max(common.values())
@@ -201,8 +210,8 @@ def _nearest(
     best = [i for i, c in zip(candidates, common) if c == max(common)]
     if len(best) > 1:
         raise ValueError(
-            f"{path}: cameras of several videos: {names[best[0]]} and {names[best[1]]} could both be "
-            f"{'/'.join(wanted[-2:])}; name the pictures' folder as in the file"
+            f"{path}: cameras of several videos: {names[best[0]]} and {names[best[1]]} could both "
+            f"be {'/'.join(wanted[-2:])}; name the pictures' folder as in the file"
         )
     return best[0]
 

@@ -23,14 +23,13 @@ from recam.camera_files.checks import (
     pinhole,
     read_text,
 )
-from recam.camera_files.names import Wanted, select
+from recam.camera_files.names import Wanted, in_order, select
 from recam.camera_files.nerfstudio import FLIP
 from recam.geometry import se3_inverse
-from recam.media.pictures import is_hidden, natural_key
 
 METASHAPE = (
-    "Metashape's cameras XML: transform, 16 numbers by row, camera to chunk, OpenCV axes, and sensors "
-    "with a calibration of f, cx, cy from the picture's middle"
+    "Metashape's cameras XML: transform, 16 numbers by row, camera to chunk, OpenCV axes, and "
+    "sensors with a calibration of f, cx, cy from the picture's middle"
 )
 REALITY_CSV = (
     "RealityCapture's csv: #name, x, y, alt, heading, pitch, roll (degrees), f in millimetres of a "
@@ -319,8 +318,7 @@ def xmp_files(path: Path) -> list[Path]:
     """RealityCapture's files of a folder, one beside each picture."""
     if not path.is_dir():
         return [path]
-    files = [f for f in path.iterdir() if f.suffix.lower() == ".xmp" and not is_hidden(f)]
-    return sorted(files, key=natural_key)
+    return in_order(f for f in path.iterdir() if f.suffix.lower() == ".xmp")
 
 
 def read_reality_xmp(

@@ -17,12 +17,12 @@ from recam.camera_files.checks import (
     pinhole,
     read_text,
     size_from_center,
+    size_near_center,
     split_numbers,
     write_text,
 )
-from recam.camera_files.names import Wanted, select
+from recam.camera_files.names import Wanted, in_order, select
 from recam.geometry import quaternion_from_rotation, rotation_from_quaternion, se3, se3_inverse
-from recam.media.pictures import is_hidden, natural_key
 from recam.types import Cameras
 
 TUM = "lines of: timestamp tx ty tz qx qy qz qw (camera to world, OpenCV axes)"
@@ -34,7 +34,10 @@ SEVEN_SCENES = "frame-*.pose.txt files of 4×4 camera-to-world numbers (OpenCV a
 
 
 KITTI = "KITTI's poses: lines of 12 numbers, camera to world 3×4 by row, OpenCV axes, metres"
-EUROC = "EuRoC's csv: timestamp in nanoseconds, position x y z, quaternion w x y z, body to world, metres"
+EUROC = (
+    "EuRoC's csv: timestamp in nanoseconds, position x y z, quaternion w x y z, body to world, "
+    "metres"
+)
 
 
 def read_tum(path: Path) -> CameraFile:
@@ -85,10 +88,10 @@ def read_kitti(path: Path, height: int | None, width: int | None) -> CameraFile:
     sequence = path.parent.parent / "sequences" / path.stem / "calib.txt"
     calibration = next((f for f in (path.parent / "calib.txt", sequence) if f.is_file()), None)
     notes: tuple[str, ...] = ()
-    if calibration is not None and height is not None and width is not None:
+    h, w = None, None
+    if calibration is not None:
         intrinsics = _kitti_intrinsics(calibration, len(world_from_cam))
-        notes = (f"intrinsics of P0 in {calibration.name}, taken for pictures of {width}×{height}",)
-    h, w = (None, None) if intrinsics is None else (height, width)
+        h, w, notes = size_near_center(intrinsics, height, width)
     return CameraFile(
         "kitti", se3_inverse(world_from_cam), intrinsics, h, w, metric=True, notes=notes
     )
@@ -200,8 +203,7 @@ def read_7scenes(path: Path, wanted: Wanted) -> CameraFile:
 
     The frames are those that have a pose file. The intrinsics there are the depth camera's.
     """
-    found = path.glob("*.pose.txt") if path.is_dir() else [path]
-    files = sorted((f for f in found if not is_hidden(f)), key=natural_key)
+    files = in_order(path.glob("*.pose.txt")) if path.is_dir() else [path]
     if not files:
         raise ValueError(f"{path}: no poses; expected {SEVEN_SCENES}")
     chosen = select(

@@ -287,6 +287,16 @@ def _time_of(frame: Any, stream: Any) -> Fraction | None:
     return None if frame.pts is None else frame.pts * (frame.time_base or stream.time_base)
 
 
+def count_frames(path: Path) -> int | None:
+    """Pictures of a film that does not say how many, by its packets; None if they do not tell."""
+    with opened(path) as (container, stream):
+        try:
+            packets = container.demux(stream)
+            return sum(1 for packet in packets if packet.size and not packet.is_discard) or None
+        except (av.error.FFmpegError, OSError):
+            return None
+
+
 def _start_time(path: Path, start: int) -> Fraction | None:
     """Time in seconds of frame ``start`` from the packets alone, None when they do not tell."""
     times: set[int] = set()

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 import av
+from torch import Tensor
 
 from recam.media.convert import UPRIGHT, Turn, rotation_deg
-from recam.media.film import decoded, opened, plan_for, rate_of
-from recam.media.pictures import PICTURE_SUFFIXES, series_at
+from recam.media.film import count_frames, decoded, opened, plan_for, rate_of
+from recam.media.pictures import PICTURE_SUFFIXES, pictures_at, series_at
 from recam.media.still import OVER_BLACK, animation_times, decode_picture, is_animation
-from recam.types import RecamError
+from recam.types import RecamError, SourcePart
 
 Kind = Literal["film", "pictures", "picture", "animation"]
 
@@ -26,6 +27,7 @@ class MediaInfo:
     num_frames: as the file says, or None when it does not.
     fps: mean frame rate; None for pictures, which carry no clock.
     duration_s: None when the file does not say.
+    stored_height, stored_width: of a picture in the file.
     turn: from the stored to the shown picture, mirroring included (see ``convert.Turn``).
     has_alpha: some of the first picture is transparent, as far as its format tells.
     notes: what reading changes or assumes, in words for the user.
@@ -41,6 +43,8 @@ class MediaInfo:
     codec: str
     pixel_format: str
     turn: Turn = UPRIGHT
+    stored_height: int | None = None
+    stored_width: int | None = None
     is_hdr: bool = False
     has_audio: bool = False
     has_alpha: bool = False
@@ -115,9 +119,11 @@ def probe(path: str | Path) -> MediaInfo:
     if kind == "film":
         return _probe_film(path)
     picture, notes, turn = decode_picture(files[0])
+    height, width = picture.shape[1:]
+    stored = (width, height) if turn[0] == 0 else (height, width)
     info = MediaInfo(
-        path, kind, picture.shape[2], picture.shape[1], len(files), None, None,
-        files[0].suffix[1:].lower(), "unknown", turn, notes=notes, has_alpha=OVER_BLACK in notes,
+        path, kind, width, height, len(files), None, None, files[0].suffix[1:].lower(), "unknown",
+        turn, *stored, notes=notes, has_alpha=OVER_BLACK in notes,
     )  # fmt: skip
     if kind != "animation":
         left_out = (series_at(path) or ([], []))[1]
@@ -125,6 +131,24 @@ def probe(path: str | Path) -> MediaInfo:
     begins_s, end_s = animation_times(path)
     fps = len(begins_s) / end_s if end_s else None
     return replace(info, num_frames=len(begins_s), fps=fps, duration_s=end_s)
+
+
+def part_of(path: str | Path, frames: Tensor | None) -> SourcePart:
+    """What a video was read from, for files about its source; frames int64 [t], None = all.
+
+    Raises:
+        RecamError: as :func:`probe`.
+    """
+    path = Path(path)
+    info = probe(path)
+    files = pictures_at(path)
+    names = None if files is None else tuple(file.name for file in files)
+    total = info.num_frames
+    if total is None and frames is not None:
+        total = count_frames(path)
+    return SourcePart(
+        str(path), names, frames, total, info.stored_height, info.stored_width, info.turn
+    )
 
 
 def _probe_film(path: Path) -> MediaInfo:
@@ -148,6 +172,6 @@ def _probe_film(path: Path) -> MediaInfo:
         return MediaInfo(
             path, "film", plan.width, plan.height, stream.frames or None,
             float(mean), duration_s, stream.codec_context.name,
-            frame.format.name, plan.turn, plan.is_hdr,
+            frame.format.name, plan.turn, plan.coded_height, plan.coded_width, plan.is_hdr,
             bool(container.streams.audio), plan.has_alpha, notes,
         )  # fmt: skip

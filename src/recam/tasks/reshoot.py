@@ -15,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from recam.camera_files.detect import read_as_well
 from recam.completion.foundation import NAMES, FoundationModel
 from recam.completion.streaming import (
     OpenedModel,
@@ -35,7 +36,7 @@ from recam.configs import (
 from recam.covisibility import make_pairs, resize_scene, take_frames
 from recam.media import probe, read_video
 from recam.media.convert import fitted_size
-from recam.media.pictures import pictures_at
+from recam.media.source import part_of
 from recam.reconstruct import load_scene, reconstruct, save_scene
 from recam.reconstruct.checkpoint import Checkpoint, forget_abandoned
 from recam.reconstruct.external.choose import models_used
@@ -105,7 +106,12 @@ def open_scene(
         if not path.exists():
             raise RecamError(f"{path}: no such file or folder")
     check_memory(source, input_config)
-    key = content_hash(source, *named, input_config, config, models_used(config), SCENE_VERSION)
+    named += read_as_well(Path(config.cameras)) if config.cameras else []
+    # Which cameras of a file are meant may hang on what the source is called.
+    called = source.absolute().parts[-2:] if config.cameras or config.depth else ()
+    key = content_hash(
+        source, *named, input_config, config, models_used(config), SCENE_VERSION, *called
+    )
     folder = cache_folder() / "scenes" / key[:24]
     video = read_input(source, input_config, progress)
     if (folder / "scene.json").is_file():
@@ -153,10 +159,7 @@ def source_part(source: Path, config: InputConfig, num_frames: int) -> SourcePar
     """Which frames of its source ``read_input`` took, and what these are called."""
     start, stride = config.start, config.stride
     whole = start == 0 and stride == 1 and config.num_frames is None
-    index = start + stride * torch.arange(num_frames)
-    files = pictures_at(source)
-    pictures = None if files is None else tuple(files[i].name for i in index.tolist())
-    return SourcePart(str(source), pictures, None if whole else index)
+    return part_of(source, None if whole else start + stride * torch.arange(num_frames))
 
 
 ADAPTER_VERSION = 1

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from recam.camera_files import read_cameras
+from recam.camera_files.camera_file import CameraFileWarning
+from recam.camera_files.describe import odd_steps
 from recam.camera_files.path_txt import orbit_transforms
 from recam.configs import PathConfig
 from recam.geometry import se3_inverse, so3_exp, so3_log
@@ -129,11 +132,18 @@ def _read_path(
     times_s: Tensor,
     metres_per_unit: float | None,
 ) -> CameraPath:
-    file = read_cameras(path, config.file_format, height=source.height, width=source.width)
+    file = read_cameras(
+        path, config.file_format, height=source.height, width=source.width, file=config.file_video
+    )
+    for note in (*file.notes, *odd_steps(file)):
+        warnings.warn(f"{path}: {note}", CameraFileWarning, stacklevel=2)
     scale = config.file_scale
     if scale is None:
         scale = 1 / metres_per_unit if file.metric and metres_per_unit else 1.0
-    return path_from_file(file, source, focus_depth, times_s, scale)
+    try:
+        return path_from_file(file, source, focus_depth, times_s, scale)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _central_frame(source: Cameras, focus_depth: float) -> int:
