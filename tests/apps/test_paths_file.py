@@ -1,4 +1,4 @@
-"""`recam paths FILE` and `--validate-only`: one sentence, or one clear line, and nothing written."""
+"""`recam paths FILE`, `--validate-only`: one sentence, or one clear line, and nothing written."""
 
 from __future__ import annotations
 

@@ -2,8 +2,9 @@
 
 from recam.media.exr import write_exr
 from recam.media.film import MediaWarning
+from recam.media.masks import read_mask
 from recam.media.preview import contact_sheet, side_by_side, time_slice
-from recam.media.read import iterate_frames, read_image, read_mask, read_video, read_windows
+from recam.media.read import iterate_frames, read_image, read_video, read_windows
 from recam.media.source import MediaInfo, probe
 from recam.media.write import VideoWriter, write_image, write_video
 from recam.runtime.whole import written_whole

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,9 +18,9 @@ from recam.media.film import MediaWarning, film_frames, warn_of_loss
 from recam.media.pictures import series_at
 from recam.media.source import MediaInfo, kind_of, probe
 from recam.media.still import animation_frames, decode_picture
-from recam.runtime.cache import MAX_BYTES_IN_MEMORY, cache_folder, scratch_file, scratch_tensor
+from recam.runtime.cache import MAX_BYTES_IN_MEMORY, cache_folder, scratch_file
 from recam.runtime.whole import cannot_write, written_whole
-from recam.types import Progress, RecamError, SourcePart, Video, no_progress
+from recam.types import Progress, RecamError, Video, no_progress
 
 
 def iterate_frames(
@@ -285,74 +284,3 @@ def read_image(path: str | Path) -> Tensor:
     if not path.is_file():
         raise RecamError(f"there is no picture {path}")
     return torch.from_numpy(decode_picture(path)[0])
-
-
-def read_mask(
-    path: str | Path,
-    num_frames: int,
-    height: int,
-    width: int,
-    *,
-    resize: bool = False,
-    part: SourcePart | None = None,
-) -> Tensor:
-    """A mask, white = True, as float32 [num_frames, height, width] in [0, 1].
-
-    From a video, a folder or pattern of pictures, or one picture, which then holds for all frames.
-    The last 16 grey levels at either end count as black and white, since lossy codecs do not
-    keep these exactly. The row or column that makes an odd size even in film is no difference.
-
-    Args:
-        resize: fit a mask of another size, nearest pixel.
-        part: which frames of its source the video has; a mask of all of the source's then does too.
-
-    Raises:
-        RecamError: it cannot be read.
-        ValueError: wrong size or number of frames, or nothing in it is near white.
-    """
-    part = part or SourcePart(str(path))
-    wanted = set(range(num_frames)) | set([] if part.frames is None else part.frames.tolist())
-    place = {entry: i for i, entry in enumerate(sorted(wanted))}
-    grey = scratch_tensor((len(wanted), height, width), torch.uint8).numpy()
-    num, brightest = 0, 0
-    for picture, _ in iterate_frames(path):
-        picture = _without_padding(picture, height, width)
-        if picture.shape[1:] != (height, width) and not resize:
-            raise ValueError(
-                f"{path} is {picture.shape[2]}×{picture.shape[1]}, the video {width}×{height}; "
-                "give a mask of the video's size"
-            )
-        if num in wanted:
-            grey[place[num]] = _grey(picture, height, width)
-            brightest = max(brightest, int(grey[place[num]].max()))
-        num += 1
-    index = [0] * num_frames
-    if num != 1:
-        index = part.entries(num, num_frames, f"frames of the mask {path}").tolist()
-    known = scratch_tensor((num_frames, height, width), torch.float32)
-    for i, entry in enumerate(index):
-        values = (grey[place[entry]].astype(np.float32) - 16) / (255 - 32)
-        known[i] = torch.from_numpy(np.clip(values, 0, 1))
-    if 0 < brightest < 128 and (brightest == 1 or brightest > 16):
-        raise ValueError(
-            f"{path} is nowhere brighter than {brightest} of 255; expected white (255) = True"
-        )
-    return known
-
-
-def _grey(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """uint8 [height, width] of uint8 [3, h, w], nearest pixel."""
-    red, green, blue = picture.astype(np.uint16)
-    grey = ((77 * red + 150 * green + 29 * blue) >> 8).astype(np.uint8)
-    if grey.shape != (height, width):
-        grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-    return grey
-
-
-def _without_padding(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """[3, h, w] brought to the size, where the two differ by the pixel that evens an odd side."""
-    evened = [(n + n % 2, m + m % 2) for n, m in zip(picture.shape[1:], (height, width))]
-    if any(n != m for n, m in evened):
-        return picture
-    more = [(0, max(m - n, 0)) for n, m in zip(picture.shape[1:], (height, width))]
-    return np.pad(picture, [(0, 0), *more], mode="edge")[:, :height, :width]

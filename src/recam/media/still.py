@@ -146,9 +146,9 @@ def decode_picture(path: Path, max_side: int | None = None) -> tuple[np.ndarray,
         stored = _TURNS.get(_orientation(image), UPRIGHT)
         if image.format == "HEIF":
             stored = _QUARTER_TURNS[properties.quarter_turns]
-        left_to_do = _load(image)
+        left_to_do = load_picture(image)
         notes = _notes_of(image, stored, bits)
-        frame = _as_srgb(image, properties, notes)
+        frame = as_srgb(image, properties, notes)
         frame = _cropped(frame, properties.clean_aperture, notes)
         return np.ascontiguousarray(turned(frame, left_to_do)), notes, stored
 
@@ -159,7 +159,7 @@ def _orientation(image: Any) -> int:
     return 1
 
 
-def _load(image: Any) -> Turn:
+def load_picture(image: Any) -> Turn:
     """Decodes; returns the turn that is left to do (some decoders turn by themselves)."""
     image.load()
     return _TURNS.get(_orientation(image), UPRIGHT)
@@ -197,7 +197,7 @@ def _bits_of(image: Any) -> int:
     return 16 if "16" in raw or image.mode.startswith("I") else 8
 
 
-def _as_srgb(image: Any, properties: ItemProperties, notes: list[str]) -> np.ndarray:
+def as_srgb(image: Any, properties: ItemProperties, notes: list[str]) -> np.ndarray:
     """uint8 [3, h, w] of a loaded image, in strips, since Pillow's whole copies add up."""
     width, height = image.size
     mapper = wide_gamut_mapper(properties.transfer, properties.primaries, notes)
@@ -304,7 +304,7 @@ def animation_frames(path: Path) -> Generator[tuple[np.ndarray, float], None, li
             try:
                 image.seek(index)
                 check_pixels(image.width, image.height, path)
-                turn = _load(image)
+                turn = load_picture(image)
             except EOFError:
                 return _missing_end(path, image.format)
             except (OSError, SyntaxError, ValueError) as error:
@@ -314,7 +314,7 @@ def animation_frames(path: Path) -> Generator[tuple[np.ndarray, float], None, li
             if image.size != size:
                 raise RecamError(f"{path} changes its size on the way")
             yield (
-                np.ascontiguousarray(turned(_as_srgb(image, ItemProperties(), []), turn)),
+                np.ascontiguousarray(turned(as_srgb(image, ItemProperties(), []), turn)),
                 (time_ms / 1000),
             )
             delay_ms = float(image.info.get("duration") or 0)
