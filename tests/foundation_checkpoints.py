@@ -1,5 +1,6 @@
 """Tiny random checkpoints in the layout of the published ones, saved for the tests."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -78,7 +79,9 @@ def save_wan(folder: Path, model: str) -> Path:
     return folder
 
 
-def save_ltx(folder: Path, timestep_conditioning: bool = False) -> Path:
+def save_ltx(
+    folder: Path, timestep_conditioning: bool = False, dynamic_shifting: bool = True
+) -> Path:
     """A whole LTX-Video pipeline (latents of 32×32 pixels and 8 frames)."""
     import diffusers
 
@@ -94,7 +97,11 @@ def save_ltx(folder: Path, timestep_conditioning: bool = False) -> Path:
     )  # fmt: skip
     _save_parts(folder, transformer, vae)
     diffusers.FlowMatchEulerDiscreteScheduler(
-        use_dynamic_shifting=True, base_shift=0.95, max_shift=2.05, base_image_seq_len=1024
+        use_dynamic_shifting=dynamic_shifting,
+        base_shift=0.95,
+        max_shift=2.05,
+        base_image_seq_len=1024,
+        shift_terminal=0.1 if dynamic_shifting else None,
     ).save_pretrained(folder / "scheduler")
     save_t5(folder, 32)
     return folder
@@ -107,7 +114,40 @@ def _save_parts(folder: Path, transformer: torch.nn.Module, vae: torch.nn.Module
 
 
 def save_t5(folder: Path, width: int, kind: str = "T5") -> None:
-    """A T5 encoder and a tokenizer of a few words."""
+    """A text encoder and its tokenizer: T5's as a sentencepiece model alone, UMT5's as
+    tokenizer.json, as the published checkpoints have them."""
+    import transformers
+
+    (save_spiece if kind == "T5" else _save_word_tokenizer)(folder / "tokenizer")
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=256, d_model=width, d_kv=8, d_ff=32, num_layers=1, num_heads=2,
+        feed_forward_proj="gated-gelu", tie_word_embeddings=False,
+    )  # fmt: skip
+    getattr(transformers, f"{kind}EncoderModel")(config).save_pretrained(folder / "text_encoder")
+
+
+def save_spiece(folder: Path) -> None:
+    """A small sentencepiece tokenizer with T5's special pieces, in the files of CogVideoX."""
+    import io
+
+    import sentencepiece
+
+    lines = ["a bear walks over stones", "the camera turns about the bear", "two boats at sea"]
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines * 4), model_writer=model, vocab_size=28, pad_id=0, eos_id=1,
+        unk_id=2, bos_id=-1, num_threads=1, minloglevel=2,
+    )  # fmt: skip
+    folder.mkdir(parents=True)
+    (folder / "spiece.model").write_bytes(model.getvalue())
+    config = {
+        "tokenizer_class": "T5Tokenizer", "extra_ids": 100, "model_max_length": 226,
+        "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>", "legacy": True,
+    }  # fmt: skip
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+
+
+def _save_word_tokenizer(folder: Path) -> None:
     import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -116,12 +156,7 @@ def save_t5(folder: Path, width: int, kind: str = "T5") -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    ).save_pretrained(folder / "tokenizer")
-    config = getattr(transformers, f"{kind}Config")(
-        vocab_size=8, d_model=width, d_kv=8, d_ff=32, num_layers=1, num_heads=2,
-        feed_forward_proj="gated-gelu",
-    )  # fmt: skip
-    getattr(transformers, f"{kind}EncoderModel")(config).save_pretrained(folder / "text_encoder")
+    ).save_pretrained(folder)
 
 
 def _randomise(model: torch.nn.Module) -> None:

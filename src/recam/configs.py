@@ -37,7 +37,8 @@ Placement = Literal["auto", "resident", "swap", "fp8", "int4", "stream"]
 AdaptMethod = Literal["lora", "whole"]
 Quantize = Literal["none", "int8", "int8-dynamic"]
 FeatureCache = Literal["none", "first-block"]
-Schedule = Literal["own", "ddim", "unipc"]
+Schedule = Literal["own", "ddim", "euler", "unipc"]
+Aspect = Literal["stretch", "pad"]
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,9 @@ class FoundationConfig:
     that fits."""
     work_side: int | None = None
     """Longer side that models of free size (wan22, ltx, vace) work at; default: the model's own."""
+    aspect: Aspect = "stretch"
+    """How a video becomes the one size of cogvideox. stretch: as its authors train and run it. pad:
+    scaled whole, the edge repeated around it, which it was not trained on."""
     model_device: str = "auto"
     """cpu, cuda, cuda:1 …; auto takes the GPU if there is one."""
     quantize: Quantize = "none"
@@ -206,7 +210,11 @@ class FoundationConfig:
     cache_threshold: float = 0.05
     """How much counts as little, for feature_cache."""
     schedule: Schedule = "own"
-    """own: as published. ddim: of cogvideox. unipc: made for few --sampling-steps."""
+    """own: as published (cogvideox DPM, wan22 and vace UniPC, ltx Euler). ddim: of cogvideox.
+    euler: of the others; wan22 needs it for --sampler stochastic. unipc: made for few steps."""
+    shift: float | None = None
+    """wan22, vace, ltx: more than 1 spends more steps at high noise; default: the checkpoint's
+    (vace: 3 by its config, but 16 in its publishers' scripts)."""
     adapt_method: AdaptMethod = "lora"
     """What --adapt-minutes trains. lora: a low-rank adapter of megabytes. whole: every weight, with
     the optimiser's states at 8 bits (needs torchao)."""

@@ -20,6 +20,8 @@ BASE = [
 EXTRAS = {
     "diffusers": "large completion models (pip install 'recam[foundation]')",
     "transformers": "large depth and segmentation models (pip install 'recam[foundation]')",
+    "sentencepiece": "tokenizers of large models (pip install 'recam[foundation]')",
+    "protobuf": "tokenizers of large models (pip install 'recam[foundation]')",
     "peft": "adapting large models (pip install 'recam[foundation]')",
     "torchao": "large models at 8 bits, --adapt-method whole (pip install 'recam[foundation]')",
     "bitsandbytes": "large models at 4 bits (pip install 'recam[foundation]')",
@@ -103,9 +105,10 @@ def _package_line(name: str) -> str:
 
 
 def _optional_line(name: str, use: str) -> str:
-    if find_spec(name) is None:
+    try:
+        return f"{name} {version(name)}: {use.split(' (')[0]}"
+    except PackageNotFoundError:
         return f"{name} not installed; needed for {use}"
-    return f"{name} {version(name)}: {use.split(' (')[0]}"
 
 
 def _torchvision() -> list[str]:

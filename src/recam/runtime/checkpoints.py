@@ -109,10 +109,12 @@ def load_whole(
     folder: Path,
     dtype: torch.dtype = torch.float32,
     more_is_fine: bool = False,
+    may_miss: frozenset[str] = frozenset(),
 ) -> Any:
     """A model of diffusers or transformers with every one of its parameters read, ready to run.
 
-    more_is_fine: the checkpoint may hold parameters that the model has no place for. Raises
+    more_is_fine: the checkpoint may hold parameters that the model has no place for. may_miss:
+    names of parameters that the caller sets itself. Raises
     RecamError where those packages would only warn: parameters that are missing (and would stay
     random), too many, or of another shape.
     """
@@ -130,7 +132,8 @@ def load_whole(
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if what == "unexpected_keys" and more_is_fine:
             continue
-        if names := sorted(str(name) for name in report.get(what) or []):
+        names = sorted({str(name) for name in report.get(what) or []} - may_miss)
+        if names:
             raise RecamError(
                 f"{folder}: {len(names)} {what.split('_')[0]} parameters, such as {names[0]}; not "
                 f"a whole {model_class.__name__} of its config.json"

@@ -45,10 +45,12 @@ def new_optimizer(
     return torch.optim.AdamW(used, lr=lr, betas=(0.9, 0.99), fused=fused)
 
 
-def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
-    """Linear warm-up, then half a cosine down to a hundredth."""
+def learning_rate(step: int, steps: int, peak: float, warmup: int, falls: bool = True) -> float:
+    """Linear warm-up, then half a cosine down to a hundredth, or, where it does not fall, flat."""
     if step < warmup:
         return peak * (step + 1) / warmup
+    if not falls:
+        return peak
     done = min((step - warmup) / max(steps - warmup, 1), 1.0)
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 

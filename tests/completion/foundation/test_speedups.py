@@ -18,12 +18,13 @@ from recam.completion.foundation import load_foundation  # noqa: E402
 from recam.completion.foundation.placement import choose_placement  # noqa: E402
 from recam.completion.foundation.predict import costs, predict  # noqa: E402
 from recam.completion.foundation.published import COGNVS, MODELS  # noqa: E402
+from recam.completion.foundation.schedules import FlowSchedule, vp_scheduler  # noqa: E402
 from recam.completion.foundation.size import (  # noqa: E402
     cogvideox_tokens,
     memory_need,
     meta_transformer,
 )
-from recam.completion.foundation.speedups import is_quantized, vp_scheduler  # noqa: E402
+from recam.completion.foundation.speedups import is_quantized  # noqa: E402
 from recam.completion.schedule import spread_levels  # noqa: E402
 from recam.configs import CompleteConfig, FoundationConfig  # noqa: E402
 from recam.types import RecamError  # noqa: E402
@@ -118,8 +119,8 @@ def test_unipc_is_nearer_to_the_limit_in_few_steps(load: Load) -> None:
     end in one large step, which is all that counts then)."""
     model = load("ltx")
 
-    def exact(transformer, x, sigma, text, control):  # type: ignore[no-untyped-def]
-        s = spread_levels(sigma, x)
+    def exact(transformer, x, times, text, control):  # type: ignore[no-untyped-def]
+        s = spread_levels(times / 1000, x)
         gain = (1 - s) * 0.25 / ((1 - s).square() * 0.25 + s.square())
         x0 = 0.3 + gain * (x - (1 - s) * 0.3)
         return torch.where(s > 0, (x - x0) / s.clamp(min=1e-6), 0)
@@ -132,9 +133,8 @@ def test_unipc_is_nearer_to_the_limit_in_few_steps(load: Load) -> None:
         return decode(vae, z)
 
     model.family = replace(model.family, velocity=exact, decode=kept)
-    model.shift = 1.0
-    for schedule, steps in (("own", 300), ("own", 6), ("unipc", 6)):
-        model.schedule = schedule
+    for kind, steps in (("euler", 300), ("euler", 6), ("unipc", 6)):
+        model.schedule = FlowSchedule(None, 1.0, kind)
         sampled(model, steps)
     limit, euler, unipc = latents
     assert (unipc - limit).square().mean() < 0.5 * (euler - limit).square().mean()

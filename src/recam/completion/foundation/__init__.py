@@ -98,16 +98,14 @@ def require_weights(config: CompleteConfig) -> None:
             f"{MODELS[config.model].weights} (tens of gigabytes; see docs/backbones.md)"
         )
     options = config.foundation
-    if options.schedule == "ddim" and config.model != "cogvideox":
-        raise ValueError(f"--schedule ddim is of cogvideox; {config.model} has own and unipc")
-    if config.sampler == "stochastic" and options.schedule == "unipc" and config.model in PER_TOKEN:
-        raise ValueError("--sampler stochastic re-noises, which --schedule unipc cannot; use own")
+    _require_schedule(config)
     for name, value, least, most in [
         ("sampling-steps", config.sampling_steps, 1, 1000),
         ("overlap", config.overlap, 0, 10_000),
         ("seed", config.seed, -(2**40), 2**40),
         ("work-side", options.work_side, 1, 100_000),
         ("guidance", options.guidance, 0, 1000),
+        ("shift", options.shift, 1e-3, 1000),
         ("cache-threshold", options.cache_threshold, 0, 1000),
         ("adapt-minutes", config.adapt_minutes, 0, 1e9),
         ("adapt-steps", options.adapt_steps, 1, 10**9),
@@ -115,6 +113,20 @@ def require_weights(config: CompleteConfig) -> None:
     ]:
         if value is not None and not least <= value <= most:
             raise ValueError(f"--{name} must lie between {least} and {most}, got {value}")
+
+
+def _require_schedule(config: CompleteConfig) -> None:
+    schedule, model = config.foundation.schedule, config.model
+    if model == "cogvideox" and (schedule == "euler" or config.foundation.shift is not None):
+        raise ValueError("--schedule euler and --shift are of wan22, vace and ltx, not cogvideox")
+    if schedule == "ddim" and model != "cogvideox":
+        raise ValueError(f"--schedule ddim is of cogvideox; {model} has own, euler and unipc")
+    takes = ("own", "euler") if model == "ltx" else ("euler",)
+    if config.sampler == "stochastic" and model in PER_TOKEN and schedule not in takes:
+        raise ValueError(
+            f"--sampler stochastic re-noises, which {model} can with --schedule "
+            f"{' or '.join(takes)}; got {schedule}"
+        )
 
 
 def complete_foundation(

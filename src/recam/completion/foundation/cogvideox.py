@@ -24,11 +24,12 @@ from recam.completion.foundation.parts import (
 )
 from recam.completion.foundation.placement import on_device
 from recam.completion.foundation.published import MODELS
+from recam.completion.foundation.schedules import step, vp_scheduler
 from recam.completion.foundation.size import cogvideox_tokens
-from recam.completion.foundation.speedups import branch, feature_caching, step, vp_scheduler
+from recam.completion.foundation.speedups import branch, feature_caching
 from recam.completion.foundation.text import encode_t5
 from recam.completion.schedule import vp_from_flow
-from recam.configs import CompleteConfig, FeatureCache, Fill, FoundationConfig, Placement
+from recam.configs import Aspect, CompleteConfig, FeatureCache, Fill, FoundationConfig, Placement
 from recam.runtime.checkpoints import load_whole, read_json_file, require_diffusers
 from recam.types import Progress, RecamError, no_progress
 
@@ -52,6 +53,7 @@ class CogVideoX:
     placement: Placement
     feature_cache: FeatureCache = "none"
     cache_threshold: float = 0.05
+    aspect: Aspect = "stretch"
     per_token_noise: bool = False
     steps: int = PUBLISHED.steps
     source: CompleteConfig | None = None
@@ -92,7 +94,7 @@ class CogVideoX:
         config = self.transformer.config
         if self.is_fixed:
             fixed = (config.sample_height * self.space, config.sample_width * self.space)
-            return fit_fixed(height, width, fixed)
+            return fit_fixed(height, width, fixed, self.aspect)
         return fit_multiple(height, width, self.pixel_multiple, max_side or PUBLISHED.side)
 
     def sample(
@@ -225,7 +227,9 @@ def encode_spread(model: CogVideoX, frames: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _posterior(model: CogVideoX, frames: Tensor) -> Any:
-    return model.vae.encode(frames.to(model.device, model.vae.dtype).transpose(1, 2)).latent_dist
+    # Contiguous, as the original gives it: bf16 convolutions round otherwise for other strides.
+    frames = frames.to(model.device, model.vae.dtype).transpose(1, 2).contiguous()
+    return model.vae.encode(frames).latent_dist
 
 
 @torch.no_grad()
@@ -263,7 +267,7 @@ def load_cogvideox(
     return CogVideoX(
         transformer, vae, vp_scheduler(scheduler, options.schedule), prompt[0],
         None if negative is None else negative[0], guidance, device, placement,
-        options.feature_cache, options.cache_threshold,
+        options.feature_cache, options.cache_threshold, options.aspect,
     )  # fmt: skip
 
 

@@ -10,10 +10,7 @@ import torch
 from torch import Tensor
 
 from recam.completion.pixels import known_share, pad, padding_to, unpad
-
-MAX_STRETCH = 1.35
-"""A model of one fixed size gets other aspects stretched, as it was trained, up to this factor
-(16:9 to 3:2 is 1.19); beyond it (portrait, panorama) the picture is scaled whole and padded."""
+from recam.configs import Aspect
 
 
 @dataclass(frozen=True)
@@ -53,10 +50,10 @@ class Fit:
         )
 
 
-def fit_fixed(height: int, width: int, target: tuple[int, int]) -> Fit:
-    """For a model of one size (height, width): see MAX_STRETCH."""
-    aspect = (width / height) / (target[1] / target[0])
-    if max(aspect, 1 / aspect) <= MAX_STRETCH:
+def fit_fixed(height: int, width: int, target: tuple[int, int], aspect: Aspect = "stretch") -> Fit:
+    """For a model of one size (height, width): stretched to it, whatever the aspect, as CogNVS is
+    trained and run; or, with "pad", scaled whole and padded."""
+    if aspect == "stretch":
         return Fit((height, width), target, (0, 0, 0, 0))
     scale = min(target[0] / height, target[1] / width)
     inner = max(round(height * scale), 1), max(round(width * scale), 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,18 @@ from recam.completion.foundation.parts import (
     prompt_pair,
 )
 from recam.completion.foundation.published import MODELS
+from recam.completion.foundation.schedules import ltx_schedule
+from recam.completion.foundation.size import tile_gb
 from recam.completion.foundation.text import Text, read_encoder
 from recam.configs import FoundationConfig
-from recam.runtime.checkpoints import load_whole, read_json_file, require_diffusers
+from recam.runtime.checkpoints import load_whole, require_diffusers
 from recam.types import RecamError
 
 PUBLISHED = MODELS["ltx"]
 SPACE, TIME = 32, 8
 """Pixels and frames per latent that positions are counted in."""
+EVIDENCE_NOISE = 0.15
+"""Times the squared level: on evidence, as published for motion that goes on."""
 FPS = 25.0
 """Rate that its positions in time are counted at."""
 DECODE_TIME, DECODE_NOISE = 0.05, 0.025
@@ -52,28 +56,19 @@ def load_ltx(
     length = PUBLISHED.text_length
     prompt, negative = prompt_pair(parts, options, guidance, length, dtype, encode_masked_t5)
     vae = load_whole(diffusers.AutoencoderKLLTXVideo, parts.rest / "vae", dtype)
-    vae.enable_tiling()
     transformer = load_transformer(parts, PUBLISHED, options, device, placement, dtype)
+    schedule = ltx_schedule(parts.rest / "scheduler", options.schedule, options.shift)
+    dynamic = schedule.scheduler.config.use_dynamic_shifting
+    family = FIRST if dynamic else CONDITION
     return FlowVideo(
-        family=FAMILY, transformer=transformer, vae=vae, prompt=prompt, negative=negative,
+        family=family, transformer=transformer, vae=vae, prompt=prompt, negative=negative,
         guidance=guidance, device=device, placement=placement,
         space=int(vae.spatial_compression_ratio), time=int(vae.temporal_compression_ratio), patch=1,
-        shift=_shift(parts.rest / "scheduler" / "scheduler_config.json"),
+        schedule=schedule,
         max_frames=PUBLISHED.frames, side=PUBLISHED.side, steps=PUBLISHED.steps,
+        tile_gb=tile_gb(PUBLISHED, parts.vae_config),
         feature_cache=options.feature_cache, cache_threshold=options.cache_threshold,
-        schedule=options.schedule,
     )  # fmt: skip
-
-
-def _shift(path: Path) -> float:
-    """Of the noise levels, where the schedule depends on the number of tokens: that of the
-    longest clip."""
-    config = read_json_file(path) if path.is_file() else {}
-    if not config.get("use_dynamic_shifting", True):
-        return float(config.get("shift", 1.0))
-    few, many = config.get("base_image_seq_len", 1024), config.get("max_image_seq_len", 4096)
-    low, high = config.get("base_shift", 0.95), config.get("max_shift", 2.05)
-    return math.exp(low + (high - low) * (min(PUBLISHED.tokens, many) - few) / (many - few))
 
 
 def encode_masked_t5(folder: Path, prompt: str, max_length: int, dtype: torch.dtype) -> Text:
@@ -88,32 +83,35 @@ def encode_masked_t5(folder: Path, prompt: str, max_length: int, dtype: torch.dt
 
 
 def _velocity(
-    transformer: Any, x: Tensor, sigma: Tensor, text: Text, control: Tensor | None
+    transformer: Any, x: Tensor, times: Tensor, text: Text, control: Tensor | None, causal: bool
 ) -> Tensor:
     b, t, c, h, w = x.shape
     embedding = text[0].expand(b, -1, -1)
     packed = x.permute(0, 1, 3, 4, 2).reshape(b, t * h * w, c).to(embedding.dtype)
     out = transformer(
-        hidden_states=packed, encoder_hidden_states=embedding, timestep=sigma.flatten(1) * 1000,
-        encoder_attention_mask=text[1].expand(b, -1), video_coords=_positions(x),
+        hidden_states=packed, encoder_hidden_states=embedding, timestep=times.flatten(1),
+        encoder_attention_mask=text[1].expand(b, -1), video_coords=_positions(x, causal),
         return_dict=False,
     )[0]  # fmt: skip
     return out.float().view(b, t, h, w, c).permute(0, 1, 4, 2, 3)
 
 
-def _positions(x: Tensor) -> Tensor:
-    """[b, 3, tokens]: seconds and pixels of every token; the first frame's time is 0."""
+def _positions(x: Tensor, causal: bool) -> Tensor:
+    """[b, 3, tokens]: seconds and pixels of every token. causal: the first latent, which is of one
+    frame, takes the time of one."""
     b, t, _, h, w = x.shape
     axes = [torch.arange(n, device=x.device, dtype=torch.float32) for n in (t, h, w)]
     frame, row, column = torch.meshgrid(*axes, indexing="ij")
-    seconds = (frame * TIME + 1 - TIME).clamp(min=0) / FPS
+    seconds = ((frame * TIME + 1 - TIME).clamp(min=0) if causal else frame * TIME) / FPS
     return torch.stack([seconds, row * SPACE, column * SPACE]).flatten(1).expand(b, -1, -1)
 
 
-def _encode(vae: Any, frames: Tensor) -> Tensor:
-    z = vae.encode(frames.transpose(1, 2)).latent_dist.mode().float()
+def _encode(vae: Any, frames: Tensor) -> tuple[Tensor, Tensor]:
+    posterior = vae.encode(frames.transpose(1, 2)).latent_dist
+    z, spread = posterior.mean.float(), posterior.std.float()
     mean, std = (part.view(1, -1, 1, 1, 1).to(z) for part in (vae.latents_mean, vae.latents_std))
-    return ((z - mean) * vae.config.scaling_factor / std).transpose(1, 2)
+    scale = vae.config.scaling_factor / std
+    return ((z - mean) * scale).transpose(1, 2), (spread * scale).transpose(1, 2)
 
 
 def _decode(vae: Any, z: Tensor) -> Tensor:
@@ -127,4 +125,9 @@ def _decode(vae: Any, z: Tensor) -> Tensor:
     return vae.decode(z.to(vae.dtype), time, return_dict=False)[0].transpose(1, 2)
 
 
-FAMILY = Family(_velocity, _encode, _decode)
+FIRST = Family(partial(_velocity, causal=False), _encode, _decode, draws=True)
+"""Checkpoints with dynamic shifting (0.9.0), as diffusers' LTXImageToVideoPipeline runs them."""
+CONDITION = Family(
+    partial(_velocity, causal=True), _encode, _decode, draws=True, evidence_noise=EVIDENCE_NOISE
+)
+"""The others, as LTXConditionPipeline does."""

@@ -11,6 +11,7 @@ import torch
 
 from recam.completion.foundation.placement import (
     EXPLAINED,
+    ModelNote,
     choose_placement,
     free_gb,
     pick_device,
@@ -29,10 +30,6 @@ CONFIGS = ["*.json", "transformer/*.json", "vae/*.json"]
 TRANSFORMER = ["*.json", "diffusion_pytorch_model*", "transformer/*"]
 """Alone or of a whole pipeline, and nothing else that a repository may hold."""
 REST = ["vae/*", "scheduler/*", "model_index.json"]
-
-
-class ModelNote(UserWarning):
-    """How a model runs here, where the user did not say it."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,10 @@ from recam.types import RecamError
 GB = 1e9
 
 
+class ModelNote(UserWarning):
+    """How a model runs here, where the user did not say it."""
+
+
 @dataclass(frozen=True)
 class Need:
     """Gigabytes on the computing device, predicted, not measured.

@@ -85,9 +85,7 @@ def cogvideox_tokens(config: dict[str, Any]) -> int:
 def memory_need(
     size: TransformerSize, published: Published, vae: dict[str, Any], quantize: Quantize = "none"
 ) -> Need:
-    """Gigabytes of a transformer and its VAE, of which vae is the config. What coding a tile keeps
-    grows with the VAE's width; that of published.vae_work_gb is 128."""
-    width = (vae.get("block_out_channels") or [vae.get("base_dim", 128)])[0] / 128
+    """Gigabytes of a transformer and its VAE, of which vae is the config."""
     vae_params = sum(p.numel() for p in on_meta(published.vae, vae).parameters())
     linear = size.blocks * size.block_linear / 1e9
     if quantize != "none":
@@ -99,9 +97,16 @@ def memory_need(
         others=others * BYTES,
         transformer_work=WORK_TENSORS * size.tokens * size.width * BYTES / 1e9,
         vae=vae_params * published.vae_bytes / 1e9,
-        vae_work=published.vae_work_gb * width,
+        vae_work=tile_gb(published, vae),
         block=size.block_params * BYTES / 1e9,
     )
+
+
+def tile_gb(published: Published, vae: dict[str, Any]) -> float:
+    """Gigabytes that coding one tile keeps (512 pixels a side, or a whole CogVideoX clip in its
+    smaller ones). Grows with the VAE's width; that of published.vae_work_gb is 128."""
+    width = (vae.get("block_out_channels") or [vae.get("base_dim", 128)])[0] / 128
+    return published.vae_work_gb * width
 
 
 def adapting_gb(size: TransformerSize, method: AdaptMethod, devices: int = 1) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from recam.completion.weights import save_tensors
 from recam.runtime.cache import cache_folder, content_hash
-from recam.runtime.checkpoints import find_checkpoint
+from recam.runtime.checkpoints import find_checkpoint, load_whole
 from recam.types import RecamError
 
 Text = tuple[Tensor, Tensor]
@@ -19,6 +20,8 @@ Text = tuple[Tensor, Tensor]
 Encode = Callable[[Path, str, int, torch.dtype], Text]
 """What makes one of a checkpoint's folder, a prompt and the number of tokens."""
 TEXT_FILES = ["tokenizer/*", "text_encoder/*"]
+SPIECE_PACKAGES = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
+"""What reads a tokenizer that comes as spiece.model alone, and how each is imported."""
 
 
 def prompt_embedding(
@@ -66,20 +69,52 @@ def read_encoder(
 ) -> tuple[Any, Any]:
     """The text encoder of a checkpoint (a transformers class) and the padded tokens of a prompt.
 
-    Raises RecamError where the folder holds no such encoder.
+    Raises RecamError where the folder holds no such encoder, or not a whole one.
     """
-    from transformers import AutoTokenizer
-
     for part in ("tokenizer", "text_encoder"):
         if not (folder / part).is_dir():
             raise RecamError(f"{folder}: has no {part}; give a whole pipeline's folder by --base")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
-        encoder = kind.from_pretrained(folder / "text_encoder", dtype=dtype).eval()
-    except Exception as error:  # each damage to a file raises something else
-        reason = " ".join(str(error).split())[:300]
-        raise RecamError(f"{folder}: its text encoder cannot be read: {reason}") from error
+    tokenizer = read_tokenizer(folder / "tokenizer")
+    encoder = _load_encoder(kind, folder / "text_encoder", dtype)
     tokens = tokenizer(
         prompt, padding="max_length", max_length=max_length, truncation=True, return_tensors="pt"
     )
     return encoder, tokens
+
+
+def read_tokenizer(folder: Path) -> Any:
+    """A checkpoint's tokenizer: tokenizer.json, or a sentencepiece model alone (spiece.model).
+
+    Raises RecamError where there is none, or a package that reads it is missing.
+    """
+    from transformers import AutoTokenizer
+
+    if (folder / "spiece.model").is_file() and not (folder / "tokenizer.json").is_file():
+        # transformers would speak of a package for another kind of tokenizer.
+        missing = [name for name, module in SPIECE_PACKAGES.items() if not _is_here(module)]
+        if missing:
+            raise RecamError(
+                f"{folder / 'spiece.model'}: reading it needs {' and '.join(missing)}: "
+                f"pip install {' '.join(missing)}"
+            )
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # each damage to a file raises something else
+        reason = " ".join(str(error).split())[:300]
+        raise RecamError(f"{folder}: its tokenizer cannot be read: {reason}") from error
+
+
+def _load_encoder(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
+    """With all of its weights read. Checkpoints store the embedding once, as ``shared``; some
+    versions of transformers (5.0, 5.1) leave it random where UMT5's encoder looks for it."""
+    embedding = frozenset({"encoder.embed_tokens.weight"})
+    encoder = load_whole(kind, folder, dtype, more_is_fine=True, may_miss=embedding)
+    encoder.set_input_embeddings(encoder.shared)
+    return encoder
+
+
+def _is_here(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of a package around it
+        return False

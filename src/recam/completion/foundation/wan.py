@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,20 @@ from recam.completion.foundation.parts import (
     load_transformer,
     prompt_pair,
 )
+from recam.completion.foundation.placement import ModelNote
 from recam.completion.foundation.published import MODELS
+from recam.completion.foundation.schedules import wan_schedule
+from recam.completion.foundation.size import tile_gb
 from recam.completion.foundation.text import Text, read_encoder
 from recam.configs import FoundationConfig
-from recam.runtime.checkpoints import load_whole, read_json_file, require_diffusers
+from recam.runtime.checkpoints import load_whole, require_diffusers
 from recam.types import RecamError
 
 SHIFTS = {"wan22": 5.0, "vace": 3.0}
 """Of the noise levels, where a checkpoint's scheduler does not say."""
-TILE, TILE_STEP = 512, 448
-"""Pixels of the tiles that the VAE works in, and from one to the next."""
+VACE_NOTE = (
+    "levels are shifted as the checkpoint's config says; the publishers' own scripts use --shift 16"
+)
 
 
 def load_wan(
@@ -44,13 +49,14 @@ def load_wan(
             f"{parts.transformer}: takes {takes} latent channels, but the VAE of {parts.rest} "
             f"gives {gives}; the parts are of different models, or an image-to-video one"
         )
+    if model == "vace" and options.shift is None:
+        warnings.warn(VACE_NOTE, ModelNote, stacklevel=2)
     device, placement = choose_place(parts, published, published.tokens, options)
     guidance = published.guidance if options.guidance is None else options.guidance
     length = published.text_length
     prompt, negative = prompt_pair(parts, options, guidance, length, dtype, encode_umt5)
     # At 32 bits, as its publishers load it.
     vae = load_whole(diffusers.AutoencoderKLWan, parts.rest / "vae", torch.float32)
-    vae.enable_tiling(TILE, TILE, TILE_STEP, TILE_STEP)
     transformer = load_transformer(parts, published, options, device, placement, dtype)
     return FlowVideo(
         family=VACE if model == "vace" else TI2V, transformer=transformer, vae=vae, prompt=prompt,
@@ -58,16 +64,13 @@ def load_wan(
         space=int(parts.vae_config.get("scale_factor_spatial") or 8),
         time=int(parts.vae_config.get("scale_factor_temporal") or 4),
         patch=int(parts.config["patch_size"][1]),
-        shift=_flow_shift(parts.rest / "scheduler" / "scheduler_config.json", SHIFTS[model]),
+        schedule=wan_schedule(
+            parts.rest / "scheduler", options.schedule, options.shift, SHIFTS[model]
+        ),
         max_frames=published.frames, side=published.side, steps=published.steps,
+        tile_gb=tile_gb(published, parts.vae_config),
         feature_cache=options.feature_cache, cache_threshold=options.cache_threshold,
-        schedule=options.schedule,
     )  # fmt: skip
-
-
-def _flow_shift(path: Path, default: float) -> float:
-    config = read_json_file(path) if path.is_file() else {}
-    return float(config.get("flow_shift") or config.get("shift") or default)
 
 
 def encode_umt5(folder: Path, prompt: str, max_length: int, dtype: torch.dtype) -> Text:
@@ -82,16 +85,16 @@ def encode_umt5(folder: Path, prompt: str, max_length: int, dtype: torch.dtype) 
 
 
 def _velocity(
-    transformer: Any, x: Tensor, sigma: Tensor, text: Text, control: Tensor | None
+    transformer: Any, x: Tensor, times: Tensor, text: Text, control: Tensor | None
 ) -> Tensor:
     embedding = text[0].expand(len(x), -1, -1)
     hidden = x.transpose(1, 2).to(embedding.dtype)
     if control is None:
-        times, more = sigma.flatten(1) * 1000, {}
+        told, more = times.flatten(1), {}
     else:
-        times, more = sigma[:, 0, 0, 0] * 1000, {"control_hidden_states": control.to(hidden)}
+        told, more = times[:, 0, 0, 0], {"control_hidden_states": control.to(hidden)}
     out = transformer(
-        hidden_states=hidden, timestep=times, encoder_hidden_states=embedding, return_dict=False,
+        hidden_states=hidden, timestep=told, encoder_hidden_states=embedding, return_dict=False,
         **more,
     )[0]  # fmt: skip
     return out.float().transpose(1, 2)
@@ -102,10 +105,10 @@ def _statistics(vae: Any, like: Tensor) -> tuple[Tensor, Tensor]:
     return mean.view(1, -1, 1, 1, 1).to(like), std.view(1, -1, 1, 1, 1).to(like)
 
 
-def _encode(vae: Any, frames: Tensor) -> Tensor:
-    z = vae.encode(frames.transpose(1, 2)).latent_dist.mode()
-    mean, std = _statistics(vae, z)
-    return ((z - mean) / std).transpose(1, 2)
+def _encode(vae: Any, frames: Tensor) -> tuple[Tensor, Tensor]:
+    posterior = vae.encode(frames.transpose(1, 2)).latent_dist
+    mean, std = _statistics(vae, posterior.mean)
+    return ((posterior.mean - mean) / std).transpose(1, 2), (posterior.std / std).transpose(1, 2)
 
 
 def _decode(vae: Any, z: Tensor) -> Tensor:
@@ -117,7 +120,7 @@ def _decode(vae: Any, z: Tensor) -> Tensor:
 def _vace_control(vae: Any, shown: Tensor, known: Tensor) -> Tensor:
     """[b, 2·c + s², t', h', w']: latents of what is kept and of what is to be made (grey), and the
     mask of what is to be made, every latent's s × s pixels as channels."""
-    kept, made = _encode(vae, shown * known), _encode(vae, torch.zeros_like(shown))
+    kept, made = (_encode(vae, part)[0] for part in (shown * known, torch.zeros_like(shown)))
     s = int(getattr(vae.config, "scale_factor_spatial", 8) or 8)
     make = F.pixel_unshuffle(1 - known[:, :, 0], s).unflatten(1, (known.shape[1], s * s))
     size = (kept.shape[1], *make.shape[-2:])

@@ -189,6 +189,7 @@ class FoundationLearner:
                 shard(transformer, model.device)
             self.parameters = list(transformer.parameters())
             self.optimizer = eight_bit_adamw(self.parameters, config.lr)
+        self.rate_falls = config.method == "lora"  # the reference's is nearly flat
         self.is_split = config.method == "whole" and self.world > 1
         self.writes = self.rank == 0
         self.writes_checkpoint = self.writes or self.is_split

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,8 +19,9 @@ from recam.types import Pair, PartialVideo, Progress, RecamError, no_progress
 
 CONDITION_NOISE = (-3.0, 0.5)
 """Mean and deviation of the logarithm of the noise on CogVideoX's condition, as it was trained."""
-CONDITION_DRAWS = 2
-"""How many times each condition is encoded, with noise of its own each time."""
+FIRST_DRAWS, CONDITION_DRAWS = 2, 8
+"""How many times each condition is encoded, with noise of its own each time: at first, and when
+there is time for more. The reference encodes anew at every step."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,24 @@ def _encode_all(
 ) -> list[LatentExample]:
     until = time.monotonic() + seconds
     generator = torch.Generator().manual_seed(seed)
-    examples: list[LatentExample] = []
+    examples: list[tuple[LatentExample, Tensor | None]] = []
     for shown, target, scored in parts:
         examples.append(encode_example(model, shown, target, scored, max_side, generator))
         progress("encoding examples", len(examples), len(examples) + 1)
         if len(examples) >= 3 and time.monotonic() > until:
-            break
-    return examples
+            return [example for example, _ in examples]
+    for _ in range(FIRST_DRAWS, CONDITION_DRAWS):
+        for i, (example, condition) in enumerate(examples):
+            if condition is None or time.monotonic() > until:
+                continue
+            again = _condition(model, condition, generator).cpu()
+            examples[i] = (replace(example, beside=(*example.beside, again)), condition)
+    return [example for example, _ in examples]
+
+
+def _condition(model: CogVideoX, shown: Tensor, generator: torch.Generator) -> Tensor:
+    """Latents of a noisy condition, of 8-bit frames [1, t, 3, h, w] of the model's size."""
+    return encode(model, _noisy(shown / 127.5 - 1, generator), generator)
 
 
 def encode_example(
@@ -103,23 +115,24 @@ def encode_example(
     scored: Tensor,
     max_side: int | None,
     generator: torch.Generator,
-) -> LatentExample:
-    """One example. target: uint8 [t, 3, h, w]; scored: [t, h, w], 1 where it is true."""
+) -> tuple[LatentExample, Tensor | None]:
+    """One example, and what more draws of its condition are made of (see ``_condition``), where a
+    model takes them. target: uint8 [t, 3, h, w]; scored: [t, h, w], 1 where it is true."""
     num, _, height, width = target.shape
     fit, frames = model.fit(height, width, max_side), model.padded_frames(num)
     shown, known = to_model(partial.frames, partial.known, fit, frames)
     whole, _ = to_model(target, torch.ones_like(scored), fit, frames)
     _, true = to_model(target, scored, fit, frames)
     shown, known, whole, true = (part[None] for part in (shown, known, whole, true))
+    condition = None
     if isinstance(model, CogVideoX):
         mean, spread = encode_spread(model, whole)
-        beside = tuple(
-            encode(model, _noisy(shown, generator), generator) for _ in range(CONDITION_DRAWS)
-        )
+        condition = shown.add(1).mul(127.5).round().to(torch.uint8)
+        beside = tuple(_condition(model, condition, generator) for _ in range(FIRST_DRAWS))
         clean = torch.zeros_like(model.token_levels(known), dtype=torch.bool)
     elif isinstance(model, FlowVideo):
-        mean = model.encode(whole)
-        spread = torch.zeros_like(mean)
+        mean, spread = model.encode_spread(whole)
+        spread = spread * model.family.draws
         if model.per_token_noise:
             beside = (model.encode(filled(shown, known)),)
             clean = model.token_levels(known) >= 1
@@ -133,7 +146,7 @@ def encode_example(
     hole = (least_share(known, model.space, model.time) < 1).float()[:, :, None]
     parts = (mean, spread, *beside, clean, truth * first, truth * hole * late)
     mean, spread, *given, clean, learn, check = (part.cpu() for part in parts)
-    return LatentExample(mean, spread, tuple(given), clean, learn, check)
+    return LatentExample(mean, spread, tuple(given), clean, learn, check), condition
 
 
 def _noisy(shown: Tensor, generator: torch.Generator) -> Tensor:

@@ -65,7 +65,7 @@ class Learner(Protocol):
 
     kind: format of the file that it leaves. margin_db: a smaller gain is none. checkpoint: name of
     the file that an interrupted run goes on from. writes, writes_checkpoint: whether this process
-    leaves those files (of several processes not all need to).
+    leaves those files (of several processes not all need to). rate_falls: see ``learning_rate``.
     """
 
     kind: str
@@ -73,6 +73,7 @@ class Learner(Protocol):
     checkpoint: str
     writes: bool
     writes_checkpoint: bool
+    rate_falls: bool
 
     def train(self, examples: Sequence[Any], step: int, lr: float) -> float:
         """One step on random examples; returns the loss."""
@@ -147,7 +148,7 @@ def work_through(
         tick = time.perf_counter()
         # The learning rate is that of a later step where the clock is ahead of the steps.
         pace = max(run.step, int(late * config.steps))
-        lr = learning_rate(pace, config.steps, config.lr, WARMUP)
+        lr = learning_rate(pace, config.steps, config.lr, WARMUP, learner.rate_falls)
         loss = learner.train(learn, run.step, lr)
         run.step += 1
         run.seconds["training"] += time.perf_counter() - tick

@@ -113,6 +113,7 @@ class _Learner:
 
     kind, margin_db = ADAPTER_FORMAT, MARGIN_DB
     checkpoint, writes, writes_checkpoint = "adapting.pt", True, True
+    rate_falls = True
 
     def __init__(self, model: VideoTransformer, config: FinetuneConfig) -> None:
         self.config, self.original = config, model

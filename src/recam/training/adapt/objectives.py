@@ -32,7 +32,8 @@ def adapting_loss(
         answer, wanted, scored, _ = _vp(model, example, noise, int(u * 1000))
     else:
         assert isinstance(model, FlowVideo)
-        level = model.shift * u / (1 + (model.shift - 1) * u)
+        shift = model.schedule.shift(example.clean[0].numel())
+        level = shift * u / (1 + (shift - 1) * u)
         answer, wanted, scored, _ = _flow(model, example, noise, max(level, 1e-3))
     weight = example.learn.to(answer) * scored
     error = weight * (answer - wanted).square()
@@ -98,6 +99,6 @@ def _flow(model: FlowVideo, example: LatentExample, noise: Tensor, level: float)
     if model.per_token_noise:
         x, control = torch.where(s > 0, x, given.float()), None
     text = (model.prompt[0].to(device), model.prompt[1].to(device))
-    v = model.family.velocity(model.transformer, x, sigma, text, control)
+    v = model.family.velocity(model.transformer, x, 1000 * sigma, text, control)
     wanted = noise - x0
     return v, wanted, (s > 0).float(), s * (wanted - v)

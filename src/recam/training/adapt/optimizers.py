@@ -11,10 +11,14 @@ from torch import nn
 
 from recam.types import RecamError
 
+BETAS, DECAY = (0.9, 0.999), 1e-4
+"""Of the reference's finetuning."""
+
 
 def eight_bit_adamw(parameters: list[nn.Parameter], lr: float) -> Any:
-    """torchao's (weights at 16 bits are rounded at random, so that steps far below their precision
-    still add up), else bitsandbytes' (GPU only; rounds to nearest).
+    """With the reference's decay and averages, from torchao (weights at 16 bits are rounded at
+    random, so that steps far below their precision still add up), else from bitsandbytes (GPU only;
+    rounds to nearest).
 
     Raises RecamError, saying what to install, when neither is here.
     """
@@ -26,7 +30,7 @@ def eight_bit_adamw(parameters: list[nn.Parameter], lr: float) -> Any:
     else:
         rounded = parameters[0].dtype == torch.bfloat16
         return AdamW8bit(
-            parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.0, bf16_stochastic_round=rounded
+            parameters, lr=lr, betas=BETAS, weight_decay=DECAY, bf16_stochastic_round=rounded
         )
     if on_gpu:
         try:
@@ -34,9 +38,7 @@ def eight_bit_adamw(parameters: list[nn.Parameter], lr: float) -> Any:
         except ImportError:
             pass
         else:
-            return bitsandbytes.optim.AdamW8bit(
-                parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.0
-            )
+            return bitsandbytes.optim.AdamW8bit(parameters, lr=lr, betas=BETAS, weight_decay=DECAY)
     raise RecamError(
         "adapting the whole model keeps its optimiser's states at 8 bits, for which torchao is "
         "not installed: pip install torchao; or adapt with --adapt-method lora"
