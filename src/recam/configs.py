@@ -24,6 +24,10 @@ CameraFormat = Literal[
 SceneFormat = Literal["ply", "colmap", "nerfstudio", "megasam", "3dgs", "usd", "gltf", "exr"]
 Generator = Literal["cognvs", "vace", "trajectorycrafter", "gen3c", "comfyui"]
 Fit = Literal["crop", "pad"]
+Eye = Literal["left", "right"]
+StereoLayout = Literal[
+    "side-by-side", "half-side-by-side", "top-bottom", "half-top-bottom", "anaglyph", "separate"
+]
 LensKind = Literal["auto", "pinhole"]
 CameraMotion = Literal["auto", "static", "rotating", "moving"]
 DepthModel = Literal[
@@ -481,6 +485,39 @@ class EditConfig:
     track_weights: str | None = None
     """CoTracker checkpoint file; it follows points where the flow is not sure. It needs the package
     cotracker."""
+
+
+@dataclass(frozen=True)
+class RigConfig:
+    """Two eyes: how far apart they stand, and what lies on the screen."""
+
+    keep: Eye | None = None
+    """The eye that is the film itself, so that only the other one is new. Default: both are new,
+    half the distance to either side, so that both are alike."""
+    behind: float = 0.02
+    """How far behind the screen the farthest things may lie: their disparity as a share of the
+    picture's width. The eyes stand as far apart as this and --in-front allow."""
+    in_front: float = 0.015
+    """How far before the screen the nearest things may come, likewise."""
+    convergence: float = 1.0
+    """Depth of what lies on the screen, in focus depths: what the shot is about, by default."""
+    interaxial: float | None = None
+    """Distance of the eyes in focus depths; by default what --behind and --in-front allow."""
+    focus_depth: float | None = None
+    """In scene units; default: from the scene."""
+
+
+@dataclass(frozen=True)
+class StereoConfig:
+    """Two eyes from one film."""
+
+    rig: RigConfig = field(default_factory=RigConfig)
+    layout: StereoLayout = "side-by-side"
+    """How the two are packed. half: each squeezed to half, so that the picture keeps its size.
+    anaglyph: for red and cyan glasses. separate: two files."""
+    reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)
+    render: RenderConfig = field(default_factory=RenderConfig)
+    complete: CompleteConfig = field(default_factory=CompleteConfig)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from av.video.reformatter import Interpolation
 
 from recam.media.sound import Sound
 from recam.types import RecamError
+from recam.media.stereo_mode import FRAME_PACKING, MATROSKA, StereoMode, mark_mp4
 
 # Chroma is averaged over the pixels that it stands for, and no fast path rounds it down.
 _EXACT = (
@@ -81,8 +82,10 @@ class Film:
         crf: float,
         audio_path: Path | None,
         audio_start_s: float,
+        stereo: StereoMode | None = None,
     ) -> None:
         self.notes: list[str] = []
+        self._path, self._stereo = path, stereo
         height, width = size
         self._rate = None if fps is None else as_fraction(fps)
         self._padding = (0, 0), (0, height % 2), (0, width % 2)
@@ -114,9 +117,16 @@ class Film:
         options: dict[str, str] = {"crf": f"{crf:g}", "preset": "fast"}
         if self._rate is None:  # with B-frames, mp4 states a wrong length for variable rates
             options["bf"] = "0"
+        details = []
         if height * width > _LARGE_PIXELS:  # x264 looks 30 frames ahead, 2 GB at 8K
-            options["x264-params"] = "rc-lookahead=4:sync-lookahead=0:bframes=1:ref=1"
+            details.append("rc-lookahead=4:sync-lookahead=0:bframes=1:ref=1")
             context.thread_count = 2
+        if self._stereo is not None:
+            details.append(f"frame-packing={FRAME_PACKING[self._stereo]}")
+            if self._path.suffix.lower() == ".mkv":
+                stream.metadata["stereo_mode"] = MATROSKA[self._stereo]
+        if details:
+            options["x264-params"] = ":".join(details)
         stream.options = options
         return stream
 
@@ -174,6 +184,8 @@ class Film:
             self._encode(*self._waiting, end_s)
         self._mux(self._stream.encode(None))
         self._container.close()
+        if self._stereo is not None and self._path.suffix.lower() != ".mkv":
+            mark_mp4(self._path, self._stereo)
 
     def close(self) -> None:
         if self._sound is not None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from recam.media.encode import Film, Gif, PngFolder, Sink, WebP, encoded_picture
 from recam.media.sound import source_duration_s
+from recam.media.stereo_mode import StereoMode
 from recam.runtime.whole import (
     cannot_write,
     put_in_place,
@@ -46,6 +47,7 @@ class VideoWriter:
             a note when it has none or another kind of file than film is written.
         audio_start_s: time in that file at which the first frame is shown; with ``fps=None`` the
             first frame's own time counts instead.
+        stereo: the frames hold two eyes in this order, which a film's file then says.
 
     Raises:
         ValueError: unknown suffix, numbers out of range, or no frame written.
@@ -60,6 +62,7 @@ class VideoWriter:
         crf: float = 14.0,
         audio_path: str | Path | None = None,
         audio_start_s: float = 0.0,
+        stereo: StereoMode | None = None,
     ) -> None:
         self.path = Path(path)
         self.notes: list[str] = []
@@ -77,6 +80,7 @@ class VideoWriter:
         self._crf = crf
         self._audio_path = Path(audio_path) if audio_path else None
         self._audio_start_s = audio_start_s
+        self._stereo = stereo
         self._sink: Sink | None = None
         self._shape: tuple[int, ...] = ()
         self._num = 0
@@ -143,7 +147,9 @@ class VideoWriter:
     def _opened_sink(self, size: tuple[int, int]) -> Sink:
         if self._suffix in FILM_SUFFIXES:
             start_s = self._first_s if self._fps is None else self._audio_start_s
-            return Film(self._temporary, size, self._fps, self._crf, self._audio_path, start_s)
+            return Film(
+                self._temporary, size, self._fps, self._crf, self._audio_path, start_s, self._stereo
+            )
         if self._audio_path is not None:
             self.notes.append("sound left out: this kind of output holds none")
         if self._suffix == "":
@@ -215,6 +221,7 @@ def write_video(
     *,
     crf: float = 14.0,
     with_audio: bool = True,
+    stereo: StereoMode | None = None,
     progress: Progress = no_progress,
 ) -> list[str]:
     """Writes a whole video; see :class:`VideoWriter` for the kinds of output.
@@ -237,7 +244,9 @@ def write_video(
         audio_path, reason = _usable_audio(Path(video.audio_path), end_s)
         notes = [f"sound left out: {reason}"] if reason else []
     start_s = float(times_s[0]) if len(video) else 0.0
-    writer = VideoWriter(path, fps=fps, crf=crf, audio_path=audio_path, audio_start_s=start_s)
+    writer = VideoWriter(
+        path, fps=fps, crf=crf, audio_path=audio_path, audio_start_s=start_s, stereo=stereo
+    )
     with writer:
         for index in range(len(video)):
             times = None if fps is not None else times_s[index : index + 1]
