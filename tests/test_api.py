@@ -42,11 +42,12 @@ def _options(command: type) -> set[str]:
 
 # Options of a command under the names that its functions have for them. What is written and said
 # is save's and progress's.
-ELSEWHERE = {"out", "quiet", "exr", "export", "cameras_out", "cameras_out_format"}
+ELSEWHERE = {"out", "quiet", "film", "exr", "export", "cameras_out", "cameras_out_format"}
 FUNCTIONS = {
     "reshoot": ((recam.reshoot,), {}),
     "reconstruct": ((recam.open_scene,), {}),
     "render": ((recam.render_path,), {}),
+    "stereo": ((recam.stereo,), {}),
     "image": ((recam.image,), {"max_side": "input"}),
     "interpolate": ((recam.interpolate,), {}),
     "edit": ((recam.edit, recam.remove),

@@ -13,11 +13,11 @@ __version__ = "0.1.0"
 
 _FROM_API = (
     "complete", "edit", "image", "interpolate", "open_scene", "remove", "render_path", "reshoot",
-    "save",
+    "save", "stereo",
 )  # fmt: skip
 _FROM_PRESETS = (
     "arc", "dolly", "dolly_zoom", "freeze", "handheld", "orbit", "pan", "pedestal", "roll",
-    "spiral", "stabilise", "static", "tilt", "truck", "zoom",
+    "spiral", "stabilise", "static", "stereo", "tilt", "truck", "zoom",
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         render_path,
         reshoot,
         save,
+        stereo,
     )
     from recam.path_presets import (
         arc,
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 __all__ = [
     "arc", "complete", "dolly", "dolly_zoom", "edit", "freeze", "handheld", "image", "interpolate",
     "open_scene", "orbit", "pan", "pedestal", "remove", "render_path", "reshoot", "roll", "save",
-    "spiral", "stabilise", "static", "tilt", "truck", "zoom",
+    "spiral", "stabilise", "static", "stereo", "tilt", "truck", "zoom",
 ]  # fmt: skip
 
 

@@ -31,6 +31,9 @@ from recam.configs import (
     ReconstructConfig,
     RenderConfig,
     ReshootConfig,
+    RigConfig,
+    StereoConfig,
+    StereoLayout,
 )
 from recam.media import read_image, read_mask, read_video, write_image, write_video
 from recam.media.pictures import PICTURE_SUFFIXES
@@ -40,7 +43,9 @@ from recam.tasks import edit as edit_task
 from recam.tasks import image as image_task
 from recam.tasks import interpolate as interpolate_task
 from recam.tasks import reshoot as reshoot_task
+from recam.tasks import stereo as stereo_task
 from recam.tasks.generator_inputs import RULES, fit_path, with_holes
+from recam.tasks.stereo import StereoResult
 from recam.trajectories import path_for_scene
 from recam.types import (
     PartialVideo,
@@ -59,7 +64,7 @@ Source = str | Path | Video | np.ndarray | Tensor
 PathLike = PathConfig | str | Path
 
 _INPUT, _RECONSTRUCT = InputConfig(), ReconstructConfig()
-_RENDER, _COMPLETE = RenderConfig(), CompleteConfig()
+_RENDER, _COMPLETE, _RIG = RenderConfig(), CompleteConfig(), RigConfig()
 
 
 def reshoot(
@@ -136,6 +141,32 @@ def render_path(
     fitted = fit_path(along, times_s, generator, fit)
     seen = render_scene(scene, fitted.path, render, progress)
     return replace(seen, frames=with_holes(seen, RULES[generator]))
+
+
+def stereo(
+    video: Source | Scene,
+    *,
+    rig: RigConfig = _RIG,
+    layout: StereoLayout = "side-by-side",
+    input: InputConfig = _INPUT,
+    reconstruct: ReconstructConfig = _RECONSTRUCT,
+    render: RenderConfig = _RENDER,
+    complete: CompleteConfig = _COMPLETE,
+    fps: float = 24.0,
+    progress: Progress = no_progress,
+) -> StereoResult:
+    """Two eyes from one film, or from one picture.
+
+    video: as in ``reshoot``. rig: how far apart the eyes stand and what lies on the screen. The
+    result has ``left`` and ``right``; ``save`` packs them as ``layout`` says. Raises as reshoot.
+    """
+    config = StereoConfig(rig, layout, reconstruct, render, complete)
+    if isinstance(video, str | Path):
+        opened = reshoot_task.open_scene(Path(video), input, reconstruct, progress)
+        model = reshoot_task.model_for_scene(opened, complete, progress)
+        return stereo_task.stereo(opened.scene, config, progress, model)
+    scene = open_scene(video, input=input, reconstruct=reconstruct, fps=fps, progress=progress)
+    return stereo_task.stereo(scene, config, progress)
 
 
 def image(
@@ -264,14 +295,23 @@ def complete(
     return Result(video_made, partial, config, timings_s, reshoot_task.versions(), sha256)
 
 
-def save(result: Result | Video, path: str | Path) -> Path:
-    """Write a result's video: .mp4, .gif, .webp …, a folder for PNG; one frame as a picture too."""
+def save(result: Result | StereoResult | Video, path: str | Path) -> Path:
+    """Write a result's video: .mp4, .gif, .webp …, a folder for PNG; one frame as a picture too.
+
+    Of two eyes both, packed as their layout says; the layout "separate" gives name-left and
+    name-right.
+    """
     path = Path(path)
-    video = result.video if isinstance(result, Result) else result
+    if isinstance(result, StereoResult) and result.layout == "separate":
+        for eye in ("left", "right"):
+            save(getattr(result, eye), path.with_name(f"{path.stem}-{eye}{path.suffix}"))
+        return path.with_name(f"{path.stem}-left{path.suffix}")
+    video = result if isinstance(result, Video) else result.video
+    mode = stereo_task.MODES.get(result.layout) if isinstance(result, StereoResult) else None
     if len(video) == 1 and path.suffix.lower() in {".png", ".jpg", ".jpeg"}:
         write_image(video.frames[0], path)
     else:
-        write_video(video, path)
+        write_video(video, path, stereo=mode)
     return path
 
 

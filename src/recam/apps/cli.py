@@ -10,7 +10,7 @@ import sys
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
@@ -34,6 +34,7 @@ from recam.configs import (
     RenderConfig,
     ReshootConfig,
     SceneFormat,
+    StereoConfig,
 )
 
 Out = Annotated[Path | None, arg(aliases=["-o"], metavar="PATH")]
@@ -172,6 +173,25 @@ class Image(Common):
 
         part = InputConfig(max_side=self.max_side)
         task_commands.image(self.picture, part, self.config, self.out, self.quiet)
+
+
+@dataclass(frozen=True)
+class Stereo(Common):
+    """Make a film for two eyes: side by side, top-bottom, anaglyph, or two files."""
+
+    video: Source = tyro.MISSING
+    """Video file, picture, folder of images, or a folder that `recam reconstruct` wrote."""
+    input: InputConfig = field(default_factory=InputConfig)
+    config: StereoConfig = field(default_factory=StereoConfig)
+    film: Literal["mp4", "mkv", "mov"] = "mp4"
+    """The result's kind of file. Each says in itself how the eyes are packed."""
+    out: Out = None
+    """Folder for the result; default: one named after the video, here."""
+
+    def run(self) -> None:
+        from recam.apps import stereo_command
+
+        stereo_command.stereo(self.video, self.input, self.config, self.film, self.out, self.quiet)
 
 
 @dataclass(frozen=True)
@@ -364,6 +384,7 @@ COMMANDS = {
     "render": Render,
     "complete": Complete,
     "image": Image,
+    "stereo": Stereo,
     "interpolate": Interpolate,
     "edit": Edit,
     "paths": Paths,

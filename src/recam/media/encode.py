@@ -16,8 +16,8 @@ import numpy as np
 from av.video.reformatter import Interpolation
 
 from recam.media.sound import Sound
-from recam.types import RecamError
 from recam.media.stereo_mode import FRAME_PACKING, MATROSKA, StereoMode, mark_mp4
+from recam.types import RecamError
 
 # Chroma is averaged over the pixels that it stands for, and no fast path rounds it down.
 _EXACT = (

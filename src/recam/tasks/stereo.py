@@ -15,6 +15,7 @@ from torch import Tensor
 from recam.completion.streaming import OpenedModel, collected
 from recam.configs import ReshootConfig, RigConfig, StereoConfig, StereoLayout
 from recam.geometry import se3
+from recam.media.stereo_mode import StereoMode
 from recam.tasks.reshoot import complete_along, path_times_s, versions
 from recam.trajectories import focus_depth
 from recam.types import (
@@ -32,6 +33,13 @@ FAR_SHARE, NEAR_SHARE = 0.02, 0.98
 """Of the clip's inverse depths: what counts as farthest and nearest."""
 MAX_INTERAXIAL = 0.05
 """In focus depths: wider would make a shallow scene look like a model of itself."""
+MODES: dict[StereoLayout, StereoMode] = {
+    "side-by-side": "left-right",
+    "half-side-by-side": "left-right",
+    "top-bottom": "top-bottom",
+    "half-top-bottom": "top-bottom",
+}
+"""What a film's file says of each layout that holds both eyes."""
 DUBOIS = (
     ((0.456, 0.500, 0.176), (-0.040, -0.038, -0.016), (-0.015, -0.021, -0.005)),
     ((-0.043, -0.088, -0.002), (0.378, 0.734, -0.018), (-0.072, -0.113, 1.226)),
@@ -77,16 +85,21 @@ class StereoResult:
         )
 
 
+def check_rig(config: RigConfig) -> None:
+    """Raises ValueError for limits or distances that are not positive."""
+    for name in ("behind", "in_front", "convergence", "interaxial", "focus_depth"):
+        value = getattr(config, name)
+        if value is not None and not 0 < value < float("inf"):
+            raise ValueError(f"{name} is {value:g}; expected more than 0")
+
+
 def stereo_rig(scene: Scene, config: RigConfig) -> StereoRig:
     """One rig for the whole clip, so that depth does not pump.
 
     Disparity of depth z with focal f px, width w and interaxial b: f·b/w·(1/convergence − 1/z).
-    Raises ValueError for limits or distances that are not positive.
+    Raises ValueError as ``check_rig``.
     """
-    for name in ("behind", "in_front", "convergence", "interaxial"):
-        value = getattr(config, name)
-        if value is not None and not 0 < value < float("inf"):
-            raise ValueError(f"{name} is {value:g}; expected more than 0")
+    check_rig(config)
     focus = focus_depth(scene) if config.focus_depth is None else config.focus_depth
     on_screen = config.convergence * focus
     inverse = (

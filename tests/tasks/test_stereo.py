@@ -1,0 +1,198 @@
+"""Two eyes from one film: where the cameras stand, what they see, how they are packed."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import recam
+from recam.apps.cli import main
+from recam.camera_files import read_cameras
+from recam.configs import CompleteConfig, RigConfig, StereoConfig, StereoLayout
+from recam.geometry import intrinsics_from_fov, project
+from recam.media import read_image, read_video
+from recam.reconstruct import save_scene
+from recam.tasks.stereo import eye_paths, packed, stereo, stereo_rig
+from recam.types import Cameras, Scene, video_from_frames
+from reconstruct_scene import render_world
+
+H, W, NUM = 48, 96, 3
+QUICK = CompleteConfig("propagate")
+
+
+def wall(depth: float = 4.0) -> Scene:
+    """A textured wall square to the camera; the left third is twice as far, a corner half."""
+    generator = torch.Generator().manual_seed(0)
+    picture = torch.rand(1, 3, H // 4, W // 4, generator=generator)
+    picture = torch.nn.functional.interpolate(picture, (H, W), mode="bicubic").clamp(0, 1)
+    frames = (picture * 255).to(torch.uint8).expand(NUM, -1, -1, -1).contiguous()
+    z = torch.full((NUM, H, W), depth)
+    z[:, :, : W // 3] = 2 * depth
+    z[:, :16, -24:] = depth / 2
+    k = intrinsics_from_fov(60, H, W).expand(NUM, 3, 3)
+    cameras = Cameras(torch.eye(4, dtype=torch.float64).repeat(NUM, 1, 1), k.clone(), H, W)
+    there = torch.ones_like(z, dtype=torch.bool)
+    return Scene(video_from_frames(frames), cameras, z, there, ~there, there.float())
+
+
+def disparities(scene: Scene, config: RigConfig, depths: list[float]) -> list[float]:
+    """Right minus left, as shares of the width, of points straight ahead; heights must agree."""
+    rig = stereo_rig(scene, config)
+    points = torch.tensor([[0.3 * z, 0.2 * z, z] for z in depths], dtype=torch.float64)
+    left, right = (
+        project(points, path.cameras[:1])[0][0] for path in eye_paths(scene, rig, config)
+    )
+    torch.testing.assert_close(left[:, 1], right[:, 1], rtol=0, atol=1e-9)
+    return ((right - left)[:, 0] / scene.video.width).tolist()
+
+
+@pytest.mark.parametrize("keep", [None, "left", "right"])
+def test_the_limits_hold_and_what_the_shot_is_about_is_on_the_screen(keep: str | None) -> None:
+    scene, config = wall(4.0), RigConfig(keep, focus_depth=4.0)  # type: ignore[arg-type]
+    far, focus, near = disparities(scene, config, [8.0, 4.0, 2.0])
+    assert focus == pytest.approx(0, abs=1e-12)
+    # The near corner is twice as far from the screen's plane in disparity as the far wall.
+    assert near == pytest.approx(-config.in_front) and far == pytest.approx(config.in_front / 2)
+    rig = stereo_rig(scene, config)
+    assert (rig.nearest, rig.farthest) == pytest.approx((near, far))
+
+
+def test_a_tighter_limit_brings_the_eyes_together() -> None:
+    scene = wall()
+    near, far = (
+        stereo_rig(scene, RigConfig(focus_depth=4.0, in_front=0.01)),
+        stereo_rig(scene, RigConfig(focus_depth=4.0, behind=0.002)),
+    )
+    assert near.nearest == pytest.approx(-0.01) and far.farthest == pytest.approx(0.002)
+    given = stereo_rig(scene, RigConfig(focus_depth=4.0, interaxial=0.01))
+    assert given.interaxial == pytest.approx(0.04)
+    flat = replace(scene, depth=torch.full_like(scene.depth, 4.0))
+    assert stereo_rig(flat, RigConfig()).interaxial == pytest.approx(0.05 * 4)
+
+
+@pytest.mark.parametrize("name", ["behind", "in_front", "convergence", "interaxial"])
+def test_distances_that_are_none(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is 0"):
+        stereo_rig(wall(), RigConfig(**{name: 0.0}))  # type: ignore[arg-type]
+
+
+def test_the_eye_that_is_the_film_is_the_film() -> None:
+    scene = wall()
+    config = StereoConfig(RigConfig("left", focus_depth=4.0), complete=QUICK)
+    result = stereo(scene, config)
+    assert torch.equal(result.left.video.frames, scene.video.frames)
+    assert bool((result.left.partial.known == 1).all())
+    # The wall at the screen's depth stays; the far one moves right, the near corner left.
+    rig = stereo_rig(scene, config.rig)
+    right = result.right.video.frames.float()
+    film = scene.video.frames.float()
+    middle = (slice(None), slice(None), slice(20, H), slice(W // 2, W - 4))
+    assert float((right - film)[middle].abs().mean()) < 1
+    moved = round(rig.farthest * W)
+    assert moved >= 1
+    far = (right[..., 20:, moved : W // 3 - 4] - film[..., 20:, : W // 3 - 4 - moved]).abs().mean()
+    still = (right[..., 20:, moved : W // 3 - 4] - film[..., 20:, moved : W // 3 - 4]).abs().mean()
+    assert float(far) < 0.6 * float(still)
+
+
+def test_both_eyes_have_holes_of_one_size() -> None:
+    """The corner hides as much of the wall from one eye as from the other."""
+    scene = wall()
+    z = torch.full_like(scene.depth, 4.0)
+    z[:, 12:36, 36:60] = 2.0
+    result = stereo(
+        replace(scene, depth=z), StereoConfig(RigConfig(focus_depth=2.0), complete=QUICK)
+    )
+    lacking = [
+        float((eye.partial.known < 0.5)[:, 12:36].float().mean())
+        for eye in (result.left, result.right)
+    ]
+    assert lacking[0] > 0.005 and lacking[0] == pytest.approx(lacking[1], rel=0.35)
+
+
+def test_layouts() -> None:
+    left = torch.zeros(2, 3, 4, 6, dtype=torch.uint8)
+    right = torch.full((2, 3, 4, 6), 255, dtype=torch.uint8)
+    sizes: dict[StereoLayout, tuple[int, int]] = {
+        "side-by-side": (4, 12), "half-side-by-side": (4, 6), "top-bottom": (8, 6),
+        "half-top-bottom": (4, 6),
+    }  # fmt: skip
+    for layout, size in sizes.items():
+        both = packed(left, right, layout)
+        assert tuple(both.shape) == (2, 3, *size)
+        half = both.shape[3] // 2 if "side" in layout else both.shape[2] // 2
+        first = both[..., :half] if "side" in layout else both[:, :, :half]
+        assert bool((first == 0).all()) and float(both.float().mean()) == pytest.approx(127.5)
+    # Grey stays grey; the left eye is red, the right one cyan.
+    grey = torch.full((1, 3, 2, 2), 90, dtype=torch.uint8)
+    assert bool(((packed(grey, grey, "anaglyph").float() - 90).abs() <= 1).all())
+    only_left = packed(right[:1], left[:1], "anaglyph")[0, :, 0, 0].tolist()
+    assert only_left[0] > 200 and max(only_left[1:]) < 30
+    with pytest.raises(ValueError, match="separate"):
+        packed(left, right, "separate")
+
+
+@pytest.fixture
+def scene_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    world = render_world(4, slide=0.05)
+    depth, dynamic = torch.from_numpy(world.depth), torch.from_numpy(world.moving)
+    valid = torch.ones_like(dynamic)
+    save_scene(
+        Scene(world.video, world.cameras, depth, valid, dynamic, valid.float()), tmp_path / "scene"
+    )
+    return tmp_path / "scene"
+
+
+@pytest.mark.parametrize(
+    ("layout", "files", "width"),
+    [("side-by-side", ["result.mp4"], 224), ("anaglyph", ["result.mp4"], 112),
+     ("separate", ["left.mp4", "right.mp4"], 112)],
+)  # fmt: skip
+def test_the_command(
+    layout: str, files: list[str], width: int, scene_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    main(
+        [
+            "stereo",
+            str(scene_folder),
+            "--layout",
+            layout,
+            "--model",
+            "propagate",
+            "-o",
+            "o",
+            "--quiet",
+        ]
+    )
+    out = Path("o")
+    for name in files:
+        video = read_video(out / name)
+        assert (len(video), video.height, video.width) == (4, 72, width)
+    assert (b"st3d" in (out / files[0]).read_bytes()) == (layout == "side-by-side")
+    said = capsys.readouterr()
+    assert "disparity" in said.err and said.out.strip() == f"o/{files[0]}"
+    assert read_image(out / "contact_sheet.png").shape[0] == 3
+    rig = json.loads((out / "config.json").read_text())["rig"]
+    cameras = [read_cameras(out / f"{eye}.cameras.json").cameras for eye in ("left", "right")]
+    assert cameras[0] is not None and cameras[1] is not None
+    apart = (cameras[1].centers - cameras[0].centers).norm(dim=1)
+    assert apart.tolist() == pytest.approx([rig["interaxial"]] * 4)
+
+
+def test_a_refusal_leaves_nothing(scene_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["stereo", str(scene_folder), "--behind", "-1", "-o", "o"])
+    assert stopped.value.code not in (0, None) and "behind is -1" in capsys.readouterr().err
+    assert not Path("o").exists()
+
+
+def test_from_python(tmp_path: Path) -> None:
+    result = recam.stereo(wall(), layout="half-top-bottom", complete=QUICK)
+    path = recam.save(result, tmp_path / "both.mkv")
+    assert len(read_video(path)) == NUM and bytes([0x53, 0xB8, 0x81, 3]) in path.read_bytes()
+    recam.save(replace(result, layout="separate"), tmp_path / "two.mp4")
+    assert (tmp_path / "two-left.mp4").exists() and (tmp_path / "two-right.mp4").exists()
