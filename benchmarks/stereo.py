@@ -32,7 +32,7 @@ from recam.evaluation.synth4d.scenes import SPECS, SceneSpec, build_scene, sourc
 from recam.evaluation.synth4d.scenes import times_s as synth4d_times_s
 from recam.media import write_image
 from recam.reconstruct import reconstruct
-from recam.reconstruct.shipped_depth import shipped_depth
+from recam.reconstruct.depth_prior.shipped import shipped_depth
 from recam.synthetic import render_synthetic
 from recam.tasks.stereo import StereoRig, eye_paths, stereo, stereo_rig
 from recam.types import Cameras, Scene, Video
