@@ -1,19 +1,18 @@
 """Videos completed piece by piece: windows that a stopped run finished are found, bit for bit."""
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from recam.apps.runs import UNFINISHED, choose_folder, new_folder
 from recam.completion import streaming
 from recam.completion.windows import fill_pieces
 from recam.configs import CompleteConfig
 from recam.runtime import cache
 from recam.runtime.cache import scratch_tensor
+from recam.runtime.cache_entries import CacheWarning
 from recam.types import PartialVideo, RecamError, Video, video_from_frames
 
 
@@ -60,7 +59,7 @@ def test_a_stopped_run_goes_on_where_it_was(
         _counting(patched, stop_at=2)
         with pytest.raises(KeyboardInterrupt):
             streaming.complete_whole(partial, CONFIG)
-    assert len(list(own_cache.glob("*.npy"))) == 2
+    assert len(list(own_cache.glob("*.safetensors"))) == 2
     lengths = _counting(monkeypatch)
     resumed = streaming.complete_whole(partial, CONFIG)
     assert lengths == [12, 10] and torch.equal(resumed, at_once)
@@ -82,7 +81,7 @@ def test_another_video_or_option_finds_nothing(
             lengths = _counting(patched)
             streaming.complete_whole(video, config)
             assert lengths == [8, 12, 12, 10]
-    old = next(own_cache.glob("*.npy"))
+    old = next(own_cache.glob("*.safetensors"))
     os.utime(old, (0, 0))  # a run that was never taken up again
     streaming.complete_whole(partial, CONFIG)
     assert not list(own_cache.iterdir())
@@ -130,28 +129,6 @@ def test_large_results_lie_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert len(video_from_frames(small)) == 20
 
 
-def test_the_folder_of_a_killed_run_is_used_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    for number, killed in ((gone.pid, True), (os.getpid(), False)):
-        folder = tmp_path / "clip-orbit"
-        folder.mkdir(exist_ok=True)
-        (folder / UNFINISHED).write_text(str(number))
-        (folder / "path.png").write_text("half")
-        assert choose_folder(None, "clip-orbit").name == (
-            "clip-orbit" if killed else "clip-orbit-2"
-        )
-        assert folder.exists() != killed
-    with pytest.raises(RecamError, match="other files"):
-        choose_folder(tmp_path / "clip-orbit", "unused")
-    with new_folder(tmp_path / "new"):
-        assert (tmp_path / "new" / UNFINISHED).read_text() == str(os.getpid())
-    assert not (tmp_path / "new" / UNFINISHED).exists()
-
-
 def test_a_window_that_cannot_be_kept_is_told_and_made_again(
     monkeypatch: pytest.MonkeyPatch, own_cache: Path
 ) -> None:
@@ -162,7 +139,7 @@ def test_a_window_that_cannot_be_kept_is_told_and_made_again(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(streaming.os, "fsync", full)
+        patched.setattr(os, "fsync", full)
         with pytest.warns(UserWarning, match="No space left"):
             assert torch.equal(streaming.complete_whole(partial, CONFIG), at_once)
     assert not list(own_cache.iterdir())
@@ -170,6 +147,7 @@ def test_a_window_that_cannot_be_kept_is_told_and_made_again(
         _counting(patched, stop_at=2)
         with pytest.raises(KeyboardInterrupt):
             streaming.complete_whole(partial, CONFIG)
-    for kept in own_cache.glob("*.npy"):
+    for kept in own_cache.glob("*.safetensors"):
         kept.write_bytes(kept.read_bytes()[:100])
-    assert torch.equal(streaming.complete_whole(partial, CONFIG), at_once)
+    with pytest.warns(CacheWarning, match="is damaged"):
+        assert torch.equal(streaming.complete_whole(partial, CONFIG), at_once)

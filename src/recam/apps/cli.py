@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
+from recam import __version__
 from recam.apps import process
 from recam.apps import progress as shown
 from recam.apps.progress import Style
@@ -363,11 +364,29 @@ class Doctor:
 
     complete: CompleteConfig = field(default_factory=CompleteConfig)
     """With a foundation --model: also what it would need, before anything is loaded."""
+    json: bool = False
+    """As JSON, for a bug report."""
 
     def run(self) -> None:
         from recam.apps import doctor
 
-        doctor.run(self.complete)
+        doctor.run(self.complete, self.json)
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Say what is kept between runs, how large it is and what for; clear it."""
+
+    max_size: Annotated[float | None, arg(metavar="GB")] = None
+    """Take away what was unused for longest until no more is kept. Every command keeps to 20 GB,
+    or to $RECAM_CACHE_GB, of itself."""
+    clear: tuple[str, ...] = ()
+    """Take away all of these kinds (scenes, adapters, …), or `all`."""
+
+    def run(self) -> None:
+        from recam.apps import cache_command
+
+        cache_command.run(self.max_size, self.clear)
 
 
 @dataclass(frozen=True)
@@ -394,6 +413,7 @@ COMMANDS = {
     "demo": Demo,
     "studio": Studio,
     "doctor": Doctor,
+    "cache": Cache,
 }
 
 
@@ -408,10 +428,17 @@ def main(argv: list[str] | None = None) -> None:
         shown.style.set("none" if quiet else getattr(command, "progress", "auto"))
         process.require_working_folder()
         command.run()
+        if "recam.runtime.cache_entries" in sys.modules:
+            from recam.apps.cache_command import keep_below_limit
+
+            keep_below_limit()
 
 
 def _parsed(argv: list[str]) -> Any:
     """The command that a command line asks for."""
+    if argv[:1] in (["--version"], ["-V"]):
+        print(f"recam {__version__}")
+        sys.exit(0)
     if argv[:1] == ["eval"]:  # commands of its own, whose options only it needs to know
         from recam.apps import eval_cli
 

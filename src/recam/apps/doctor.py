@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
@@ -28,7 +29,7 @@ EXTRAS = {
 }
 
 
-def run(config: CompleteConfig) -> None:
+def run(config: CompleteConfig, as_json: bool = False) -> None:
     """Print the report on stdout, and what a foundation model would cost where one is named."""
     sections = report()
     failed = None
@@ -37,7 +38,9 @@ def run(config: CompleteConfig) -> None:
             sections[config.model] = predict(config)
         except RecamError as error:
             failed = error
-    for title, lines in sections.items():
+    if as_json:
+        print(json.dumps({**sections, "machine": machine()}, indent=1))
+    for title, lines in sections.items() if not as_json else ():
         print(title)
         for line in lines:
             print(f"  {line}")
@@ -57,7 +60,9 @@ def report() -> dict[str, list[str]]:
         "packages": [_package_line(name) for name in BASE],
         "optional": [_optional_line(name, use) for name, use in EXTRAS.items()] + _torchvision(),
         "weights": [*_weights(), *_depth_weights(), _depth_model()],
-        "cache": [f"{folder}: {folder_bytes(folder) / 1e9:.2f} GB (delete it at will)"],
+        "cache": [
+            f"{folder}: {folder_bytes(folder) / 1e9:.2f} GB (`recam cache` lists and clears it)"
+        ],
     }
 
 

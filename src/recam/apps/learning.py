@@ -12,6 +12,7 @@ from torch import Tensor
 
 from recam.apps.progress import show_progress
 from recam.configs import InputConfig, PretrainConfig, ReconstructConfig
+from recam.runtime.cache import cache_folder
 from recam.training.data import FilledPair, find_videos
 from recam.training.optim import pick_device
 from recam.training.panning_pairs import panned_pairs
@@ -20,6 +21,8 @@ from recam.training.scenes import BACK, filled, kept_part, many_scene_pairs, see
 from recam.training.self_check import self_check
 from recam.types import Progress, RecamError
 
+SCENE_GB = 0.108
+"""Of a random scene's pairs on disk."""
 MAX_FRAMES, MAX_SIDE = 400, 400
 """Of every video, as much as this is looked at, …"""
 PART_FRAMES, PAIRS_OF_A_PART = 24, 3
@@ -39,6 +42,10 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Path:
         heldout: list[FilledPair] = []
         if config.num_scenes:
             total = config.num_scenes + config.num_heldout
+            say(
+                f"{total} random scenes are kept in {cache_folder()} for the next training, about "
+                f"{total * SCENE_GB:.1f} GB (`recam cache` lists and clears)"
+            )
             made = many_scene_pairs(total, config.seed, config.workers, progress)
             for i, of_scene in enumerate(made):
                 if i < config.num_scenes:

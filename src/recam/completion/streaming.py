@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 import warnings
 from collections.abc import Iterable, Iterator
@@ -12,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,6 +28,8 @@ from recam.completion.weights import chosen, find_weights, load_model, weights_s
 from recam.completion.windows import P, cut, fill_pieces, fitting_window
 from recam.configs import CompleteConfig
 from recam.runtime.cache import cache_folder, content_hash, scratch_tensor
+from recam.runtime.cache_entries import tell_not_kept
+from recam.runtime.tensors import load_tensors, save_tensors, tensors_are_whole
 from recam.types import PartialVideo, Progress, RecamError, Rendering, no_progress
 
 KEPT_DAYS = 7
@@ -223,40 +223,28 @@ class _KeptWindows:
     used: list[Path] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for old in self.folder.iterdir():
+        for old in self.folder.iterdir() if self.folder.is_dir() else ():
             with suppress(OSError):  # another run may have taken it away
                 if time.time() - old.stat().st_mtime > KEPT_DAYS * 86400:
                     old.unlink()
 
     def find(self, key: str, shape: tuple[int, ...]) -> Tensor | None:
-        path = self.folder / f"{key[:32]}.npy"
-        try:
-            frames = np.load(path, allow_pickle=False)
-        except (OSError, EOFError, ValueError):  # none there, or cut off by a loss of power
+        path = self.folder / f"{key[:32]}.safetensors"
+        if not tensors_are_whole(path):
             return None
-        if frames.shape != tuple(shape) or frames.dtype != np.uint8:
+        frames = load_tensors(path).get("frames")
+        if frames is None or frames.shape != tuple(shape) or frames.dtype != torch.uint8:
             return None
         self.used.append(path)
-        return torch.from_numpy(frames)
+        return frames
 
     def add(self, key: str, frames: Tensor) -> None:
         """Keep a finished window, whole or not at all; a disk that takes it not is a warning."""
-        path = self.folder / f"{key[:32]}.npy"
-        unfinished = self.folder / f".{key[:32]}.{os.getpid()}"
+        path = self.folder / f"{key[:32]}.safetensors"
         try:
-            with unfinished.open("wb") as file:
-                np.save(file, frames.numpy())
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(path)
+            save_tensors(path, {"frames": frames}, {})
         except OSError as error:  # a full disk, say: the run itself can still end well
-            unfinished.unlink(missing_ok=True)
-            warnings.warn(
-                f"{self.folder}: {error.strerror}; a finished window is not kept, and a run that "
-                "is stopped makes it again",
-                stacklevel=2,
-            )
+            tell_not_kept("a finished window", error)
             return
         self.used.append(path)
 

@@ -142,7 +142,7 @@ def join_parts(source: Path) -> Path:
     if digest[:8] != stem.rpartition(".")[2]:
         raise RecamError(f"{source}: the parts of {stem} are damaged (their sum is {digest[:8]})")
     joined = cache_folder() / "weights" / f"{digest[:24]}.safetensors"
-    if not joined.is_file():
+    if not joined.is_file() or weights_sha256(joined) != digest:
         joined.parent.mkdir(parents=True, exist_ok=True)
         unfinished = joined.with_name(f".{joined.name}.{os.getpid()}")
         unfinished.write_bytes(content)

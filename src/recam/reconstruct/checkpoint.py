@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from recam.reconstruct.static_depth import StaticGeometry
+from recam.runtime.cache_entries import is_whole, new_entry, tell_not_kept
 from recam.types import Cameras
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -37,26 +37,22 @@ class Checkpoint:
         if self.folder is None:
             return work()
         place = self.folder / name
-        if place.is_dir():
+        if is_whole(place):
             return {file.stem: _opened(file) for file in sorted(place.glob("*.npy"))}
         made = work()
-        self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            with tempfile.TemporaryDirectory(dir=self.folder, ignore_cleanup_errors=True) as beside:
-                part = Path(beside) / name
-                part.mkdir()
+            with new_entry(place) as staged:
                 for key, array in made.items():
-                    np.save(part / f"{key}.npy", array, allow_pickle=False)
-                part.rename(place)  # a folder that is there is whole
-        except OSError:
-            # Another process that reconstructs the same video was faster with this step, or with
-            # all of them, and then took the folder away: both are as good.
-            if self.folder.is_dir() and not place.is_dir():
-                raise
+                    np.save(staged / f"{key}.npy", array, allow_pickle=False)
+        except OSError as error:  # a full disk, say: the run itself can still end well
+            # Another process that reconstructs the same video may have been faster with all steps,
+            # and then took the folder away.
+            if self.folder.is_dir():
+                tell_not_kept(f"the step {name}", error)
         return made
 
     def has(self, name: str) -> bool:
-        return self.folder is not None and (self.folder / name).is_dir()
+        return self.folder is not None and is_whole(self.folder / name)
 
     def forget(self, *names: str) -> None:
         """Steps that a later one has made needless."""

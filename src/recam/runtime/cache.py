@@ -17,19 +17,32 @@ MAX_BYTES_IN_MEMORY = 256 << 20
 """Videos beyond this many bytes go to a memory-mapped file."""
 
 
+SCRATCH = "scratch"
+"""The cache's folder for files that are gone when they are closed."""
+
+
 def cache_folder() -> Path:
-    """Where scenes and adapters are kept: $RECAM_CACHE, else the user's cache folder."""
+    """Where scenes and adapters are kept: $RECAM_CACHE, else the user's cache folder, else (for a
+    user without a home) one in the system's temporary folder."""
     if folder := os.environ.get("RECAM_CACHE"):
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recam"
+        return Path(folder).expanduser()
+    if folder := os.environ.get("XDG_CACHE_HOME"):
+        return Path(folder) / "recam"
+    try:
+        return Path.home() / ".cache" / "recam"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"recam-{os.getuid()}"
 
 
 def scratch_file() -> IO[bytes]:
     """An open file in the cache folder that is gone when it is closed (a system's own temporary
-    folder is often kept in memory)."""
-    folder = cache_folder() / "scratch"
-    folder.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryFile(dir=folder)
+    folder is often kept in memory, and serves only where the cache cannot be written to)."""
+    folder = cache_folder() / SCRATCH
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryFile(dir=folder)
+    except OSError:
+        return tempfile.TemporaryFile()
 
 
 def scratch_tensor(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from recam.runtime.cache_entries import CacheWarning, forget
 from recam.runtime.files import parse_json, require_file
 from recam.runtime.records import Record, as_dataclass, shown
+from recam.runtime.whole import sync
 from recam.types import RecamError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 T = TypeVar("T")
+SHA256 = "content_sha256"
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write safetensors, the same bytes for the same content, whole or not at all.
+    """Write safetensors, the same bytes for the same content, whole or not at all. The metadata
+    get the content's hash besides, so that damage to the file is noticed.
 
     Raises OSError when the place cannot be written to or is full.
     """
@@ -27,19 +33,50 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # One entry, since safetensors writes several in an order that changes from run to run.
-    described = {"recam": json.dumps(metadata, sort_keys=True)}
+    about = json.dumps({**metadata, SHA256: content_sha256(content)}, sort_keys=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file(
-            {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, unfinished, described
-        )
+        save_file(content, unfinished, {"recam": about})
         unfinished.chmod(0o644)  # safetensors writes for the owner alone
+        sync(unfinished)
         unfinished.replace(path)
     except SafetensorError as error:  # of the disk: it hides the number of the system's error
         raise OSError(f"{path}: cannot write ({error})") from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def content_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 (hex) over names, types, shapes and values."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def tensors_are_whole(path: Path) -> bool:
+    """Whether a file that ``save_tensors`` wrote is there, byte for byte. One that is damaged is
+    told of (a CacheWarning) and taken away, to be made again."""
+    if not path.exists():
+        return False
+    try:
+        kept = read_metadata(path).get(SHA256)
+        if kept == content_sha256(load_tensors(path)):
+            return True
+        reason = "it has other content than was kept"
+    except (RecamError, ValueError, OSError) as error:
+        kept, reason = "", str(error).removeprefix(f"{path}: ")
+    if kept is not None:  # else of a version that kept no hash
+        text = f"cache: {path} is damaged ({reason}); it is taken away and made again"
+        warnings.warn(text, CacheWarning, stacklevel=2)
+    forget(path)
+    return False
 
 
 def load_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:

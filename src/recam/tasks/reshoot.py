@@ -42,6 +42,8 @@ from recam.reconstruct.checkpoint import Checkpoint, forget_abandoned
 from recam.reconstruct.external.choose import models_used
 from recam.render import render_windows
 from recam.runtime.cache import cache_folder, content_hash
+from recam.runtime.cache_entries import is_whole, new_entry, tell_not_kept
+from recam.runtime.tensors import tensors_are_whole
 from recam.training.adapt.examples import encode_hidden, frames_to_learn
 from recam.training.adapt.foundation import (
     adapt_foundation,
@@ -114,7 +116,7 @@ def open_scene(
     )
     folder = cache_folder() / "scenes" / key[:24]
     video = read_input(source, input_config, progress)
-    if (folder / "scene.json").is_file():
+    if is_whole(folder):
         return OpenedScene(load_scene(folder, video), folder, True)
     part = source_part(source, input_config, len(video))
     unfinished = cache_folder() / "unfinished"
@@ -122,7 +124,11 @@ def open_scene(
     kept = Checkpoint(unfinished / key[:24])
     scene = reconstruct(video, config, progress, part, kept)
     # Where a lens was straightened, the scene's frames are not the file's.
-    save_scene(scene, folder, with_frames=scene.video is not video)
+    try:
+        with new_entry(folder) as staged:
+            save_scene(scene, staged, with_frames=scene.video is not video)
+    except (RecamError, OSError) as error:
+        tell_not_kept("the scene", error)
     return OpenedScene(scene, folder, False)
 
 
@@ -293,7 +299,7 @@ def _opened_model(
         key = content_hash(*identity, *seen, options, ADAPTER_VERSION)
     folder = cache_folder() / "adapters" / key[:24]
     adapter = folder / "adapter.safetensors"
-    if adapter.is_file():
+    if tensors_are_whole(adapter):
         adapted, found = read_adaptation(adapter, model), f" (found in {folder})"
     else:
         adapted, found = learn(model, options, folder), ""

@@ -6,13 +6,20 @@ import copy
 import math
 import os
 import time
+import warnings
+import zipfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from recam.runtime.files import require_file
+from recam.runtime.whole import sync
+from recam.types import RecamError
 
 Network = TypeVar("Network", bound=nn.Module)
 MAX_GRADIENT_NORM = 1.0
@@ -85,14 +92,46 @@ def follow(average: nn.Module, model: nn.Module, step: int, decay: float) -> Non
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write so that a kill at any moment leaves the old file or the new one."""
+    """Write so that a kill at any moment leaves the old file or the new one; the one before stays
+    beside it."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    torch.save(state, unfinished)
-    unfinished.replace(path)
+    try:
+        torch.save(state, unfinished)
+        sync(unfinished)
+        if path.exists():
+            path.replace(_previous(path))
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    return torch.load(path, map_location="cpu", weights_only=True)
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """The last state that was saved; where that file is damaged, the one before, with a word.
+
+    None when there is none. Raises RecamError when all that is there is damaged.
+    """
+    there = [p for p in (path, _previous(path)) if p.exists()]
+    for file in there:
+        try:
+            with zipfile.ZipFile(require_file(file)) as archive:
+                damaged = archive.testzip()  # torch itself checks no sums
+            if damaged is None:
+                return torch.load(file, map_location="cpu", weights_only=True)
+        except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, UnpicklingError):
+            pass
+        warnings.warn(f"{file} is damaged; going on from the state before it", stacklevel=2)
+    if there:
+        raise RecamError(f"{path}: damaged, and so is the one before it; begin in another folder")
+    return None
+
+
+def remove_checkpoints(path: Path) -> None:
+    for file in (path, _previous(path)):
+        file.unlink(missing_ok=True)
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def wait_for(device: torch.device) -> None:

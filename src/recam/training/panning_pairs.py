@@ -20,6 +20,7 @@ from torch import Tensor
 
 from recam.media import read_video
 from recam.runtime.cache import cache_folder, content_hash
+from recam.runtime.tensors import tensors_are_whole
 from recam.training.data import FilledPair
 from recam.training.scenes import filled, kept_part, read_pairs, save_pairs
 from recam.types import PartialVideo, Progress, no_progress
@@ -60,7 +61,7 @@ def panned_pairs(
         digest = hashlib.sha256(true.numpy().tobytes() + known.numpy().tobytes()).hexdigest()
         key = content_hash("pairs of a panned video", VERSION, digest, seed, i)
         file = cache_folder() / "pairs" / f"{key[:24]}.safetensors"
-        if not file.is_file():
+        if not tensors_are_whole(file):
             partial = PartialVideo(true * (known > 0)[:, None], known)
             save_pairs([kept_part(filled(partial, true), rng)], file)
         yield from read_pairs(file)

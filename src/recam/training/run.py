@@ -37,11 +37,10 @@ def resume(run: Run, out: Path, options: dict[str, Any], may_change: Collection[
     do.
     """
     options = json.loads(json.dumps(options))
-    path = out / "checkpoint.pt"
-    if not path.exists():
+    state = load_checkpoint(out / "checkpoint.pt")
+    if state is None:
         (out / "config.json").write_text(json.dumps(options, indent=1))
         return False
-    state = load_checkpoint(path)
     before = json.loads(state["config"])
     changed = [k for k in options if k not in may_change and before.get(k) != options[k]]
     if changed:

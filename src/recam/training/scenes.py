@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recam.completion.fills import search_fills
-from recam.completion.weights import save_tensors
 from recam.configs import PairConfig, RenderConfig
 from recam.covisibility import double_reproject, novel_cameras, sample_path
 from recam.render import render
 from recam.runtime.cache import cache_folder, content_hash
+from recam.runtime.tensors import load_tensors, save_tensors, tensors_are_whole
 from recam.runtime.threads import num_cores
 from recam.runtime.workers import worker_pool
 from recam.synthetic import CAMERA_KINDS, SyntheticScene, synthetic_clip, true_view
@@ -172,7 +172,7 @@ def many_scene_pairs(
     first = FIRST_SEED + 100_003 * seed
     seeds = range(first, first + num_scenes)
     workers = workers or num_cores()
-    missing = [s for s in seeds if not _file(s).is_file()]
+    missing = [s for s in seeds if not tensors_are_whole(_file(s))]
     if workers > 1 and len(missing) > 1:
         with worker_pool(workers, _one_thread) as pool:
             for i, _ in enumerate(pool.map(_make_file, missing)):
@@ -214,9 +214,7 @@ def save_pairs(pairs: list[FilledPair], path: Path, **notes: str) -> None:
 
 def read_pairs(path: Path) -> list[FilledPair]:
     """Pairs that ``save_pairs`` wrote."""
-    from safetensors.torch import load_file
-
-    tensors = load_file(path)
+    tensors = load_tensors(path)
     pairs = []
     for i in range(len(tensors) // 4):
         true, shown, known, fills = (

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recam.completion.weights import save_tensors
 from recam.runtime.cache import cache_folder, content_hash
 from recam.runtime.checkpoints import find_checkpoint, load_whole
+from recam.runtime.tensors import load_tensors, save_tensors, tensors_are_whole
 from recam.types import RecamError
 
 Text = tuple[Tensor, Tensor]
@@ -34,10 +34,8 @@ def prompt_embedding(
     """
     key = content_hash(_identity(base), prompt, max_length, str(dtype))
     path = cache_folder() / "text" / f"{key[:24]}.safetensors"
-    if path.is_file():
-        from safetensors.torch import load_file
-
-        kept = load_file(path)
+    if tensors_are_whole(path):
+        kept = load_tensors(path)
         return kept["embedding"], kept["mask"]
     folder = find_checkpoint(base, TEXT_FILES)
     embedding, mask = encode(folder, prompt, max_length, dtype)

@@ -91,7 +91,9 @@ def _adapt_one(
     # The weights stay in main memory until they are split, or there is an adapter to train.
     options = replace(source.foundation, model_device=device, placement="swap", compile=False)
     model = load_foundation(replace(source, foundation=options))
-    examples = [LatentExample(**parts) for parts in load_checkpoint(job)["examples"]]
+    saved = load_checkpoint(job)
+    assert saved is not None
+    examples = [LatentExample(**parts) for parts in saved["examples"]]
 
     def tell(what: str, done: int, total: int) -> None:
         if rank == 0:

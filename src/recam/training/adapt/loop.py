@@ -16,8 +16,8 @@ from torch import Tensor
 
 from recam.configs import FinetuneConfig
 from recam.runtime.files import parse_json
-from recam.runtime.tensors import read_metadata, save_tensors
-from recam.training.optim import learning_rate, load_checkpoint, save_checkpoint
+from recam.runtime.tensors import read_metadata, save_tensors, tensors_are_whole
+from recam.training.optim import learning_rate, load_checkpoint, remove_checkpoints, save_checkpoint
 from recam.types import Progress, RecamError
 
 HELD_BACK = 0.25
@@ -169,7 +169,7 @@ def work_through(
         tensors = learner.tensors(run.best) if run.best_step else {}
         if learner.writes:
             _write(folder, tensors, learner.kind, key, adapted, config)
-        (folder / learner.checkpoint).unlink(missing_ok=True)
+        remove_checkpoints(folder / learner.checkpoint)
     return adapted
 
 
@@ -189,10 +189,8 @@ def _judge(run: _Run, learner: Learner, check: Sequence[Any]) -> None:
 
 def _resume(run: _Run, learner: Learner, path: Path, key: str) -> float:
     """Take up what was saved for the same key; returns the seconds spent on it."""
-    if not path.exists():
-        return 0.0
     state = load_checkpoint(path)
-    if state["key"] != key:
+    if state is None or state["key"] != key:
         return 0.0
     for part in fields(run):
         setattr(run, part.name, state["run"][part.name])
@@ -231,7 +229,7 @@ def adaptation_key(config: FinetuneConfig, *seen: Any) -> str:
 def is_finished(folder: Path | None, key: str) -> bool:
     """Whether the folder has what an adaptation of that key left."""
     path = folder / "adapter.safetensors" if folder is not None else None
-    return path is not None and path.exists() and read_metadata(path).get("key") == key
+    return path is not None and tensors_are_whole(path) and read_metadata(path).get("key") == key
 
 
 def low_rank_of(path: Path, metadata: dict[str, str]) -> int | None:

@@ -7,17 +7,18 @@ chunks in use by then alone, so that training resumes bit for bit.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from recam.completion.weights import save_tensors
 from recam.runtime.cache import cache_folder, content_hash
+from recam.runtime.tensors import load_tensors, save_tensors, tensors_are_whole
+from recam.runtime.workers import worker_pool
 from recam.synthetic.scene import SceneKind
 from recam.training.depth.scenes import FIRST_SEED, HELDOUT_SEED, LEFT_OUT, depth_views
 
@@ -36,6 +37,7 @@ class Pool:
     frames: list[Tensor] = field(default_factory=list)
     log_depth: list[Tensor] = field(default_factory=list)
     workers: ProcessPoolExecutor | None = None
+    leash: ExitStack = field(default_factory=ExitStack)
     waiting: dict[int, Future] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -58,8 +60,7 @@ class Pool:
         missing = [i for i in range(num_chunks) if not chunk_path(self.seed, i).is_file()]
         if not missing or num_workers < 1:
             return
-        context = multiprocessing.get_context("spawn")
-        self.workers = ProcessPoolExecutor(num_workers, context, _one_thread)
+        self.workers = self.leash.enter_context(worker_pool(num_workers, _one_thread))
         device = str(self.device)
         jobs = {i: self.workers.submit(chunk_file, self.seed, i, device) for i in missing}
         self.waiting.update(jobs)
@@ -68,13 +69,15 @@ class Pool:
         """Stop the other processes; what they have begun is finished first."""
         if self.workers is not None:
             self.workers.shutdown(cancel_futures=True)
+            self.leash.close()
             self.workers, self.waiting = None, {}
 
 
 def _one_thread() -> None:
     from recam.training.scenes import _one_thread as one
 
-    os.nice(1)
+    if hasattr(os, "nice"):
+        os.nice(1)
     one()
 
 
@@ -97,7 +100,7 @@ def chunk_file(
 ) -> Path:
     """The file of a chunk of the pool, made on ``device`` where it is not there yet."""
     path = chunk_path(seed, number, kind, base)
-    if path.is_file():
+    if tensors_are_whole(path):
         return path
     first = base + 100_003 * seed + SCENES_PER_CHUNK * number
     views = []
@@ -115,9 +118,7 @@ def chunk_file(
 
 def read_chunk(path: Path, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
     """frames uint8 [n, 3, h, w] and log_depth float16 [n, h, w] of a chunk."""
-    from safetensors.torch import load_file
-
-    tensors = load_file(path, device=str(device))
+    tensors = load_tensors(path, str(device))
     return tensors["frames"], tensors["log_depth"]
 
 
