@@ -56,12 +56,13 @@ def propagate(partial: PartialVideo, progress: Progress = no_progress) -> Tensor
     moved camera uncovers the background. Known pixels stay bit for bit. Raises RecamError when
     nothing at all is known.
     """
-    return _search(partial, progress)[0]
+    return search(partial, progress).frames
 
 
 def find(partial: PartialVideo, progress: Progress = no_progress) -> Found:
     """``propagate``, and what it chose from."""
-    result, around, sides = _search(partial, progress)
+    searched = search(partial, progress)
+    result, around, sides = searched.frames, searched.around, searched.sides
     if sides is None:
         nothing = torch.zeros(len(partial), 2, *partial.known.shape[1:], dtype=torch.float16)
         return Found(result, result, result, around, nothing)
@@ -88,14 +89,32 @@ Sides = list[tuple[Traced, Traced]]
 """What past and future show: from well inside known parts, and from their margins."""
 
 
-def _search(partial: PartialVideo, progress: Progress) -> tuple[Tensor, Tensor, Sides | None]:
-    """``propagate``'s result, the fill from around, and what was found along time."""
+@dataclass(frozen=True)
+class Searched:
+    """What following motion found. uint8 [t, 3, h, w]: frames, ``propagate``'s result; around, the
+    fill from around alone.
+
+    unseen: bool [t, h, w], pixels that neither are known nor were found at another moment.
+    nearness: float32 [t, h, w], −log depth / DEPTH_STEP, in holes of what lies behind; None where
+    there is no depth. sides, motion: None where nothing was to be followed.
+    """
+
+    frames: Tensor
+    around: Tensor
+    unseen: np.ndarray
+    nearness: np.ndarray | None
+    sides: Sides | None = None
+    motion: Motion | None = None
+
+
+def search(partial: PartialVideo, progress: Progress = no_progress) -> Searched:
+    """``propagate``'s result, and how it came about. Raises RecamError when nothing is known."""
     require_something_known(partial)
     known = (partial.known > 0.5).numpy()
     around = _surroundings(partial, known)
     spatial = result = _filled_around(partial, partial.frames, around.weight)
     if len(partial) == 1 or known.all():
-        return result, spatial, None
+        return Searched(result, spatial, ~known, around.nearness)
     frames = as_pictures(partial.frames)
     source = eroded(known, MARGIN_PX)
     for number in range(PASSES):
@@ -117,7 +136,8 @@ def _search(partial: PartialVideo, progress: Progress) -> tuple[Tensor, Tensor, 
             break
         progress("completing", 2 * number + 2, 2 * PASSES)
     progress("completing", 2 * PASSES, 2 * PASSES)
-    return result, spatial, list(zip(inner, margin))
+    unseen = ~known & ~traced.numpy()
+    return Searched(result, spatial, unseen, around.nearness, list(zip(inner, margin)), motion)
 
 
 def eroded(known: np.ndarray, margin_px: int) -> np.ndarray:

@@ -1,0 +1,383 @@
+"""Fill what nobody saw by copying from where the video shows the like.
+
+PatchMatch (Barnes et al. 2009) inside the coarse-to-fine scheme of Wexler et al. 2007: every patch
+that touches the hole looks for the most similar patch of known pixels. On coarse levels the mean of
+overlapping patches settles the structure; on the finest every pixel is a copy of one known pixel,
+since means of patches are blurred. Sources may be other frames too, and only from the same depth or
+farther: a moved camera uncovers the background.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from recam.runtime.jit import kernel
+
+RADIUS = 3
+"""Patches are 7 × 7 pixels on every level."""
+ROUNDS = 4
+"""Of searching and rebuilding on each level, once it is filled."""
+COHERENT = 0.9
+"""What continues a neighbour's copy may be this much less alike: fewer seams."""
+COARSEST_REACH_PX = 4.0
+"""On the coarsest level no hole pixel is much farther than this from what is known."""
+NEARER = 0.9
+"""What is copied may stand nearer than what is filled in by this factor at most."""
+INWARD = 1.3
+"""A patch counts by this factor less for each pixel that its centre lies deeper in the hole."""
+GUIDE_SHARE = 1.0
+"""What a patch's mean may differ from the smooth fill, in units of its own difference."""
+ROW_SHARE = 60.0
+"""Cost (grey levels squared) of copying from half a picture's height above or below."""
+GUIDED = 0.7
+"""Share of the copies' slow error of colour against the smooth fill that is taken off."""
+SHADE_PX = 6.0
+NOTHING = np.float32(1e12)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What may be copied from.
+
+    pictures: uint8 [n, h, w, 3]. usable: bool [n, h, w]. depth: float32 [n, h, w], 0 = unknown, or
+    None.
+    """
+
+    pictures: np.ndarray
+    usable: np.ndarray
+    depth: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class _Level:
+    """One size of the pyramid.
+
+    picture: float32 [h, w, 3]. hole: bool [h, w]. target: bool [h, w], centres of the patches that
+    touch the hole. inward: float32 [h, w], how much a patch there counts. sources: float32
+    [n, h, w, 3]. centres: bool [n, h, w], where a whole patch may be copied. source_depth: float32
+    [n, h, w]. behind: float32 [h, w]. means: float32 [n, h, w, 3], sources' mean over a patch.
+    """
+
+    picture: np.ndarray
+    hole: np.ndarray
+    target: np.ndarray
+    inward: np.ndarray
+    sources: np.ndarray
+    centres: np.ndarray
+    source_depth: np.ndarray
+    behind: np.ndarray
+    means: np.ndarray
+
+
+def fill_by_copies(
+    picture: np.ndarray,
+    hole: np.ndarray,
+    pool: Pool,
+    behind: np.ndarray | None = None,
+    seed: int = 0,
+) -> np.ndarray:
+    """The picture with its hole filled from the pool: uint8 [h, w, 3].
+
+    picture: uint8 [h, w, 3]; in the hole a smooth fill. It says which colour belongs where, and
+    stays where the pool has nothing to offer. hole: bool [h, w]. behind: float32 [h, w], depth of
+    the surface that is to be filled in (0 = unknown): what is copied must not stand nearer. Other
+    pixels come back as they are.
+    """
+    if not hole.any():
+        return picture.copy()
+    levels = _pyramid(picture, hole, pool, behind)
+    rng = np.random.default_rng(seed)
+    state: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    for level in reversed(levels):
+        if not level.centres.any():
+            continue
+        if state is None:
+            filled = (~level.hole).astype(np.float32)
+            state = level.picture.copy(), filled, _random_match(rng, level)
+        else:
+            state = _enlarged(*state, level, rng)
+        state = _settle(*state, level, rng, finest=level is levels[0])
+    if state is None:
+        return picture.copy()
+    now, filled, _ = state
+    now = now + GUIDED * _shade(picture - now, hole & (filled > 0))
+    copied = np.clip(now + 0.5, 0, 255).astype(np.uint8)
+    return np.where((hole & (filled > 0))[..., None], copied, picture)
+
+
+def _shade(difference: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """The slow part of a difference [h, w, 3] within the hole."""
+    weight = hole[..., None].astype(np.float32)
+    sums, mass = (cv2.GaussianBlur(v.astype(np.float32), (0, 0), SHADE_PX)
+                  for v in (difference * weight, weight[..., 0]))  # fmt: skip
+    return sums / np.maximum(mass, 1e-6)[..., None] * weight
+
+
+def _settle(
+    now: np.ndarray,
+    filled: np.ndarray,
+    match: np.ndarray,
+    level: _Level,
+    rng: np.random.Generator,
+    finest: bool,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rounds of searching and rebuilding, from the border inward while something is not filled."""
+    left, rounds = int((filled == 0).sum()), 0
+    while rounds < ROUNDS:
+        cost = np.full(level.hole.shape, NOTHING, np.float32)
+        _search(
+            now, filled, level.target, level.sources, level.centres, level.source_depth,
+            level.behind, level.picture, level.means, match, cost, int(rng.integers(1, 2**31)),
+        )  # fmt: skip
+        found = cost[level.target & (cost < NOTHING)]
+        spread = float(np.quantile(found, 0.75)) if found.size else 1.0
+        copies = finest and rounds > 0
+        now, filled = _rebuild(
+            now, filled, level.hole, level.target, level.inward, level.sources, match, cost,
+            np.float32(max(spread, 1.0)), copies,
+        )  # fmt: skip
+        still = int((filled == 0).sum())
+        if still == 0 or still == left:
+            rounds += 1
+        left = still
+    return now, filled, match
+
+
+def _pyramid(
+    picture: np.ndarray, hole: np.ndarray, pool: Pool, behind: np.ndarray | None
+) -> list[_Level]:
+    """From the finest level to the coarsest."""
+    deepest = float(cv2.distanceTransform(_byte(hole), cv2.DIST_L2, 5).max())
+    num = 1 + max(0, round(np.log2(max(deepest, 1) / COARSEST_REACH_PX)))
+    depth = np.zeros(pool.usable.shape, np.float32) if pool.depth is None else pool.depth
+    behind = np.zeros(hole.shape, np.float32) if behind is None else behind
+    height, width = hole.shape
+    levels: list[_Level] = []
+    for k in range(num):
+        size = (width >> k, height >> k)
+        if k > 0 and min(size) < 6 * RADIUS:
+            break
+        part = _shrunk(hole, size) > 0.02
+        inside = cv2.distanceTransform(_byte(part), cv2.DIST_L2, 5)
+        square = np.ones((2 * RADIUS + 1, 2 * RADIUS + 1), np.uint8)
+        usable = [_shrunk(u, size) > 0.98 for u in pool.usable]
+        sources = [_mean_of(p, u, size) for p, u in zip(pool.pictures, pool.usable)]
+        levels.append(
+            _Level(
+                _mean_of(picture, np.ones_like(hole), size), part,
+                cv2.dilate(_byte(part), square) > 0,
+                (INWARD**-inside).astype(np.float32),
+                np.stack(sources),
+                np.stack([_whole_patches(u) for u in usable]),
+                np.stack([_nearest(d, size) for d in depth]), _nearest(behind, size),
+                np.stack([cv2.blur(p, (2 * RADIUS + 1, 2 * RADIUS + 1)) for p in sources]),
+            )
+        )  # fmt: skip
+    return levels
+
+
+def _byte(mask: np.ndarray) -> np.ndarray:
+    return mask.astype(np.uint8)
+
+
+def _nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return cv2.resize(values.astype(np.float32), size, interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def _shrunk(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Share of True under every pixel of a smaller picture, float32."""
+    return cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+
+
+def _mean_of(picture: np.ndarray, counts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """float32 picture of a size, each pixel the mean of those under it that count."""
+    if size == picture.shape[1::-1]:
+        return picture.astype(np.float32)
+    weight = counts[..., None].astype(np.float32) + 1e-3  # where none counts, all do
+    total = cv2.resize(picture * weight, size, interpolation=cv2.INTER_AREA)
+    return total / cv2.resize(weight, size, interpolation=cv2.INTER_AREA)[..., None]
+
+
+def _whole_patches(usable: np.ndarray) -> np.ndarray:
+    """bool: centres of patches that lie inside the picture and are usable as a whole."""
+    square = np.ones((2 * RADIUS + 1, 2 * RADIUS + 1), np.uint8)
+    return cv2.erode(_byte(usable), square, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
+
+
+def _random_match(rng: np.random.Generator, level: _Level) -> np.ndarray:
+    """int32 [h, w, 3]: a random usable (frame, row, column) for every pixel."""
+    places = np.argwhere(level.centres).astype(np.int32)
+    return places[rng.integers(len(places), size=level.hole.shape)]
+
+
+def _enlarged(
+    now: np.ndarray, filled: np.ndarray, match: np.ndarray, level: _Level, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A coarser level's answer at this level's size; matches keep their shifts."""
+    height, width = level.hole.shape
+    h, w = now.shape[:2]
+    rows = np.minimum(np.arange(height) * h // height, h - 1)
+    columns = np.minimum(np.arange(width) * w // width, w - 1)
+    large = cv2.resize(now, (width, height), interpolation=cv2.INTER_LINEAR)
+    known = np.where(level.hole, filled[rows][:, columns], 1).astype(np.float32)
+    old = match[rows][:, columns]
+    shift_y = (old[..., 1] - rows[:, None]) * (height / h)
+    shift_x = (old[..., 2] - columns) * (width / w)
+    y = np.clip(np.arange(height)[:, None] + np.rint(shift_y), 0, height - 1).astype(np.int32)
+    x = np.clip(np.arange(width) + np.rint(shift_x), 0, width - 1).astype(np.int32)
+    moved = np.stack([old[..., 0], y, x], -1).astype(np.int32)
+    good = level.centres[moved[..., 0], y, x]
+    moved = np.where(good[..., None], moved, _random_match(rng, level))
+    return np.where(level.hole[..., None], large, level.picture), known, moved
+
+
+@kernel
+def _draw(state, below):
+    """A random whole number from 0 up to ``below`` (Marsaglia's xorshift, 64 bits)."""
+    x = state[0]
+    x ^= x << np.uint64(13)
+    x ^= x >> np.uint64(7)
+    x ^= x << np.uint64(17)
+    state[0] = x
+    return np.int64((x >> np.uint64(33)) % np.uint64(below))
+
+
+@kernel
+def _distance(now, filled, sources, y, x, frame, sy, sx, limit):
+    """Mean squared difference of two patches over what is filled; NOTHING once above ``limit``."""
+    height, width = filled.shape
+    total, count, most = 0.0, 0.0, 0.0
+    for dy in range(-RADIUS, RADIUS + 1):
+        if 0 <= y + dy < height:
+            for dx in range(-RADIUS, RADIUS + 1):
+                if 0 <= x + dx < width and filled[y + dy, x + dx] > 0:
+                    count += 1.0
+    if count < 4.0:
+        return NOTHING
+    most = limit * count
+    for dy in range(-RADIUS, RADIUS + 1):
+        if 0 <= y + dy < height:
+            for dx in range(-RADIUS, RADIUS + 1):
+                if 0 <= x + dx < width and filled[y + dy, x + dx] > 0:
+                    for c in range(3):
+                        d = now[y + dy, x + dx, c] - sources[frame, sy + dy, sx + dx, c]
+                        total += d * d
+        if total >= most:
+            return NOTHING
+    return np.float32(total / count)
+
+
+@kernel
+def _prior(guide, means, y, x, frame, sy, sx):
+    """How little a source's mean colour and row fit the place."""
+    total = 0.0
+    for c in range(3):
+        d = guide[y, x, c] - means[frame, sy, sx, c]
+        total += d * d
+    rows = 2.0 * (sy - y) / guide.shape[0]
+    return GUIDE_SHARE * total + ROW_SHARE * rows * rows
+
+
+@kernel
+def _search(
+    now, filled, target, sources, centres, source_depth, behind, guide, means, match, cost, seed
+):  # fmt: skip
+    """Two sweeps of PatchMatch over the targets; writes match and cost."""
+    state = np.array([seed], np.uint64)
+    height, width = target.shape
+    for y in range(height):
+        for x in range(width):
+            if target[y, x]:
+                frame, sy, sx = np.int64(match[y, x, 0]), match[y, x, 1], match[y, x, 2]
+                far = source_depth[frame, sy, sx]
+                if far <= 0 or behind[y, x] <= 0 or far >= NEARER * behind[y, x]:
+                    cost[y, x] = _distance(now, filled, sources, y, x, frame, sy, sx, NOTHING)
+                    cost[y, x] += _prior(guide, means, y, x, frame, sy, sx)
+    for sweep in range(2):
+        step = 1 if sweep == 0 else -1
+        for row in range(height):
+            y = row if sweep == 0 else height - 1 - row
+            for column in range(width):
+                x = column if sweep == 0 else width - 1 - column
+                if not target[y, x]:
+                    continue
+                best = cost[y, x]
+                radius = max(height, width)
+                trial = 0
+                while True:
+                    if trial < 2:  # what the neighbours copy, one on
+                        ny, nx = (y, x - step) if trial == 0 else (y - step, x)
+                        trial += 1
+                        if not (0 <= ny < height and 0 <= nx < width and target[ny, nx]):
+                            continue
+                        frame = np.int64(match[ny, nx, 0])
+                        sy, sx = match[ny, nx, 1] + y - ny, match[ny, nx, 2] + x - nx
+                        share = COHERENT
+                    else:
+                        if radius < 1:
+                            break
+                        frame = np.int64(match[y, x, 0])
+                        if _draw(state, 5) == 0:
+                            frame = _draw(state, sources.shape[0])
+                        sy = match[y, x, 1] + _draw(state, 2 * radius + 1) - radius
+                        sx = match[y, x, 2] + _draw(state, 2 * radius + 1) - radius
+                        radius //= 2
+                        share = 1.0
+                    if not (0 <= sy < centres.shape[1] and 0 <= sx < centres.shape[2]):
+                        continue
+                    if not centres[frame, sy, sx]:
+                        continue
+                    far = source_depth[frame, sy, sx]
+                    if far > 0 and behind[y, x] > 0 and far < NEARER * behind[y, x]:
+                        continue
+                    prior = _prior(guide, means, y, x, frame, sy, sx)
+                    if prior * share >= best:
+                        continue
+                    limit = best / share - prior
+                    found = prior + _distance(now, filled, sources, y, x, frame, sy, sx, limit)
+                    if found * share < best:
+                        best = found
+                        match[y, x, 0], match[y, x, 1], match[y, x, 2] = frame, sy, sx
+                cost[y, x] = best
+
+
+@kernel
+def _rebuild(now, filled, hole, target, inward, sources, match, cost, spread, copies):
+    """The hole anew from the patches that overlap each pixel: their weighted mean, or a copy of
+    the best one's pixel. Returns picture and filled."""
+    height, width = hole.shape
+    out, done = now.copy(), filled.copy()
+    for y in range(height):
+        for x in range(width):
+            if not hole[y, x]:
+                continue
+            total, best = 0.0, 0.0
+            red, green, blue = 0.0, 0.0, 0.0
+            for dy in range(-RADIUS, RADIUS + 1):
+                for dx in range(-RADIUS, RADIUS + 1):
+                    py, px = y + dy, x + dx
+                    if not (0 <= py < height and 0 <= px < width and target[py, px]):
+                        continue
+                    if cost[py, px] >= NOTHING:
+                        continue
+                    weight = np.exp(-cost[py, px] / (2 * spread)) * inward[py, px] + 1e-12
+                    frame = match[py, px, 0]
+                    sy, sx = match[py, px, 1] - dy, match[py, px, 2] - dx
+                    if copies:
+                        weight /= 1.0 + 0.2 * (dy * dy + dx * dx)
+                        if weight <= best:
+                            continue
+                        best, total, red, green, blue = weight, 0.0, 0.0, 0.0, 0.0
+                    total += weight
+                    red += weight * sources[frame, sy, sx, 0]
+                    green += weight * sources[frame, sy, sx, 1]
+                    blue += weight * sources[frame, sy, sx, 2]
+            if total > 0:
+                out[y, x, 0] = red / total
+                out[y, x, 1] = green / total
+                out[y, x, 2] = blue / total
+                done[y, x] = 1.0
+    return out, done
