@@ -1,0 +1,87 @@
+"""What no frame shows: copies that continue what is there, made up once, the same in all frames."""
+
+import cv2
+import numpy as np
+import torch
+
+from completion_clips import panned, psnr_in_holes, texture, with_known
+from recam.completion.copying import complete_by_copies
+from recam.completion.exemplar import Pool, fill_by_copies
+
+
+def bricks(height: int, width: int) -> np.ndarray:
+    """uint8 [h, w, 3]: rows of 8 × 16 px bricks, every second one shifted."""
+    y, x = np.indices((height, width))
+    joint = (y % 8 == 0) | ((x + 8 * (y // 8 % 2)) % 16 == 0)
+    return np.where(joint[..., None], (200, 195, 190), (150, 70, 50)).astype(np.uint8)
+
+
+def with_hole(picture: np.ndarray, size: int = 24) -> tuple[np.ndarray, np.ndarray]:
+    """A picture with a square smoothly filled in, and the square."""
+    hole = np.zeros(picture.shape[:2], bool)
+    top, left = (picture.shape[0] - size) // 2, (picture.shape[1] - size) // 2
+    hole[top : top + size, left : left + size] = True
+    return cv2.inpaint(picture, hole.astype(np.uint8), 3, cv2.INPAINT_TELEA), hole
+
+
+def test_copies_continue_a_pattern_that_paint_cannot() -> None:
+    truth = bricks(96, 128)
+    smooth, hole = with_hole(truth)
+    filled = fill_by_copies(smooth, hole, Pool(truth[None], ~hole[None]))
+    np.testing.assert_array_equal(filled[~hole], truth[~hole])
+    painted, copied = (np.abs(p[hole].astype(int) - truth[hole]).mean() for p in (smooth, filled))
+    assert copied < 0.6 * painted
+    np.testing.assert_array_equal(
+        filled, fill_by_copies(smooth, hole, Pool(truth[None], ~hole[None]))
+    )
+
+
+def test_what_stands_nearer_is_not_copied() -> None:
+    truth = np.repeat(texture(96, 128, 1)[..., :1], 3, 2)  # grey, far
+    truth[:, :50, 2] = np.where(np.indices((96, 50))[1] % 4 < 2, 255, 0)  # blue stripes, near
+    smooth, hole = with_hole(truth)
+    depth = np.where(np.arange(128) < 50, 1, 4)[None, None].repeat(96, 1).astype(np.float32)
+    behind = np.full((96, 128), 4.0, np.float32)
+
+    def stripes(depth: np.ndarray | None) -> float:
+        pool = Pool(truth[None], ~hole[None], depth)
+        filled = fill_by_copies(smooth, hole, pool, behind).astype(int)
+        blue = filled[..., 2] - filled[..., 1]
+        return float(np.abs(np.diff(blue, 2, axis=1))[:, :-1][hole[:, 2:-1]].mean())
+
+    assert stripes(depth) < 0.2 * stripes(None)
+
+
+def test_nothing_to_copy_leaves_the_smooth_fill() -> None:
+    picture = texture(40, 40)
+    smooth, hole = with_hole(picture)
+    nothing = np.zeros((1, 40, 40), bool)
+    np.testing.assert_array_equal(
+        fill_by_copies(smooth, hole, Pool(picture[None], nothing)), smooth
+    )
+
+
+def test_what_was_made_up_is_the_same_in_all_frames() -> None:
+    truth = panned(6, 4)
+    known = torch.ones(6, 72, 112)
+    for i in range(6):  # a hole that stays on the surface: no frame shows what is there
+        known[i, 26:46, 60 - 4 * i : 80 - 4 * i] = 0
+    partial = with_known(truth, known)
+    before = partial.frames.clone()
+    filled = complete_by_copies(partial)
+    assert torch.equal(partial.frames, before)
+    assert torch.equal(filled[:, :, known[0] > 2], truth[:, :, known[0] > 2])
+    for i in range(6):
+        assert torch.equal(filled[i][:, known[i] > 0], truth[i][:, known[i] > 0])
+    inner = [filled[i, :, 30:42, 64 - 4 * i : 76 - 4 * i].float() for i in range(6)]
+    apart = max(float((part - inner[0]).abs().mean()) for part in inner)
+    assert apart < 6
+    assert inner[0].std() > 8  # detail, not paint
+
+
+def test_what_another_frame_saw_is_fetched_not_made_up() -> None:
+    truth = panned(6, 4)
+    known = torch.ones(6, 72, 112)
+    known[3, 26:46, 40:60] = 0
+    filled = complete_by_copies(with_known(truth, known))
+    assert psnr_in_holes(filled, truth, known) > 30
