@@ -29,6 +29,7 @@ StereoLayout = Literal[
     "side-by-side", "half-side-by-side", "top-bottom", "half-top-bottom", "anaglyph", "separate"
 ]
 LensKind = Literal["auto", "pinhole"]
+DepthKind = Literal["auto", "depth", "inverse"]
 CameraMotion = Literal["auto", "static", "rotating", "moving"]
 DepthModel = Literal[
     "auto", "shipped", "stage", "depth-anything-v2", "depth-pro", "depth-anything-3", "moge",
@@ -101,9 +102,22 @@ class ReconstructConfig:
     video as it is). pinhole: the lens is taken to be straight."""
     depth: str | None = None
     """Depth of the source: MegaSAM npz, CogNVS, GEN3C, Vista4D, ViPE or dense COLMAP folder,
-    nerfstudio's transforms.json, npz, or a folder of PNG/EXR/npy."""
+    nerfstudio's transforms.json, npz, npy, a film, or PNG/TIFF/EXR/PFM/npy files, one or a folder
+    of them."""
+    depth_kind: DepthKind = "auto"
+    """depth, or inverse: the values are 1 / depth (disparity; large is near). auto goes by names,
+    and asks where it could be both."""
+    depth_unit: str | None = None
+    """Metres that a depth of 1 stands for: m, cm, mm, or a number such as 0.0002 or 1/5000 (TUM).
+    Default: mm for 16-bit pictures, else the scene's own unit."""
+    depth_range: tuple[float, float] | None = None
+    """Depths that the values of a film or of 8-bit pictures stand for, nearest and farthest: with
+    depth_kind inverse white is the nearest, with depth the farthest."""
     masks: str | None = None
-    """Folder or video of masks, white = moving; used instead of found."""
+    """Folder or video of masks, white = moving, or one picture for all frames; used instead of
+    found. Also labels of things (DAVIS), and pictures whose alpha channel is the mask."""
+    mask_label: int | None = None
+    """Of labels: the one thing that moves; default: all of them."""
     depth_model: DepthModel = "auto"
     """What says how deep things are where the video's own motion does not: the best that is
     installed, recam's own network (shipped), a level ground with a backdrop (stage), or a model of

@@ -37,6 +37,7 @@ from recam.reconstruct.depth_prior.temporal_alignment import (
     steady,
     with_shift,
 )
+from recam.reconstruct.io.depth_kind import check_near_and_far
 from recam.reconstruct.io.importers import DepthSource
 from recam.reconstruct.matching.shots import black_border
 from recam.reconstruct.motion_segmentation.flow_residual import (
@@ -409,9 +410,14 @@ def _with_given_depth(
     depth, valid = given.depth.numpy(), given.valid.numpy()
     rho = np.where(valid, 1 / np.maximum(depth, 1e-12), 0).astype(np.float32)
     run.report["depth"] = {"source": "given", "valid": round(float(valid.mean()), 4)}
-    if run.report["cameras"]["source"] == "estimated" and moving and flows is not None:
+    estimated = run.report["cameras"]["source"] == "estimated"
+    if moving and flows is not None and (estimated or given.metric is None):
         with run.timed("scale"):
-            cameras = _scaled_to(cameras, rho, valid, flows, run)
+            evidence = triangulate(flows, cameras, run.progress)
+            good = valid & (evidence.inverse_depth > 2 * evidence.sigma) & (evidence.misfit < 2)
+            check_near_and_far(rho[good], evidence.inverse_depth[good], str(run.config.depth))
+            if estimated:
+                cameras = _scaled_to(cameras, rho[good], evidence.inverse_depth[good], run)
     dynamic = masks
     if dynamic is None:
         dynamic = np.zeros(rho.shape, bool)
@@ -424,14 +430,12 @@ def _with_given_depth(
     return cameras, _Geometry(rho, dynamic, valid.astype(np.float32))
 
 
-def _scaled_to(cameras: Cameras, rho: F32, valid: Mask, flows: FlowSet, run: Run) -> Cameras:
-    """Cameras whose translation is in the units of the given inverse depth."""
-    evidence = triangulate(flows, cameras, run.progress)
-    good = valid & (evidence.inverse_depth > 2 * evidence.sigma) & (evidence.misfit < 2)
-    if good.sum() < 1000:
+def _scaled_to(cameras: Cameras, rho: F32, measured: F32, run: Run) -> Cameras:
+    """Cameras whose translation is in the units of the given inverse depth. rho, measured: [n]."""
+    if len(rho) < 1000:
         run.notes.append("the given depth could not be brought to the scale of the cameras")
         return cameras
-    factor = float(np.median(evidence.inverse_depth[good] / rho[good]))
+    factor = float(np.median(measured / rho))
     poses = cameras.cam_from_world.clone()
     poses[:, :3, 3] *= factor
     return replace(cameras, cam_from_world=poses)

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from recam.arrays import U8, Mask
-from recam.camera_files import read_cameras, undistort_video
+from recam.camera_files import read_cameras, straightened_video, undistort_video
 from recam.camera_files.undistort import undistortion_map
 from recam.configs import ReconstructConfig
+from recam.geometry import fov_x_deg
 from recam.media import read_mask
 from recam.reconstruct.checkpoint import Checkpoint
+from recam.reconstruct.io.depth_kind import DepthOptions
 from recam.reconstruct.io.importers import DepthSource, read_depth
 from recam.runtime.cache import scratch_tensor
 from recam.types import Cameras, Progress, SourcePart, Video
@@ -63,7 +65,10 @@ def given_depth(run: Run) -> DepthSource | None:
     if run.config.depth is None:
         return None
     with run.timed("read depth"):
-        given = read_depth(run.config.depth, len(run.video), run.height, run.width, run.part)
+        given = read_depth(
+            run.config.depth, len(run.video), run.height, run.width, run.part,
+            DepthOptions(run.config.depth_kind, run.config.depth_unit, run.config.depth_range),
+        )  # fmt: skip
     run.notes += [f"depth taken from {run.config.depth}", *given.notes]
     return given
 
@@ -78,10 +83,19 @@ def given_cameras(run: Run, given: DepthSource | None) -> tuple[Cameras | None, 
         config.cameras, config.cameras_format,
         num_frames=len(video), height=video.height, width=video.width, part=run.part,
     )  # fmt: skip
-    cameras = file.cameras_with(video.height, video.width, config.fov)
     run.notes += [f"cameras taken from {config.cameras}", *file.notes]
     run.report["metric cameras"] = file.metric
     valid = None
+    if file.lens != "opencv":
+        room = scratch_tensor(tuple(video.frames.shape), torch.uint8)
+        run.video, cameras, valid = straightened_video(video, file, config.fov, run.progress, room)
+        fov = float(fov_x_deg(cameras)[0])
+        run.notes.append(
+            f"{file.lens} frames straightened to a pinhole of {fov:.0f}° (--fov chooses it); the "
+            "scene's video is the straightened one"
+        )
+        return cameras.resized(run.height, run.width), valid
+    cameras = file.cameras_with(video.height, video.width, config.fov)
     if file.distortion is not None and bool(file.distortion.abs().max() > 0):
         room = scratch_tensor(tuple(video.frames.shape), torch.uint8)
         run.video, cameras, valid = undistort_video(
@@ -131,7 +145,8 @@ def given_masks(run: Run, given: DepthSource | None) -> Mask | None:
         run.notes.append(f"moving areas taken from {run.config.depth}")
         return given.dynamic.numpy()
     masks = read_mask(
-        run.config.masks, len(run.video), run.height, run.width, resize=True, part=run.part
-    )
+        run.config.masks, len(run.video), run.height, run.width, resize=True, part=run.part,
+        label=run.config.mask_label,
+    )  # fmt: skip
     run.notes.append(f"moving areas taken from {run.config.masks}")
     return masks.numpy() > 0.5

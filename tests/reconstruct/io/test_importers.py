@@ -329,7 +329,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, depth: np.ndarray) -> None
     with pytest.raises(ValueError, match="whole picture"):
         read_depth(tmp_path / "d.npy", T, H, 2 * W)
     np.save(tmp_path / "flat.npy", depth[0])
-    with pytest.raises(ValueError, match=r"expected \[frames, height, width\]"):
+    with pytest.raises(ValueError, match="1 for a video of 4 frames"):
         read_depth(tmp_path / "flat.npy", T, H, W)
     np.savez(tmp_path / "two.npz", a=depth, b=depth)
     with pytest.raises(ValueError, match=r"a \(3-D\), b \(3-D\)"):
@@ -339,7 +339,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, depth: np.ndarray) -> None
         read_depth(tmp_path / "text.txt", T, H, W)
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 not a zip")
     for missing in ("broken.npz", "nowhere"):
-        with pytest.raises(RecamError):
+        with pytest.raises((RecamError, ValueError), match=missing):
             read_depth(tmp_path / missing, T, H, W)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no depth"):

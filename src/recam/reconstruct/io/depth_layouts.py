@@ -2,55 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from recam.arrays import F32, Mask
-from recam.camera_files.checks import as_intrinsics, as_poses, pinhole, read_json
+from recam.camera_files.checks import as_intrinsics, as_poses, pinhole, read_object
 from recam.configs import CameraFormat
 from recam.geometry import rotation_from_quaternion, se3
-from recam.media.pictures import natural_key
+from recam.media.masks import decode_mask
+from recam.media.pictures import is_hidden, natural_key
+from recam.reconstruct.io.depth_pictures import MILLIMETRES, stored_depth
+from recam.reconstruct.io.raw_depth import RawDepth, load_array
+from recam.runtime.files import read_bytes
 from recam.types import Cameras, RecamError
 
 MEGASAM_FOLDER = (
     "MegaSAM's reconstructions/<scene>: disps.npy (N,H,W), poses.npy (N,7) tx ty tz qx qy qz qw, "
     "world to camera, intrinsics.npy (N,4) fx fy cx cy"
 )
-MILLIMETRES = 1e-3
-
-
-@dataclass(frozen=True)
-class RawDepth:
-    """Maps as stored; what they are called; whether they are inverse, or metres; their cameras, in
-    a file or read already; where they are valid, what moves, what is sky (bool, of any size)."""
-
-    maps: NDArray
-    name: str
-    inverse: bool = False
-    metric: bool | None = None
-    cameras: tuple[Path, CameraFormat] | None = None
-    valid: Mask | None = None
-    notes: tuple[str, ...] = ()
-    own_cameras: Cameras | None = None
-    dynamic: Mask | None = None
-    sky: Mask | None = None
-
-
-def load_array(path: Path) -> NDArray:
-    """A .npy file of numbers, memory-mapped. Raises RecamError when it cannot be opened,
-    ValueError for anything else."""
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError as error:
-        raise RecamError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: not a NumPy file of plain numbers ({error})") from error
+MAX_MAP_BYTES = 1 << 30
 
 
 def read_megasam_folder(folder: Path) -> RawDepth:
@@ -92,10 +64,12 @@ def read_colmap_dense(folder: Path) -> RawDepth:
 
 def _colmap_map(path: Path) -> F32:
     """COLMAP's matrix file: "width&height&channels&", then float32 in column-major order."""
-    data = path.read_bytes()
+    data = read_bytes(path, MAX_MAP_BYTES)
     head = data[:64].split(b"&", 3)
     try:
         width, height, channels = (int(number) for number in head[:3])
+        if min(width, height, channels) < 1:
+            raise ValueError(f"{width}×{height}, {channels} channels")
         start = sum(len(number) + 1 for number in head[:3])
         values = np.frombuffer(data[start:], "<f4")
         return values.reshape(channels, height, width)[0].astype(np.float32)
@@ -105,13 +79,12 @@ def _colmap_map(path: Path) -> F32:
         ) from error
 
 
-def read_nerfstudio_depth(
-    path: Path, read_pictures: Callable[[list[Path]], Iterator[NDArray]]
-) -> RawDepth:
+def read_nerfstudio_depth(path: Path) -> RawDepth:
     """Depth that a transforms.json names frame by frame, in its depth_unit_scale_factor (default
-    millimetres). read_pictures: reads 16-bit PNG, EXR or npy files."""
-    content = read_json(path)
-    frames = content.get("frames") if isinstance(content, dict) else None
+    millimetres)."""
+    content = read_object(path)
+    frames = content.value.get("frames")
+    frames = frames if isinstance(frames, list) else []
     named = [f for f in frames or [] if isinstance(f, dict) and f.get("depth_file_path")]
     if not named or len(named) != len(frames or []):
         raise ValueError(
@@ -123,31 +96,29 @@ def read_nerfstudio_depth(
     missing = [f for f in files if not f.is_file()]
     if missing:
         raise RecamError(f"{missing[0]}: no such file, named by {path.name}")
-    unit = float(content.get("depth_unit_scale_factor", MILLIMETRES))
+    unit = content.number("depth_unit_scale_factor", default=MILLIMETRES)
     if not unit > 0:
         raise ValueError(f"{path}: depth_unit_scale_factor {unit}; expected more than 0")
-    stack = [np.asarray(one, np.float32) * np.float32(unit) for one in read_pictures(files)]
+    stack = [np.asarray(stored_depth(file), np.float32) for file in files]
     if len({m.shape for m in stack}) != 1:
         raise ValueError(f"{path}: depth maps of different shapes")
     note = f"nerfstudio depth in units of {unit:g}"
-    return RawDepth(np.stack(stack), str(path), cameras=(path, "nerfstudio"), notes=(note,))
+    return RawDepth(
+        np.stack(stack), str(path), cameras=(path, "nerfstudio"), notes=(note,), unit=unit
+    )
 
 
 def picture_masks(folder: Path, num: int) -> Mask | None:
     """Masks bool [num, h, w] of a folder of PNG, white = True; None when there is none."""
-    files = sorted(folder.glob("*.png"), key=natural_key) if folder.is_dir() else []
+    found = folder.glob("*.png") if folder.is_dir() else []
+    files = sorted((f for f in found if not is_hidden(f)), key=natural_key)
     if not files:
         return None
     if len(files) != num:
         raise ValueError(
             f"{folder}: {len(files)} masks for {num} depth maps; expected one for each"
         )
-    masks = []
-    for file in files:
-        picture = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
-        if picture is None:
-            raise RecamError(f"{file}: not a readable PNG")
-        masks.append(picture > 127)
+    masks = [decode_mask(file) > 127 for file in files]
     if len({m.shape for m in masks}) != 1:
         raise ValueError(f"{folder}: masks of different shapes")
     return np.stack(masks)

@@ -14,10 +14,12 @@ from typing import NamedTuple
 import numpy as np
 
 from recam.arrays import F32
+from recam.media.limits import check_pixels
 
 _MAGIC = 20000630
 _COMPRESSIONS = ("none", "RLE", "ZIPS", "ZIP", "PIZ", "PXR24", "B44", "B44A", "DWAA", "DWAB")
 _LINES_PER_CHUNK = {"none": 1, "RLE": 1, "ZIPS": 1, "ZIP": 16}
+_MOST_CHUNK_BYTES = 16 << 20
 _TYPES = (np.dtype("<u4"), np.dtype("<f2"), np.dtype("<f4"))
 
 
@@ -45,7 +47,7 @@ def read_exr(data: bytes, name: str, wanted: tuple[str, ...] = ("Z",)) -> F32:
         header = _read_header(data, name)
         channel = _choose(header.channels, wanted, name)
         return _read_channel(data, header, channel, name)
-    except (struct.error, IndexError, zlib.error, UnicodeDecodeError) as error:
+    except (struct.error, LookupError, zlib.error, UnicodeDecodeError, OverflowError) as error:
         raise ValueError(f"{name}: a broken or truncated EXR file") from error
 
 
@@ -68,8 +70,7 @@ def _read_header(data: bytes, name: str) -> _Header:
             raise ValueError(f"{name}: an EXR header without {key}")
     x0, y0, x1, y1 = struct.unpack("<4i", fields["dataWindow"])
     height, width = y1 - y0 + 1, x1 - x0 + 1
-    if not (0 < height <= 1 << 16 and 0 < width <= 1 << 16):
-        raise ValueError(f"{name}: an EXR of {width}×{height} pixels")
+    check_pixels(width, height, name)
     code = fields["compression"][0]
     compression = _COMPRESSIONS[code] if code < len(_COMPRESSIONS) else f"number {code}"
     if compression not in _LINES_PER_CHUNK:
@@ -114,6 +115,8 @@ def _read_channel(data: bytes, header: _Header, channel: _Channel, name: str) ->
     num_chunks = -(-header.height // per_chunk)
     offsets = struct.unpack_from(f"<{num_chunks}Q", data, header.chunks_at)
     line_size = sum(c.dtype.itemsize for c in header.channels) * header.width
+    if line_size * per_chunk > _MOST_CHUNK_BYTES:
+        raise ValueError(f"{name}: an EXR of {len(header.channels)} channels, {header.width} wide")
     before = header.channels[: header.channels.index(channel)]
     start = sum(c.dtype.itemsize for c in before) * header.width
     row_size = channel.dtype.itemsize * header.width
@@ -137,7 +140,13 @@ def _read_channel(data: bytes, header: _Header, channel: _Channel, name: str) ->
 def _unpacked(packed: bytes, size: int, compression: str) -> bytes:
     if compression == "none" or len(packed) == size:  # stored plain where packing would not pay
         return packed
-    shuffled = _run_lengths(packed) if compression == "RLE" else zlib.decompress(packed)
+    if compression == "RLE":
+        shuffled = _run_lengths(packed, size)
+    else:
+        inflate = zlib.decompressobj()
+        shuffled = inflate.decompress(packed, size + 1)
+        if not inflate.eof:
+            raise zlib.error("cut off, or more than its header says")
     # Undo the predictor, then the split into low and high halves.
     values = np.frombuffer(shuffled, np.uint8).astype(np.int64)
     values[1:] -= 128
@@ -148,9 +157,9 @@ def _unpacked(packed: bytes, size: int, compression: str) -> bytes:
     return out.tobytes()
 
 
-def _run_lengths(packed: bytes) -> bytes:
+def _run_lengths(packed: bytes, size: int) -> bytes:
     out, at = bytearray(), 0
-    while at < len(packed):
+    while at < len(packed) and len(out) <= size:
         count = struct.unpack_from("<b", packed, at)[0]
         if count < 0:
             out += packed[at + 1 : at + 1 - count]

@@ -11,17 +11,19 @@
 | ViPE | ``depth/<name>.zip`` of EXR, or the folder; pose and intrinsics beside it; metres |
 | COLMAP | a dense workspace: ``stereo/depth_maps/*.geometric.bin``, cameras of its ``sparse`` |
 | nerfstudio | ``transforms.json`` or its folder, where its frames name depth pictures |
-| any | ``.npz`` or ``.npy`` with one stack [t, h, w]; a folder of 16-bit PNG, EXR or npy |
+| any | ``.npz`` or ``.npy`` with one stack [t, h, w]; a folder of, or a single, 16-bit PNG or |
+|  | TIFF, EXR, PFM or npy; with a range, a grey film or 8-bit pictures |
 
-Depth means z-depth. An array or file whose name contains "disp" holds inverse depth. A 16-bit PNG
-holds millimetres, with 0 and 65535 for no depth.
+Depth means z-depth. An array or file whose name contains "disp" holds inverse depth; one that
+could be either is refused until ``DepthOptions.kind`` says which. A 16-bit picture holds
+millimetres, with 0 and 65535 for no depth, unless ``DepthOptions.unit`` says otherwise.
 """
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -32,28 +34,34 @@ from torch import Tensor
 
 from recam.arrays import F32, Mask
 from recam.camera_files import CameraFile, read_cameras
+from recam.camera_files.checks import array_shape, array_shapes, read_array
 from recam.configs import CameraFormat
 from recam.media.pictures import natural_key
+from recam.media.source import probe
+from recam.reconstruct.io.depth_kind import AS_THE_FILE_SAYS, DepthOptions, interpreted
 from recam.reconstruct.io.depth_layouts import (
-    RawDepth,
-    load_array,
     picture_masks,
     read_colmap_dense,
     read_megasam_folder,
     read_nerfstudio_depth,
 )
+from recam.reconstruct.io.depth_pictures import (
+    DEPTH_SUFFIXES,
+    depth_files,
+    read_depth_film,
+    read_depth_pictures,
+)
 from recam.reconstruct.io.exr import read_exr
+from recam.reconstruct.io.raw_depth import RawDepth, load_array, max_inflated_bytes
+from recam.runtime.files import require_file
 from recam.types import Cameras, RecamError, SourcePart
 
-DEPTH_SUFFIXES = (".exr", ".npy", ".png")
 SKY_TIMES = 60.0
 """Sky is put at so many times the depth of what is near."""
-LARGEST_MM = 50_000
-"""Depth pictures with many values above this many millimetres are not in millimetres."""
 WHAT_IS_READ = (
     "expected a MegaSAM npz, a MegaSAM, CogNVS, GEN3C, Vista4D, ViPE or dense COLMAP folder, "
     "nerfstudio's transforms.json with depth, an npz or npy with one stack [frames, height, width],"
-    " or a folder of 16-bit PNG (millimetres), EXR or npy"
+    " a folder of 16-bit PNG (millimetres), TIFF, EXR, PFM or npy, or a film with --depth-range"
 )
 
 
@@ -78,11 +86,17 @@ class DepthSource:
 
 
 def read_depth(
-    path: str | Path, num_frames: int, height: int, width: int, part: SourcePart | None = None
+    path: str | Path,
+    num_frames: int,
+    height: int,
+    width: int,
+    part: SourcePart | None = None,
+    options: DepthOptions = AS_THE_FILE_SAYS,
 ) -> DepthSource:
     """Depth of a video's num_frames frames, resized to (height, width).
 
     part: which frames of its source the video has; depth of all of the source's then does too.
+    options: what the file does not say of itself.
 
     Resizing keeps edges: interpolated on surfaces, nearest across steps. NaN, infinite, zero and
     negative depths are not valid.
@@ -94,11 +108,12 @@ def read_depth(
     path = Path(path)
     if not path.exists():
         raise RecamError(f"{path}: no such file or folder")
-    raw = _read_folder(path) if path.is_dir() else _read_file(path)
-    if raw.maps.ndim != 3:
+    raw = _read(path, options)
+    if raw.maps.ndim != 3 or 0 in raw.maps.shape:
         raise ValueError(
             f"{raw.name}: depth of shape {list(raw.maps.shape)}; expected [frames, height, width]"
         )
+    raw = interpreted(raw, options)
     h, w = raw.maps.shape[1:]
     part = part or SourcePart(raw.name)
     index = part.entries(len(raw.maps), num_frames, f"depth maps of {raw.name}").tolist()
@@ -158,11 +173,14 @@ def resize_depth(depth: F32, valid: Mask, height: int, width: int) -> tuple[F32,
 
 def _as_depth(raw: RawDepth, i: int) -> tuple[F32, Mask]:
     one = raw.maps[i].astype(np.float32)
+    if raw.unit is not None:
+        one *= np.float32(raw.unit)
     good = np.isfinite(one) & (one > 0)
     if raw.valid is not None:
         good &= raw.valid[i]
     if raw.inverse:
         one = 1 / np.where(good, one, 1)
+        good &= np.isfinite(one)
     if raw.sky is not None and bool(raw.sky[i].any()):
         sky = (
             cv2.resize(
@@ -194,42 +212,64 @@ def _cameras(
     return file.cameras, (f"cameras read from {path.name} as well", *file.notes)
 
 
-def _read_file(path: Path) -> RawDepth:
-    match path.suffix.lower():
-        case ".npz":
-            return _read_npz(path)
-        case ".npy":
-            cameras = path.with_name(path.name.removesuffix("depth.npy") + "c2ws.npy")
-            known = (cameras, "megasam") if cameras != path and cameras.is_file() else None
-            return RawDepth(load_array(path), str(path), "disp" in path.stem.lower(), cameras=known)  # type: ignore[arg-type]
-        case ".zip":
-            return _read_vipe(path)
-        case ".json":
-            return read_nerfstudio_depth(path, _each_picture)
-    raise ValueError(f"{path}: {WHAT_IS_READ}")
+def _read(path: Path, options: DepthOptions) -> RawDepth:
+    if path.is_dir():
+        return _read_folder(path, options)
+    return _read_file(require_file(path), options)
+
+
+def _read_file(path: Path, options: DepthOptions) -> RawDepth:
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        return _read_npz(path)
+    if suffix == ".zip":
+        return _read_vipe(path)
+    if suffix == ".json":
+        return read_nerfstudio_depth(path)
+    if suffix == ".npy":
+        cameras = path.with_name(path.name.removesuffix("depth.npy") + "c2ws.npy")
+        known = (cameras, "megasam") if cameras != path and cameras.is_file() else None
+        maps = load_array(path)
+        maps = maps[None] if maps.ndim == 2 else maps
+        inverse = "disp" in path.stem.lower()
+        return RawDepth(maps, str(path), inverse, cameras=known, anonymous=known is None)  # type: ignore[arg-type]
+    if suffix in DEPTH_SUFFIXES:
+        return read_depth_pictures([path], path, options)
+    try:
+        is_film = probe(path).kind in {"film", "animation"}
+    except RecamError:
+        is_film = False
+    if not is_film:
+        raise ValueError(f"{path}: {WHAT_IS_READ}")
+    return read_depth_film(path, options)
 
 
 def _read_npz(path: Path) -> RawDepth:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            shapes = {name: file[name].ndim for name in file.files}
-            name = _depth_array(shapes, path)
-            maps = file[name]
-    except (OSError, zipfile.BadZipFile, EOFError) as error:
-        raise RecamError(f"{path}: cannot be read as an npz ({error})") from error
+    shapes = {name: len(shape) for name, shape in array_shapes(path).items()}
+    name = _depth_array(shapes, path)
+    maps = read_array(
+        path, name, "depth [frames, height, width]", max_inflated_bytes(path.stat().st_size)
+    )
     cameras: tuple[Path, CameraFormat] | None = None
-    valid: Mask | None = None
+    valid: NDArray[np.bool_] | None = None
     notes: tuple[str, ...] = ()
     if "cam_c2w" in shapes and "intrinsic" in shapes:
         cameras = (path, "megasam")
+    elif {"extrinsics", "intrinsics"} <= shapes.keys():
+        cameras = (path, "depth-anything-3")
     elif (path.parent / "camera.npz").is_file():
         cameras = (path.parent / "camera.npz", "gen3c")
-    if path.name == "depth.npz" and (path.parent / "mask.npz").is_file():
-        mask = np.load(path.parent / "mask.npz", allow_pickle=False)
-        if "mask" in mask.files and mask["mask"].shape == maps.shape:
-            valid, notes = mask["mask"].astype(bool), ("mask.npz taken as where depth is valid",)
-    inverse = "disp" in name.lower()
-    return RawDepth(maps, f"{path} ({name})", inverse, None, cameras, valid, notes)
+    mask = path.parent / "mask.npz"
+    if path.name == "depth.npz" and mask.is_file() and array_shape(mask, "mask") == maps.shape:
+        valid = read_array(
+            mask, "mask", "GEN3C's mask", max_inflated_bytes(mask.stat().st_size)
+        ).astype(bool)
+        notes = ("mask.npz taken as where depth is valid",)
+    maps = maps[None] if maps.ndim == 2 else maps
+    named = f"{path} ({name})"
+    return RawDepth(
+        maps, named, "disp" in name.lower(), None, cameras, valid, notes, anonymous=cameras is None
+    )
 
 
 def _depth_array(shapes: dict[str, int], path: Path) -> str:
@@ -237,8 +277,8 @@ def _depth_array(shapes: dict[str, int], path: Path) -> str:
         if name in shapes:
             return name
     stacks = [name for name, ndim in shapes.items() if ndim == 3 and "depth" in name.lower()]
-    if not stacks:
-        stacks = [name for name, ndim in shapes.items() if ndim == 3]
+    for dims in (3, 2):
+        stacks = stacks or [name for name, ndim in shapes.items() if ndim == dims]
     if len(stacks) != 1:
         listed = ", ".join(f"{name} ({ndim}-D)" for name, ndim in shapes.items()) or "nothing"
         raise ValueError(
@@ -256,8 +296,8 @@ def _read_vipe(path: Path) -> RawDepth:
                 (n for n in archive.namelist() if n.lower().endswith(".exr")),
                 key=lambda n: natural_key(Path(n)),
             )
-            maps = [read_exr(archive.read(n), f"{path}/{n}") for n in names]
-    except (OSError, zipfile.BadZipFile) as error:
+            maps = [read_exr(_member(archive, n, path), f"{path}/{n}") for n in names]
+    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error) as error:
         raise RecamError(f"{path}: cannot be read as a zip ({error})") from error
     if not maps:
         raise ValueError(f"{path}: no EXR inside; expected ViPE's zip of EXR depth")
@@ -266,16 +306,23 @@ def _read_vipe(path: Path) -> RawDepth:
     return RawDepth(_stack(maps, path), str(path), metric=True, cameras=cameras)
 
 
-def _read_folder(path: Path) -> RawDepth:
+def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
+    info = archive.getinfo(name)
+    if info.file_size > max_inflated_bytes(info.compress_size):
+        raise ValueError(f"{path}: {name} says that it is {info.file_size / 1e6:.0f} MB; damaged")
+    return archive.read(name)
+
+
+def _read_folder(path: Path, options: DepthOptions) -> RawDepth:
     for found in (path / "recon_and_seg", path):
         if (found / "depths").is_dir():
             cameras = found / "cameras.npz"
             known: tuple[Path, CameraFormat] | None = (
                 (cameras, "vista4d") if cameras.is_file() else None
             )
-            raw = _read_pictures(found / "depths")
-            return RawDepth(
-                raw.maps, raw.name, raw.inverse, raw.metric, known,
+            raw = read_depth_pictures(depth_files(found / "depths"), found / "depths", options)
+            return replace(
+                raw, cameras=known, anonymous=known is None,
                 dynamic=picture_masks(found / "dynamic_mask", len(raw.maps)),
                 sky=picture_masks(found / "sky_mask", len(raw.maps)),
             )  # fmt: skip
@@ -284,66 +331,19 @@ def _read_folder(path: Path) -> RawDepth:
     if (path / "stereo" / "depth_maps").is_dir():
         return read_colmap_dense(path)
     if (path / "transforms.json").is_file():
-        return read_nerfstudio_depth(path / "transforms.json", _each_picture)
+        return read_nerfstudio_depth(path / "transforms.json")
     if (path / "depth.npz").is_file():
         return _read_npz(path / "depth.npz")
     for folder in (path / "cam_info", path):
         arrays = sorted(folder.glob("*depth.npy"))
         if len(arrays) == 1:
-            return _read_file(arrays[0])
+            return _read_file(arrays[0], options)
     zips = sorted((path / "depth").glob("*.zip")) or sorted(path.glob("*.zip"))
     if len(zips) == 1:
         return _read_vipe(zips[0])
     if len(zips) > 1:
         raise ValueError(f"{path}: {len(zips)} zips of depth; name the one of this video")
-    return _read_pictures(path)
-
-
-def _read_pictures(path: Path) -> RawDepth:
-    kinds = {s: sorted(path.glob(f"*{s}"), key=natural_key) for s in DEPTH_SUFFIXES}
-    kinds = {s: [f for f in files if "depth" in f.name] or files for s, files in kinds.items()}
-    kinds = {s: files for s, files in kinds.items() if files}
-    if len(kinds) != 1:
-        what = " and ".join(kinds) or "no depth"
-        raise ValueError(f"{path}: a folder with {what}; {WHAT_IS_READ}")
-    ((suffix, files),) = kinds.items()
-    maps = _stack(list(_each_picture(files)), path)
-    inverse = all("disp" in f.name.lower() for f in files)
-    if suffix == ".png":
-        _check_millimetres(maps, path)
-        maps = np.where(maps == 65535, 0, maps).astype(np.float32) / 1000
-        return RawDepth(maps, str(path), metric=True, notes=("16-bit PNG read as millimetres",))
-    return RawDepth(maps, str(path), inverse)
-
-
-def _each_picture(files: list[Path]) -> Iterator[NDArray]:
-    for file in files:
-        match file.suffix:
-            case ".npy":
-                yield np.asarray(load_array(file)).squeeze()
-            case ".exr":
-                yield read_exr(file.read_bytes(), str(file))
-            case _:
-                picture = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
-                if picture is None:
-                    raise RecamError(f"{file}: not a readable PNG")
-                if picture.dtype != np.uint16 or picture.ndim != 2:
-                    raise ValueError(
-                        f"{file}: {picture.dtype} with {1 if picture.ndim == 2 else 3} channels; "
-                        "expected 16-bit grey PNG in millimetres (8 bits cannot hold depth)"
-                    )
-                yield picture
-
-
-def _check_millimetres(maps: NDArray[np.uint16], path: Path) -> None:
-    """Normalised depth fills the whole range; millimetres above 50 m are rare."""
-    far = float(((maps > LARGEST_MM) & (maps < 65535)).mean())
-    if far > 0.005:
-        raise ValueError(
-            f"{path}: {100 * far:.0f} % of the values lie above {LARGEST_MM}, as in depth that was "
-            "normalised to 16 bits; expected millimetres (0 and 65535 = none). Save other units as "
-            "npy or EXR"
-        )
+    return read_depth_pictures(depth_files(path), path, options)
 
 
 def _stack(maps: list[NDArray], path: Path) -> NDArray:
