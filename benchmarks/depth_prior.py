@@ -4,9 +4,8 @@
 
 Compared per picture after scale and shift of inverse depth (MiDaS): AbsRel, δ1 (and after a scale
 alone), and F1 of depth edges (log depth jumps by more than 0.15 between neighbours; found within
-two pixels of a true one). Priors: one constant; a vertical ramp; the mean of the pictures trained
-on; the stage (recam's fallback without weights); the network; the network drawn to the stage where
-it is unsure, which is what reconstruction takes. Sets:
+two pixels of a true one). Priors: one constant; a vertical ramp; the stage (recam's fallback
+without weights); the network. Sets:
 
 - held out: scenes of other seeds; layout left out: halls, which are never trained on
 - 7-Scenes: hand-held RGB-D. Depth and colour are not registered there; depth is brought to the
@@ -40,10 +39,9 @@ from recam.media import read_video
 from recam.reconstruct import reconstruct
 from recam.reconstruct.depth_prior.network import DepthNet, load_depth_net
 from recam.reconstruct.depth_prior.shipped import shipped_depth
-from recam.reconstruct.depth_prior.stage import depth_prior, stage_prior
+from recam.reconstruct.depth_prior.stage import stage_prior
 from recam.synthetic import synthetic_clip
-from recam.training.depth.batch import limited
-from recam.training.depth.data import HEIGHT, WIDTH, chunk_file, heldout_chunk, read_chunk
+from recam.training.depth.data import heldout_chunk
 from recam.types import Cameras
 
 COLOR_FOCAL, DEPTH_FOCAL = 535.0, 585.0  # of 7-Scenes at 640 × 480
@@ -79,10 +77,11 @@ def shrunk(frames: Tensor, depth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor
 
 def held_out(num: int) -> Iterator[Pictures]:
     for name, left_out in (("held out", False), ("layout left out", True)):
-        frames, log_depth = heldout_chunk(left_out)
-        every = torch.linspace(0, len(frames) - 1, min(num, len(frames))).long()
-        depth = log_depth[every].float().exp()
-        yield Pictures(name, frames[every], depth, depth < 90)
+        chunk = heldout_chunk(left_out)
+        every = torch.linspace(0, len(chunk) - 1, min(num, len(chunk))).long().tolist()
+        frames, log_depth = (torch.stack([chunk[i][k] for i in every]) for k in (0, 1))
+        depth = log_depth.float().exp()
+        yield Pictures(name, frames, depth, depth < 90)
 
 
 def seven_scenes(data: Path, num: int) -> Pictures:
@@ -133,16 +132,7 @@ def village(data: Path, num_frames: int = 14) -> Pictures:
     return Pictures("village street", video.frames[every], scene.depth[every], agreed[every])
 
 
-def mean_of_training(num_chunks: int) -> Tensor:
-    """Inverse depth [h, w]: the mean of the log, each picture's median taken off."""
-    logs = torch.cat([read_chunk(chunk_file(0, i))[1] for i in range(num_chunks)])
-    logs = limited(-logs.float())
-    return (logs - logs.flatten(1).median(1).values[:, None, None]).mean(0).exp()
-
-
-def priors(model: DepthNet | None, num_chunks: int) -> dict[str, Prior]:
-    mean = mean_of_training(num_chunks)
-
+def priors(model: DepthNet | None) -> dict[str, Prior]:
     def one_by_one(prior: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Prior:
         return lambda frames: torch.cat([prior(f[None])[0] for f in frames])
 
@@ -150,18 +140,11 @@ def priors(model: DepthNet | None, num_chunks: int) -> dict[str, Prior]:
         n, _, h, w = frames.shape
         return torch.linspace(0.2, 1, h)[None, :, None].expand(n, h, w)
 
-    def average(frames: Tensor) -> Tensor:
-        size = frames.shape[-2:]
-        mean_there = torch.nn.functional.interpolate(mean[None, None], size, mode="bilinear")[0]
-        return mean_there.expand(len(frames), *size)
-
     return {
         "constant": lambda frames: torch.ones(len(frames), *frames.shape[-2:]),
         "ramp": ramp,
-        "training mean": average,
         "stage": one_by_one(stage_prior),
         "network": one_by_one(lambda frames: shipped_depth(frames, model)),
-        "network and stage": one_by_one(lambda frames: depth_prior(frames, model=model)),
     }
 
 
@@ -271,7 +254,6 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--weights", type=Path, help="default: the shipped ones")
     parser.add_argument("--pictures", type=int, default=64, help="of each set at most")
-    parser.add_argument("--chunks", type=int, default=4, help="of the pool, for its mean")
     parser.add_argument("--frames", type=int, default=12, help="of the clips for flicker")
     parser.add_argument("--skip-village", action="store_true", help="it takes a reconstruction")
     args = parser.parse_args()
@@ -279,8 +261,7 @@ def main() -> None:
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
     model = load_depth_net(args.weights) if args.weights else None
-    given = priors(model, args.chunks)
-    print(f"pool pictures of {WIDTH}×{HEIGHT}\n")
+    given = priors(model)
     print("| set | pictures | prior | AbsRel | δ1 | δ1, scale alone | edge F1 |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for pictures in held_out(args.pictures):

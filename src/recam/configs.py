@@ -415,15 +415,24 @@ class DepthTrainConfig:
     finish: bool = False
     """With minutes: the learning rate falls to its end within them (for the last session)."""
     steps: int = 6000
-    batch: int = 16
-    area: int = 128 * 192
-    """Pixels of the crops learned from at the end (a quarter at first); their aspect varies."""
-    num_chunks: int = 100
-    """The pool's size at the end, in chunks of 32 scenes (128 pictures)."""
+    encoder: str | None = None
+    """ImageNet weights of the encoder to begin from (runs/convert_encoder.py makes the file)."""
+    encoder_lr: float = 0.1
+    """Learning rate of the encoder as a part of ``lr``."""
+    frozen: float = 0.6
+    """Part of the steps during which the encoder stays as it is."""
+    batch: int = 12
+    """Crops of ``area`` pixels a step; more of smaller ones, fewer of larger ones."""
+    area: int = 144 * 192
+    """Pixels of the usual crop; others are half and twice as large, and their aspect varies."""
+    num_chunks: int = 200
+    """The pool's size at the end, in chunks of 6 scenes (up to 60 pictures)."""
     first_chunks: int = 8
     """With so many it begins; it has all chunks when two thirds of the steps are done."""
+    photos: str | None = None
+    """Folder of photographs of which some of the scenes' surfaces are made."""
     workers: int = 1
-    """Processes that make the pool meanwhile, on the device that trains."""
+    """Processes that make the pool meanwhile."""
     lr: float = 1e-3
     warmup: int = 100
     weight_decay: float = 0.02

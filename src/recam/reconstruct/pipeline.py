@@ -104,7 +104,7 @@ def reconstruct(
     What ``config`` names (cameras, depth, masks, field of view) is used instead of estimated;
     ``part`` says which frames of its source the video has, if those files are about the source. A
     camera that moves gives measured depth. One that stands on a tripod or only turns gives none:
-    the scene then is a stated assumption (``prior.depth_prior``), steady over time, on which
+    the scene then is a stated assumption (``believed``), steady over time, on which
     moving things stand upright. ``Scene.report["notes"]`` says what was done. Steps that are done
     are ``kept`` until all are, so that a killed run goes on from them (flow is found again).
 

@@ -74,7 +74,7 @@ BASE_BYTES = 1_500_000_000
 BYTES_PER_PIXEL = 550
 """Of one frame: what a reshoot takes at its peak, measured at 7680×4320."""
 MOST_OF_MEMORY = 0.8
-SCENE_VERSION = 11
+SCENE_VERSION = 12
 """Raised when reconstruct's results change, so that scenes kept from before are made anew."""
 
 

@@ -63,15 +63,19 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int, falls: bool =
 
 
 def update(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], lr: float) -> float:
-    """One step on the gradients that are there; returns their norm. Skips what is not finite."""
+    """One step on the gradients that are there; returns their norm. Skips what is not finite.
+
+    A group of parameters with an ``lr_share`` learns at that part of the rate.
+    """
     total: Any = nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
     # Of weights that are split over devices, each has a part of the norm.
     norm = float(total.full_tensor() if hasattr(total, "full_tensor") else total)
     for group in optimizer.param_groups:
+        own = lr * group.get("lr_share", 1.0)
         if isinstance(group["lr"], Tensor):  # torchao compiles it in otherwise
-            group["lr"].fill_(lr)
+            group["lr"].fill_(own)
         else:
-            group["lr"] = lr
+            group["lr"] = own
     if math.isfinite(norm):
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)

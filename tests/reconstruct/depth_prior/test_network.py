@@ -9,21 +9,28 @@ import pytest
 import torch
 
 from recam.configs import DepthTrainConfig
+from recam.reconstruct.depth_prior.efficientnet import EfficientNetLite0, SameConv2d
 from recam.reconstruct.depth_prior.network import (
     SHIPPED,
     DepthNet,
     DepthNetConfig,
+    Prediction,
     load_depth_net,
 )
-from recam.reconstruct.depth_prior.shipped import available, network_size, shipped_depth
+from recam.reconstruct.depth_prior.shipped import (
+    available,
+    network_size,
+    shipped_depth,
+    shipped_focal,
+)
 from recam.training.data import step_generator
 from recam.training.depth.batch import compressed, draw_depth_batch, filmed, limited
-from recam.training.depth.data import Pool
+from recam.training.depth.data import Chunk, Pool
 from recam.training.depth.loss import affine_loss, depth_loss, gradient_loss
-from recam.training.depth.pretrain import chunks_at, heldout_delta1, pretrain_depth, save_depth_net
+from recam.training.depth.pretrain import chunks_at, heldout_figures, pretrain_depth, save_depth_net
 from recam.types import RecamError
 
-TINY = DepthNetConfig(widths=(8, 8, 8, 16), blocks=(1, 1, 1), attention=1, heads=2)
+TINY = DepthNetConfig(widths=(8, 8, 8, 8, 16), attention=1, heads=2)
 needs_weights = pytest.mark.skipif(not SHIPPED.is_file(), reason="no depth weights are shipped")
 
 
@@ -39,16 +46,15 @@ def _pool(num: int = 12) -> Pool:
     generator = torch.Generator().manual_seed(5)
     frames = (torch.rand(num, 3, 40, 56, generator=generator) * 255).to(torch.uint8)
     depth = torch.linspace(0, 2, 40)[None, :, None].expand(num, 40, 56)
-    pool = Pool(torch.device("cpu"))
-    pool.frames, pool.log_depth = [frames], [depth.to(torch.float16)]
-    return pool
+    return Pool(chunks=[Chunk(frames, depth.to(torch.float16), torch.full((num,), 60.0))])
 
 
 @pytest.mark.parametrize("size", [(16, 16), (32, 112), (80, 48)])
 def test_network_keeps_the_size(size: tuple[int, int]) -> None:
-    depth, error = DepthNet(TINY)(torch.rand(2, 3, *size))
-    assert depth.shape == error.shape == (2, *size)
-    assert depth.dtype == error.dtype == torch.float32
+    said = DepthNet(TINY)(torch.rand(2, 3, *size))
+    assert said.log_inverse.shape == said.log_error.shape == (2, *size)
+    assert said.log_focal.shape == said.log_focal_error.shape == (2,)
+    assert all(x.dtype == torch.float32 for x in said)
 
 
 def test_network_refuses_other_sizes() -> None:
@@ -58,7 +64,7 @@ def test_network_refuses_other_sizes() -> None:
 
 
 def test_network_size_keeps_the_aspect() -> None:
-    assert network_size(192, 320) == (96, 160)
+    assert network_size(192, 320, 96 * 160) == (96, 160)
     h, w = network_size(2000, 10)
     assert h % 16 == w % 16 == 0 and w >= 16 and h <= 1024
 
@@ -73,6 +79,24 @@ def test_shipped_depth_of_any_aspect(shape: tuple[int, ...]) -> None:
     assert float(confidence.min()) >= 0 and float(confidence.max()) <= 1
 
 
+def test_focal_length_is_one_number_for_a_clip() -> None:
+    frames = (torch.rand(7, 3, 48, 80) * 255).to(torch.uint8)
+    focal, error = shipped_focal(frames, _woken(DepthNet(TINY)))
+    assert math.isfinite(focal) and focal > 0 and error > 0
+
+
+def test_encoder_pads_as_the_weights_expect() -> None:
+    """TensorFlow's "SAME": ceil(size / stride) outputs, what is left over right and below."""
+    conv = SameConv2d(1, 1, 3, 2, bias=False)
+    with torch.no_grad():
+        conv.weight.copy_(torch.tensor([[[[1.0, 0, 0], [0, 0, 0], [0, 0, 0]]]]))
+        picture = torch.arange(36.0).view(1, 1, 6, 6)
+        assert torch.equal(conv(picture), picture[..., ::2, ::2])
+        assert conv(torch.zeros(1, 1, 9, 5)).shape == (1, 1, 5, 3)
+    sizes = [x.shape[1:] for x in EfficientNetLite0()(torch.rand(1, 3, 48, 80))]
+    assert sizes == [(16, 24, 40), (24, 12, 20), (40, 6, 10), (112, 3, 5), (320, 2, 3)]
+
+
 def test_shipped_depth_refuses_what_is_no_clip() -> None:
     model = DepthNet(TINY)
     with pytest.raises(ValueError, match="expected uint8"):
@@ -81,6 +105,7 @@ def test_shipped_depth_refuses_what_is_no_clip() -> None:
         shipped_depth(torch.zeros(0, 3, 16, 16, dtype=torch.uint8), model)
 
 
+@needs_weights
 def test_still_pixels_do_not_breathe() -> None:
     """A still picture with fresh noise in every frame."""
     generator = torch.Generator().manual_seed(2)
@@ -88,9 +113,8 @@ def test_still_pixels_do_not_breathe() -> None:
     picture = torch.nn.functional.interpolate(picture, (96, 144), mode="bilinear")
     clip = picture + 4 * torch.randn(6, 3, 96, 144, generator=generator)
     frames = clip.clamp(0, 255).to(torch.uint8)
-    model = _woken(DepthNet(TINY))
-    one_by_one = torch.cat([shipped_depth(f[None], model)[0] for f in frames]).log()
-    together = shipped_depth(frames, model)[0].log()
+    one_by_one = torch.cat([shipped_depth(f[None])[0] for f in frames]).log()
+    together = shipped_depth(frames)[0].log()
     before, after = (x.std(0).mean() for x in (one_by_one, together))
     assert float(after) < 0.5 * float(before)
 
@@ -106,12 +130,16 @@ def test_affine_loss_is_invariant_to_scale_and_shift() -> None:
 def test_loss_is_nought_for_the_truth_at_any_scale_and_knows_its_error() -> None:
     generator = torch.Generator().manual_seed(4)
     target = torch.randn(2, 16, 16, generator=generator)
-    _, parts = depth_loss(target + 1.7, torch.zeros_like(target), target)
-    assert float(parts[:3].abs().max()) < 1e-5
+    focal = torch.zeros(2)
+
+    def loss(log_inverse: torch.Tensor, log_error: torch.Tensor) -> torch.Tensor:
+        return depth_loss(Prediction(log_inverse, log_error, focal, focal), target, focal)[1]
+
+    assert float(loss(target + 1.7, torch.zeros_like(target))[:3].abs().max()) < 1e-5
     off = target + 0.4 * torch.randn(2, 16, 16, generator=generator)
     expected = (off - target - (off - target).flatten(1).median(1).values[:, None, None]).abs()
     best = float(expected.mean().log())
-    losses = [depth_loss(off, torch.full_like(off, best + d), target)[1][3] for d in (-0.5, 0, 0.5)]
+    losses = [loss(off, torch.full_like(off, best + d))[3] for d in (-0.5, 0, 0.5)]
     assert losses[1] < losses[0] and losses[1] < losses[2]
 
 
@@ -138,6 +166,8 @@ def test_batches_repeat_and_look_filmed() -> None:
     assert a.frames.shape[2] % 16 == 0 and a.frames.shape[3] % 16 == 0
     # The ramp of the pool falls from the top to the bottom of every crop, however it is flipped.
     assert bool((a.target[:, 0] > a.target[:, -1] + 0.2).all())
+    # Crops of 60 to 100 % of a picture 56 px wide with a focal length of 60 px.
+    assert bool((a.log_focal.exp() > 60 / 56 - 0.01).all())
     x = filmed(torch.rand(4, 3, 32, 32), torch.Generator().manual_seed(1))
     assert float(x.min()) >= 0 and float(x.max()) <= 1
 
@@ -203,7 +233,7 @@ def test_training_begins_from_weights(tmp_path: Path) -> None:
     x = torch.rand(1, 3, 16, 32)
     with torch.no_grad():
         assert torch.equal(load_depth_net(path)(x)[0], load_depth_net(start)(x)[0])
-    other = DepthNetConfig(widths=(8, 8, 8, 8), heads=2)
+    other = DepthNetConfig(widths=(8, 8, 8, 8, 8), heads=2)
     config = DepthTrainConfig(out=str(tmp_path / "b"), steps=0, device="cpu", start=str(start))
     with pytest.raises(RecamError, match="other options"):
         pretrain_depth(config, other, _pool())
@@ -268,23 +298,25 @@ def test_heldout_figure_of_the_truth_is_one() -> None:
             super().__init__()
             self.dummy = torch.nn.Parameter(torch.zeros(()))
 
-        def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            log = -2 * frames[:, 0]
-            return log, log
+        def forward(self, frames: torch.Tensor) -> Prediction:
+            log, focal = -2 * frames[:, 0], torch.zeros(len(frames))
+            return Prediction(log, log, focal, focal)
 
-    frames = torch.arange(0, 40 * 60, dtype=torch.float32).view(1, 1, 40, 60).expand(1, 3, 40, 60)
+    frames = torch.arange(0, 48 * 64, dtype=torch.float32).view(1, 1, 48, 64).expand(1, 3, 48, 64)
     frames = (frames % 256).to(torch.uint8)
     truth = 2 * frames[:, 0].float() / 255
-    assert heldout_delta1(Knows(), frames, truth + 0.3) == 1.0  # type: ignore[arg-type]
-    assert heldout_delta1(Knows(), frames, 2 - truth) < 0.5  # type: ignore[arg-type]
+    focal_px = torch.tensor([64 * math.exp(0.25)])
+    delta1, focal = heldout_figures(Knows(), Chunk(frames, truth + 0.3, focal_px))  # type: ignore[arg-type]
+    assert delta1 == 1.0 and focal == pytest.approx(0.25)
+    wrong, _ = heldout_figures(Knows(), Chunk(frames, 2 - truth, focal_px))  # type: ignore[arg-type]
+    assert wrong < 0.5
 
 
 def test_every_step_sees_other_pictures() -> None:
-    pool = Pool(torch.device("cpu"))
-    pool.frames = [torch.zeros(400, 3, 16, 16, dtype=torch.uint8)]
     # Every picture has a depth of its own, so that it can be told which was drawn.
-    own = torch.arange(400).view(400, 1, 1).expand(400, 16, 16) / 200 - 1
-    pool.log_depth = [own.to(torch.float16)]
+    own = (torch.arange(400).view(400, 1, 1).expand(400, 16, 16) / 200 - 1).to(torch.float16)
+    frames = torch.zeros(400, 3, 16, 16, dtype=torch.uint8)
+    pool = Pool(chunks=[Chunk(frames, own, torch.ones(400))])
     seen = set()
     for step in range(60):
         batch = draw_depth_batch(pool, 4, 256, step_generator(0, step, 0, torch.device("cpu")))

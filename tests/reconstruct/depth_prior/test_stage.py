@@ -3,9 +3,8 @@ import pytest
 import torch
 
 from recam.geometry import intrinsics_from_fov, se3, so3_exp, unproject
-from recam.reconstruct.depth_prior import shipped
 from recam.reconstruct.depth_prior.affine_fit import fit_prior
-from recam.reconstruct.depth_prior.stage import DOUBT, depth_prior, stage_prior
+from recam.reconstruct.depth_prior.stage import stage_prior
 from recam.types import Cameras
 
 
@@ -73,21 +72,3 @@ def test_fit_prior_never_turns_the_prior_over() -> None:
     prior = np.linspace(0, 1, 1000, dtype=np.float32).reshape(1, 10, 100)
     fitted, _ = fit_prior(prior, 1 - prior, np.ones_like(prior))
     assert np.ptp(fitted) < 1e-6
-
-
-def test_an_unsure_network_is_drawn_to_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    frames = torch.full((2, 3, 20, 30), 120, dtype=torch.uint8)
-    stage = stage_prior(frames)[0].log()
-    said = 0.3 + 0.1 * torch.rand(2, 20, 30, generator=torch.Generator().manual_seed(0))
-
-    def with_confidence(value: float) -> torch.Tensor:
-        sure = torch.full_like(said, value)
-        monkeypatch.setattr(shipped, "shipped_depth", lambda *given: (said, sure))
-        inverse_depth, confidence = depth_prior(frames)
-        assert torch.equal(confidence, sure)
-        return inverse_depth.log()
-
-    alike = stage + (said.log() - stage).median()  # the stage at the network's scale
-    assert torch.allclose(with_confidence(0.0), alike, atol=1e-5)
-    assert torch.allclose(with_confidence(1e6), said.log(), atol=1e-4)
-    assert torch.allclose(with_confidence(DOUBT), 0.5 * (alike + said.log()), atol=1e-5)

@@ -1,27 +1,32 @@
 """The small network that guesses depth from one picture, and its weights.
 
-A convolutional encoder down to a sixteenth of the picture, a few transformer blocks there for what
-only the whole picture tells, and a decoder back to full size with the encoder's features beside it.
-Where a pixel lies in the picture is given as two more channels: much of what a single picture says
-about depth is its layout.
+The encoder is an ImageNet classifier (EfficientNet-Lite0), which knows what real pictures look
+like; a few transformer blocks at its coarsest features put the whole picture together; a decoder
+goes back to half the picture's size with the encoder's features beside it, and the last step to
+full size mixes neighbours by weights that it reads off the picture (convex upsampling, RAFT, Teed
+and Deng 2020), so that edges stay sharp. Where a pixel lies in the picture is given to the
+transformer: much of what a single picture says about depth is its layout.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recam.reconstruct.depth_prior.efficientnet import CHANNELS, EfficientNetLite0
 from recam.runtime.tensors import load_tensors, read_config, read_metadata, require_format
 from recam.types import RecamError
 
-FORMAT = "recam depth network 1"
+FORMAT = "recam depth network 2"
 SHIPPED = Path(__file__).resolve().parents[2] / "weights" / "depth.safetensors"
 """Where the package keeps the weights that come with it."""
-BOUNDS = {"widths": (1, 4096), "blocks": (0, 64), "attention": (0, 128), "heads": (1, 128)}
+BOUNDS = {"widths": (1, 4096), "attention": (0, 128), "heads": (1, 128)}
 """Of the numbers in a weight file's config."""
 STRIDE = 16
 """Height and width of what the network sees are multiples of this."""
@@ -29,13 +34,26 @@ STRIDE = 16
 
 @dataclass(frozen=True)
 class DepthNetConfig:
-    """widths: channels at a half, a quarter, an eighth and a sixteenth of the picture's size.
-    blocks: residual blocks at the last three. attention: transformer blocks at the last."""
+    """widths: channels of the decoder at a half, a quarter, an eighth, a sixteenth and a
+    thirty-second of the picture's size. attention: transformer blocks at the last."""
 
-    widths: tuple[int, int, int, int] = (24, 40, 80, 160)
-    blocks: tuple[int, int, int] = (1, 2, 3)
-    attention: int = 4
+    widths: tuple[int, int, int, int, int] = (24, 40, 64, 96, 192)
+    attention: int = 2
     heads: int = 4
+
+
+class Prediction(NamedTuple):
+    """What the network says about pictures [b, 3, h, w], all float32.
+
+    log_inverse [b, h, w]: log of inverse depth, of an arbitrary scale. log_error [b, h, w]: log of
+    its expected absolute error. log_focal, log_focal_error [b]: log of the focal length over the
+    longer side, and log of its expected absolute error.
+    """
+
+    log_inverse: Tensor
+    log_error: Tensor
+    log_focal: Tensor
+    log_focal_error: Tensor
 
 
 class _Residual(nn.Module):
@@ -46,6 +64,7 @@ class _Residual(nn.Module):
         self.norm = nn.GroupNorm(1, width)
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.kaiming_normal_(self.first.weight, nonlinearity="linear")
         nn.init.zeros_(self.second.weight)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,48 +95,36 @@ class _Attention(nn.Module):
 
 
 class DepthNet(nn.Module):
-    """frames float [b, 3, h, w] in [0, 1] -> (log of inverse depth, log of its expected error),
-    both float32 [b, h, w]. The inverse depth has an arbitrary scale; h and w are multiples of
-    STRIDE."""
+    """frames float [b, 3, h, w] in [0, 1] -> Prediction; h and w are multiples of STRIDE."""
 
     def __init__(self, config: DepthNetConfig = DepthNetConfig()) -> None:
         super().__init__()
         self.config = config
-        half, *wide = config.widths
-        self.full = nn.Conv2d(5, 16, 3, padding=1)
-        self.stem = nn.Conv2d(5, half, 3, 2, 1)
-        self.downs = nn.ModuleList(
-            nn.Conv2d(a, b, 3, 2, 1) for a, b in zip(config.widths[:-1], wide)
-        )
-        self.stages = nn.ModuleList(
-            nn.Sequential(*(_Residual(w) for _ in range(n))) for w, n in zip(wide, config.blocks)
-        )
-        deep = wide[-1]
+        self.encoder = EfficientNetLite0()
+        widths = config.widths
+        self.laterals = nn.ModuleList(nn.Conv2d(c, w, 1) for c, w in zip(CHANNELS, widths))
+        self.ups = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
+        deep, half = widths[-1], widths[0]
+        self.joins = nn.ModuleList(_Residual(w) for w in widths[1:])
+        self.join_half = nn.Conv2d(half, half, 3, padding=1)
         self.place = nn.Linear(2, deep)
         self.attention = nn.ModuleList(
             _Attention(deep, config.heads) for _ in range(config.attention)
         )
-        self.mix = _Residual(deep)
-        self.ups = nn.ModuleList(
-            nn.Conv2d(a, b, 1) for a, b in zip(config.widths[:0:-1], config.widths[-2::-1])
-        )
-        self.joins = nn.ModuleList(_Residual(w) for w in config.widths[-2::-1])
-        self.up_full = nn.Conv2d(half, 16, 1)
-        self.join_full = nn.Conv2d(16, 16, 3, padding=1)
-        self.head = nn.Conv2d(16, 2, 3, padding=1)
-        assert self.head.bias is not None
+        self.focal = nn.Sequential(nn.LayerNorm(deep), nn.Linear(deep, 64), nn.GELU())
+        self.focal_head = nn.Linear(64, 2)
+        self.head = nn.Conv2d(half, 2, 3, padding=1)
+        self.upsample = nn.Sequential(nn.Conv2d(half + 12, 16, 3, padding=1), nn.ReLU())
+        self.upsample_head = nn.Conv2d(16, 36, 1)
         # Signals keep their size through every layer: by torch's usual start, what comes from the
         # deepest level would be a hundredth of what comes from the first, and be learned last.
-        through = (self.full, self.stem, *self.downs, *self.ups, self.up_full, self.join_full)
-        for conv in through:
+        for conv in (*self.laterals, *self.ups, self.join_half):
             nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
-        for block in self.modules():
-            if isinstance(block, _Residual):
-                nn.init.kaiming_normal_(block.first.weight, nonlinearity="linear")
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        for last in (self.focal_head, self.head, self.upsample_head):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
-    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, frames: Tensor) -> Prediction:
         """See the class. Raises ValueError for frames of another shape."""
         b, channels, h, w = frames.shape
         if channels != 3 or h % STRIDE or w % STRIDE or not (b and h and w):
@@ -125,41 +132,46 @@ class DepthNet(nn.Module):
                 f"DepthNet got frames {list(frames.shape)}; expected [b, 3, h, w] with height and "
                 f"width multiples of {STRIDE}"
             )
-        place = _places(h, w, frames)
-        x = torch.cat([4 * (frames - 0.45), place.expand(b, 2, h, w)], 1)
-        x = x.contiguous(memory_format=torch.channels_last)
-        fine = F.relu(self.full(x))
-        x = F.relu(self.stem(x))
-        skips = [x]
-        for down, stage in zip(self.downs, self.stages):
-            x = stage(down(x))
-            skips.append(x)
-        x = self._whole_picture(skips.pop())
-        for up, join in zip(self.ups, self.joins):
-            x = F.interpolate(up(x), scale_factor=2.0, mode="bilinear", align_corners=False)
-            x = join(x + skips.pop())
-        x = F.interpolate(self.up_full(x), scale_factor=2.0, mode="bilinear", align_corners=False)
-        x = F.relu(self.join_full(F.relu(x + fine)))
-        # In bf16 a log of inverse depth of 3 has steps of 0.016: terraces.
-        with torch.autocast(x.device.type, enabled=False):
-            out = self.head(x.float())
-        return out[:, 0], out[:, 1]
+        frames = frames.contiguous(memory_format=torch.channels_last)
+        skips = [take(x) for take, x in zip(self.laterals, self.encoder(frames))]
+        x, focal = self._whole_picture(skips.pop(), w / h)
+        for up, join in zip(reversed(self.ups), [*reversed(self.joins[:-1]), self._join_half]):
+            skip = skips.pop()
+            x = F.interpolate(up(x), size=skip.shape[-2:], mode="bilinear", align_corners=False)
+            x = join(x + skip)
+        out = self._full_size(x, frames)
+        return Prediction(out[:, 0], out[:, 1], focal[:, 0], focal[:, 1])
 
-    def _whole_picture(self, x: Tensor) -> Tensor:
+    def _join_half(self, x: Tensor) -> Tensor:
+        return F.relu(self.join_half(F.relu(x)))
+
+    def _whole_picture(self, x: Tensor, aspect: float) -> tuple[Tensor, Tensor]:
         b, c, h, w = x.shape
-        place = self.place(_places(h, w, x).flatten(2).transpose(1, 2))
+        place = self.place(_places(h, w, aspect, x).flatten(2).transpose(1, 2))
         tokens = x.flatten(2).transpose(1, 2) + place
         for block in self.attention:
             tokens = block(tokens)
+        focal = self.focal_head(self.focal(tokens).mean(1))
         x = tokens.transpose(1, 2).reshape(b, c, h, w)
-        return self.mix(x.contiguous(memory_format=torch.channels_last))
+        return self.joins[-1](x.contiguous(memory_format=torch.channels_last)), focal
+
+    def _full_size(self, x: Tensor, frames: Tensor) -> Tensor:
+        """Depth and its error [b, 2, h, w]: each pixel a mean of the nine at half size around it,
+        by weights that are read off the features and the picture."""
+        b, _, h, w = x.shape
+        coarse = self.head(x)
+        pixels = F.pixel_unshuffle(4 * (frames - 0.45), 2)
+        weights = self.upsample_head(self.upsample(torch.cat([x, pixels], 1)))
+        weights = weights.view(b, 1, 9, 4, h, w).softmax(2)
+        around = F.unfold(F.pad(coarse, (1, 1, 1, 1), mode="replicate"), 3)
+        fine = (around.view(b, 2, 9, 1, h, w) * weights).sum(2)
+        return F.pixel_shuffle(fine.reshape(b, 8, h, w), 2)
 
 
-def _places(h: int, w: int, like: Tensor) -> Tensor:
+def _places(h: int, w: int, aspect: float, like: Tensor) -> Tensor:
     """[1, 2, h, w]: x and y of pixel centres from the middle, in halves of the longer side."""
-    scale = 2 / max(h, w)
-    y = (torch.arange(h, device=like.device) + 0.5 - h / 2) * scale
-    x = (torch.arange(w, device=like.device) + 0.5 - w / 2) * scale
+    y = ((torch.arange(h, device=like.device) + 0.5) / h * 2 - 1) / max(aspect, 1.0)
+    x = ((torch.arange(w, device=like.device) + 0.5) / w * 2 - 1) * min(aspect, 1.0)
     grid = torch.stack([x.expand(h, w), y[:, None].expand(h, w)])
     return grid[None].to(like.dtype)
 

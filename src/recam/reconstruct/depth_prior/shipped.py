@@ -12,11 +12,22 @@ from torch import Tensor
 
 from recam.arrays import F32, U8
 from recam.reconstruct.depth.fusion import snap_to_edges
-from recam.reconstruct.depth_prior.network import SHIPPED, STRIDE, DepthNet, load_depth_net
+from recam.reconstruct.depth_prior.network import (
+    SHIPPED,
+    STRIDE,
+    DepthNet,
+    Prediction,
+    load_depth_net,
+)
 from recam.runtime.cache import scratch_tensor
 
-AREA_PX = 100 * 150
-"""Pixels of what the network sees, about as many as it was trained on."""
+AREAS_PX = (144 * 192, 192 * 320)
+"""Pixels of what the network sees: each picture at both sizes. The smaller shows it the whole, the
+larger the edges."""
+MIN_AREA_PX = 96 * 128
+"""Smaller pictures are looked at at this size."""
+FOCAL_FRAMES = 5
+"""Frames of a clip, at most, that are asked for the focal length."""
 SOON = 0.12
 """Part of a frame's own opinion in the running average over time, where nothing changed."""
 LIKE = 14.0
@@ -77,35 +88,68 @@ def shipped_depth(frames: Tensor, model: DepthNet | None = None) -> tuple[Tensor
     return torch.from_numpy(inverse), torch.from_numpy(trust)
 
 
-def network_size(height: int, width: int, area: int = AREA_PX) -> tuple[int, int]:
+def shipped_focal(frames: Tensor, model: DepthNet | None = None) -> tuple[float, float]:
+    """Focal length over the longer side of the picture, and the expected absolute error of its
+    logarithm, by recam's own network.
+
+    frames: as shipped_depth's; taken by one camera, the principal point in the middle.
+    """
+    chosen = frames[:: -(-len(frames) // FOCAL_FRAMES)]
+    size = network_size(*frames.shape[-2:])
+    said = [_looked_at(f, size, model or _network())[1] for f in chosen]
+    focal = np.array([[s.log_focal.mean(), s.log_focal_error.mean()] for s in said])
+    return float(np.exp(np.median(focal[:, 0]))), float(np.exp(focal[:, 1].mean()))
+
+
+def network_size(height: int, width: int, area: int = AREAS_PX[0]) -> tuple[int, int]:
     """Multiples of STRIDE near the aspect, of about ``area`` pixels."""
     scale = math.sqrt(area / (height * width))
     h, w = (max(1, round(side * scale / STRIDE)) * STRIDE for side in (height, width))
     return min(h, 64 * STRIDE), min(w, 64 * STRIDE)
 
 
-@torch.no_grad()
 def _guessed(frames: Tensor, model: DepthNet) -> tuple[F32, F32, U8]:
-    """Log inverse depth and log error [t, h', w'] at the network's size, each the mean of what is
-    said about the picture and its mirror image; and the grey pictures."""
-    height, width = network_size(*frames.shape[-2:])
+    """Log inverse depth and log error [t, h', w'] at the larger of the network's sizes, and the
+    grey pictures. Each is the mean of what is said about the picture and its mirror image at both
+    sizes."""
+    sizes = _sizes(*frames.shape[-2:])
+    height, width = sizes[-1]
     t = len(frames)
-    out = np.empty((2, t, height, width), np.float32)
+    out = np.zeros((2, t, height, width), np.float32)
     gray = np.empty((t, height, width), np.uint8)
     for i in range(t):
-        picture = np.ascontiguousarray(frames[i].permute(1, 2, 0).numpy())
-        shrinks = height < picture.shape[0]
-        kind = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        small = cv2.resize(picture, (width, height), interpolation=kind)
+        for size in sizes:
+            small, said = _looked_at(frames[i], size, model)
+            for inverse, error in zip(said.log_inverse.numpy(), said.log_error.numpy()):
+                # Each is right up to a scale of its own.
+                own = np.stack([inverse - np.median(inverse), error])
+                for k in range(2):
+                    out[k, i] += cv2.resize(own[k], (width, height)) / (2 * len(sizes))
         gray[i] = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-        x = torch.from_numpy(small).permute(2, 0, 1)[None].float() / 255
-        with torch.autocast("cpu", torch.bfloat16):
-            both = torch.stack(model(torch.cat([x, x.flip(-1)])))
-        both[:, 1] = both[:, 1].flip(-1)
-        # Each is right up to a scale of its own.
-        both[0] -= both[0].flatten(1).median(1).values[:, None, None]
-        out[:, i] = both.mean(1).numpy()
     return out[0], out[1], gray
+
+
+def _sizes(height: int, width: int) -> list[tuple[int, int]]:
+    """The network's sizes for a picture, the larger last; small pictures are not blown up."""
+    most = max(height * width, MIN_AREA_PX)
+    areas = sorted({min(area, most) for area in AREAS_PX})
+    return [network_size(height, width, area) for area in areas]
+
+
+@torch.no_grad()
+def _looked_at(frame: Tensor, size: tuple[int, int], model: DepthNet) -> tuple[U8, Prediction]:
+    """A picture [3, h, w] at a size, and what the network says of it and of its mirror image, the
+    latter mirrored back."""
+    height, width = size
+    picture = np.ascontiguousarray(frame.permute(1, 2, 0).numpy())
+    shrinks = height < picture.shape[0]
+    kind = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    small = cv2.resize(picture, (width, height), interpolation=kind)
+    x = torch.from_numpy(small).permute(2, 0, 1)[None].float() / 255
+    said = model(torch.cat([x, x.flip(-1)]))
+    for both in (said.log_inverse, said.log_error):
+        both[1] = both[1].flip(-1)
+    return small, said
 
 
 def _steadied(log_inverse: F32, gray: U8) -> F32:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from recam.geometry import DEFAULT_FOV_DEG, intrinsics_from_fov, pixel_centers
-from recam.reconstruct.depth_prior.network import DepthNet
 from recam.runtime.cache import scratch_tensor
 from recam.types import Cameras
 
@@ -15,42 +14,13 @@ GROUND_ENDS = 0.55
 meets the assumed backdrop."""
 
 
-MEDIAN_FRAMES = 160
-"""Frames, at most, of which a median is taken, which wants a copy."""
-DOUBT = 0.1
-"""Confidence of the network at which it and the stage count alike."""
-
-
-def depth_prior(
-    frames: Tensor, cameras: Cameras | None = None, model: DepthNet | None = None
-) -> tuple[Tensor, Tensor]:
-    """Inverse depth of each frame up to one scale and shift for the whole clip, and its confidence.
-
-    What recam's own network says (``shipped_depth``), drawn towards :func:`stage_prior` where the
-    network is unsure: real pictures tear less so, and are nearer to the truth (docs/log.md).
-
-    frames: uint8 [t, 3, h, w]. cameras: t cameras of that size; None = one that stands still, with
-    a usual lens. Only their rotations and intrinsics are used. model: None = the shipped one.
-    Returns inverse depth, positive, and confidence in [0, 1], both float32 [t, h, w]. Raises
-    RecamError where the package came without weights.
-    """
-    from recam.reconstruct.depth_prior.shipped import shipped_depth
-
-    said, confidence = shipped_depth(frames, model)
-    stage = stage_prior(frames, cameras)[0]
-    # Frame by frame and in place: of long clips every array counts.
-    for own, assumed in zip(said, stage):
-        own.log_().sub_(assumed.log_())
-    apart = said[:: -(-len(said) // MEDIAN_FRAMES)].median()
-    for own, assumed, sure in zip(said, stage, confidence):
-        trust = sure / (sure + DOUBT)
-        own.copy_((assumed + apart + trust * (own - apart)).exp())
-    return said, confidence
-
-
 def stage_prior(frames: Tensor, cameras: Cameras | None = None) -> tuple[Tensor, Tensor]:
     """A stage: inverse depth that looks at nothing but the cameras' directions and the colours at
-    the bottom; for want of any better. Arguments and result as :func:`depth_prior`'s.
+    the bottom; for want of any better.
+
+    frames: uint8 [t, 3, h, w]. cameras: t cameras of that size; None = one that stands still, with
+    a usual lens. Only their rotations and intrinsics are used. Returns inverse depth, positive, up
+    to one scale and shift, and confidence in [0, 1], both float32 [t, h, w].
 
     A plane ground that rises in the picture from its bottom to GROUND_ENDS, and there a round
     backdrop, so far off that between the two lies as much depth as the picture is wide. Without

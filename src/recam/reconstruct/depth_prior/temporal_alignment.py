@@ -19,7 +19,8 @@ from recam.flow.dense import FlowSet
 from recam.reconstruct.depth.fusion import fuse_views
 from recam.reconstruct.depth.sky import far_sky, shift_of_sky, with_sky_at_infinity
 from recam.reconstruct.depth_prior.horizon_shift import shift_by_horizon
-from recam.reconstruct.depth_prior.stage import depth_prior, stage_prior
+from recam.reconstruct.depth_prior.shipped import shipped_depth
+from recam.reconstruct.depth_prior.stage import stage_prior
 from recam.reconstruct.external.choose import (
     DepthChoice,
     choose_depth_model,
@@ -78,7 +79,7 @@ def estimate_depth_prior(
         rho, confidence = stage_prior(frames, cameras)
         return DepthPrior(rho.numpy(), confidence.numpy(), "none", False, choice)
     if choice.model == "shipped":
-        rho, confidence = depth_prior(frames, cameras)
+        rho, confidence = shipped_depth(frames)
         return DepthPrior(rho.numpy(), confidence.numpy(), "scale-and-shift", False, choice)
     said = external_depth(choice, frames.contiguous(), progress, config.fov)
     return DepthPrior(

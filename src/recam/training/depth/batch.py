@@ -15,15 +15,21 @@ FARTHEST_M = 100.0
 """Beyond, all is as far as the sky: no picture of this size shows a difference."""
 FAR_TIMES = 50.0
 """And nothing is farther than so many times what is near (a tenth of the picture)."""
+CENTRED = 0.5
+"""Part of the crops around the middle of the picture, whose focal length can be told."""
+BARRED = 0.04
+"""Part of the pictures with black bars, each way."""
 ASPECTS = (1.5, 1.5, 1.78, 1.33, 1.0, 0.67, 0.5)
 
 
 @dataclass(frozen=True)
 class DepthBatch:
-    """frames float32 [b, 3, h, w] in [0, 1]; target float32 [b, h, w], the log of inverse depth."""
+    """frames float32 [b, 3, h, w] in [0, 1]; target float32 [b, h, w], the log of inverse depth;
+    log_focal float32 [b], of the focal length over the longer side."""
 
     frames: Tensor
     target: Tensor
+    log_focal: Tensor
 
 
 def draw_depth_batch(
@@ -34,18 +40,22 @@ def draw_depth_batch(
     Crops of any place and of 60 to 100 % of the largest size also vary focal length, tilt and the
     place of the principal point.
     """
+    device = generator.device
     # One draw for the host. Torch's generator looks at the lowest 32 bits of a seed alone.
-    drawn = torch.randint(1 << 31, (1,), generator=generator, device=generator.device)
+    drawn = torch.randint(1 << 31, (1,), generator=generator, device=device)
     host = torch.Generator().manual_seed(int(drawn))
     aspect = ASPECTS[int(torch.randint(len(ASPECTS), (), generator=host))]
     h = max(multiple, round(math.sqrt(area / aspect) / multiple) * multiple)
     w = max(multiple, round(math.sqrt(area * aspect) / multiple) * multiple)
-    frames, targets = [], []
+    frames, targets, focals = [], [], []
     for _ in range(num):
-        chunk = int(torch.randint(len(pool.frames), (), generator=host))
-        i = int(torch.randint(len(pool.frames[chunk]), (), generator=host))
-        frame, log_depth = pool.frames[chunk][i], pool.log_depth[chunk][i]
-        a, b, c, flip = torch.rand(4, generator=host).tolist()
+        chunk = pool.chunks[int(torch.randint(len(pool.chunks), (), generator=host))]
+        i = int(torch.randint(len(chunk), (), generator=host))
+        frame, log_depth, focal_px = chunk[i]
+        frame, log_depth = frame.to(device), log_depth.to(device)
+        a, b, c, flip, centred = torch.rand(5, generator=host).tolist()
+        if centred < CENTRED:
+            b = c = 0.5
         tall, wide = frame.shape[-2:]
         scale = min(tall / h, wide / w) * (0.6 + 0.4 * a)
         ch, cw = max(1, int(h * scale)), max(1, int(w * scale))
@@ -59,8 +69,21 @@ def draw_depth_batch(
             picture, depth = picture.flip(-1), depth.flip(-1)
         frames.append(picture / 255)
         targets.append(-depth[0, 0])
+        focals.append(focal_px * w / cw / max(h, w))
     target = limited(torch.stack(targets))
-    return DepthBatch(filmed(torch.stack(frames), generator), target)
+    pictures = framed(filmed(torch.stack(frames), generator), generator)
+    return DepthBatch(pictures, target, torch.tensor(focals, device=target.device).log())
+
+
+def framed(frames: Tensor, generator: torch.Generator) -> Tensor:
+    """Pictures [b, 3, h, w] in [0, 1], some with black bars above and below or at the sides."""
+    b, _, h, w = frames.shape
+    for axis, size in ((2, h), (3, w)):
+        has = _rand((b, 1, 1, 1), generator) < BARRED
+        width = _rand((b, 1, 1, 1), generator) * 0.14 * size * has
+        at = torch.arange(size, device=frames.device).view(-1, *[1] * (3 - axis))
+        frames = frames * ((at >= width) & (at < size - width))
+    return frames
 
 
 def limited(log_inverse: Tensor) -> Tensor:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-AFFINE_SHARE, GRADIENT_SHARE, CONFIDENCE_SHARE, METRIC_SHARE = 0.1, 0.5, 0.1, 0.1
+from recam.reconstruct.depth_prior.network import Prediction
+
+AFFINE_SHARE, GRADIENT_SHARE, CONFIDENCE_SHARE, METRIC_SHARE, FOCAL_SHARE = 0.1, 0.5, 0.1, 0.1, 0.1
 SCALES = 4
 MAX_LOG = 2.5
 """Inverse depth more than e to this above its median is cut in the affine part: a network that has
@@ -13,27 +15,35 @@ learned nothing yet would drown the rest."""
 MIN_LOG_ERROR = -4.0
 
 
-def depth_loss(log_inverse: Tensor, log_error: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """The loss of a batch and its parts [5]: scale-invariant, affine-invariant, gradient,
-    confidence, metric; see the functions below. All inputs float32 [b, h, w]; log_inverse and
-    target are logs of inverse depth, log_error the log of the error that the network expects.
+def depth_loss(said: Prediction, target: Tensor, log_focal: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss of a batch and its parts [6]: scale-invariant, affine-invariant, gradient,
+    confidence, metric, focal length; see the functions below.
 
-    The metric part, the error without any alignment, keeps the free scale from wandering off.
+    target float32 [b, h, w]: log of inverse depth; log_focal [b]. The metric part, the error
+    without any alignment, keeps the free scale from wandering off.
     """
-    wrong = log_inverse - target
+    wrong = said.log_inverse - target
     off = wrong - _median(wrong).detach()
-    log_error = log_error.clamp(min=MIN_LOG_ERROR)
     parts = torch.stack(
         [
             off.abs().mean(),
-            affine_loss(log_inverse, target),
+            affine_loss(said.log_inverse, target),
             gradient_loss(off),
-            (off.detach().abs() * (-log_error).exp() + log_error).mean(),
+            expected_error_loss(off.detach().abs(), said.log_error),
             wrong.abs().mean(),
+            expected_error_loss((said.log_focal - log_focal).abs(), said.log_focal_error),
         ]
     )
-    shares = parts.new_tensor([1.0, AFFINE_SHARE, GRADIENT_SHARE, CONFIDENCE_SHARE, METRIC_SHARE])
+    shares = parts.new_tensor(
+        [1.0, AFFINE_SHARE, GRADIENT_SHARE, CONFIDENCE_SHARE, METRIC_SHARE, FOCAL_SHARE]
+    )
     return (parts * shares).sum(), parts.detach()
+
+
+def expected_error_loss(error: Tensor, log_expected: Tensor) -> Tensor:
+    """Least where the expected error is the mean absolute one (of a Laplace distribution)."""
+    log_expected = log_expected.clamp(min=MIN_LOG_ERROR)
+    return (error * (-log_expected).exp() + log_expected).mean()
 
 
 def affine_loss(log_inverse: Tensor, target: Tensor) -> Tensor:

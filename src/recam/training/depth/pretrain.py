@@ -1,4 +1,9 @@
-"""Train the depth network from scratch on synthetic scenes. Run again to resume."""
+"""Train the depth network on synthetic scenes, from an ImageNet encoder. Run again to resume.
+
+The encoder stays as it is for the first part of the steps, while the decoder learns to read it;
+then it is tuned too, at a lower rate: what it knows of real pictures is worth more than what
+synthetic ones could teach it.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +12,11 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from recam.completion.weights import save_tensors
 from recam.configs import DepthTrainConfig
@@ -25,7 +30,7 @@ from recam.reconstruct.depth_prior.network import (
 from recam.training.curves import write_csv
 from recam.training.data import step_generator
 from recam.training.depth.batch import draw_depth_batch, limited
-from recam.training.depth.data import Pool, heldout_chunk
+from recam.training.depth.data import Chunk, Pool, heldout_chunk
 from recam.training.depth.loss import depth_loss
 from recam.training.optim import (
     average_of,
@@ -41,13 +46,13 @@ from recam.types import Progress, RecamError, no_progress
 
 NETWORK = DepthNetConfig()
 MAY_CHANGE = {
-    "out", "start", "minutes", "finish", "steps", "workers", "device", "checkpoint_every",
-    "num_chunks", "first_chunks", "area",
+    "out", "start", "encoder", "minutes", "finish", "steps", "workers", "device",
+    "checkpoint_every", "num_chunks", "first_chunks", "area", "photos", "frozen",
 }  # fmt: skip
 """Options that may differ when a run is resumed; any other would make it another run."""
-GROWTH = ((0.5, 0.25), (0.85, 0.5))
-"""Up to the first of each two, a part of the steps, crops have the second of it of their pixels:
-layout is learned from small pictures, where a step costs little, edges from large ones."""
+AREAS = (0.45, 0.45, 1.0, 1.0, 2.0)
+"""Crops of a step have one of these times the usual number of pixels, and as many fewer of them are
+taken: the network has to know pictures of several sizes."""
 POOL_FULL = 2 / 3
 """Part of the steps after which the pool has grown to its end."""
 
@@ -77,7 +82,7 @@ def pretrain_depth(
     say(f"training on {device}, bf16, from step {run.step}")
     made_here = pool is None
     if pool is None:
-        pool = Pool(device, config.seed)
+        pool = Pool(config.seed, config.photos)
         if not last:
             pool.order(config.num_chunks, config.workers)
     waited = learned = 0.0
@@ -119,39 +124,43 @@ def _step(
 ) -> dict[str, float]:
     """One step, at the learning rate and picture size of step ``late``."""
     generator = step_generator(config.seed, run.step, 0, device)
-    share = next((share for until, share in GROWTH if late < until * config.steps), 1.0)
-    batch = draw_depth_batch(pool, config.batch, int(config.area * share), generator)
-    with bf16(device):
-        log_inverse, log_error = run.model(batch.frames)
-    loss, parts = depth_loss(log_inverse, log_error, batch.target)
+    size = AREAS[int(torch.randint(len(AREAS), (), generator=generator, device=device))]
+    num = max(1, round(config.batch / size))
+    batch = draw_depth_batch(pool, num, int(config.area * size), generator)
+    run.model.encoder.requires_grad_(late >= config.frozen * config.steps)
+    with _precision(device):
+        said = run.model(batch.frames)
+    loss, parts = depth_loss(said, batch.target, batch.log_focal)
     torch.autograd.backward(loss)
     lr = learning_rate(late, config.steps, config.lr, config.warmup)
     norm = update(run.optimizer, list(run.model.parameters()), lr)
     follow(run.average, run.model, run.step, config.ema)
     run.step += 1
-    names = ("scale", "affine", "gradient", "confidence", "metric")
+    names = ("scale", "affine", "gradient", "confidence", "metric", "focal")
     row = dict(zip(names, parts.tolist()))
     return {"step": run.step, "loss": loss.item(), "norm": norm, "lr": lr, **row}
 
 
-@torch.no_grad()
-def heldout_delta1(model: DepthNet, frames: Tensor, log_depth: Tensor) -> float:
-    """Part of the pixels whose depth is within 25 % of the true one, with one scale a picture.
+def _precision(device: torch.device) -> AbstractContextManager:
+    """bf16 on a GPU; on a CPU convolutions of one channel each are several times faster without."""
+    return bf16(device) if device.type == "cuda" else nullcontext()
 
-    frames uint8 [n, 3, h, w], log_depth [n, h, w].
-    """
+
+@torch.no_grad()
+def heldout_figures(model: DepthNet, chunk: Chunk) -> tuple[float, float]:
+    """Part of the pixels whose depth is within 25 % of the true one, with one scale a picture, and
+    the mean |log| error of the focal length."""
     device = next(model.parameters()).device
-    height, width = (side // STRIDE * STRIDE for side in frames.shape[-2:])
-    frames, log_depth = frames[..., :height, :width], log_depth[..., :height, :width]
-    good = []
-    for i in range(0, len(frames), 16):
-        target = limited(-log_depth[i : i + 16].float()).to(device)
-        with bf16(device):
-            log_inverse, _ = model(frames[i : i + 16].to(device).float() / 255)
-        off = log_inverse - target
-        off = off - off.flatten(1).median(1).values[:, None, None]
-        good.append((off.abs() < math.log(1.25)).float().mean((1, 2)))
-    return float(torch.cat(good).mean())
+    good, focal = [], []
+    for i in range(len(chunk)):
+        frame, log_depth, focal_px = chunk[i]
+        height, width = (side // STRIDE * STRIDE for side in frame.shape[-2:])
+        target = limited(-log_depth[None, :height, :width].float().to(device))
+        said = model(frame[None, :, :height, :width].to(device).float() / 255)
+        off = said.log_inverse - target
+        good.append(((off - off.median()).abs() < math.log(1.25)).float().mean())
+        focal.append((said.log_focal - math.log(focal_px / max(height, width))).abs()[0])
+    return float(torch.stack(good).mean()), float(torch.stack(focal).mean())
 
 
 def _figures(
@@ -167,9 +176,11 @@ def _figures(
     line = f"step {run.step}: " + ", ".join(f"{k} {v:.4f}" for k, v in means.items())
     line += f"; {num} pictures; waited {waited:.0f} s for them, learned {learned:.0f} s"
     if evaluate and run.step % (5 * config.checkpoint_every) == 0:
-        known, other = (heldout_delta1(run.average, *heldout_chunk(left)) for left in (False, True))
-        run.rows[-1].update(heldout=known, left_out=other)
+        known, focal = heldout_figures(run.average, heldout_chunk(False))
+        other, _ = heldout_figures(run.average, heldout_chunk(True))
+        run.rows[-1].update(heldout=known, left_out=other, heldout_focal=focal)
         line += f"; held out: delta1 {known:.4f}, of the layout left out {other:.4f}"
+        line += f", |log focal| {focal:.3f}"
     return line
 
 
@@ -179,7 +190,9 @@ def _start_or_resume(
     torch.manual_seed(config.seed)
     model = DepthNet(network).to(device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = new_optimizer(list(model.parameters()), config.lr, config.weight_decay, True)
+    if config.encoder is not None:
+        load_encoder(model, Path(config.encoder))
+    optimizer = _optimizer(model, config)
     run = Run(model, average_of(model), optimizer)
     if not resume(run, out, _options(config, network), MAY_CHANGE) and config.start is not None:
         given = load_depth_net(Path(config.start))
@@ -188,6 +201,27 @@ def _start_or_resume(
         for mine in (model, run.average):
             mine.load_state_dict(given.state_dict())
     return run
+
+
+def load_encoder(model: DepthNet, path: Path) -> None:
+    """Begin from the weights that runs/convert_encoder.py wrote. Raises RecamError otherwise."""
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise RecamError(f"{path}: no such file; runs/convert_encoder.py makes it")
+    try:
+        model.encoder.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise RecamError(f"{path}: does not fit the encoder ({error})") from error
+
+
+def _optimizer(model: DepthNet, config: DepthTrainConfig) -> torch.optim.AdamW:
+    own = [p for name, p in model.named_parameters() if not name.startswith("encoder.")]
+    optimizer = new_optimizer(own, config.lr, config.weight_decay, True)
+    given = new_optimizer(list(model.encoder.parameters()), config.lr, config.weight_decay, True)
+    for group in given.param_groups:
+        optimizer.add_param_group({**group, "lr_share": config.encoder_lr})
+    return optimizer
 
 
 def _options(config: DepthTrainConfig, network: DepthNetConfig) -> dict[str, Any]:

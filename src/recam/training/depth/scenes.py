@@ -14,6 +14,7 @@ from torch import Tensor
 from recam.geometry import intrinsics_from_fov, look_at, so3_exp
 from recam.synthetic import cast_synthetic, render_synthetic, sample_scene, with_natural_textures
 from recam.synthetic.cameras import clearances
+from recam.synthetic.fast_render import Bank, fast_render
 from recam.synthetic.figures import person
 from recam.synthetic.motion import Route, place
 from recam.synthetic.props import choose, limb, material, small_thing, turned
@@ -31,16 +32,19 @@ CANDIDATES = 32
 LAST_S = 4.0
 """Views are taken at any time up to this one."""
 CLEAR_M = 0.3
+OWN_TEXTURE = 0.6
+"""Part of the surfaces that look like what they are when scenes are painted from a bank."""
 _UP = torch.tensor([0.0, -1.0, 0.0], dtype=torch.float64)
 
 
 @dataclass(frozen=True)
 class DepthViews:
     """frames uint8 [n, 3, h, w]; depth float32 [n, h, w], z-depth in metres, SKY_DEPTH for the sky;
-    scene int64 [n], the seed of each view's scene."""
+    focal_px float32 [n]; scene int64 [n], the seed of each view's scene."""
 
     frames: Tensor
     depth: Tensor
+    focal_px: Tensor
     scene: Tensor
 
     def __len__(self) -> int:
@@ -55,12 +59,14 @@ def depth_views(
     kind: SceneKind | None = None,
     props: bool = True,
     device: str | torch.device = "cpu",
+    bank: Bank | None = None,
 ) -> DepthViews:
     """Up to num_views pictures of the scene of a seed, each by a camera and at a time of its own.
 
     Lenses of 18–100 mm (full frame), eyes from knee height up, tilted and rolled at times; in most
     views something stands near: a table full of things, a person, a heap of shapes, thin rods.
     kind: the layout, None = one of TRAINED by the seed. props: False leaves out what stands near.
+    bank: drawn by the fast renderer with textures from there, other ones in each view.
     """
     rng = np.random.default_rng([31, seed])
     scene = sample_scene(seed, kind or TRAINED[seed % len(TRAINED)])
@@ -70,10 +76,32 @@ def depth_views(
     cameras, times_s = cameras[:num_views], times_s[:num_views]
     if props:
         scene = _furnished(scene, rng, cameras)
-    truth = render_synthetic(scene, cameras, times_s, device)
-    good = _worth_learning(truth.depth)
+    if bank is None:
+        truth = render_synthetic(scene, cameras, times_s, device)
+        frames, depth = truth.frames.cpu(), truth.depth.cpu()
+    else:
+        textures = _repainted(scene, rng, bank, len(cameras))
+        frames, depth = (
+            torch.from_numpy(x) for x in fast_render(scene, cameras, times_s, bank, rng, textures)
+        )
+    good = _worth_learning(depth)
     number = torch.full((int(good.sum()),), seed, dtype=torch.int64)
-    return DepthViews(truth.frames[good].cpu(), truth.depth[good].cpu(), number)
+    focal_px = cameras.intrinsics[good, 0, 0].float()
+    return DepthViews(frames[good], depth[good], focal_px, number)
+
+
+def _repainted(
+    scene: SyntheticScene, rng: np.random.Generator, bank: Bank, num_views: int
+) -> np.ndarray:
+    """A texture of the bank for each view and material [num_views, materials]: of the material's
+    own kind for the most part, else any."""
+    names = np.array(bank.names)
+    out = rng.integers(len(names), size=(num_views, len(scene.materials)))
+    for m, material_ in enumerate(scene.materials):
+        own = np.flatnonzero(names == material_.texture.kind)
+        keeps = rng.random(num_views) < (OWN_TEXTURE if len(own) else 0.0)
+        out[keeps, m] = rng.choice(own, int(keeps.sum())) if len(own) else 0
+    return out
 
 
 def many_depth_views(seeds: range, height: int, width: int, views: int = 4) -> Iterator[DepthViews]:
