@@ -253,7 +253,8 @@ class CompleteConfig:
     wan22, ltx, vace: foundation models (they need the foundation extra, a GPU and --weights)."""
     weights: str | None = None
     """masked: weight file, or folder with its parts; default: those of the package. Foundation
-    models: folder or Hub name, such as kaihuac/cognvs_ckpt_inpaint."""
+    models: folder or Hub name, such as kaihuac/cognvs_ckpt_inpaint; @ and a commit's hash after it
+    fetches that revision and no other."""
     foundation: FoundationConfig = field(default_factory=FoundationConfig)
     adapt_minutes: float | None = None
     """masked and foundation models: time for adapting the model to this video first, kept for the

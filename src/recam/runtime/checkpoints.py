@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from recam.types import RecamError
 FILES = ("*.json", "*.safetensors")
 """What a checkpoint of one model consists of."""
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+_HUB_NAME = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)(?:@([\w-][\w./-]*))?", re.ASCII)
 INSTALL = "pip install 'recam[foundation]'"
 
 
@@ -52,6 +54,8 @@ def find_checkpoint(name: str, patterns: Sequence[str] = FILES) -> Path:
     """The folder of a checkpoint: ``name`` itself, or the Hub repository of that name, of which
     only files of the patterns are fetched (once; later runs find them in the Hub's cache).
 
+    ``owner/model@revision`` is that revision and no other: a commit's hash, a tag or a branch.
+
     Raises RecamError when it is neither.
     """
     folder = Path(name).expanduser()
@@ -59,13 +63,16 @@ def find_checkpoint(name: str, patterns: Sequence[str] = FILES) -> Path:
         return folder
     if folder.exists():
         raise RecamError(f"{name}: is a file; give the checkpoint's folder or its Hub name")
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise RecamError(f"{name}: no such folder, and not a Hub name like owner/model")
+    if not (hub := _HUB_NAME.fullmatch(name)):
+        raise RecamError(
+            f"{name}: no such folder, and not a Hub name like owner/model or owner/model@revision"
+        )
     require_transformers()
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(patterns)))
+        found = snapshot_download(hub[1], revision=hub[2], allow_patterns=list(patterns))
+        return Path(found)
     except Exception as error:  # network, rights, misspelt: all of them the user's to fix
         reason = " ".join(str(error).split())[:200]
         raise RecamError(
@@ -79,6 +86,7 @@ def in_hub_cache(name: str) -> bool:
         from huggingface_hub import constants
     except ImportError:
         return False
+    name = name.partition("@")[0]
     folder = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "snapshots"
     return any(f.suffix in WEIGHT_SUFFIXES and f.exists() for f in folder.glob("*/*"))
 

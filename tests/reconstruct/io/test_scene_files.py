@@ -85,7 +85,7 @@ def test_unfinished_broken_and_newer_folders(scene: Scene, tmp_path: Path) -> No
     with pytest.raises(RecamError, match="version 99"):
         load_scene(tmp_path)
     (tmp_path / "scene.json").write_text("{")
-    with pytest.raises(RecamError, match="broken"):
+    with pytest.raises(RecamError, match="not JSON"):
         load_scene(tmp_path)
 
 

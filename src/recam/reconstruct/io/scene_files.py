@@ -27,12 +27,19 @@ from recam.configs import SceneFormat
 from recam.geometry import unproject
 from recam.media import MediaWarning, write_exr, write_image, written_whole
 from recam.media.sound import copy_sound
+from recam.reconstruct.io.scene_checks import (
+    FILE_VERSION,
+    checked_cameras,
+    checked_frames,
+    checked_maps,
+    read_record,
+)
 from recam.runtime.files import require_file
 from recam.runtime.records import shown
+from recam.runtime.tensors import load_tensors
 from recam.runtime.whole import put_in_place, remove, temporary_beside
 from recam.types import Cameras, RecamError, Scene, Video
 
-FILE_VERSION = 1
 FRAMES_FILE = "video.safetensors"
 SOUND_FILE = "sound.mka"
 MAX_POINTS = 1_000_000
@@ -104,33 +111,25 @@ def load_scene(folder: str | Path, video: Video | None = None) -> Scene:
     a video of another size or length, or files that do not fit together.
     """
     folder = Path(folder)
-    record = _read_record(folder)
-    tensors = _load_tensors(folder / "scene.safetensors")
-    shape = (record["num_frames"], record["geometry"]["height"], record["geometry"]["width"])
-    if (folder / FRAMES_FILE).is_file():
-        about = record["video"]
-        frames = _load_tensors(folder / FRAMES_FILE)["frames"]
-        times_s = torch.tensor(about["times_s"], dtype=torch.float64)
-        sound = _own_sound(folder, about["audio_path"]) if video is None else video.audio_path
-        video = Video(frames, times_s, sound)
+    about = read_record(folder)
+    path = folder / "scene.safetensors"
+    tensors = _load_tensors(path)
+    cameras, maps = checked_cameras(tensors, about, path), checked_maps(tensors, about, path)
+    if (folder / FRAMES_FILE).exists():
+        frames = checked_frames(_load_tensors(folder / FRAMES_FILE), about, folder / FRAMES_FILE)
+        sound = _own_sound(folder, about.audio_path) if video is None else video.audio_path
+        video = Video(frames, about.times_s, sound)
     elif video is None:
         raise RecamError(f"{folder}: holds no frames of its video; give the video as well")
-    stored = (record["num_frames"], record["video"]["height"], record["video"]["width"])
-    if (len(video), video.height, video.width) != stored:
+    if (len(video), video.height, video.width) != (about.num_frames, *about.video):
         raise ValueError(
-            f"{folder}: made from {stored[0]} frames of {stored[2]}×{stored[1]} px, but the video "
-            f"has {len(video)} of {video.width}×{video.height}"
+            f"{folder}: made from {about.num_frames} frames of {about.video[1]}×{about.video[0]} "
+            f"px, but the video has {len(video)} of {video.width}×{video.height}"
         )
     return Scene(
-        video=video,
-        cameras=Cameras(tensors["cam_from_world"], tensors["intrinsics"], shape[1], shape[2]),
-        depth=tensors["depth"],
-        valid=_unpacked(tensors["valid"], shape),
-        dynamic=_unpacked(tensors["dynamic"], shape),
-        confidence=tensors["confidence"],
-        metres_per_unit=record["metres_per_unit"],
-        report=record["report"],
-    )
+        video=video, cameras=cameras, **maps, metres_per_unit=about.metres_per_unit,
+        report=about.report,
+    )  # fmt: skip
 
 
 def _save_sound(video: Video, path: Path) -> bool:
@@ -148,37 +147,19 @@ def _save_sound(video: Video, path: Path) -> bool:
     return copied
 
 
-def _own_sound(folder: Path, name: Any) -> str | None:
+def _own_sound(folder: Path, name: str | None) -> str | None:
     """The sound that a scene names, when it is a regular file in the scene's own folder."""
     if name is None:
         return None
     try:
-        path = (folder / str(name)).resolve()
+        path = (folder / name).resolve()
         if path.is_relative_to(folder.resolve()):
             return str(require_file(path))
         reason = "it lies outside of the scene's folder"
     except (RecamError, OSError, ValueError) as error:
         reason = str(error)
-    warnings.warn(f"{folder}: sound left out ({shown(str(name))}): {reason}", MediaWarning, 3)
+    warnings.warn(f"{folder}: sound left out ({shown(name)}): {reason}", MediaWarning, 3)
     return None
-
-
-def _read_record(folder: Path) -> dict[str, Any]:
-    path = folder / "scene.json"
-    if not path.is_file():
-        raise RecamError(f"{folder}: no scene.json; not a scene, or one that was not finished")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RecamError(f"{path}: broken ({error}); make the scene again") from error
-    if not isinstance(record, dict) or record.get("format") != "recam scene":
-        raise RecamError(f"{path}: not a recam scene")
-    if record["version"] > FILE_VERSION:
-        raise RecamError(
-            f"{path}: version {record['version']}, but this recam reads up to {FILE_VERSION}; "
-            "update recam or make the scene again"
-        )
-    return record
 
 
 def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
@@ -193,22 +174,14 @@ def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def _load_tensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise RecamError(f"{path}: missing or broken; make the scene again ({error})") from error
+        return load_tensors(path)
+    except RecamError as error:
+        raise RecamError(f"{error}; make the scene again") from error
 
 
 def _packed(mask: Tensor) -> Tensor:
     return torch.from_numpy(np.packbits(mask.numpy()))
-
-
-def _unpacked(bits: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    flat = np.unpackbits(bits.numpy(), count=math.prod(shape))
-    return torch.from_numpy(flat.astype(bool).reshape(shape))
 
 
 def export_scene(scene: Scene, path: str | Path, format: SceneFormat) -> None:
