@@ -122,8 +122,10 @@ def _processor() -> str:
 
 
 def peak_memory_gb() -> float:
-    """Largest resident memory of this process so far, in GB."""
-    import resource  # not on every system
-
+    """Largest resident memory of this process so far, in GB; 0 on a system that does not say."""
+    try:
+        import resource
+    except ImportError:
+        return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9
