@@ -30,8 +30,9 @@ from recam.evaluation.cameras import camera_errors
 from recam.flow.dense import compute_flows
 from recam.geometry import fov_x_deg, rotation_angle_deg
 from recam.media import read_video
+from recam.reconstruct.camera_stage import OFFSETS
 from recam.reconstruct.cameras.solve import CameraSolution, solve_cameras
-from recam.reconstruct.pipeline import OFFSETS, working_size
+from recam.reconstruct.pipeline import working_size
 from recam.reconstruct.user_inputs import Run, straighten
 from recam.synthetic import synthetic_clip
 from recam.types import Cameras, Video, no_progress

@@ -158,3 +158,20 @@ def test_configs_and_package_import_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_no_stage_reads_what_is_said_to_people() -> None:
+    """Decisions travel in typed fields; a report is prose and figures for apps and benchmarks."""
+    reads = []
+    for path in SRC.rglob("*.py"):
+        part = path.relative_to(SRC).parts[0]
+        if part in ("apps", "evaluation"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            named = node.value if isinstance(node, ast.Subscript) else node
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                named = node.func.value if node.func.attr in ("get", "pop", "items") else node
+            is_read = named is not node and isinstance(named, ast.Attribute)
+            if is_read and named.attr == "report":
+                reads.append(f"{path.relative_to(SRC)}:{node.lineno}")
+    assert not reads, f"report is read in {reads}"

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from recam.types import Cameras
+from recam.types import CameraMotion, Cameras
 
 DEFAULT_FOV_DEG = 55.0
 """Field of view, of the longer side, where nothing says better: a phone's or a 35 mm lens's."""
@@ -347,3 +347,13 @@ def max_distortion_radius(distortion: Tensor) -> float:
     growing = 1 + r2 * (3 * k1 + r2 * (5 * k2 + r2 * 7 * k3)) > 0
     first_fold = int((~growing).to(torch.int64).argmax())
     return float("inf") if bool(growing.all()) else math.sqrt(float(r2[first_fold]))
+
+
+def motion_of(cameras: Cameras) -> CameraMotion:
+    """What cameras do, by their poses alone: any shift of their centres counts as moving."""
+    spread = (cameras.centers - cameras.centers.mean(0)).norm(dim=-1).max()
+    if float(spread) > 1e-9:
+        return "moving"
+    rotation = cameras.cam_from_world[:, :3, :3]
+    turned = float((rotation - rotation[:1]).abs().max())
+    return "rotating" if turned > 1e-9 else "static"

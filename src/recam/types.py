@@ -9,13 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 Progress = Callable[[str, int, int], None]
 """Called by long work as ``progress(what, done, total)``."""
+
+
+CameraMotion = Literal["moving", "rotating", "static"]
+"""What the source's camera did: moved through space, turned in place, or stood still."""
+DepthOrigin = Literal["measured", "predicted", "assumed", "given"]
+"""Where a scene's depth is from: the camera's motion, a network, a level ground with a backdrop, or
+the user."""
 
 
 def no_progress(what: str, done: int, total: int) -> None:
@@ -178,7 +185,9 @@ class Scene:
     dynamic: bool [t, h, w], True = that surface moves in the world.
     confidence: float32 [t, h, w] in [0, 1], trust in the depth.
     metres_per_unit: the metric scale, or None when nothing gave it.
-    report: JSON-able notes on how each part was obtained, for the user and the run's record.
+    camera_motion: what the source's camera did.
+    depth_source: where the depth is from.
+    report: JSON-able notes on how each part was obtained, for people. No stage reads it.
     """
 
     video: Video
@@ -188,6 +197,8 @@ class Scene:
     dynamic: Tensor
     confidence: Tensor
     metres_per_unit: float | None = None
+    camera_motion: CameraMotion = "moving"
+    depth_source: DepthOrigin = "given"
     report: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

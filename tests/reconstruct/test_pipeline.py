@@ -36,7 +36,7 @@ def _error(depth: torch.Tensor, truth: np.ndarray) -> np.ndarray:
 def test_given_cameras_give_true_depth(truth: Truth, camera_file: str) -> None:
     scene = reconstruct(truth.video, ReconstructConfig(cameras=camera_file))
     assert scene.report["cameras"]["source"] == "given"
-    assert scene.report["depth"]["source"] == "measured"
+    assert scene.depth_source == "measured"
     assert torch.allclose(scene.cameras.cam_from_world, truth.cameras.cam_from_world)
     error = _error(scene.depth, truth.depth)
     assert np.median(error) < 0.03 and np.median(error[truth.moving]) < 0.2
@@ -79,8 +79,8 @@ def test_a_tripod_gives_a_stated_assumption() -> None:
     cameras = make_cameras(T, H, W, shift=0.0, turn=0.0)
     truth = render_world(T, H, W, slide=0.08, cameras=cameras)
     scene = reconstruct(truth.video, ReconstructConfig(depth_model="stage"))
-    assert scene.report["cameras"]["motion"] == "static"
-    assert scene.report["depth"]["source"] == "assumed"
+    assert scene.camera_motion == "static"
+    assert scene.depth_source == "assumed"
     assert any("assumed" in note for note in scene.report["notes"])
     still = ~scene.dynamic.any(0)
     assert torch.equal(scene.depth[0][still], scene.depth[-1][still])  # nothing breathes
@@ -92,7 +92,7 @@ def test_a_tripod_is_believed_to_be_what_the_network_says() -> None:
     cameras = make_cameras(T, H, W, shift=0.0, turn=0.0)
     truth = render_world(T, H, W, slide=0.08, cameras=cameras)
     scene = reconstruct(truth.video)
-    assert scene.report["depth"]["source"] == "believed"
+    assert scene.depth_source == "predicted"
     assert any("network" in note for note in scene.report["notes"])
     still = ~scene.dynamic.any(0)
     assert torch.equal(scene.depth[0][still], scene.depth[-1][still])  # nothing breathes
@@ -125,10 +125,10 @@ def test_one_and_two_frames(truth: Truth, t: int) -> None:
 def test_black_frames_give_a_scene_that_says_so() -> None:
     black = video_from_frames(torch.zeros(4, 3, 64, 96, dtype=torch.uint8))
     scene = reconstruct(black, ReconstructConfig(depth_model="stage"))
-    assert scene.report["depth"]["source"] == "assumed" and scene.report["notes"]
+    assert scene.depth_source == "assumed" and scene.report["notes"]
     assert bool(torch.isfinite(scene.depth).all())
     guessed = reconstruct(black)
-    assert guessed.report["depth"]["source"] == "believed" and guessed.report["notes"]
+    assert guessed.depth_source == "predicted" and guessed.report["notes"]
     assert bool(torch.isfinite(guessed.depth).all())
 
 

@@ -107,7 +107,7 @@ def test_letterbox_bars_are_no_part_of_the_scene(truth: Truth) -> None:
     frames = truth.video.frames.clone()
     frames[:, :, :12], frames[:, :, -12:] = 0, 0
     scene = reconstruct(video_from_frames(frames), ReconstructConfig(fov=60, depth_model="stage"))
-    assert scene.report["cameras"]["motion"] == "moving"
+    assert scene.camera_motion == "moving"
     assert any("25% of the picture is a black border" in note for note in scene.report["notes"])
     assert not bool(scene.valid[:, :12].any()) and not bool(scene.valid[:, -12:].any())
     assert bool(scene.valid[:, 12:-12].all())

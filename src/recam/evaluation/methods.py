@@ -187,7 +187,7 @@ def _scale(
 
     A video alone does not tell its scale, and a new camera can only be asked for in true units.
     """
-    measured = scene.report.get("depth", {}).get("source") not in ("assumed", "believed")
+    measured = scene.depth_source not in ("assumed", "predicted")
     if method.depth == "true" or (method.cameras == "true" and measured):
         return 1.0, ""
     n = len(scene)

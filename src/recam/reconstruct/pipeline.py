@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,18 +12,13 @@ from torch import Tensor
 
 from recam.arrays import F32, U8, Mask
 from recam.configs import ReconstructConfig
-from recam.flow.dense import FlowSet, compute_flows, gray_frames
+from recam.flow.dense import FlowSet, gray_frames
 from recam.geometry import fov_x_deg
-from recam.reconstruct.cameras.manhattan_focal import camera_of_picture
-from recam.reconstruct.cameras.solve import solve_cameras
+from recam.reconstruct.camera_stage import LONG_CLIP, CameraStage, camera_stage, clip_flows
 from recam.reconstruct.checkpoint import (
     NO_CHECKPOINT,
     Arrays,
     Checkpoint,
-    as_text,
-    camera_arrays,
-    cameras_from,
-    from_text,
     still_arrays,
     still_from,
 )
@@ -49,6 +43,7 @@ from recam.reconstruct.motion_segmentation.regions import average_along_flow
 from recam.reconstruct.motion_segmentation.shadow_rejection import without_shadows
 from recam.reconstruct.object_depth.ground_contact import place_on_ground
 from recam.reconstruct.object_depth.ground_plane import find_ground
+from recam.reconstruct.report import Report
 from recam.reconstruct.second_pass import SecondPassOptions, second_pass
 from recam.reconstruct.static_depth import (
     NEAREST_TO_FAR,
@@ -56,39 +51,46 @@ from recam.reconstruct.static_depth import (
     StaticGeometry,
     static_depth_by_windows,
 )
-from recam.reconstruct.user_inputs import (
-    Run,
-    given_cameras,
-    given_depth,
-    given_masks,
-    undo_lens,
-)
+from recam.reconstruct.user_inputs import Clip, given_cameras, given_depth, given_masks
 from recam.runtime.cache import scratch_tensor
-from recam.types import Cameras, Progress, RecamError, Scene, SourcePart, Video, no_progress
+from recam.types import (
+    Cameras,
+    DepthOrigin,
+    Progress,
+    RecamError,
+    Scene,
+    SourcePart,
+    Video,
+    no_progress,
+)
 
 DEFAULTS = ReconstructConfig()
-OFFSETS = (1, 2, 4, 8, 16)
-LONG_CLIP = 160
-"""Clips of more frames do without the longest offset, which costs a fifth of the memory."""
 MIN_MEASURED = 0.02
 """Part of the pixels whose depth must have been measured for the result to count as such."""
 GIVEN_DEPTH_ERROR = 0.1
 """Relative error that is forgiven in given depth when looking for motion."""
-TRUST_IN_MODELS = 3.0
+MODEL_TRUST = 3.0
 """How many times as hard as the stage a model of others pulls on what was not measured."""
 BORDER_FRAMES = 24
 """Frames that a black border is looked for in."""
-LEAST_PIXELS = 1000
+MIN_PIXELS = 1000
 """Measured pixels that a scale is told by."""
 
 
 @dataclass(frozen=True)
 class _Geometry:
-    """inverse_depth float32 [t, h, w], 0 where not valid; dynamic bool; confidence float32."""
+    """What the depth stages decided.
+
+    inverse_depth: float32 [t, h, w], 0 where not valid. dynamic: bool. confidence: float32.
+    cameras: which the second pass refines. metres_per_unit: None where nothing told it.
+    """
 
     inverse_depth: F32
     dynamic: Mask
     confidence: F32
+    cameras: Cameras
+    source: DepthOrigin
+    metres_per_unit: float | None = None
 
 
 def reconstruct(
@@ -104,9 +106,10 @@ def reconstruct(
     What ``config`` names (cameras, depth, masks, field of view) is used instead of estimated;
     ``part`` says which frames of its source the video has, if those files are about the source. A
     camera that moves gives measured depth. One that stands on a tripod or only turns gives none:
-    the scene then is a stated assumption (``believed``), steady over time, on which
-    moving things stand upright. ``Scene.report["notes"]`` says what was done. Steps that are done
-    are ``kept`` until all are, so that a killed run goes on from them (flow is found again).
+    depth is then what a model predicts, or a stated assumption (``depth_prior``), steady over time,
+    on which moving things stand upright. ``Scene.camera_motion`` and ``depth_source`` say what was
+    decided, ``Scene.report`` tells people. Steps that are done are ``kept`` until all are, so that
+    a killed run goes on from them (flow is found again).
 
     Raises RecamError when the video is too small or a named file cannot be opened; ValueError when
     a named file does not fit the video.
@@ -114,20 +117,27 @@ def reconstruct(
     if len(video) == 0:
         raise ValueError("the video has no frames")
     height, width = working_size(video.height, video.width, config.size)
-    run = Run(video, config, height, width, progress, part, kept=kept)
-    run.border = black_border(gray_frames(video, height, width, BORDER_FRAMES))
-    if run.border.any():
-        run.notes.append(f"{run.border.mean():.0%} of the picture is a black border, left out")
-    given = given_depth(run)
-    cameras, lens_valid = given_cameras(run, given)
-    masks = given_masks(run, given)
-    flows = _flows(run, needed=cameras is None or given is None or masks is None)
-    cameras, moving, flows = _solve(run, cameras, flows, given is None and masks is None)
-    if given is not None:
-        cameras, geometry = _with_given_depth(run, given, cameras, masks, flows, moving)
+    report = Report()
+    border = black_border(gray_frames(video, height, width, BORDER_FRAMES))
+    if border.any():
+        report.note(f"{border.mean():.0%} of the picture is a black border, left out")
+    clip = Clip(video, config, height, width, progress, part, kept, border)
+    depth = given_depth(clip, report)
+    named = given_cameras(clip, depth, report)
+    clip = named.clip
+    masks = given_masks(clip, depth, report)
+    needs_flow = named.cameras is None or depth is None or masks is None
+    flows = clip_flows(clip, report) if needs_flow else None
+    solved = camera_stage(clip, named.cameras, flows, depth is None and masks is None, report)
+    if depth is not None:
+        found = _with_given_depth(solved, depth, masks, report)
     else:
-        cameras, geometry = _with_own_depth(run, cameras, masks, flows, moving)
-    scene = _scene(run, cameras, geometry, given, lens_valid)
+        found = _with_own_depth(solved, masks, report)
+    if named.metric or (depth is not None and depth.metric):
+        found = replace(found, metres_per_unit=1.0)
+    given_masks_used = config.masks is not None or (depth is not None and depth.dynamic is not None)
+    report.figure("dynamic", source="given" if given_masks_used else "found")
+    scene = _scene(solved, found, depth, named.seen, report)
     kept.forget_all()
     return scene
 
@@ -140,174 +150,113 @@ def working_size(height: int, width: int, size: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _flows(run: Run, needed: bool) -> FlowSet | None:
-    if not needed or len(run.video) < 2:
-        return None
-    offsets = OFFSETS if len(run.video) <= LONG_CLIP else OFFSETS[:-1]
-    with run.timed("flow"):
-        return compute_flows(run.video, run.height, run.width, offsets, run.progress, run.border)
-
-
-def _solve(
-    run: Run, cameras: Cameras | None, flows: FlowSet | None, may_straighten: bool
-) -> tuple[Cameras, bool, FlowSet | None]:
-    """The cameras, whether they move through space, and the flows: new ones if the lens was
-    straightened."""
-    about: dict[str, Any] = {"source": "given"}
-    if cameras is None and flows is None:
-        gray = cv2.cvtColor(run.rgb()[0], cv2.COLOR_RGB2GRAY)
-        cameras, told_by = camera_of_picture(gray, run.config.fov)
-        fov = float(fov_x_deg(cameras)[0])
-        about = {"source": "assumed", "motion": "static", "fov_told_by": told_by, "fov_deg": fov}
-        if told_by != "user":
-            who = "is assumed" if told_by == "nothing" else "is what lines at right angles say"
-            run.notes.append(f"a single picture: a horizontal view of {fov:.0f}° {who}")
-    elif cameras is None and flows is not None:
-        first, straight = flows, replace(run.config, lens="pinhole")
-        config = run.config if may_straighten else straight
-        with run.timed("cameras"):
-            found = run.kept.arrays("cameras", lambda: _solved(run, first, config))
-        lens: dict[str, Any] = {}
-        if "bend" in found:
-            lens = {"distortion": undo_lens(run, *found["bend"].tolist())}
-            flows = again = _flows(run, needed=True)
-            assert again is not None
-            with run.timed("cameras"):
-                found = run.kept.arrays("straight cameras", lambda: _solved(run, again, straight))
-        cameras = cameras_from(found)
-        notes, about = from_text(found["about"])
-        about = {**about, **lens}
-        run.notes += notes
-    assert cameras is not None
-    spread = (cameras.centers - cameras.centers.mean(0)).norm(dim=-1).max()
-    motion = about.get("motion", "moving" if float(spread) > 1e-9 else "rotating")
-    if about["source"] == "given" and run.config.motion != "auto":
-        motion = run.config.motion
-    run.report["cameras"] = {**about, "motion": motion}
-    return cameras, motion == "moving", flows
-
-
-def _solved(run: Run, flows: FlowSet, config: ReconstructConfig) -> Arrays:
-    found = solve_cameras(run.video, flows, config, run.progress)
-    about = {"source": "estimated", **found.report()}
-    out = {**camera_arrays(found.cameras), "about": as_text([list(found.notes), about])}
-    bend = found.bend
-    if bend is not None:
-        out["bend"] = np.array([bend.k1, bend.focal_px, bend.shift_px, bend.gain])
-    return out
-
-
-def _with_own_depth(
-    run: Run, cameras: Cameras, masks: Mask | None, flows: FlowSet | None, moving: bool
-) -> tuple[Cameras, _Geometry]:
+def _with_own_depth(solved: CameraStage, masks: Mask | None, report: Report) -> _Geometry:
     """Measured depth where the camera's motion allows it, and cameras refined by it; else what a
     model or the stage says."""
-    rgb = run.rgb()
-    with run.timed("depth model"):
-        belief = estimate_depth_prior(rgb, cameras, run.config, run.progress)
-    if moving and flows is not None:
-        with run.timed("depth"):
-            weight = PRIOR_WEIGHT * (TRUST_IN_MODELS if belief.is_large else 1.0)
+    clip, flows, cameras = solved.clip, solved.flows, solved.cameras
+    rgb = clip.rgb()
+    with report.timed("depth model"):
+        prior = estimate_depth_prior(rgb, cameras, clip.config, clip.progress)
+    if solved.translates and flows is not None:
+        weight = PRIOR_WEIGHT * (MODEL_TRUST if prior.is_large else 1.0)
 
-            def first_depth() -> Arrays:
-                still = static_depth_by_windows(
-                    rgb, flows, cameras, belief.inverse_depth, masks, run.progress, belief.drift,
-                    weight,
-                )  # fmt: skip
-                return still_arrays(still)
+        def first_depth() -> Arrays:
+            still = static_depth_by_windows(
+                rgb, flows, cameras, prior.inverse_depth, masks, clip.progress, prior.drift, weight
+            )
+            return still_arrays(still)
 
-            still = still_from(run.kept.arrays("depth", first_depth))
+        with report.timed("depth"):
+            still = still_from(clip.kept.arrays("depth", first_depth))
         if still.measured >= MIN_MEASURED:
-            cameras, still = _refined(run, rgb, flows, cameras, still, belief, weight, masks)
+            cameras, still = _refined(solved, rgb, still, prior, weight, masks, report)
             if masks is None:
-                still = replace(still, dynamic=_outlined(run, rgb, still.dynamic))
-            return cameras, _measured(run, still, belief, flows, cameras)
-    return cameras, _believed(run, rgb, cameras, masks, flows, belief, moving)
+                still = replace(still, dynamic=_outlined(clip, rgb, still.dynamic, report))
+            return _measured(clip, still, prior, flows, cameras, report)
+    return _predicted(solved, rgb, masks, prior, report)
 
 
 def _refined(
-    run: Run,
+    solved: CameraStage,
     rgb: U8,
-    flows: FlowSet,
-    cameras: Cameras,
     still: StaticGeometry,
-    belief: DepthPrior,
+    prior: DepthPrior,
     weight: float,
     masks: Mask | None,
+    report: Report,
 ) -> tuple[Cameras, StaticGeometry]:
     """A second round with frames far apart, and what it changed for the report."""
-    about = run.report["cameras"]
-    how = SecondPassOptions(
+    clip = solved.clip
+    assert solved.flows is not None
+    options = SecondPassOptions(
         masks_given=masks is not None,
-        cameras_free=about["source"] == "estimated",
-        fov_free=run.config.fov is None,
-        fov_known=bool(about.get("fov_known", True)),
-        minutes=run.config.refine_minutes,
+        cameras_free=solved.source == "estimated",
+        fov_free=clip.config.fov is None,
+        fov_known=solved.focal_source != "nothing",
+        minutes=clip.config.refine_minutes,
     )
-    with run.timed("refining"):
+    with report.timed("refining"):
         found = second_pass(
-            rgb, flows, cameras, still, belief.inverse_depth, how, belief.drift, weight,
-            run.progress, run.kept,
+            rgb, solved.flows, solved.cameras, still, prior.inverse_depth, options, prior.drift,
+            weight, clip.progress, clip.kept,
         )  # fmt: skip
     if found.residual_px is not None:
-        about["patch_residual_px"] = [round(px, 3) for px in found.residual_px]
-        about["fov_deg"] = round(float(fov_x_deg(found.cameras)[0]), 2)
+        report.figure(
+            "cameras",
+            patch_residual_px=[round(px, 3) for px in found.residual_px],
+            fov_deg=round(float(fov_x_deg(found.cameras)[0]), 2),
+        )
     if not found.finished:
-        run.notes.append("the time for refining (refine_minutes) was up before it was done")
+        report.note("the time for refining (refine_minutes) was up before it was done")
     return found.cameras, found.still
 
 
-def _believed(
-    run: Run,
-    rgb: U8,
-    cameras: Cameras,
-    masks: Mask | None,
-    flows: FlowSet | None,
-    belief: DepthPrior,
-    moving: bool,
+def _predicted(
+    solved: CameraStage, rgb: U8, masks: Mask | None, prior: DepthPrior, report: Report
 ) -> _Geometry:
     """What the model or the stage says, steady over time, with what moves standing on it."""
-    _tell_belief(run, belief, moving)
-    rho = belief.inverse_depth
+    clip, flows, cameras = solved.clip, solved.flows, solved.cameras
+    _tell_prior(solved, prior, report)
+    origin: DepthOrigin = "assumed" if prior.is_stage else "predicted"
+    metres = 1.0 if prior.metric and not prior.is_stage else None
+    rho = prior.inverse_depth
     rho = np.maximum(rho, far_off(rho))
     if flows is None:
         dynamic = np.zeros(rho.shape, bool) if masks is None else masks
-        rho = _with_shift(run, belief, rho, rgb, cameras, ~dynamic)
-        return _Geometry(rho, dynamic, belief.confidence)
+        rho = _with_shift(solved, prior, rho, rgb, cameras, ~dynamic)
+        return _Geometry(rho, dynamic, prior.confidence, cameras, origin, metres)
     turning = _without_translation(cameras)
     moves = masks
     if moves is None:
-        with run.timed("motion"):
-            found = residuals(flows, turning, progress=run.progress)
-            moves = segment_motion(found, flows, rgb, run.progress)
-            moves = with_paused(moves, flows, rho, turning, rgb, run.progress)
-            moves = without_shadows(moves, rgb, rho, turning, run.progress)
-            moves = _outlined(run, rgb, moves)
-    if not belief.is_stage:
-        with run.timed("steadying"):
-            rho = aligned_over_time(rho, belief.drift, flows, turning, ~moves)
-            stands = run.report["cameras"]["motion"] == "static"
-            rho = steady(rho, ~moves, flows, turning, stands, run.progress)
-            rho = _with_shift(run, belief, rho, rgb, turning, ~moves)
-    if not belief.is_large:
-        rho = place_on_ground(rho, moves, flows, run.progress)
-    return _Geometry(rho, moves, belief.confidence)
+        with report.timed("motion"):
+            found = residuals(flows, turning, progress=clip.progress)
+            moves = segment_motion(found, flows, rgb, clip.progress)
+            moves = with_paused(moves, flows, rho, turning, rgb, clip.progress)
+            moves = without_shadows(moves, rgb, rho, turning, clip.progress)
+            moves = _outlined(clip, rgb, moves, report)
+    if not prior.is_stage:
+        with report.timed("steadying"):
+            rho = aligned_over_time(rho, prior.drift, flows, turning, ~moves)
+            stands = solved.motion == "static"
+            rho = steady(rho, ~moves, flows, turning, stands, clip.progress)
+            rho = _with_shift(solved, prior, rho, rgb, turning, ~moves)
+    if not prior.is_large:
+        rho = place_on_ground(rho, moves, flows, clip.progress)
+    return _Geometry(rho, moves, prior.confidence, cameras, origin, metres)
 
 
 def _with_shift(
-    run: Run, belief: DepthPrior, rho: F32, rgb: U8, cameras: Cameras, still: Mask
+    solved: CameraStage, prior: DepthPrior, rho: F32, rgb: U8, cameras: Cameras, still: Mask
 ) -> F32:
     """Inverse depth with the shift that the pictures tell, nowhere infinitely far."""
-    about = run.report["cameras"]
-    told = about["source"] == "given" or about.get("fov_told_by") in ("user", "motion")
-    sure = told or run.config.fov is not None
-    inside = cv2.dilate(run.border.astype(np.uint8), np.ones((7, 7), np.uint8)) == 0
-    rho = with_shift(belief, rho, rgb, cameras, still & inside, sure)
+    inside = cv2.dilate(solved.clip.border.astype(np.uint8), np.ones((7, 7), np.uint8)) == 0
+    focal_known = solved.focal_source in ("user", "motion")
+    rho = with_shift(prior, rho, rgb, cameras, still & inside, focal_known)
     return np.maximum(rho, far_off(rho))
 
 
 def far_off(rho: F32) -> float:
-    """The least inverse depth that is believed, by that of what is near (of long clips, in frames
+    """The least inverse depth that is taken, by that of what is near (of long clips, in frames
     spread over them: a quantile wants a copy)."""
     return float(np.quantile(rho[:: -(-len(rho) // LONG_CLIP)], 0.95)) / (2 * NEAREST_TO_FAR)
 
@@ -320,76 +269,78 @@ def _by_frame(rho: F32, work: Callable[[int], F32]) -> F32:
     return out
 
 
-def _outlined(run: Run, rgb: U8, dynamic: Mask) -> Mask:
+def _outlined(clip: Clip, rgb: U8, dynamic: Mask, report: Report) -> Mask:
     """What moves, with its borders where SAM 2 has them, if the user names its weights."""
-    weights = run.config.mask_weights
+    weights = clip.config.mask_weights
     if weights is None or not dynamic.any():
         return dynamic
     from recam.reconstruct.external.sam2 import outlined_by_sam2
 
-    with run.timed("outlining"):
-        out, known = outlined_by_sam2(rgb, dynamic, weights, run.progress)
-    run.notes.append(f"moving areas outlined by SAM 2 ({weights}), {known:.0%} of their regions")
+    with report.timed("outlining"):
+        out, known = outlined_by_sam2(rgb, dynamic, weights, clip.progress)
+    report.note(f"moving areas outlined by SAM 2 ({weights}), {known:.0%} of their regions")
     return out
 
 
 def _measured(
-    run: Run, still: StaticGeometry, belief: DepthPrior, flows: FlowSet, cameras: Cameras
+    clip: Clip,
+    still: StaticGeometry,
+    prior: DepthPrior,
+    flows: FlowSet,
+    cameras: Cameras,
+    report: Report,
 ) -> _Geometry:
     """Depth of what stands still as measured, and of what moves by a large model or its contact."""
-    run.report["depth"] = {"source": "measured", "measured": round(still.measured, 3)}
+    report.figure("depth", source="measured", measured=round(still.measured, 3))
     dynamic, confidence = still.dynamic, still.confidence
     sure = _by_frame(
         confidence, lambda i: np.where(dynamic[i] | (confidence[i] < 0.3), 0, confidence[i])
     )
-    if not belief.is_stage:
-        run.report["depth"]["filled in by"] = belief.source
-        moves = ", and of what moves," if belief.is_large else ""
-        run.notes.append(
-            f"depth is measured; where it could not be{moves} {belief.source} says what it is "
-            f"({belief.choice.why})"
+    if not prior.is_stage:
+        report.figure("depth", filled_in_by=prior.source)
+        moves = ", and of what moves," if prior.is_large else ""
+        report.note(
+            f"depth is measured; where it could not be{moves} {prior.source} says what it is "
+            f"({prior.choice.why})"
         )
-    if not belief.is_large:
+    if not prior.is_large:
         ground = find_ground(still.inverse_depth, sure, cameras)
-        depth = place_on_ground(still.inverse_depth, still.dynamic, flows, run.progress, ground)
+        depth = place_on_ground(still.inverse_depth, still.dynamic, flows, clip.progress, ground)
     else:
-        fitted = fitted_by_frame(belief.inverse_depth, still.inverse_depth, sure, belief.drift)
+        fitted = fitted_by_frame(prior.inverse_depth, still.inverse_depth, sure, prior.drift)
         least = still.reference / NEAREST_TO_FAR
         depth = np.where(still.dynamic, np.maximum(fitted, least), still.inverse_depth)
         depth = average_along_flow(depth.astype(np.float32), still.dynamic, flows)
-    if belief.metric and int((sure > 0).sum()) >= LEAST_PIXELS:
-        there = (sure > 0) & (belief.inverse_depth > 0)
-        run.metres_per_unit = float(
-            np.median(still.inverse_depth[there] / belief.inverse_depth[there])
-        )
-        run.notes.append(f"the scene's scale is {belief.source}'s: metric")
+    metres = None
+    if prior.metric and int((sure > 0).sum()) >= MIN_PIXELS:
+        there = (sure > 0) & (prior.inverse_depth > 0)
+        metres = float(np.median(still.inverse_depth[there] / prior.inverse_depth[there]))
+        report.note(f"the scene's scale is {prior.source}'s: metric")
     trust = _by_frame(confidence, lambda i: np.where(dynamic[i], np.float32(0.3), confidence[i]))
-    return _Geometry(depth, dynamic, trust)
+    return _Geometry(depth, dynamic, trust, cameras, "measured", metres)
 
 
-def _tell_belief(run: Run, belief: DepthPrior, moving: bool) -> None:
+def _tell_prior(solved: CameraStage, prior: DepthPrior, report: Report) -> None:
     """Say where depth comes from when it is not measured."""
-    how = {"static": "stands still", "rotating": "only turns"}.get(
-        run.report["cameras"]["motion"], "stands still"
-    )
-    why = f"the camera {how}, so depth cannot be measured"
-    if moving:
-        why = "the camera moves too little for depth to be measured"
-    if belief.is_stage:
-        run.report["depth"] = {"source": "assumed"}
-        run.notes.append(
+    why = {
+        "static": "the camera stands still, so depth cannot be measured",
+        "rotating": "the camera only turns, so depth cannot be measured",
+        "moving": "the camera moves too little for depth to be measured",
+    }[solved.motion]
+    if prior.is_stage:
+        report.figure("depth", source="assumed")
+        report.note(
             f"{why}: a level ground with a backdrop is assumed, on which moving things stand "
-            f"upright ({belief.choice.why})"
+            f"upright ({prior.choice.why})"
         )
         return
-    run.report["depth"] = {"source": "believed", "model": belief.source, "metric": belief.metric}
-    stands = "" if belief.is_large else "; moving things stand upright on it"
-    own = belief.choice.model == "shipped"
-    who = "recam's own small network guesses" if own else f"{belief.source} says"
-    run.notes.append(f"{why}: {who} what it is ({belief.choice.why}){stands}")
-    if belief.metric:
-        run.metres_per_unit = 1.0
-        run.notes.append(f"the scene's scale is {belief.source}'s: metres")
+    report.figure("depth", source="predicted", model=prior.source, metric=prior.metric)
+    stands = "" if prior.is_large else "; moving things stand upright on it"
+    own = prior.choice.model == "shipped"
+    who = "recam's own small network guesses" if own else f"{prior.source} says"
+    report.note(f"{why}: {who} what it is ({prior.choice.why}){stands}")
+    if prior.metric:
+        report.note(f"the scene's scale is {prior.source}'s: metres")
 
 
 def _without_translation(cameras: Cameras) -> Cameras:
@@ -399,41 +350,38 @@ def _without_translation(cameras: Cameras) -> Cameras:
 
 
 def _with_given_depth(
-    run: Run,
-    given: DepthSource,
-    cameras: Cameras,
-    masks: Mask | None,
-    flows: FlowSet | None,
-    moving: bool,
-) -> tuple[Cameras, _Geometry]:
+    solved: CameraStage, given: DepthSource, masks: Mask | None, report: Report
+) -> _Geometry:
     """The user's depth, with estimated cameras brought to its scale."""
+    clip, flows, cameras = solved.clip, solved.flows, solved.cameras
     depth, valid = given.depth.numpy(), given.valid.numpy()
     rho = np.where(valid, 1 / np.maximum(depth, 1e-12), 0).astype(np.float32)
-    run.report["depth"] = {"source": "given", "valid": round(float(valid.mean()), 4)}
-    estimated = run.report["cameras"]["source"] == "estimated"
-    if moving and flows is not None and (estimated or given.metric is None):
-        with run.timed("scale"):
-            evidence = triangulate(flows, cameras, run.progress)
+    report.figure("depth", source="given", valid=round(float(valid.mean()), 4))
+    estimated = solved.source == "estimated"
+    if solved.translates and flows is not None and (estimated or given.metric is None):
+        with report.timed("scale"):
+            evidence = triangulate(flows, cameras, clip.progress)
             good = valid & (evidence.inverse_depth > 2 * evidence.sigma) & (evidence.misfit < 2)
-            check_near_and_far(rho[good], evidence.inverse_depth[good], str(run.config.depth))
+            check_near_and_far(rho[good], evidence.inverse_depth[good], str(clip.config.depth))
             if estimated:
-                cameras = _scaled_to(cameras, rho[good], evidence.inverse_depth[good], run)
+                cameras = _scaled_to(cameras, rho[good], evidence.inverse_depth[good], report)
     dynamic = masks
     if dynamic is None:
         dynamic = np.zeros(rho.shape, bool)
         if flows is not None:
-            with run.timed("motion"):
+            with report.timed("motion"):
                 slack = np.where(valid, GIVEN_DEPTH_ERROR * rho, 1e9).astype(np.float32)
-                found = residuals(flows, cameras, rho, slack, run.progress)
-                rgb = run.rgb()
-                dynamic = _outlined(run, rgb, segment_motion(found, flows, rgb, run.progress))
-    return cameras, _Geometry(rho, dynamic, valid.astype(np.float32))
+                found = residuals(flows, cameras, rho, slack, clip.progress)
+                rgb = clip.rgb()
+                dynamic = segment_motion(found, flows, rgb, clip.progress)
+                dynamic = _outlined(clip, rgb, dynamic, report)
+    return _Geometry(rho, dynamic, valid.astype(np.float32), cameras, "given")
 
 
-def _scaled_to(cameras: Cameras, rho: F32, measured: F32, run: Run) -> Cameras:
+def _scaled_to(cameras: Cameras, rho: F32, measured: F32, report: Report) -> Cameras:
     """Cameras whose translation is in the units of the given inverse depth. rho, measured: [n]."""
-    if len(rho) < 1000:
-        run.notes.append("the given depth could not be brought to the scale of the cameras")
+    if len(rho) < MIN_PIXELS:
+        report.note("the given depth could not be brought to the scale of the cameras")
         return cameras
     factor = float(np.median(measured / rho))
     poses = cameras.cam_from_world.clone()
@@ -442,68 +390,57 @@ def _scaled_to(cameras: Cameras, rho: F32, measured: F32, run: Run) -> Cameras:
 
 
 def _scene(
-    run: Run,
-    cameras: Cameras,
-    geometry: _Geometry,
+    solved: CameraStage,
+    found: _Geometry,
     given: DepthSource | None,
-    lens_valid: Tensor | None,
+    seen: Tensor | None,
+    report: Report,
 ) -> Scene:
-    rho = geometry.inverse_depth
+    """All of it together. seen: what a lens whose distortion was undone saw."""
+    clip, rho = solved.clip, found.inverse_depth
     valid = torch.from_numpy(rho > 0)
     if given is not None:
         depth = given.depth
     else:
         far = max(far_off(rho), 1e-12)
         depth = torch.from_numpy(_by_frame(rho, lambda i: 1 / np.maximum(rho[i], far)))
-    if lens_valid is not None:
-        for i, seen in enumerate(lens_valid):
-            part = seen[None, None].float()
-            small = torch.nn.functional.interpolate(part, (run.height, run.width), mode="area")
+    if seen is not None:
+        for i, full in enumerate(seen):
+            part = full[None, None].float()
+            small = torch.nn.functional.interpolate(part, (clip.height, clip.width), mode="area")
             valid[i] &= small[0, 0] > 0.99
     if not bool(valid.any()):
         raise RecamError("no depth could be found for any pixel of this video")
-    metric = run.report.pop("metric cameras", False) or (given is not None and given.metric)
-    metres_per_unit = 1.0 if metric else run.metres_per_unit
-    if run.config.scale is not None:
-        metres_per_unit = _asked_scale(run, depth, valid)
-    inside = torch.from_numpy(~run.border)
-    valid, dynamic = valid & inside, torch.from_numpy(geometry.dynamic) & inside
-    report = {
-        **run.report,
-        "working size": [run.height, run.width],
-        "dynamic": {
-            "source": "given" if _masks_given(run, given) else "found",
-            "part": round(float(dynamic.float().mean()), 4),
-        },
-        "seconds": run.seconds,
-        "notes": run.notes,
-    }
+    metres_per_unit = found.metres_per_unit
+    if clip.config.scale is not None:
+        metres_per_unit = _requested_scale(clip, depth, valid, report)
+    inside = torch.from_numpy(~clip.border)
+    valid, dynamic = valid & inside, torch.from_numpy(found.dynamic) & inside
+    report.figure("dynamic", part=round(float(dynamic.float().mean()), 4))
     return Scene(
-        video=run.video,
-        cameras=cameras,
+        video=clip.video,
+        cameras=found.cameras,
         depth=depth.float().contiguous(),
         valid=valid,
         dynamic=dynamic,
-        confidence=torch.from_numpy(geometry.confidence.astype(np.float32, copy=False)),
+        confidence=torch.from_numpy(found.confidence.astype(np.float32, copy=False)),
         metres_per_unit=metres_per_unit,
-        report=report,
+        camera_motion=solved.motion,
+        depth_source=found.source,
+        report={**report.as_json(), "working size": [clip.height, clip.width]},
     )
 
 
-def _masks_given(run: Run, given: DepthSource | None) -> bool:
-    return run.config.masks is not None or (given is not None and given.dynamic is not None)
-
-
-def _asked_scale(run: Run, depth: Tensor, valid: Tensor) -> float:
+def _requested_scale(clip: Clip, depth: Tensor, valid: Tensor, report: Report) -> float:
     """Metres per unit that make the middle of the first picture as far as the user says."""
-    metres = run.config.scale
+    metres = clip.config.scale
     if metres is None or not metres > 0:
         raise ValueError(f"scale is {metres}; expected metres, more than 0")
-    reach_y, reach_x = max(1, run.height // 20), max(1, run.width // 20)
-    y, x = run.height // 2, run.width // 2
+    reach_y, reach_x = max(1, clip.height // 20), max(1, clip.width // 20)
+    y, x = clip.height // 2, clip.width // 2
     middle = slice(y - reach_y, y + reach_y + 1), slice(x - reach_x, x + reach_x + 1)
     shown = depth[0][middle][valid[0][middle]]
     if not len(shown):
         raise RecamError("--scale: the middle of the first picture has no depth to be scaled")
-    run.notes.append(f"metric: the middle of the first picture is {metres:g} m away, as given")
+    report.note(f"metric: the middle of the first picture is {metres:g} m away, as given")
     return metres / float(shown.median())

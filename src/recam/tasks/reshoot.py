@@ -182,7 +182,7 @@ def completion_for(scene: Scene, config: CompleteConfig) -> CompleteConfig:
     (docs/log.md).
     """
     auto = config.model == "auto" and config.weights is None
-    stood_still = scene.report.get("cameras", {}).get("motion") == "static"
+    stood_still = scene.camera_motion == "static"
     config = chosen(config)
     if auto and stood_still:
         config = replace(config, model="propagate")

@@ -19,9 +19,9 @@ from recam.reconstruct.cameras.bundle_adjustment import (
     rotation_exp,
 )
 from recam.reconstruct.cameras.radial_distortion import find_bend, straightened
-from recam.reconstruct.checkpoint import Checkpoint
+from recam.reconstruct.checkpoint import NO_CHECKPOINT, Checkpoint
 from recam.reconstruct.matching.tracks import Tracks
-from recam.reconstruct.user_inputs import Run, straighten
+from recam.reconstruct.user_inputs import Clip, undistort_clip
 from recam.types import Scene, Video, no_progress, video_from_frames
 from reconstruct_scene import make_cameras, render_world
 
@@ -165,12 +165,12 @@ def test_a_straight_video_stays(clip: tuple[Video, float]) -> None:
 def test_what_the_lens_never_saw_and_a_border_are_left_out() -> None:
     video = video_from_frames(torch.full((2, 3, 90, 160), 100, dtype=torch.uint8))
     for k1, straight in ((0.3, False), (-0.3, True)):
-        run = Run(video, ReconstructConfig(), 45, 80, no_progress)
-        run.border = np.zeros((45, 80), bool)
-        run.border[:4] = True
-        straighten(run, k1, 60.0)
-        assert run.border[:2, 40].all() and not run.border[20:25, 20:60].any()
-        assert run.border[22, 0] == (not straight) and run.border[-1, 0] == (not straight)
+        border = np.zeros((45, 80), bool)
+        border[:4] = True
+        bent = Clip(video, ReconstructConfig(), 45, 80, no_progress, None, NO_CHECKPOINT, border)
+        border = undistort_clip(bent, k1, 60.0).border
+        assert border[:2, 40].all() and not border[20:25, 20:60].any()
+        assert border[22, 0] == (not straight) and border[-1, 0] == (not straight)
         # The border's lower edge, straight before, is further from the middle at its ends, or less.
-        deep = (run.border & (np.arange(45) < 22)[:, None]).sum(0)
+        deep = (border & (np.arange(45) < 22)[:, None]).sum(0)
         assert (deep[10] < deep[40]) == straight

@@ -112,7 +112,7 @@ def test_a_tripod_shot_gets_the_models_depth(
 ) -> None:
     _says(monkeypatch, tripod, metric=True)
     scene = reconstruct(tripod.video, OUTSIDE)
-    assert scene.report["depth"]["source"] == "believed"
+    assert scene.depth_source == "predicted"
     assert "some/model" in scene.report["depth"]["model"] and scene.metres_per_unit == 1.0
     assert any("depth-anything-v2 (some/model) says" in note for note in scene.report["notes"])
     assert np.median(np.abs(scene.depth.numpy() / tripod.depth - 1)) < 0.03
@@ -129,7 +129,7 @@ def test_a_moving_shot_is_measured_and_takes_a_metric_models_scale(
     write_cameras(half, tmp_path / "cameras.json", "recam")
     config = replace(OUTSIDE, cameras=str(tmp_path / "cameras.json"))
     scene = reconstruct(truth.video, config)
-    assert scene.report["depth"]["source"] == "measured"
+    assert scene.depth_source == "measured"
     assert scene.metres_per_unit == pytest.approx(2.0, rel=0.05)
     error = np.abs(2 * scene.depth.numpy() / truth.depth - 1)
     assert np.median(error) < 0.03

@@ -274,7 +274,7 @@ def test_a_tripod_shot_is_reconstructed_with_a_checkpoint(depth_anything: Path) 
     picture = torch.nn.functional.interpolate(small, (72, 120), mode="bilinear")
     video = video_from_frames((255 * picture).to(torch.uint8).expand(4, -1, -1, -1).contiguous())
     scene = reconstruct(video, ReconstructConfig(depth_weights=str(depth_anything)))
-    assert scene.report["depth"]["source"] == "believed"
+    assert scene.depth_source == "predicted"
     assert any(f"depth-anything-v2 ({depth_anything})" in note for note in scene.report["notes"])
     assert torch.equal(scene.depth[0], scene.depth[3]) and bool(scene.valid.all())
 

@@ -139,8 +139,8 @@ class ScenePanel:
         metres = found.metres_per_unit
         rows = [
             ("Scene", "draft: coarse, to aim in" if scene.which == "draft" else "full"),
-            ("Camera", str(found.report.get("cameras", {}).get("motion", "given"))),
-            ("Depth", str(found.report.get("depth", {}).get("source", "given"))),
+            ("Camera", found.camera_motion),
+            ("Depth", found.depth_source),
             ("Scale", "its own; no metres are known" if metres is None else f"1 = {metres:.3g} m"),
             ("Focus", _length(scene.previewer.focus_depth, metres)),
             ("Moving", f"{float(found.dynamic.float().mean()):.0%} of the pixels"),

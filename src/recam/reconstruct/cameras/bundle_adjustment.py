@@ -18,7 +18,6 @@ from recam.geometry import so3_log
 from recam.reconstruct.cameras.normal_equations import (
     PARAMS,
     band_width,
-    inverse_depth_variances,
     point_steps,
     reduced_system,
     robust_cost,
@@ -152,16 +151,6 @@ def inverse_depths(bundle: Bundle, tracks: Tracks) -> F64:
     at, along = _at_and_along(bundle, tracks)
     rho = bundle.inverse_depth[tracks.track]
     return rho / np.maximum((at + rho[:, None] * along)[:, 2], 1e-6)
-
-
-def inverse_depth_sigmas(bundle: Bundle, tracks: Tracks, noise_px: float) -> F64:
-    """Standard deviation [m] of ``inverse_depths``, for exact cameras and this noise (1 σ)."""
-    variance = inverse_depth_variances(*_as_arrays(bundle, tracks), 5 * noise_px, 1e-12)
-    sigma = noise_px * np.sqrt(variance)
-    at, along = _at_and_along(bundle, tracks)
-    owner = tracks.track
-    depth = (at + bundle.inverse_depth[owner][:, None] * along)[:, 2]
-    return sigma[owner] / np.maximum(depth, 1e-6)
 
 
 def shifts_px(bundle: Bundle, tracks: Tracks) -> F64:

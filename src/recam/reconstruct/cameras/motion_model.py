@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
@@ -28,8 +27,7 @@ from recam.reconstruct.cameras.bundle_adjustment import (
     triangulated,
 )
 from recam.reconstruct.matching.tracks import Tracks, select_tracks
-
-Motion = Literal["static", "rotating", "moving"]
+from recam.types import CameraMotion
 
 FOCAL_SPREAD = 0.4
 """Standard deviation of log focal about the usual."""
@@ -72,7 +70,7 @@ class Decision:
     still_share: part that a still camera explains. noise_px: of the tracks.
     """
 
-    motion: Motion
+    motion: CameraMotion
     still_share: float
     turning_share: float
     moving_share: float
@@ -218,7 +216,10 @@ def shift_inverse_depth(bundle: Bundle, tracks: Tracks) -> Bundle:
 
 
 def _best_of_two(
-    starts: list[tuple[float, Bundle]], tracks: Tracks, motion: Motion, usual_focal: float | None
+    starts: list[tuple[float, Bundle]],
+    tracks: Tracks,
+    motion: CameraMotion,
+    usual_focal: float | None,
 ) -> Fit:
     """The better of the two best starts, both carried on until nothing changes any more."""
     starts.sort(key=lambda start: start[0])
@@ -232,7 +233,7 @@ def _best_of_two(
 def refined(
     bundle: Bundle,
     tracks: Tracks,
-    motion: Motion,
+    motion: CameraMotion,
     usual_focal: float | None,
     prior_cost: float,
     sigma_px: float = 1.0,
@@ -258,7 +259,7 @@ def refined(
 
 
 def with_focal_settled(
-    fit: Fit, tracks: Tracks, motion: Motion, usual_focal: float
+    fit: Fit, tracks: Tracks, motion: CameraMotion, usual_focal: float
 ) -> tuple[Fit, bool]:
     """The fit, and True, if the tracks tell the focal length; else one drawn to the usual focal.
 
@@ -285,7 +286,7 @@ def with_focal_settled(
     return min(fits, key=lambda fit: fit.cost), False
 
 
-def with_focal(fit: Fit, tracks: Tracks, motion: Motion, focal: float) -> Fit | None:
+def with_focal(fit: Fit, tracks: Tracks, motion: CameraMotion, focal: float) -> Fit | None:
     """The fit with a focal length that something else tells; None where the tracks contradict it.
 
     Judged by the tracks that stand still, as in :func:`with_focal_settled`.
@@ -298,7 +299,7 @@ def with_focal(fit: Fit, tracks: Tracks, motion: Motion, focal: float) -> Fit | 
     return other if other.cost < own.cost * (1 + MOST_AGAINST) else None
 
 
-def with_points(bundle: Bundle, tracks: Tracks, motion: Motion) -> Bundle:
+def with_points(bundle: Bundle, tracks: Tracks, motion: CameraMotion) -> Bundle:
     """The cameras with a point fitted to every track."""
     if motion == "moving":
         return triangulated(bundle, tracks)
@@ -353,7 +354,7 @@ def decide(tracks: Tracks, still: Fit, turning: Fit, moving: Fit) -> Decision:
 
     turning_share = float(only(turning, still).mean())
     moving_share = float((only(moving, turning) & only(moving, still)).mean())
-    motion: Motion = "static"
+    motion: CameraMotion = "static"
     if moving_share > MOVING_SHARE:
         motion = "moving"
     elif turning_share > TURNING_SHARE:

@@ -326,28 +326,3 @@ def point_steps(
         for m in range(3):
             out[k, m] = -(inverse[m, 0] * g[0] + inverse[m, 1] * g[1] + inverse[m, 2] * g[2])
     return out
-
-
-@kernel
-def inverse_depth_variances(
-    rotation, center, focal, bearing, inverse_depth, axes, origin, start, frame, xy, sigma, prior
-):
-    """[n] of the points' inverse depths where cameras are exact, for noise of 1 px."""
-    e, jf, jc, jp = np.empty(2), np.empty(2), np.empty((2, 6)), np.empty((2, 3))
-    v, inverse, g = np.empty((3, 3)), np.empty((3, 3)), np.empty(3)
-    out = np.empty(len(start) - 1)
-    for k in range(len(start) - 1):
-        q, c, rho = axes[k], origin[k], inverse_depth[k]
-        a, b = bearing[k]
-        _begin_point(rho, True, prior, v, g)
-        for o in range(start[k], start[k + 1]):
-            i = frame[o]
-            w = _jacobians(
-                rotation[i], center[i], focal, q, c, a, b, rho, xy[o], sigma, True, True,
-                e, jc, jf, jp,
-            )  # fmt: skip
-            if w > 0:
-                _add_point(w, e, jp, v, g)
-        _invert(v, 0.0, 1e-12, inverse)
-        out[k] = inverse[2, 2]
-    return out

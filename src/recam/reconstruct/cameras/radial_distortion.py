@@ -21,8 +21,9 @@ from recam.reconstruct.cameras.bundle_adjustment import (
     adjust,
     residuals_px,
 )
-from recam.reconstruct.cameras.motion_model import STANDS, Motion, stillness, with_points
+from recam.reconstruct.cameras.motion_model import STANDS, stillness, with_points
 from recam.reconstruct.matching.tracks import Tracks, select_tracks
+from recam.types import CameraMotion
 
 LEAST_BEND = 0.01
 """Below which a lens counts as straight: what the corners move by, as a part of their distance from
@@ -72,7 +73,7 @@ def straightened(uv: F64, bend: float, radius: float) -> F64:
 
 
 def find_bend(
-    bundle: Bundle, tracks: Tracks, motion: Motion, radius: float, focal_free: bool
+    bundle: Bundle, tracks: Tracks, motion: CameraMotion, radius: float, focal_free: bool
 ) -> Bend | None:
     """The lens that explains tracks better than a pinhole; None where none does, clearly.
 
@@ -125,7 +126,7 @@ class _Fits:
     to the one most like it."""
 
     def __init__(
-        self, bundle: Bundle, tracks: Tracks, motion: Motion, radius: float, focal_free: bool
+        self, bundle: Bundle, tracks: Tracks, motion: CameraMotion, radius: float, focal_free: bool
     ) -> None:
         self.tracks, self.motion, self.radius = tracks, motion, radius
         moves = motion == "moving"

@@ -11,11 +11,11 @@ from recam.arrays import F64, Mask
 from recam.flow.dense import FlowSet
 from recam.geometry import so3_log
 from recam.reconstruct.cameras.bundle_adjustment import Bundle
-from recam.reconstruct.cameras.motion_model import Motion
 from recam.reconstruct.matching.shots import find_cuts
 from recam.reconstruct.matching.tracks import Tracks
+from recam.types import CameraMotion
 
-ToldBy = Literal["user", "motion", "lines", "nothing"]
+FocalSource = Literal["user", "motion", "lines", "nothing"]
 """Who knows the field of view."""
 MIN_TRACKS = 30
 """With fewer there is nothing to tell a motion by."""
@@ -48,7 +48,9 @@ def turned_deg(rotation: F64) -> F64:
     return np.degrees(np.linalg.norm(so3_log(torch.from_numpy(rotation @ rotation[0].T)), axis=-1))
 
 
-def told(motion: Motion, bundle: Bundle, fov_deg: float, told_by: ToldBy, still: F64) -> list[str]:
+def describe_cameras(
+    motion: CameraMotion, bundle: Bundle, fov_deg: float, focal_source: FocalSource, still: F64
+) -> list[str]:
     """What was found, in plain words."""
     turned = float(turned_deg(bundle.rotation).max())
     if len(bundle.rotation) == 1:
@@ -65,12 +67,12 @@ def told(motion: Motion, bundle: Bundle, fov_deg: float, told_by: ToldBy, still:
             f"the camera moves by {path:.2f} of the scene's usual depth and turns by {turned:.1f}°"
         )
     notes = [did]
-    if told_by == "lines":
+    if focal_source == "lines":
         notes.append(
             f"the motion does not tell the field of view: lines at right angles say about "
             f"{fov_deg:.0f}° across; give it as --fov if you know it"
         )
-    if told_by == "nothing":
+    if focal_source == "nothing":
         notes.append(
             f"the motion does not tell the field of view: about {fov_deg:.0f}° across is assumed; "
             "give it as --fov if you know it"

@@ -26,7 +26,6 @@ from recam.reconstruct.cameras.bundle_adjustment import (
     Bundle,
     Freedom,
     adjust,
-    inverse_depth_sigmas,
     inverse_depths,
     residuals_px,
     rotation_exp,
@@ -41,7 +40,6 @@ from recam.reconstruct.cameras.motion_model import (
     STANDS,
     Decision,
     Fit,
-    Motion,
     chained_rotations,
     decide,
     fit_moving,
@@ -61,9 +59,9 @@ from recam.reconstruct.cameras.radial_distortion import Bend, find_bend
 from recam.reconstruct.cameras.report import (
     MIN_SEEN,
     MIN_TRACKS,
-    ToldBy,
+    FocalSource,
+    describe_cameras,
     frame_notes,
-    told,
     turned_deg,
 )
 from recam.reconstruct.matching.tracks import (
@@ -73,7 +71,7 @@ from recam.reconstruct.matching.tracks import (
     select_observations,
     select_tracks,
 )
-from recam.types import Cameras, Progress, Video, no_progress
+from recam.types import CameraMotion, Cameras, Progress, Video, no_progress
 
 DEFAULTS = ReconstructConfig()
 TRACKS_PER_FRAME = 40
@@ -93,33 +91,31 @@ class CameraSolution:
     tracks: all point tracks, uv_px at the size of the flows.
     inverse_depth: float64 [m], per observation, 1 / z-depth in that camera; 0 = at infinity. All 1
         if the camera does not move, since nothing is known then.
-    inverse_depth_sigma: float64 [m], its standard deviation; inf if the camera does not move.
     still: float64 [n] in [0, 1] per track, how well it fits a point that stands still.
     residual_px: median distance of standing points from where they should be.
     parallax_px: median over standing points of the angle between the rays to them, times focal.
-    fov_deg: horizontal field of view. fov_told_by: who knows it; "nothing" = it is assumed.
+    fov_deg: horizontal field of view. focal_source: who knows it; "nothing" = it is assumed.
     notes: sentences for the user. decision: the numbers behind ``motion``, None if it was forced.
     bend: the lens that explains the tracks clearly better than a pinhole; None if none does, or if
         none was looked for. The cameras here are a pinhole's all the same.
     """
 
     cameras: Cameras
-    motion: Motion
+    motion: CameraMotion
     tracks: Tracks
     inverse_depth: F64
-    inverse_depth_sigma: F64
     still: F64
     residual_px: float
     parallax_px: float
     fov_deg: float
-    fov_told_by: ToldBy
+    focal_source: FocalSource
     notes: tuple[str, ...] = ()
     decision: Decision | None = None
     bend: Bend | None = None
 
     @property
     def fov_known(self) -> bool:
-        return self.fov_told_by != "nothing"
+        return self.focal_source != "nothing"
 
     def report(self) -> dict[str, Any]:
         """The figures, JSON-able."""
@@ -127,7 +123,7 @@ class CameraSolution:
             "motion": self.motion,
             "fov_deg": round(self.fov_deg, 2),
             "fov_known": self.fov_known,
-            "fov_told_by": self.fov_told_by,
+            "focal_source": self.focal_source,
             "residual_px": round(self.residual_px, 3),
             "parallax_px": round(self.parallax_px, 2),
             "tracks": len(self.tracks),
@@ -201,22 +197,22 @@ def _solve_cameras(
     tracks = compute_tracks(flows, progress=progress)
     centred = lens.centred(tracks)
     decision: Decision | None = None
-    told_by: ToldBy = "user" if lens.known else "nothing"
+    focal_source: FocalSource = "user" if lens.known else "nothing"
     if known_cameras is not None:
         motion, bundle = _given(known_cameras, centred, lens, config)
     elif len(tracks) < MIN_TRACKS or len(flows) < 2:
         motion, bundle = "static", fit_static(centred, len(flows), lens.reference).bundle
     else:
-        motion, bundle, decision, told_by = _solve(centred, flows, config, lens, progress)
+        motion, bundle, decision, focal_source = _solve(centred, flows, config, lens, progress)
     given = known_cameras is not None
-    found = _solution(bundle, motion, decision, told_by, tracks, centred, lens, flows, given)
+    found = _solution(bundle, motion, decision, focal_source, tracks, centred, lens, flows, given)
     if given or config.lens == "pinhole" or motion == "static":
         return found
     return replace(found, bend=_bend(bundle, motion, centred, lens, flows))
 
 
 def _bend(
-    bundle: Bundle, motion: Motion, centred: Tracks, lens: _Lens, flows: FlowSet
+    bundle: Bundle, motion: CameraMotion, centred: Tracks, lens: _Lens, flows: FlowSet
 ) -> Bend | None:
     """Whether the lens bends, by the key frames."""
     keys = _key_frames(centred, len(flows))
@@ -261,7 +257,7 @@ def _lens(
 
 def _given(
     cameras: Cameras, centred: Tracks, lens: _Lens, config: ReconstructConfig
-) -> tuple[Motion, Bundle]:
+) -> tuple[CameraMotion, Bundle]:
     """Points seen by known cameras; what those did is told by how much parallax they have."""
     pose = cameras.cam_from_world.numpy()
     bundle = start_bundle(centred, np.ascontiguousarray(pose[:, :3, :3]), lens.reference)
@@ -277,8 +273,8 @@ def _given(
 
 def _solve(
     centred: Tracks, flows: FlowSet, config: ReconstructConfig, lens: _Lens, progress: Progress
-) -> tuple[Motion, Bundle, Decision | None, ToldBy]:
-    """Motion, cameras of all frames, the numbers behind, and who tells the focal length."""
+) -> tuple[CameraMotion, Bundle, Decision | None, FocalSource]:
+    """CameraMotion, cameras of all frames, the numbers behind, and who tells the focal length."""
     num = len(flows)
     keys = _key_frames(centred, num)
     few = _sampled(_on_frames(centred, keys, num), len(keys))
@@ -301,28 +297,30 @@ def _solve(
         decision = decide(few, fits["static"], fits["rotating"], fits["moving"])
         motion = decision.motion
     fit = fits[motion]
-    told_by: ToldBy = "user"
+    focal_source: FocalSource = "user"
     if usual is not None:
-        fit, told_by = _focal_settled(fit, few, motion, usual, flows.gray.numpy()[keys], lens, keys)
+        fit, focal_source = _focal_settled(
+            fit, few, motion, usual, flows.gray.numpy()[keys], lens, keys
+        )
     if motion == "static":
         bundle = start_bundle(centred, np.tile(np.eye(3), (num, 1, 1)), fit.bundle.focal)
     else:
-        usual = None if told_by == "lines" else usual
-        known = told_by != "nothing"
+        usual = None if focal_source == "lines" else usual
+        known = focal_source != "nothing"
         bundle = _all_frames(fit, keys, centred, num, motion, usual, known)
     progress("cameras", 4, 4)
-    return motion, bundle, decision, told_by
+    return motion, bundle, decision, focal_source
 
 
 def _focal_settled(
     fit: Fit,
     tracks: Tracks,
-    motion: Motion,
+    motion: CameraMotion,
     usual: float,
     gray: U8,
     lens: _Lens,
     keys: I64,
-) -> tuple[Fit, ToldBy]:
+) -> tuple[Fit, FocalSource]:
     """The key frames' fit with the focal length that the motion tells; or else lines at right
     angles in their pictures gray [k, h, w]; or else near the usual one."""
     known = False
@@ -375,7 +373,7 @@ def _all_frames(
     keys: I64,
     centred: Tracks,
     num: int,
-    motion: Motion,
+    motion: CameraMotion,
     usual: float | None,
     fov_known: bool,
 ) -> Bundle:
@@ -419,9 +417,9 @@ def _between_keys(bundle: Bundle, keys: NDArray, tracks: Tracks, num: int) -> tu
 
 def _solution(
     bundle: Bundle,
-    motion: Motion,
+    motion: CameraMotion,
     decision: Decision | None,
-    told_by: ToldBy,
+    focal_source: FocalSource,
     tracks: Tracks,
     centred: Tracks,
     lens: _Lens,
@@ -437,23 +435,21 @@ def _solution(
     residual = residuals_px(points, centred)
     still = stillness(residual, centred)
     inverse_depth = np.ones(len(centred.frame))
-    sigma = np.full(len(centred.frame), np.inf)
     standing = still[centred.track] > STANDS
     residual_px = float(np.median(residual[standing])) if standing.any() else 0.0
     if motion == "moving":
         if not given:
             points = _unit_scale(points, centred, standing)
         inverse_depth = inverse_depths(points, centred)
-        sigma = inverse_depth_sigmas(points, centred, max(residual_px / 1.18, 0.05))
     intrinsics = lens.with_focal(points.focal)
     pose = se3(torch.from_numpy(points.rotation), torch.zeros(len(flows), 3, dtype=torch.float64))
     pose[:, :3, 3] = -(pose[:, :3, :3] @ torch.from_numpy(points.center)[..., None])[..., 0]
     cameras = Cameras(pose, torch.from_numpy(intrinsics), flows.height, flows.width)
     fov_deg = math.degrees(2 * math.atan(0.5 * flows.width / intrinsics[0, 0, 0]))
-    about = told(motion, points, fov_deg, told_by, still)
+    about = describe_cameras(motion, points, fov_deg, focal_source, still)
     return CameraSolution(
-        cameras, motion, tracks, inverse_depth, sigma, still, residual_px,
-        _parallax_px(points, centred, still), fov_deg, told_by,
+        cameras, motion, tracks, inverse_depth, still, residual_px,
+        _parallax_px(points, centred, still), fov_deg, focal_source,
         () if given else (*about, *frame_notes(centred, flows, blind)), decision,
     )  # fmt: skip
 

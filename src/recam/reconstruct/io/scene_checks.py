@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recam.runtime.files import read_json
 from recam.runtime.records import Record
-from recam.types import Cameras, RecamError
+from recam.types import CameraMotion, Cameras, DepthOrigin, RecamError
 
 FILE_VERSION = 1
 MAX_FRAMES, MAX_SIDE = 1_000_000, 100_000
@@ -24,7 +24,8 @@ _LARGEST = 1e12
 
 @dataclass(frozen=True)
 class SceneRecord:
-    """Checked content of scene.json. video, geometry: (height, width)."""
+    """Checked content of scene.json. video, geometry: (height, width). camera_motion: None in files
+    from before it was kept."""
 
     num_frames: int
     video: tuple[int, int]
@@ -32,6 +33,8 @@ class SceneRecord:
     times_s: Tensor
     audio_path: str | None
     metres_per_unit: float | None
+    camera_motion: CameraMotion | None
+    depth_source: DepthOrigin
     report: dict[str, Any]
 
 
@@ -67,7 +70,10 @@ def read_record(folder: Path) -> SceneRecord:
         scale = about.number("metres_per_unit", 1e-12, _LARGEST)
     return SceneRecord(
         num_frames, _size(video), _size(geometry), torch.from_numpy(times_s),
-        None if audio is None else video.text("audio_path"), scale, _checked_report(about),
+        None if audio is None else video.text("audio_path"), scale,
+        cast("CameraMotion | None", about.text("camera_motion", get_args(CameraMotion), None)),
+        cast("DepthOrigin", about.text("depth_source", get_args(DepthOrigin), "given")),
+        _checked_report(about),
     )  # fmt: skip
 
 

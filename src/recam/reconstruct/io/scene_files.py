@@ -24,7 +24,7 @@ from recam.camera_files.arrays import write_megasam
 from recam.camera_files.gltf import write_gltf
 from recam.camera_files.usd import write_usd
 from recam.configs import SceneFormat
-from recam.geometry import unproject
+from recam.geometry import motion_of, unproject
 from recam.media import MediaWarning, write_exr, write_image, written_whole
 from recam.media.sound import copy_sound
 from recam.reconstruct.io.scene_checks import (
@@ -71,6 +71,8 @@ def save_scene(scene: Scene, folder: str | Path, *, with_frames: bool = True) ->
         },
         "geometry": {"height": scene.cameras.height, "width": scene.cameras.width},
         "metres_per_unit": scene.metres_per_unit,
+        "camera_motion": scene.camera_motion,
+        "depth_source": scene.depth_source,
         "report": scene.report,
     }
     try:
@@ -128,7 +130,8 @@ def load_scene(folder: str | Path, video: Video | None = None) -> Scene:
         )
     return Scene(
         video=video, cameras=cameras, **maps, metres_per_unit=about.metres_per_unit,
-        report=about.report,
+        camera_motion=about.camera_motion or motion_of(cameras),
+        depth_source=about.depth_source, report=about.report,
     )  # fmt: skip
 
 
