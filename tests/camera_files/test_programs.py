@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from input_cameras import (
     write_json,
 )
 from recam.camera_files import CameraFile, read_cameras
-from recam.types import SourcePart
+from recam.types import RecamError, SourcePart
 
 POSES = world_from_cam()
 INPUTS = "inputs"
@@ -529,6 +530,45 @@ def test_mutated_json_is_one_clear_line(tmp_path: Path, name: str) -> None:
                 assert str(tmp_path) in str(error) or "size" in str(error), (where, bad, str(error))
                 assert "\n" not in str(error)
     assert count > 30
+
+
+TOKENS = [b"nan", b"inf", b"-1", b"0", b"1e308", b"", b"9" * 21, b"{", b"\0", b"\xff\xfe", b"null"]
+
+
+@pytest.mark.parametrize("name", [*FORMATS, "realitycapture", "colmap"])
+def test_mutated_bytes_are_one_clear_line(tmp_path: Path, name: str) -> None:
+    """Bytes changed, cut out and put in; numbers made something else: read, or one line."""
+    makers = {**FORMATS, "realitycapture": reality_csv}
+    if name == "colmap":
+        path = write_colmap(tmp_path, colmap_lines([f"{i}.png" for i in range(N)]))
+    else:
+        path = makers[name](tmp_path)
+    rng = np.random.default_rng(0)
+    files = sorted(f for f in tmp_path.rglob("*") if f.is_file() and f.stat().st_size)
+    for _ in range(12):
+        file = files[rng.integers(len(files))]
+        original = file.read_bytes()
+        data, at = bytearray(original), int(rng.integers(len(original)))
+        token = TOKENS[rng.integers(len(TOKENS))]
+        match rng.integers(4):
+            case 0:
+                data[at] = rng.integers(256)
+            case 1:
+                del data[at : at + 20]
+            case 2:
+                data[at:at] = token
+            case _:
+                numbers = list(re.finditer(rb"-?[0-9][0-9.e+-]*", original))
+                if numbers:
+                    where = numbers[rng.integers(len(numbers))]
+                    data[where.start() : where.end()] = token
+        file.write_bytes(bytes(data))
+        try:
+            found = read_cameras(path, num_frames=N, height=H, width=W)
+            assert bool(torch.isfinite(found.cam_from_world).all())
+        except (ValueError, RecamError) as error:
+            assert str(tmp_path) in str(error) and "\n" not in str(error), str(error)
+        file.write_bytes(original)
 
 
 def test_arrays_are_bounded_by_their_headers(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ ARKit's cameras have OpenGL's axes (x right, y up, z backward) in a world with y
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -56,11 +57,7 @@ GAUSSIANS = (
 def read_record3d(path: Path) -> CameraFile:
     """Record3D's metadata, alone or within an .r3d file."""
     if zipfile.is_zipfile(require_file(path)):
-        with zipfile.ZipFile(path) as archive:
-            name = next((n for n in archive.namelist() if n.split("/")[-1] == "metadata"), None)
-            if name is None or archive.getinfo(name).file_size > MAX_TEXT_BYTES:
-                raise ValueError(f"{path}: no metadata of a usual size inside; expected {RECORD3D}")
-            content = parse_json(archive.read(name).decode("utf-8-sig"), path)
+        content = parse_json(_metadata_of(path), path)
     else:
         content = read_json(path)
     about = Record(content, path)
@@ -77,6 +74,18 @@ def read_record3d(path: Path) -> CameraFile:
         "record3d", se3_inverse(gl @ FLIP), as_intrinsics(k, len(gl), path), h, w,
         times_s=times_s, metric=True,
     )  # fmt: skip
+
+
+def _metadata_of(path: Path) -> str:
+    """The metadata's text within an .r3d file, which is a zip."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = next((n for n in archive.namelist() if n.split("/")[-1] == "metadata"), None)
+            if name is None or archive.getinfo(name).file_size > MAX_TEXT_BYTES:
+                raise ValueError(f"{path}: no metadata of a usual size inside; expected {RECORD3D}")
+            return archive.read(name).decode("utf-8-sig")
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError) as error:
+        raise ValueError(f"{path}: a damaged zip ({error}); expected {RECORD3D}") from error
 
 
 def _jsons_of(folder: Path) -> list[Path]:

@@ -8,6 +8,7 @@ import math
 import os
 import re
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -124,8 +125,10 @@ def read_array(
         raise ValueError(f"{what} is damaged or cut off ({error}); expected {expected}") from error
 
 
-_BROKEN_ARRAYS = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError,
-                  KeyError, NotImplementedError)  # fmt: skip
+_BROKEN_ARRAYS = (
+    OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, SyntaxError,
+    tokenize.TokenError, TypeError, OverflowError, MemoryError, KeyError, NotImplementedError,
+)  # fmt: skip
 _HEADERS = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,9 +65,14 @@ def read_cameras(
         raise ValueError("give height and width together")
     wanted = _wanted(file, part)
     try:
-        if format == "auto":
-            format = detect_format(path)
-        result = _read(named_file(path, format), format, height, width, wanted)
+        with np.errstate(all="ignore"):  # what comes of infinite numbers is refused as such
+            if format == "auto":
+                format = detect_format(path)
+            result = _read(named_file(path, format), format, height, width, wanted)
+    except ValueError as error:
+        if Path(str(error).partition(": ")[0]).exists():
+            raise  # it names the file, or one that belongs to it
+        raise ValueError(f"{path}: not a whole {format} file ({error})") from error
     except (ArithmeticError, AttributeError, LookupError, TypeError, RecursionError) as error:
         # A damaged file, in a way that no check of its reader names.
         raise ValueError(f"{path}: not a whole {format} file ({error})") from error

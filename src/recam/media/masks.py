@@ -180,7 +180,7 @@ def decode_mask(path: Path, label: int | None = None) -> np.ndarray:
     elif label is not None:
         raise ValueError(f"{path} holds no labels (indices of things), so none is {label}")
     else:
-        grey = alpha if rgb is None else grey_of(rgb, path)
+        grey = grey_of(rgb, path) if rgb is not None else np.asarray(alpha)
     return np.ascontiguousarray(turned(grey, left_to_do))
 
 
