@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from recam.completers import MaskedCompleter, complete, resolve_config
 from recam.completion.flow_propagation import propagate
-from recam.completion.masked import complete_masked
 from recam.completion.pull_push import pull_push
 from recam.completion.transformer import VideoTransformer
 from recam.completion.weights import load_model
-from recam.configs import FinetuneConfig, ModelConfig, ReconstructConfig, SamplingConfig
+from recam.configs import CompleteConfig, FinetuneConfig, ModelConfig, ReconstructConfig
 from recam.media import read_video
 from recam.training.adapt.examples import encode_hidden
 from recam.training.adapt.masked import adapt
@@ -68,15 +68,17 @@ def run(path: Path, model: VideoTransformer, args: argparse.Namespace) -> dict[s
     results: dict[str, torch.Tensor] = {"pull-push": pull_push(partial)}
     with timed("propagate", seconds):
         results["propagate"] = propagate(partial)
-    sampling = SamplingConfig(max_side=args.max_side)
+    sampling = resolve_config(CompleteConfig("masked", model_side=args.max_side))
     with timed("sampling", seconds):
-        results["model"] = complete_masked(model, partial, sampling).frames
+        results["model"] = complete(partial, completer=MaskedCompleter(model, sampling)).frames
     config = FinetuneConfig(steps=args.steps, minutes=args.minutes, method=args.method, lr=args.lr)
     with timed("examples", seconds):
         examples = encode_hidden(partial, config.num_pairs, model.config.fills, args.max_side, 0)
     with timed("adapting", seconds):
         adapted = adapt(model, examples, config)
-    results["adapted"] = complete_masked(adapted.model, partial, sampling).frames
+    results["adapted"] = complete(
+        partial, completer=MaskedCompleter(adapted.model, sampling)
+    ).frames
     row = {}
     for name, frames in results.items():
         row[name] = hole_psnr(frames, video.frames, partial.known)

@@ -18,11 +18,11 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from recam.completers import MaskedCompleter, complete, resolve_config
 from recam.completion.flow_propagation import propagate
-from recam.completion.masked import complete_masked
 from recam.completion.transformer import VideoTransformer
 from recam.completion.weights import load_model
-from recam.configs import FinetuneConfig, ModelConfig, PathConfig, RenderConfig, SamplingConfig
+from recam.configs import CompleteConfig, FinetuneConfig, ModelConfig, PathConfig, RenderConfig
 from recam.covisibility import make_pairs, take_frames
 from recam.render import render
 from recam.synthetic import demo_clip
@@ -83,7 +83,10 @@ def main() -> None:
     timed("propagate, for comparison", lambda: propagate(rendering))
     timed(
         "complete (with its fill)",
-        lambda: complete_masked(adapted.model, rendering, SamplingConfig()),
+        lambda: complete(
+            rendering,
+            completer=MaskedCompleter(adapted.model, resolve_config(CompleteConfig("masked"))),
+        ),
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"{'all':28}{total:8.1f}\npeak memory {peak:.1f} GB\n{adapted.describe()}")

@@ -20,11 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recam.completers import MaskedCompleter, complete, resolve_config
 from recam.completion.flow_propagation import propagate
-from recam.completion.masked import complete_masked
 from recam.completion.pixels import from_signal
 from recam.completion.weights import join_parts, load_model
-from recam.configs import SamplingConfig
+from recam.configs import CompleteConfig
 from recam.synthetic import CAMERA_KINDS, synthetic_clip
 from recam.training.degrade import bent, edge_bleeding, floaters
 from recam.training.layered import layered_clips
@@ -36,12 +36,14 @@ NOISE = 12.0
 SCENE_SEED = 30_000_000
 """Far from the seeds of scenes that are learned from."""
 SAMPLERS = {
-    "anchored, 1 pass": SamplingConfig(),
-    "anchored, 4 passes": SamplingConfig(steps=4),
-    "stochastic 0.4": SamplingConfig(sampler="stochastic", threshold=0.4),
-    "stochastic 0.7": SamplingConfig(sampler="stochastic", threshold=0.7),
-    "stochastic 0.9": SamplingConfig(sampler="stochastic", threshold=0.9),
-    "stochastic 0.4, 4 passes": SamplingConfig(sampler="stochastic", steps=4, threshold=0.4),
+    "anchored, 1 pass": resolve_config(CompleteConfig("masked")),
+    "anchored, 4 passes": resolve_config(CompleteConfig("masked", sampling_steps=4)),
+    "stochastic 0.4": resolve_config(CompleteConfig("masked", sampler="stochastic", threshold=0.4)),
+    "stochastic 0.7": resolve_config(CompleteConfig("masked", sampler="stochastic", threshold=0.7)),
+    "stochastic 0.9": resolve_config(CompleteConfig("masked", sampler="stochastic", threshold=0.9)),
+    "stochastic 0.4, 4 passes": resolve_config(
+        CompleteConfig("masked", sampler="stochastic", sampling_steps=4, threshold=0.4)
+    ),
 }
 
 
@@ -116,7 +118,7 @@ def main() -> None:
                 continue
             results = {"propagate": propagate(partial)}
             for name, config in SAMPLERS.items():
-                results[name] = complete_masked(model, partial, config).frames
+                results[name] = complete(partial, completer=MaskedCompleter(model, config)).frames
             hole = partial.known < 0.5
             everywhere = torch.ones_like(hole)
             for name, frames in results.items():

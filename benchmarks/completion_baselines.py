@@ -28,11 +28,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam.completion import complete
+from recam.completers import MaskedCompleter, complete, resolve_config
 from recam.completion.baselines import fill_hold_nearest, fill_navier_stokes, fill_telea
 from recam.completion.flow_propagation import propagate
-from recam.completion.masked import complete_masked
 from recam.completion.pull_push import pull_push
+from recam.completion.temporal_filter import PASSES
 from recam.completion.weights import find_weights, load_model
 from recam.configs import (
     CompleteConfig,
@@ -40,15 +40,14 @@ from recam.configs import (
     InputConfig,
     ReconstructConfig,
     RenderConfig,
-    SamplingConfig,
 )
 from recam.covisibility import double_reproject, novel_cameras, sample_path
 from recam.evaluation.metrics import psnr, ssim
 from recam.evaluation.temporal import flicker
 from recam.media import contact_sheet, write_image
+from recam.reconstruct.scene_cache import open_scene
 from recam.render import render
 from recam.synthetic import synthetic_clip, true_view
-from recam.tasks import open_scene
 from recam.training.adapt.examples import encode_hidden
 from recam.training.adapt.masked import adapt
 from recam.trajectories import focus_depth
@@ -88,7 +87,7 @@ METHODS: dict[str, Callable[[Rendering], Tensor]] = {
     "without depth": lambda rendering: propagate(without_depth(rendering)),
     "propagate": propagate,
     "propagate, steady": lambda rendering: (
-        complete(rendering, CompleteConfig("propagate", steady=SamplingConfig().steady)).frames
+        complete(rendering, CompleteConfig("propagate", steady=PASSES)).frames
     ),
 }
 
@@ -141,22 +140,24 @@ def score(result: Tensor, case: Case) -> dict[str, float]:
 def with_model(weights: str, adapt_steps: int) -> dict[str, Callable[[Rendering], Tensor]]:
     """The masked model as it is, and adapted to what is known of each video."""
     model = load_model(find_weights(None if weights == "shipped" else weights))
-    sampling = SamplingConfig()
+    sampling = resolve_config(CompleteConfig("masked"))
 
     def unsteadied(rendering: Rendering) -> Tensor:
-        return complete_masked(model, rendering, replace(sampling, steady=0)).frames
+        return complete(
+            rendering, completer=MaskedCompleter(model, replace(sampling, steady=0))
+        ).frames
 
     def plain(rendering: Rendering) -> Tensor:
-        return complete_masked(model, rendering, sampling).frames
+        return complete(rendering, completer=MaskedCompleter(model, sampling)).frames
 
     def adapted(rendering: Rendering) -> Tensor:
         config = FinetuneConfig(steps=adapt_steps, minutes=60)
         examples = encode_hidden(
-            rendering, config.num_pairs, model.config.fills, sampling.max_side, config.seed
+            rendering, config.num_pairs, model.config.fills, sampling.model_side, config.seed
         )
         made = adapt(model, examples, config)
         print(f"  {made.describe()}")
-        return complete_masked(made.model, rendering, sampling).frames
+        return complete(rendering, completer=MaskedCompleter(made.model, sampling)).frames
 
     return {"model, not steady": unsteadied, "model": plain} | (
         {"adapted": adapted} if adapt_steps else {}

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam.completion import complete
+from recam.completers import complete
 from recam.completion.baselines import fill_telea
 from recam.completion.flow_propagation import propagate
 from recam.completion.pull_push import pull_push
@@ -47,8 +47,8 @@ from recam.evaluation.temporal import flicker
 from recam.evaluation.texture_statistics import detail, patch_distance
 from recam.geometry import unproject
 from recam.media import contact_sheet, write_image
+from recam.reconstruct.scene_cache import open_scene
 from recam.render import render
-from recam.tasks import open_scene
 from recam.trajectories import focus_depth
 from recam.types import CameraPath, Cameras, Rendering, Scene
 

@@ -111,7 +111,9 @@ def passing(frames) -> None:
         no, scratch_tensor(size, torch.float32).fill_(1),
     )  # fmt: skip
     config = ReshootConfig(path=PathConfig("arc", yaw=15))
-    for _ in reshoot_task.complete_along(scene, path_for_scene(scene, config.path), config, {}):
+    completer = reshoot_task.completer_for_scene(scene, config.complete)
+    path = path_for_scene(scene, config.path)
+    for _ in reshoot_task.complete_along(scene, path, config, completer, {}):
         pass
 
 
@@ -119,6 +121,7 @@ def seam(layout: str, model: str, window: int, overlap: int) -> None:
     """Print how much completed holes change where windows meet, against elsewhere."""
     import torch
 
+    from recam.completers import open_completer, resolve_config
     from recam.completion import BLENDED
     from recam.completion.streaming import complete_streamed
     from recam.configs import CompleteConfig, PathConfig, RenderConfig
@@ -137,8 +140,9 @@ def seam(layout: str, model: str, window: int, overlap: int) -> None:
     ratios = []
     for length in (window, SEAM_FRAMES + overlap):
         config = CompleteConfig(model, window=length, overlap=overlap)
+        completer = open_completer(resolve_config(config))
         clock = time.perf_counter()
-        frames = torch.cat([f for _, f in complete_streamed(rendering, config, {})])
+        frames = torch.cat([f for _, f in complete_streamed(rendering, completer, {})])
         change = (frames[1:].float() - frames[:-1].float()).abs().mean(1) * hole
         there, elsewhere = (
             float(change[which].sum() / hole[which].sum()) for which in (faded, ~faded)

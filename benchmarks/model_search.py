@@ -30,7 +30,7 @@ from recam.completion.weights import load_model
 from recam.configs import InputConfig, ModelConfig, PretrainConfig, ReconstructConfig
 from recam.evaluation.temporal import flicker
 from recam.media import read_video
-from recam.tasks import open_scene
+from recam.reconstruct.scene_cache import open_scene
 from recam.training.data import FilledPair
 from recam.training.pretrain import pretrain
 from recam.training.scenes import BACK, filled, kept_part, many_scene_pairs, seen_back

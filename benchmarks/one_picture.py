@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from recam.camera_files import read_cameras
-from recam.completion import complete
+from recam.completers import complete
 from recam.configs import CompleteConfig, ImageConfig, PathConfig, ReconstructConfig
 from recam.evaluation.metrics import psnr
 from recam.media import read_image

@@ -59,7 +59,7 @@ def orbit(scene: Scene) -> CameraPath:
 
 def work_of(stage: str, folder: Path) -> Callable[[], object]:
     """The stage as a function without arguments, its input read already."""
-    from recam.completion import complete
+    from recam.completers import complete
     from recam.configs import CompleteConfig, RenderConfig
     from recam.covisibility import double_reproject
     from recam.reconstruct import load_scene, reconstruct

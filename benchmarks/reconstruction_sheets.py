@@ -20,7 +20,7 @@ from torch import Tensor
 from recam import api
 from recam.configs import CompleteConfig, InputConfig, PathConfig, ReconstructConfig
 from recam.media import contact_sheet, write_image
-from recam.tasks import reshoot as reshoot_task
+from recam.reconstruct.scene_cache import open_scene
 from recam.types import PartialVideo, Scene, Video
 
 
@@ -61,7 +61,7 @@ def main() -> None:
         config = InputConfig(
             num_frames=options.num_frames, stride=options.stride, max_side=options.max_side
         )
-        scene = reshoot_task.open_scene(path, config, ReconstructConfig()).scene
+        scene = open_scene(path, config, ReconstructConfig()).scene
         found = time.perf_counter() - clock
         orbit = PathConfig(path="orbit", yaw=options.yaw)
         made = api.reshoot(scene, orbit, complete=CompleteConfig(model="propagate"))

@@ -12,9 +12,9 @@ import recam
 from recam.api import as_mask, as_picture, as_video
 from recam.apps import cli
 from recam.apps.cli import main
+from recam.completers import FlowPropagation
 from recam.configs import CompleteConfig, EditConfig, InputConfig
 from recam.media import read_video, write_image, write_video
-from recam.tasks import reshoot as reshoot_task
 from recam.types import RecamError, Video
 from task_clips import moving_thing, thing_region
 
@@ -208,7 +208,9 @@ def test_complete_takes_a_part_of_a_file_and_adapts_to_files(
     assert torch.equal(result.video.frames[:, 0, :20], video.frames[1:5, 0, :20])
     assert len(result.video) == 4 and result.weights_sha256 is None
     asked: list[tuple] = []
-    monkeypatch.setattr(reshoot_task, "model_for_partial", lambda _, what, *__: asked.append(what))
+    monkeypatch.setattr(
+        FlowPropagation, "adapt", lambda self, _, what, *__: asked.append(what) or self
+    )
     recam.complete(tmp_path / "frames", tmp_path / "known.png", input=input, config=quick)
     recam.complete(video, ~thing_region(0), config=quick)  # an array is not adapted to
     assert asked == [(tmp_path / "frames", tmp_path / "known.png", input)]

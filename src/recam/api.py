@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam.completion.streaming import complete_whole
 from recam.configs import (
     CompleteConfig,
     EditConfig,
@@ -36,10 +35,13 @@ from recam.configs import (
     StereoLayout,
 )
 from recam.media import read_image, read_mask, read_video, write_image, write_video
+from recam.media.input import read_input, source_part
 from recam.media.pictures import PICTURE_SUFFIXES
 from recam.reconstruct import reconstruct as reconstruct_video
+from recam.reconstruct import scene_cache
 from recam.render import render as render_scene
 from recam.tasks import edit as edit_task
+from recam.tasks import fill as fill_task
 from recam.tasks import image as image_task
 from recam.tasks import interpolate as interpolate_task
 from recam.tasks import reshoot as reshoot_task
@@ -87,9 +89,9 @@ def reshoot(
     """
     config = ReshootConfig(input, reconstruct, as_path(path), render, complete)
     if isinstance(video, str | Path):
-        opened = reshoot_task.open_scene(Path(video), input, reconstruct, progress)
-        model = reshoot_task.model_for_scene(opened, complete, progress)
-        return reshoot_task.reshoot(opened.scene, config, progress, model)
+        opened = scene_cache.open_scene(Path(video), input, reconstruct, progress)
+        completer = reshoot_task.adapted_completer(opened, complete, progress)
+        return reshoot_task.reshoot(opened.scene, config, progress, completer)
     scene = open_scene(video, input=input, reconstruct=reconstruct, fps=fps, progress=progress)
     return reshoot_task.reshoot(scene, config, progress)
 
@@ -111,7 +113,7 @@ def open_scene(
     if isinstance(video, Scene):
         return video
     if isinstance(video, str | Path):
-        return reshoot_task.open_scene(Path(video), input, reconstruct, progress).scene
+        return scene_cache.open_scene(Path(video), input, reconstruct, progress).scene
     return reconstruct_video(as_video(video, input, fps), reconstruct, progress)
 
 
@@ -162,9 +164,9 @@ def stereo(
     """
     config = StereoConfig(rig, layout, reconstruct, render, complete)
     if isinstance(video, str | Path):
-        opened = reshoot_task.open_scene(Path(video), input, reconstruct, progress)
-        model = reshoot_task.model_for_scene(opened, complete, progress)
-        return stereo_task.stereo(opened.scene, config, progress, model)
+        opened = scene_cache.open_scene(Path(video), input, reconstruct, progress)
+        completer = reshoot_task.adapted_completer(opened, complete, progress)
+        return stereo_task.stereo(opened.scene, config, progress, completer)
     scene = open_scene(video, input=input, reconstruct=reconstruct, fps=fps, progress=progress)
     return stereo_task.stereo(scene, config, progress)
 
@@ -184,7 +186,7 @@ def image(
     """A video of ``frames`` frames along a path through one picture; see tasks.image."""
     config = ImageConfig(frames, memory, reconstruct, as_path(path), render, complete)
     if isinstance(picture, str | Path):
-        scene = reshoot_task.open_scene(Path(picture), input, reconstruct, progress).scene
+        scene = scene_cache.open_scene(Path(picture), input, reconstruct, progress).scene
     elif isinstance(picture, Scene):
         scene = picture
     else:
@@ -281,18 +283,12 @@ def complete(
     film = as_video(video, input, fps, progress)
     where = _mask_of(video, known, film, input, soft=True)
     partial = PartialVideo(film.frames, where.expand(len(film), -1, -1).float())
-    opened, timings_s = None, {}
-    if isinstance(video, str | Path) and isinstance(known, str | Path):
-        clock = time.perf_counter()
-        identity = (Path(video), Path(known), input)
-        opened = reshoot_task.model_for_partial(partial, identity, config, progress)
-        timings_s["adapt"] = time.perf_counter() - clock
+    files = isinstance(video, str | Path) and isinstance(known, str | Path)
+    identity = (Path(video), Path(known), input) if files else None  # type: ignore[arg-type]
     clock = time.perf_counter()
-    frames = complete_whole(partial, config, progress, opened)
-    timings_s["complete"] = time.perf_counter() - clock
-    sha256 = None if opened is None else opened.sha256
-    video_made = replace(film, frames=frames)
-    return Result(video_made, partial, config, timings_s, reshoot_task.versions(), sha256)
+    completer = fill_task.adapted_completer(partial, identity, config, progress)
+    timings_s = {"adapt": time.perf_counter() - clock} if completer.note else {}
+    return fill_task.fill(film, partial, config, completer, timings_s, progress)
 
 
 def save(result: Result | StereoResult | Video, path: str | Path) -> Path:
@@ -332,7 +328,7 @@ def as_video(
     if isinstance(video, str | Path):
         if not Path(video).exists() and not any(c in str(video) for c in "*%["):
             raise RecamError(f"{video}: no such file or folder")
-        return reshoot_task.read_input(Path(video), input, progress)
+        return read_input(Path(video), input, progress)
     if not 0 < fps < np.inf:
         raise ValueError(f"fps is {fps}; expected more than 0")
     return video_from_frames(_planar(video, 4, "a video [t, h, w, 3] or [t, 3, h, w]"), fps)
@@ -386,7 +382,7 @@ def _mask_of(
     """as_mask for ``film``, which is what ``input`` chose of ``video``."""
     part = None
     if isinstance(video, str | Path):
-        part = reshoot_task.source_part(Path(video), input, len(film))
+        part = source_part(Path(video), input, len(film))
     shrunk = input.max_side is not None
     return as_mask(mask, len(film), film.height, film.width, soft, shrunk, part)
 

@@ -263,6 +263,10 @@ class CompleteConfig:
     sampler: Sampler = "anchored"
     """masked: anchored keeps evidence clean throughout; stochastic re-noises it early and denoises
     it with the rest, which corrects noise and jittering depth, and costs where evidence is good."""
+    threshold: float = 0.9
+    """masked, stochastic: the noise level in (0, 1) from which evidence is denoised too."""
+    eta: float = 0.0
+    """masked: fresh noise a pass, 0 = none (DDIM), 1 = as much as keeps the distribution (DDPM)."""
     sampling_steps: int | None = None
     """Network passes; default 1 for masked (the mean of what could be there; more give detail), 30
     to 50 for foundation models."""
@@ -272,8 +276,10 @@ class CompleteConfig:
     """auto, masked, propagate: passes of a filter over time, along the motion, over what was filled
     in, so that frames agree; default 8 for auto and masked, 0 for propagate asked for by name."""
     window: int = 48
-    """Frames completed together; longer videos go by overlapping windows."""
+    """New frames that are completed together; longer videos go by overlapping windows."""
     overlap: int = 8
+    """Frames of the window before that come on top of them: finished ones, which enter as known,
+    and some that are filled again and cross-faded."""
     seed: int = 0
 
 
@@ -302,30 +308,6 @@ class ModelConfig:
     videos are not quite like what was trained on."""
     residual_std: float = 0.25
     """Expected distance of the truth from the first fill, in units where frames span [-1, 1]."""
-
-
-@dataclass(frozen=True)
-class SamplingConfig:
-    """From noise to a completed video."""
-
-    sampler: Sampler = "anchored"
-    """anchored: evidence stays clean throughout. stochastic: evidence is clean early, then
-    re-noised and denoised jointly with the rest, which corrects broken warps."""
-    steps: int = 1
-    """Network passes; 1 gives the mean of what could be there, more give detail."""
-    threshold: float = 0.9
-    """stochastic: the noise level in (0, 1) from which evidence is denoised too."""
-    eta: float = 0.0
-    """Fresh noise per step: 0 = none (DDIM), 1 = as much as keeps the distribution (DDPM)."""
-    max_side: int = 512
-    """Longer side that the network works at; larger videos get its correction upsampled."""
-    steady: int = 8
-    """Passes of the filter over time over what was filled in (completion/temporal_filter.py)."""
-    window: int = 48
-    """Frames completed together."""
-    overlap: int = 8
-    """Finished frames that enter the next window as evidence."""
-    seed: int = 0
 
 
 @dataclass(frozen=True)

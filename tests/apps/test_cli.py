@@ -19,6 +19,8 @@ from recam.camera_files import read_cameras, write_cameras
 from recam.configs import InputConfig, PathConfig, ReconstructConfig, ReshootConfig
 from recam.geometry import intrinsics_from_fov
 from recam.media import read_video, write_image, write_video
+from recam.media.input import read_input
+from recam.reconstruct.scene_cache import open_scene
 from recam.tasks import reshoot as reshoot_task
 from recam.types import Cameras, RecamError, Video, video_from_frames
 
@@ -85,7 +87,7 @@ def test_the_same_command_gives_the_same_frames(
     frames = []
     for cache in ("first", "first", "second"):  # made, found again, made anew
         monkeypatch.setenv("RECAM_CACHE", str(tmp_path / cache))
-        opened = reshoot_task.open_scene(clip, config.input, config.reconstruct)
+        opened = open_scene(clip, config.input, config.reconstruct)
         frames.append(reshoot_task.reshoot(opened.scene, config).video.frames)
     assert torch.equal(frames[0], frames[1]) and torch.equal(frames[0], frames[2])
 
@@ -100,11 +102,11 @@ def test_cameras_of_a_part_of_the_source_and_a_lens_found_again(clip: Path, tmp_
     write_cameras(Cameras(poses, k, HEIGHT, WIDTH), Path("c.json"), times_s=times, distortion=lens)
     part = InputConfig(start=2, num_frames=3, stride=2)
     config = ReconstructConfig(cameras="c.json", motion="static")
-    made = reshoot_task.open_scene(clip, part, config)
-    found = reshoot_task.open_scene(clip, part, config)
+    made = open_scene(clip, part, config)
+    found = open_scene(clip, part, config)
     torch.testing.assert_close(made.scene.cameras.cam_from_world, poses[[2, 4, 6]])
     assert found.reused and torch.equal(found.scene.video.frames, made.scene.video.frames)
-    assert not torch.equal(made.scene.video.frames, reshoot_task.read_input(clip, part).frames)
+    assert not torch.equal(made.scene.video.frames, read_input(clip, part).frames)
 
 
 def test_results_have_the_source_size_however_small_the_geometry(clip: Path) -> None:
@@ -290,7 +292,7 @@ def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_pictures_too_large_for_the_memory(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reshoot_task, "BYTES_PER_PIXEL", 1e9)
+    monkeypatch.setattr("recam.media.input.BYTES_PER_PIXEL", 1e9)
     line = fails("reshoot", str(clip), "-o", "out")
     assert f"{WIDTH}×{HEIGHT}" in line and f"--max-side {WIDTH // 2}" in line
     assert left_behind(tmp_path) == []

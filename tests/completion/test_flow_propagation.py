@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from completion_clips import moving_hole, panned, psnr_in_holes, texture, with_known
-from recam.completion import complete
+from recam.completers import complete
 from recam.completion.flow_propagation import propagate
 from recam.completion.pull_push import pull_push
 from recam.configs import CompleteConfig

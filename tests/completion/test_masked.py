@@ -6,22 +6,24 @@ import pytest
 import torch
 
 from recam.completion.flow_propagation import propagate
-from recam.completion.masked import complete_masked, fit_to_known, shrink_known
+from recam.completion.masked import fit_to_known, shrink_known
 from recam.completion.pixels import pad, padding_to, unpad
 from recam.completion.pull_push import pull_push
 from recam.completion.transformer import VideoTransformer
 from recam.completion.weights import load_model, read_metadata, save_model, weights_sha256
-from recam.configs import SamplingConfig
+from recam.configs import CompleteConfig
 from recam.training.validation import hole_psnr, layered_pairs
 from recam.types import PartialVideo, RecamError
-from small_models import TINY, shaken
+from small_models import TINY, complete_masked, shaken
 
 
 def example(t: int = 5, h: int = 30, w: int = 44, seed: int = 1) -> PartialVideo:
     return layered_pairs((1, t, h, w), seed)[0].partial
 
 
-@pytest.mark.parametrize("config", [SamplingConfig(), SamplingConfig(steps=3, eta=0.5)])
+@pytest.mark.parametrize(
+    "config", [CompleteConfig("masked"), CompleteConfig("masked", sampling_steps=3, eta=0.5)]
+)
 @pytest.mark.parametrize("mode", ["clean-tokens", "concat", "both"])
 def test_known_pixels_come_back_bit_for_bit(config, mode) -> None:
     partial = example()
@@ -33,10 +35,10 @@ def test_known_pixels_come_back_bit_for_bit(config, mode) -> None:
 
 def test_the_stochastic_sampler_may_correct_known_pixels() -> None:
     partial = example()
-    config = SamplingConfig(sampler="stochastic", steps=3)
+    config = CompleteConfig("masked", sampler="stochastic", sampling_steps=3)
     video = complete_masked(shaken(), partial, config)
     assert not torch.equal(
-        video.frames, complete_masked(shaken(), partial, SamplingConfig()).frames
+        video.frames, complete_masked(shaken(), partial, CompleteConfig("masked")).frames
     )
     known = (partial.known == 1)[:, None].expand_as(video.frames)
     assert not torch.equal(video.frames[known], partial.frames[known])
@@ -46,7 +48,7 @@ def test_the_stochastic_sampler_may_correct_known_pixels() -> None:
 def test_the_untrained_model_gives_the_fill_at_any_size(max_side) -> None:
     partial = example(h=33, w=51)
     model = VideoTransformer(replace(TINY, fills=("pull-push",))).eval()
-    video = complete_masked(model, partial, SamplingConfig(max_side=max_side, steady=0))
+    video = complete_masked(model, partial, CompleteConfig("masked", model_side=max_side, steady=0))
     if max_side == 512:
         # Only the fitting to the known pixels lies between, and it finds nothing to fit.
         difference = video.frames.int() - pull_push(partial).int()
@@ -64,36 +66,40 @@ def test_odd_sizes(t, h, w) -> None:
     frames = torch.randint(0, 256, (t, 3, h, w), dtype=torch.uint8)
     known = torch.ones(t, h, w)
     known[:, h // 3 : h // 2] = 0
-    video = complete_masked(shaken(), PartialVideo(frames, known), SamplingConfig())
+    video = complete_masked(shaken(), PartialVideo(frames, known), CompleteConfig("masked"))
     assert video.frames.shape == frames.shape
 
 
 def test_nothing_known_and_all_known() -> None:
     frames = torch.randint(0, 256, (2, 3, 16, 24), dtype=torch.uint8)
     everything = PartialVideo(frames, torch.ones(2, 16, 24))
-    assert torch.equal(complete_masked(shaken(), everything, SamplingConfig()).frames, frames)
+    assert torch.equal(
+        complete_masked(shaken(), everything, CompleteConfig("masked")).frames, frames
+    )
     nothing = PartialVideo(frames, torch.zeros(2, 16, 24))
     with pytest.raises(RecamError, match="nothing in the video is known"):
-        complete_masked(shaken(), nothing, SamplingConfig())
+        complete_masked(shaken(), nothing, CompleteConfig("masked"))
     # A window of a longer video may well know nothing.
     late = PartialVideo(frames.repeat(3, 1, 1, 1), torch.zeros(6, 16, 24))
     late.known[5] = 1
     for max_side in (512, 16):
-        config = SamplingConfig(steps=2, max_side=max_side, window=2, overlap=0)
+        config = CompleteConfig(
+            "masked", sampling_steps=2, model_side=max_side, window=2, overlap=0
+        )
         assert complete_masked(shaken(), late, config).frames.shape == (6, 3, 16, 24)
 
 
 def test_a_model_that_starts_from_propagate_is_propagate_before_training() -> None:
     partial = example(h=40, w=56)
     model = VideoTransformer(replace(TINY, fills=("propagate",))).eval()
-    video = complete_masked(model, partial, SamplingConfig(steady=0))
+    video = complete_masked(model, partial, CompleteConfig("masked", steady=0))
     difference = video.frames.int() - propagate(partial).int()
     assert int(difference.abs().max()) <= 1
 
 
 def test_windows_carry_finished_frames_over() -> None:
     partial = example(t=11)
-    config = SamplingConfig(window=5, overlap=2)
+    config = CompleteConfig("masked", window=2, overlap=5)  # two of the five are finished
     calls: list[int] = []
 
     class Watched(VideoTransformer):
@@ -105,14 +111,14 @@ def test_windows_carry_finished_frames_over() -> None:
     video = complete_masked(Watched(TINY).eval(), partial, config)
     assert len(video) == 11
     assert len(calls) == 3
-    assert all(n >= 2 for n in calls[1:])  # the shared frames were evidence
+    assert all(n >= 2 for n in calls[1:])  # the finished frames were evidence
     with pytest.raises(ValueError, match="overlap"):
-        complete_masked(shaken(), partial, SamplingConfig(window=4, overlap=4))
+        complete_masked(shaken(), partial, CompleteConfig("masked", window=4, overlap=-1))
 
 
 def test_seeds_repeat_and_differ() -> None:
     partial, model = example(), shaken()
-    config = SamplingConfig(steps=3)
+    config = CompleteConfig("masked", sampling_steps=3)
     once, again = (complete_masked(model, partial, config).frames for _ in range(2))
     other = complete_masked(model, partial, replace(config, seed=1)).frames
     assert torch.equal(once, again)
@@ -158,7 +164,7 @@ def test_weights_survive_the_file(tmp_path) -> None:
     assert loaded.config == model.config
     assert read_metadata(path)["steps"] == "7"
     partial = example()
-    got = [complete_masked(m, partial, SamplingConfig()).frames for m in (model, loaded)]
+    got = [complete_masked(m, partial, CompleteConfig("masked")).frames for m in (model, loaded)]
     assert torch.equal(*got)
     digest = weights_sha256(path)
     save_model(model, path, torch.float32, steps="7")
@@ -166,7 +172,10 @@ def test_weights_survive_the_file(tmp_path) -> None:
     save_model(model, path)
     half = load_model(path)
     assert next(half.parameters()).dtype == torch.bfloat16
-    assert complete_masked(half, partial, SamplingConfig()).frames.shape == partial.frames.shape
+    assert (
+        complete_masked(half, partial, CompleteConfig("masked")).frames.shape
+        == partial.frames.shape
+    )
 
 
 def test_bad_weight_files_end_in_one_line(tmp_path) -> None:

@@ -5,13 +5,15 @@ from dataclasses import replace
 
 import torch
 
-from recam.completion.masked import complete_masked
-from recam.completion.weights import SHIPPED, chosen, find_weights, load_model, weights_sha256
-from recam.configs import CompleteConfig, SamplingConfig
+from recam.completers import resolve_config
+from recam.completion.temporal_filter import PASSES
+from recam.completion.weights import SHIPPED, find_weights, load_model, weights_sha256
+from recam.configs import CompleteConfig
 from recam.synthetic import synthetic_clip
-from recam.tasks.reshoot import completion_for
+from recam.tasks.reshoot import completer_for_scene
 from recam.training.validation import hold_out, hole_psnr, layered_pairs, model_psnr
 from recam.types import PartialVideo
+from small_models import complete_masked
 
 
 def test_they_are_found_and_loaded_at_once() -> None:
@@ -28,11 +30,11 @@ def test_their_card_is_about_them() -> None:
 
 
 def test_auto_takes_them() -> None:
-    taken = chosen(CompleteConfig())
+    taken = resolve_config(CompleteConfig())
     assert taken.model == "masked" and taken.adapt_minutes == 0
-    assert chosen(CompleteConfig("propagate")).model == "propagate"
-    assert chosen(CompleteConfig(), "interpolate").model == "propagate"
-    assert chosen(CompleteConfig(weights="a.safetensors"), "interpolate").model == "masked"
+    assert resolve_config(CompleteConfig("propagate")).model == "propagate"
+    assert resolve_config(CompleteConfig(), "interpolate").model == "propagate"
+    assert resolve_config(CompleteConfig(weights="a.safetensors"), "interpolate").model == "masked"
 
 
 def test_they_fill_holes_better_than_propagate() -> None:
@@ -50,7 +52,7 @@ def test_the_stochastic_sampler_corrects_noisy_evidence() -> None:
     partial = PartialVideo(frames * (known > 0)[:, None], known)
     model = load_model(SHIPPED)
     anchored, corrected = (
-        complete_masked(model, partial, SamplingConfig(sampler=sampler)).frames
+        complete_masked(model, partial, CompleteConfig("masked", sampler=sampler)).frames
         for sampler in ("anchored", "stochastic")
     )
     before, after = (hole_psnr(f, pair.target.frames, 1 - known) for f in (anchored, corrected))
@@ -63,7 +65,7 @@ def test_the_stochastic_sampler_corrects_noisy_evidence() -> None:
 def test_auto_leaves_a_standing_camera_to_propagate() -> None:
     scene, _ = synthetic_clip(3, 3, 32, 48, "tripod")
     stood = replace(scene, report={"cameras": {"motion": "static"}})
-    taken = completion_for(stood, CompleteConfig())
-    assert taken.model == "propagate" and taken.steady == SamplingConfig().steady
-    assert completion_for(stood, CompleteConfig("masked")).model == "masked"
-    assert completion_for(scene, CompleteConfig()).model == "masked"
+    taken = completer_for_scene(stood, CompleteConfig()).config  # type: ignore[attr-defined]
+    assert taken.model == "propagate" and taken.steady == PASSES
+    assert completer_for_scene(stood, CompleteConfig("masked")).config.model == "masked"
+    assert completer_for_scene(scene, CompleteConfig()).config.model == "masked"

@@ -2,18 +2,21 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from recam.completers import FlowPropagation, MaskedCompleter, open_completer, resolve_config
 from recam.completion import streaming
+from recam.completion.completer import Completer
 from recam.completion.windows import fill_pieces
 from recam.configs import CompleteConfig
 from recam.runtime import cache
 from recam.runtime.cache import scratch_tensor
 from recam.runtime.cache_entries import CacheWarning
-from recam.types import PartialVideo, RecamError, Video, video_from_frames
+from recam.types import PartialVideo, RecamError, video_from_frames
 
 
 @pytest.fixture(autouse=True)
@@ -37,31 +40,38 @@ CONFIG = CompleteConfig(window=8, overlap=4)
 
 def _counting(monkeypatch: pytest.MonkeyPatch, stop_at: int | None = None) -> list[int]:
     """Lengths of the windows that are really completed; Ctrl-C at the one numbered stop_at."""
-    plain, lengths = streaming.complete, []
+    lengths: list[int] = []
+    for kind in (FlowPropagation, MaskedCompleter):
 
-    def complete(partial: PartialVideo, *args: object, **more: object) -> Video:
-        if len(lengths) == stop_at:
-            raise KeyboardInterrupt
-        lengths.append(len(partial))
-        return plain(partial, *args, **more)  # type: ignore[arg-type]
+        def fill(
+            self: Completer, window: PartialVideo, *args: Any, plain: Any = kind.fill
+        ) -> Tensor:
+            if len(lengths) == stop_at:
+                raise KeyboardInterrupt
+            lengths.append(len(window))
+            return plain(self, window, *args)
 
-    monkeypatch.setattr(streaming, "complete", complete)
+        monkeypatch.setattr(kind, "fill", fill)
     return lengths
+
+
+def complete_whole(partial: PartialVideo, config: CompleteConfig) -> Tensor:
+    return streaming.complete_whole(partial, open_completer(resolve_config(config)))
 
 
 def test_a_stopped_run_goes_on_where_it_was(
     monkeypatch: pytest.MonkeyPatch, own_cache: Path
 ) -> None:
     partial = _moving(30)
-    at_once = streaming.complete_whole(partial, CONFIG)
+    at_once = complete_whole(partial, CONFIG)
     assert not list(own_cache.iterdir())  # nothing is left of a run that came to its end
     with monkeypatch.context() as patched:
         _counting(patched, stop_at=2)
         with pytest.raises(KeyboardInterrupt):
-            streaming.complete_whole(partial, CONFIG)
+            complete_whole(partial, CONFIG)
     assert len(list(own_cache.glob("*.safetensors"))) == 2
     lengths = _counting(monkeypatch)
-    resumed = streaming.complete_whole(partial, CONFIG)
+    resumed = complete_whole(partial, CONFIG)
     assert lengths == [12, 10] and torch.equal(resumed, at_once)
     assert not list(own_cache.iterdir())
 
@@ -73,25 +83,25 @@ def test_another_video_or_option_finds_nothing(
     with monkeypatch.context() as patched:
         _counting(patched, stop_at=1)
         with pytest.raises(KeyboardInterrupt):
-            streaming.complete_whole(partial, CONFIG)
+            complete_whole(partial, CONFIG)
     other = PartialVideo(partial.frames.clone(), partial.known)
     other.frames[3, 0, 0, 0] ^= 1
     for video, config in ((other, CONFIG), (partial, CompleteConfig(window=8, overlap=4, seed=5))):
         with monkeypatch.context() as patched:
             lengths = _counting(patched)
-            streaming.complete_whole(video, config)
+            complete_whole(video, config)
             assert lengths == [8, 12, 12, 10]
     old = next(own_cache.glob("*.safetensors"))
     os.utime(old, (0, 0))  # a run that was never taken up again
-    streaming.complete_whole(partial, CONFIG)
+    complete_whole(partial, CONFIG)
     assert not list(own_cache.iterdir())
 
 
 def test_nothing_is_kept_of_one_window(monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> None:
-    streaming.complete_whole(_moving(8), CONFIG)
+    complete_whole(_moving(8), CONFIG)
     assert not own_cache.exists()
     with pytest.raises(RecamError, match="nothing"):
-        streaming.complete_whole(PartialVideo(_moving(3).frames, torch.zeros(3, 40, 60)), CONFIG)
+        complete_whole(PartialVideo(_moving(3).frames, torch.zeros(3, 40, 60)), CONFIG)
 
 
 def test_frames_without_a_look_ahead_are_cross_faded() -> None:
@@ -119,13 +129,13 @@ def test_frames_without_a_look_ahead_are_cross_faded() -> None:
 def test_large_results_lie_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(cache, "MAX_BYTES_IN_MEMORY", 1000)
     partial = _moving(20)
-    small = streaming.complete_whole(partial, CONFIG)
+    small = complete_whole(partial, CONFIG)
     tensor = scratch_tensor((3, 1000), torch.float32)
     assert tensor.shape == (3, 1000) and not tensor.any()
     tensor[1] = 7
     assert tensor.sum() == 7000 and not list((tmp_path / "cache" / "scratch").iterdir())
     monkeypatch.setattr(cache, "MAX_BYTES_IN_MEMORY", 1 << 30)
-    assert torch.equal(small, streaming.complete_whole(partial, CONFIG))
+    assert torch.equal(small, complete_whole(partial, CONFIG))
     assert len(video_from_frames(small)) == 20
 
 
@@ -133,7 +143,7 @@ def test_a_window_that_cannot_be_kept_is_told_and_made_again(
     monkeypatch: pytest.MonkeyPatch, own_cache: Path
 ) -> None:
     partial = _moving(20)
-    at_once = streaming.complete_whole(partial, CONFIG)
+    at_once = complete_whole(partial, CONFIG)
 
     def full(number: int) -> None:
         raise OSError(28, "No space left on device")
@@ -141,13 +151,13 @@ def test_a_window_that_cannot_be_kept_is_told_and_made_again(
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
         with pytest.warns(UserWarning, match="No space left"):
-            assert torch.equal(streaming.complete_whole(partial, CONFIG), at_once)
+            assert torch.equal(complete_whole(partial, CONFIG), at_once)
     assert not list(own_cache.iterdir())
     with monkeypatch.context() as patched:
         _counting(patched, stop_at=2)
         with pytest.raises(KeyboardInterrupt):
-            streaming.complete_whole(partial, CONFIG)
+            complete_whole(partial, CONFIG)
     for kept in own_cache.glob("*.safetensors"):
         kept.write_bytes(kept.read_bytes()[:100])
     with pytest.warns(CacheWarning, match="is damaged"):
-        assert torch.equal(streaming.complete_whole(partial, CONFIG), at_once)
+        assert torch.equal(complete_whole(partial, CONFIG), at_once)

@@ -3,15 +3,13 @@
 import torch
 
 from completion_clips import moving_hole, panned
-from recam.completion import complete
+from recam.completers import complete, resolve_config
 from recam.completion.flow_propagation import propagate
-from recam.completion.masked import complete_masked
 from recam.completion.temporal_filter import steadied
-from recam.completion.weights import chosen
-from recam.configs import CompleteConfig, SamplingConfig
+from recam.configs import CompleteConfig
 from recam.evaluation.temporal import flicker
 from recam.training.validation import hole_psnr, layered_pairs
-from small_models import shaken
+from small_models import complete_masked, shaken
 
 
 def test_errors_of_single_frames_are_averaged_out() -> None:
@@ -48,16 +46,22 @@ def test_no_motion_leads_across_a_cut() -> None:
 
 
 def test_models_are_steadied_and_the_baseline_is_not_unless_asked() -> None:
-    assert chosen(CompleteConfig()).steady == chosen(CompleteConfig("masked")).steady == 8
-    assert chosen(CompleteConfig("propagate")).steady == 0
-    assert chosen(CompleteConfig("masked", steady=0)).steady == 0
+    assert (
+        resolve_config(CompleteConfig()).steady
+        == resolve_config(CompleteConfig("masked")).steady
+        == 8
+    )
+    assert resolve_config(CompleteConfig("propagate")).steady == 0
+    assert resolve_config(CompleteConfig("masked", steady=0)).steady == 0
     partial = layered_pairs((1, 6, 48, 64), 2)[0].partial
     plain = complete(partial, CompleteConfig("propagate")).frames
     assert torch.equal(plain, propagate(partial))
     steady = complete(partial, CompleteConfig("propagate", steady=3)).frames
     assert torch.equal(steady, steadied(plain, partial.known <= 0.5, 3))
-    once = complete_masked(shaken(), partial, SamplingConfig(steady=0)).frames
-    assert not torch.equal(once, complete_masked(shaken(), partial, SamplingConfig()).frames)
+    once = complete_masked(shaken(), partial, CompleteConfig("masked", steady=0)).frames
+    assert not torch.equal(
+        once, complete_masked(shaken(), partial, CompleteConfig("masked")).frames
+    )
 
 
 def test_partly_known_pixels_stay_blended_and_one_frame_is_let_be() -> None:

@@ -1,24 +1,40 @@
 """Long videos by windows: every frame once, finished frames enter the next window as known."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
 from recam.completion import windows
-from recam.completion.windows import complete_windows, fitting_window, shrunk_to_fit
-from recam.types import Cameras, PartialVideo, Progress, RecamError, Rendering, no_progress
+from recam.completion.completer import Windows
+from recam.completion.streaming import complete_windows
+from recam.completion.windows import fitting_window, shrunk_to_fit, windows_that_fit
+from recam.types import Cameras, PartialVideo, Progress, RecamError, Rendering, Scene, no_progress
 
 
 class _Recorder:
     """A fill that writes its call's number into unknown pixels, and keeps what it was given."""
 
-    def __init__(self) -> None:
+    note, weights_sha256, identity = "", None, ()
+
+    def __init__(self, window: int = 0, overlap: int = 0) -> None:
+        """window: frames that are filled together, ``overlap`` of them finished ones."""
+        self.windows = Windows(window - overlap, overlap, 0)
         self.pieces: list[PartialVideo] = []
 
-    def __call__(self, partial: PartialVideo, progress: Progress) -> Tensor:
-        self.pieces.append(partial)
+    def plan(self, total: int, height: int, width: int) -> Windows:
+        return self.windows
+
+    def fill(
+        self, window: PartialVideo, first: int = 0, progress: Progress = no_progress
+    ) -> Tensor:
+        self.pieces.append(window)
         number = torch.tensor(len(self.pieces), dtype=torch.uint8)
-        return torch.where(partial.known[:, None] > 0, partial.frames, number)
+        return torch.where(window.known[:, None] > 0, window.frames, number)
+
+    def adapt(self, shown: Scene | PartialVideo, *args: Any) -> "_Recorder":
+        return self
 
 
 def _numbered(num: int) -> PartialVideo:
@@ -39,9 +55,9 @@ def _numbered(num: int) -> PartialVideo:
 def test_windows_cover_every_frame_once(
     num: int, window: int, overlap: int, sizes: list[int]
 ) -> None:
-    partial, fill = _numbered(num), _Recorder()
+    partial, fill = _numbered(num), _Recorder(window, overlap)
     before = partial.frames.clone(), partial.known.clone()
-    out = complete_windows(fill, partial, window, overlap, no_progress)
+    out = complete_windows(fill, partial)
     assert [len(p) for p in fill.pieces] == sizes
     assert out[:, 0, 0, 0].tolist() == [100 + i for i in range(num)]
     step, numbers = window - overlap, out[:, 0, 3, 0].tolist()
@@ -50,8 +66,8 @@ def test_windows_cover_every_frame_once(
 
 
 def test_finished_frames_enter_as_known() -> None:
-    fill = _Recorder()
-    out = complete_windows(fill, _numbered(9), 5, 2, no_progress)
+    fill = _Recorder(5, 2)
+    out = complete_windows(fill, _numbered(9))
     lead = fill.pieces[1]
     assert bool((lead.known[:2] == 1).all()) and bool((lead.known[2:, 2:] == 0).all())
     assert torch.equal(lead.frames[:2], out[3:5])
@@ -63,9 +79,8 @@ def test_geometry_goes_with_the_frames() -> None:
     pose[:, 0, 3] = torch.arange(6)
     cameras = Cameras(pose, torch.eye(3, dtype=torch.float64).expand(6, 3, 3), 4, 6)
     depth = torch.arange(6.0)[:, None, None].expand(6, 4, 6)
-    fill = _Recorder()
-    complete_windows(fill, Rendering(partial.frames, partial.known, depth, cameras), 4, 1,
-                     no_progress)  # fmt: skip
+    fill = _Recorder(4, 1)
+    complete_windows(fill, Rendering(partial.frames, partial.known, depth, cameras))
     second = fill.pieces[1]
     assert isinstance(second, Rendering)
     assert second.depth[:, 0, 0].tolist() == [3, 4, 5]
@@ -75,21 +90,21 @@ def test_geometry_goes_with_the_frames() -> None:
 def test_progress_counts_frames() -> None:
     seen: list[tuple[int, int]] = []
     complete_windows(
-        _Recorder(), _numbered(10), 4, 1, lambda _, done, total: seen.append((done, total))
+        _Recorder(4, 1), _numbered(10), lambda _, done, total: seen.append((done, total))
     )
     assert seen == [(4, 10), (7, 10), (10, 10)]
 
 
-@pytest.mark.parametrize(("window", "overlap"), [(4, 4), (4, 9), (4, -1), (0, 0)])
-def test_overlap_must_leave_a_step(window: int, overlap: int) -> None:
+@pytest.mark.parametrize(("window", "overlap"), [(0, 4), (-1, 0), (4, -1), (0, 0)])
+def test_a_window_must_have_frames(window: int, overlap: int) -> None:
     with pytest.raises(ValueError, match="overlap"):
-        complete_windows(_Recorder(), _numbered(9), window, overlap, no_progress)
+        windows_that_fit(window, overlap, 4, 6)
 
 
 def test_nothing_known_is_refused() -> None:
     partial = PartialVideo(_numbered(3).frames, torch.zeros(3, 4, 6))
     with pytest.raises(RecamError, match="nothing"):
-        complete_windows(_Recorder(), partial, 2, 0, no_progress)
+        complete_windows(_Recorder(2, 0), partial)
 
 
 def test_windows_of_large_pictures_are_shorter() -> None:
@@ -101,14 +116,16 @@ def test_windows_of_large_pictures_are_shorter() -> None:
 
 def test_too_large_windows_are_filled_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     partial, fill = _numbered(6), _Recorder()
-    shrunk_to_fit(fill)(partial, no_progress)
+    shrunk_to_fit(lambda p, _: fill.fill(p))(partial, no_progress)
     assert fill.pieces[0] is partial  # small enough as it is
     monkeypatch.setattr(windows, "MAX_PIXELS", 6 * 2 * 3)
     fill = _Recorder()
     depth = torch.arange(24.0).reshape(1, 4, 6).expand(6, 4, 6).contiguous()
     k = torch.eye(3, dtype=torch.float64).expand(6, 3, 3)
     cameras = Cameras(torch.eye(4, dtype=torch.float64).expand(6, 4, 4), k, 4, 6)
-    out = shrunk_to_fit(fill)(Rendering(partial.frames, partial.known, depth, cameras), no_progress)
+    out = shrunk_to_fit(lambda p, _: fill.fill(p))(
+        Rendering(partial.frames, partial.known, depth, cameras), no_progress
+    )
     (small,) = fill.pieces
     assert isinstance(small, Rendering) and small.frames.shape == (6, 3, 2, 3)
     assert small.known.tolist() == [[[1.0] * 3, [0.0] * 3]] * 6

@@ -13,7 +13,7 @@ import torch
 
 from recam.completion.transformer import VideoTransformer
 from recam.completion.weights import save_model
-from recam.configs import Conditioning, FinetuneConfig, ModelConfig, RenderConfig
+from recam.configs import CompleteConfig, Conditioning, FinetuneConfig, ModelConfig, RenderConfig
 from recam.evaluation import benchmark, chamfer
 from recam.evaluation.ablations import ablation_tables, run_ablations
 from recam.evaluation.benchmark import run_method
@@ -212,7 +212,7 @@ def synthetic_sample() -> EvaluationSample:
 
 def test_methods_of_recam(tmp_path: Path, synthetic_sample: EvaluationSample) -> None:
     results = {
-        m: run_method([synthetic_sample], MethodConfig(m), m, tmp_path, TRUE)  # type: ignore[arg-type]
+        m: run_method([synthetic_sample], MethodConfig(CompleteConfig(m)), m, tmp_path, TRUE)  # type: ignore[arg-type]
         for m in ("none", "propagate")
     }
     none, filled = (results[m][0]["scores"] for m in ("none", "propagate"))
@@ -225,7 +225,7 @@ def test_methods_of_recam(tmp_path: Path, synthetic_sample: EvaluationSample) ->
 def test_estimated_depth_is_asked_for_and_said(
     tmp_path: Path, synthetic_sample: EvaluationSample
 ) -> None:
-    method = MethodConfig("none", depth="estimated")
+    method = MethodConfig(CompleteConfig("none"), depth="estimated")
     (record,) = run_method([synthetic_sample], method, method_name(method), tmp_path, TRUE)
     assert any("depth estimated" in note for note in record["notes"])
     assert record["seconds"]["reconstruct"] > 0
@@ -301,7 +301,9 @@ def test_single_videos_are_compared_with_themselves(
         "alone", synthetic_sample.read_video, synthetic_sample.cameras, (),
         synthetic_sample.read_depth, synthetic_sample.read_dynamic,
     )  # fmt: skip
-    records = run_method([alone], MethodConfig("propagate"), "propagate", tmp_path, TRUE)
+    records = run_method(
+        [alone], MethodConfig(CompleteConfig("propagate")), "propagate", tmp_path, TRUE
+    )
     assert [r["view"] for r in records] == ["near", "far"]
     near, far = (r["scores"] for r in records)
     assert near["psnr_known"] == math.inf  # what was seen there and back stays as it was
@@ -414,16 +416,22 @@ def test_space_of_results_is_compared_with_that_of_the_source(
 
     monkeypatch.setattr(chamfer, "reconstruct", found)
     config = ScoreConfig(consistency=True)
-    (record,) = run_method([synthetic_sample], MethodConfig("none"), "none", tmp_path, config)
+    (record,) = run_method(
+        [synthetic_sample], MethodConfig(CompleteConfig("none")), "none", tmp_path, config
+    )
     assert 0 <= record["scores"]["chamfer"] < 0.04
-    (kept,) = run_method([synthetic_sample], MethodConfig("none"), "none", tmp_path, TRUE)
+    (kept,) = run_method(
+        [synthetic_sample], MethodConfig(CompleteConfig("none")), "none", tmp_path, TRUE
+    )
     assert "chamfer" not in kept["scores"]  # another question, so another key
 
     def fails(video: Video, progress: object = None) -> Scene:
         raise RecamError("nothing to hold on to")
 
     monkeypatch.setattr(chamfer, "reconstruct", fails)
-    (record,) = run_method([synthetic_sample], MethodConfig("none"), "b", tmp_path, config)
+    (record,) = run_method(
+        [synthetic_sample], MethodConfig(CompleteConfig("none")), "b", tmp_path, config
+    )
     assert math.isnan(record["scores"]["chamfer"])
     assert any("nothing to hold on to" in note for note in record["notes"])
 
@@ -433,8 +441,10 @@ def test_masked_model_is_adapted_once_a_scene(
 ) -> None:
     weights = _tiny_weights(tmp_path / "tiny.safetensors")
     adapt = FinetuneConfig(minutes=1, steps=2, num_pairs=2, num_frames=3, crop=32, evaluate_every=2)
-    plain = MethodConfig("masked", weights=weights)
-    adapted = MethodConfig("masked", weights=plain.weights, finetune=adapt, pair_masks="random-2d")
+    plain = MethodConfig(CompleteConfig("masked", weights))
+    adapted = MethodConfig(
+        CompleteConfig("masked", plain.complete.weights), finetune=adapt, pair_masks="random-2d"
+    )
     (record,) = run_method([synthetic_sample], adapted, "adapted", tmp_path / "out", TRUE)
     assert record["seconds"]["adapt"] > 0 and record["scores"]["psnr_known"] > 20
     assert any("adapt" in note for note in record["notes"])
@@ -461,7 +471,9 @@ def test_colour_is_fitted_only_where_that_helps() -> None:
 def test_pairs_of_both_kinds(synthetic_sample: EvaluationSample) -> None:
     scene = open_source(synthetic_sample, MethodConfig(), synthetic_sample.read_video()).scene
     for masks in ("reprojected", "random-2d"):
-        method = MethodConfig("masked", pair_masks=masks, finetune=FinetuneConfig(seed=1))  # type: ignore[arg-type]
+        method = MethodConfig(
+            CompleteConfig("masked"), pair_masks=masks, finetune=FinetuneConfig(seed=1)
+        )  # type: ignore[arg-type]
         pair = next(training_pairs(scene, method))
         assert 0 < float(pair.partial.known.mean()) < 1
         assert torch.equal(pair.target.frames, scene.video.frames)

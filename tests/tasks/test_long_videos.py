@@ -33,7 +33,8 @@ def test_windows_leave_no_seam_and_memory_is_flat() -> None:
     borders = [i - 1 for i in range(window, len(path), window)]
     alive: list[int] = []
     last = last_known = None
-    for rendering, frames in reshoot_task.complete_along(scene, path, config, {}):
+    completer = reshoot_task.completer_for_scene(scene, config.complete)
+    for rendering, frames in reshoot_task.complete_along(scene, path, config, completer, {}):
         joined = frames if last is None else torch.cat([last, frames])
         known = rendering.known if last is None else torch.cat([last_known, rendering.known])
         apart = (joined[1:].float() - joined[:-1].float()).abs().mean(1)

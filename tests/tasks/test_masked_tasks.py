@@ -9,14 +9,15 @@ import torch
 
 from recam.apps import doctor
 from recam.apps.cli import main
-from recam.completion import complete, weights
+from recam.completers import complete
+from recam.completion import weights
 from recam.completion.flow_propagation import propagate
 from recam.completion.transformer import VideoTransformer
 from recam.configs import CompleteConfig, ModelConfig
 from recam.media import read_video, write_video
 from recam.reconstruct import save_scene
 from recam.synthetic import synthetic_clip
-from recam.tasks import reshoot as reshoot_task
+from recam.tasks.fill import adapted_completer
 from recam.training.adapt.examples import MOST_FRAMES, encode_hidden, frames_to_learn
 from recam.training.validation import layered_pairs
 from recam.types import PartialVideo, RecamError, video_from_frames
@@ -124,9 +125,9 @@ def test_complete_loads_the_weights_that_its_config_names(files: Path) -> None:
 def test_too_few_frames_are_not_adapted_to(files: Path) -> None:
     partial = layered_pairs((1, 2, 40, 56), 1)[0].partial
     config = CompleteConfig("masked", str(files / "tiny.safetensors"), adapt_minutes=1)
-    opened = reshoot_task.model_for_partial(partial, ("two frames",), config)
-    assert opened is not None and "too few" in opened.note
-    assert reshoot_task.model_for_partial(partial, (), CompleteConfig("propagate")) is None
+    opened = adapted_completer(partial, ("two frames",), config)
+    assert "too few" in opened.note
+    assert adapted_completer(partial, (), CompleteConfig("propagate")).note == ""
 
 
 def test_all_examples_show_the_same_frames() -> None:

@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from recam.completion.fills import hold, make_condition
-from recam.completion.masked import complete_masked
 from recam.completion.pixels import from_signal
 from recam.completion.transformer import VideoTransformer
-from recam.configs import SEARCHED, ModelConfig, ObjectiveConfig, SamplingConfig
+from recam.configs import SEARCHED, CompleteConfig, ModelConfig, ObjectiveConfig
 from recam.training.data import FilledPair, draw_batch, make_material, step_generator
 from recam.training.degrade import degrade, double_resampled, floaters
 from recam.training.layered import layered_clips, traced_fills
@@ -15,6 +14,7 @@ from recam.training.loss import masked_loss
 from recam.training.masks import draw_known
 from recam.training.optim import new_optimizer, update
 from recam.types import Pair, PartialVideo, video_from_frames
+from small_models import complete_masked
 
 TINY = ModelConfig(
     patch=8,
@@ -57,7 +57,7 @@ def test_every_mask_source_is_trained_and_sampled_in_every_mode(source, mode) ->
         from_signal(batch.condition.evidence[0]), batch.condition.known[0, :, 0].contiguous()
     )
     for sampler in ("anchored", "stochastic"):
-        config = SamplingConfig(sampler=sampler, steps=2)
+        config = CompleteConfig("masked", sampler=sampler, sampling_steps=2)
         video = complete_masked(model.eval(), partial, config)
         assert video.frames.shape == partial.frames.shape
 

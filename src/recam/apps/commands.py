@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,8 @@ from recam.apps.runs import (
     write_json,
 )
 from recam.camera_files import format_to_write, write_cameras
-from recam.completion.foundation import NAMES, require_weights
-from recam.completion.streaming import OpenedModel, complete_whole
-from recam.completion.weights import chosen, find_weights
+from recam.completers import check_weights
+from recam.completion.completer import Completer
 from recam.configs import (
     CameraFormat,
     CompleteConfig,
@@ -43,9 +41,13 @@ from recam.media import (
     write_image,
     write_video,
 )
-from recam.reconstruct import export_scene, save_scene
+from recam.media.input import read_input, source_part
+from recam.reconstruct import export_scene, save_scene, scene_cache
+from recam.reconstruct.scene_cache import OpenedScene
+from recam.runtime.versions import versions
+from recam.tasks import fill as fill_task
 from recam.tasks import reshoot as reshoot_task
-from recam.trajectories import focus_depth
+from recam.trajectories import focus_depth, path_for_scene
 from recam.types import CameraPath, PartialVideo, Progress, RecamError
 
 NUM_SHEET_FRAMES = 6
@@ -65,24 +67,15 @@ def reshoot(source: Path, config: ReshootConfig, out: Path | None, quiet: bool =
     timings_s: dict[str, float] = {}
     with show_progress(quiet) as progress:
         opened = open_scene(source, config.input, config.reconstruct, timings_s, progress)
-        path = reshoot_task.path_for_scene(opened.scene, config.path)
+        path = path_for_scene(opened.scene, config.path)
         clock = time.perf_counter()
-        model = reshoot_task.model_for_scene(opened, config.complete, progress)
-        if model is not None:
+        completer = reshoot_task.adapted_completer(opened, config.complete, progress)
+        if completer.note:
             timings_s["adapt"] = time.perf_counter() - clock
-            say(f"model: {model.note}")
-        write_run(folder, source, opened, path, config, timings_s, progress, model)
+            say(f"model: {completer.note}")
+        write_run(folder, source, opened, path, config, completer, timings_s, progress)
     print(folder / "result.mp4")
     return folder
-
-
-def check_weights(config: CompleteConfig) -> None:
-    """Raise RecamError now rather than after minutes of work when the model has no weights."""
-    config = chosen(config)
-    if config.model == "masked":
-        find_weights(config.weights)
-    elif config.model in NAMES:
-        require_weights(config)
 
 
 def open_scene(
@@ -91,10 +84,10 @@ def open_scene(
     config: ReconstructConfig,
     timings_s: dict[str, float],
     progress: Progress,
-) -> reshoot_task.OpenedScene:
-    """tasks.open_scene, timed, and its findings told to the user."""
+) -> OpenedScene:
+    """scene_cache.open_scene, timed, and its findings told to the user."""
     clock = time.perf_counter()
-    opened = reshoot_task.open_scene(source, input_config, config, progress)
+    opened = scene_cache.open_scene(source, input_config, config, progress)
     timings_s["reuse scene" if opened.reused else "reconstruct"] = time.perf_counter() - clock
     if opened.reused:
         say(f"scene: found in {opened.folder}")
@@ -106,27 +99,27 @@ def open_scene(
 def write_run(
     folder: Path,
     source: Path,
-    opened: reshoot_task.OpenedScene,
+    opened: OpenedScene,
     path: CameraPath,
     config: ReshootConfig,
+    completer: Completer,
     timings_s: dict[str, float],
     progress: Progress,
-    model: OpenedModel | None = None,
 ) -> None:
     """Render and complete along the path, and write the run's folder."""
     with new_folder(folder) as staged:
-        _write_run(staged, source, opened, path, config, timings_s, progress, model)
+        _write_run(staged, source, opened, path, config, completer, timings_s, progress)
 
 
 def _write_run(
     folder: Path,
     source: Path,
-    opened: reshoot_task.OpenedScene,
+    opened: OpenedScene,
     path: CameraPath,
     config: ReshootConfig,
+    completer: Completer,
     timings_s: dict[str, float],
     progress: Progress,
-    model: OpenedModel | None,
 ) -> None:
     scene = opened.scene
     times_s, audio_path = reshoot_task.path_times_s(scene, path)
@@ -144,7 +137,7 @@ def _write_run(
                 ("known.mp4", 0, None),
             ]
         ]
-        pieces = reshoot_task.complete_along(scene, path, config, timings_s, progress, model)
+        pieces = reshoot_task.complete_along(scene, path, config, completer, timings_s, progress)
         for rendering, frames in pieces:
             clock = time.perf_counter()
             piece = slice(first, first + len(frames))
@@ -172,8 +165,8 @@ def _write_run(
         scene=str(opened.folder),
         scene_report=scene.report,
         known_fraction=num_known / len(path),
-        weights_sha256=model.sha256 if model else None,
-        adaptation=model.note if model else None,
+        weights_sha256=completer.weights_sha256,
+        adaptation=completer.note or None,
     )
 
 
@@ -197,7 +190,7 @@ def write_record(
             "command": sys.argv[1:],
             "source": str(source.resolve()),
             "config": config,
-            "versions": reshoot_task.versions(),
+            "versions": versions(),
             "machine": machine(),
             "weights_sha256": None,
             **more,
@@ -265,19 +258,18 @@ def complete(
         if out.resolve() == path.resolve():
             raise RecamError(f"{out}: is read from, so it cannot be written to; give another place")
     with show_progress(quiet) as progress:
-        video = reshoot_task.read_input(source, input_config, progress)
-        part = reshoot_task.source_part(source, input_config, len(video))
+        video = read_input(source, input_config, progress)
+        part = source_part(source, input_config, len(video))
         shrunk = input_config.max_side is not None
         size = (len(video), video.height, video.width)
         known = read_mask(known_path, *size, resize=shrunk, part=part)
         partial = PartialVideo(video.frames, known)
-        opened = reshoot_task.model_for_partial(
-            partial, (source, known_path, input_config), config, progress
-        )
-        if opened is not None:
-            say(f"model: {opened.note}")
-        completed = complete_whole(partial, config, progress, opened)
-    for note in write_video(replace(video, frames=completed), out):
+        identity = (source, known_path, input_config)
+        completer = fill_task.adapted_completer(partial, identity, config, progress)
+        if completer.note:
+            say(f"model: {completer.note}")
+        result = fill_task.fill(video, partial, config, completer, {}, progress)
+    for note in write_video(result.video, out):
         say(f"result: {note}")
     print(out)
     return out
@@ -301,7 +293,7 @@ def paths(
         check_writable(cameras_out)
     with show_progress(quiet) as progress:
         opened = open_scene(source, input_config, reconstruct_config, {}, progress)
-    path = reshoot_task.path_for_scene(opened.scene, path_config)
+    path = path_for_scene(opened.scene, path_config)
     write_image(draw_path(opened.scene, path), picture)
     if cameras_out:
         times_s, _ = reshoot_task.path_times_s(opened.scene, path)

@@ -15,8 +15,9 @@ from recam.configs import InputConfig, PathConfig, ReconstructConfig, ReshootCon
 from recam.evaluation.metrics import psnr
 from recam.geometry import se3
 from recam.media import contact_sheet, read_video, write_image, write_video
+from recam.reconstruct.scene_cache import open_scene
 from recam.synthetic import demo_clip, true_view
-from recam.tasks import reshoot as reshoot_task
+from recam.trajectories import path_for_scene
 from recam.types import CameraPath, Cameras, Scene
 
 
@@ -31,8 +32,8 @@ def run(video: Path | None, path_config: PathConfig, out: Path, quiet: bool = Fa
         truth, world = demo_clip(progress=progress)
     write_video(truth.video, clip)
     commands.reshoot(clip, config, folder, quiet)
-    estimated = reshoot_task.open_scene(clip, InputConfig(), ReconstructConfig()).scene
-    path = reshoot_task.path_for_scene(estimated, path_config)
+    estimated = open_scene(clip, InputConfig(), ReconstructConfig()).scene
+    path = path_for_scene(estimated, path_config)
     cameras = true_cameras(path, estimated, truth)
     with show_progress(quiet) as progress:
         true_path = CameraPath(cameras, path.source_frames)

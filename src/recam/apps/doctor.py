@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from recam.apps.runs import device_name, machine
-from recam.completion.foundation import NAMES
+from recam.completers import needs_published_weights
 from recam.completion.foundation.predict import predict
 from recam.configs import CompleteConfig
 from recam.runtime.cache import cache_folder, folder_bytes
@@ -33,7 +33,7 @@ def run(config: CompleteConfig, as_json: bool = False) -> None:
     """Print the report on stdout, and what a foundation model would cost where one is named."""
     sections = report()
     failed = None
-    if config.model in NAMES:
+    if needs_published_weights(config):
         try:
             sections[config.model] = predict(config)
         except RecamError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -193,8 +194,26 @@ EVALUATIONS = {
 COMMAND_OF = {command: name for name, command in EVALUATIONS.items()}
 
 
+RENAMED = {
+    "--sampling.steps": "--complete.sampling-steps",
+    "--sampling.max-side": "--complete.model-side",
+    "--sampling.": "--complete.",
+}
+"""Options by their former names, which still work."""
+
+
+def _renamed(argument: str) -> str:
+    for old, new in RENAMED.items():
+        if argument.startswith(old):
+            now = new + argument.removeprefix(old)
+            print(f"{argument} is now called {now}", file=sys.stderr)
+            return now
+    return argument
+
+
 def parse(argv: list[str]) -> object:
     """The evaluation that a command line after ``recam eval`` asks for."""
+    argv = [_renamed(argument) for argument in argv]
     return tyro.extras.subcommand_cli_from_dict(
         EVALUATIONS,  # type: ignore[arg-type]
         prog="recam eval",

@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from recam.apps.progress import Style
-from recam.configs import CompletionModel, FinetuneConfig, RenderConfig, SamplingConfig
+from recam.configs import CompleteConfig, CompletionModel, FinetuneConfig, RenderConfig
 from recam.evaluation.configs import Geometry, Perceptual
 
 Data = Annotated[Path, arg(metavar="DIR")]
@@ -57,7 +57,7 @@ class Evaluation:
     weights: str | None = None
     """Of the masked model."""
     render: RenderConfig = field(default_factory=RenderConfig)
-    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    complete: CompleteConfig = field(default_factory=CompleteConfig)
     finetune: FinetuneConfig = field(default_factory=lambda: FinetuneConfig(minutes=0.0))
 
 

@@ -27,7 +27,7 @@ from recam.evaluation.synth4d import (
     synth4d_samples,
 )
 from recam.runtime.cache import listing_hash
-from recam.tasks import reshoot as reshoot_task
+from recam.runtime.versions import versions
 from recam.types import RecamError
 
 
@@ -113,10 +113,10 @@ def score(
     own = options.method or (() if options.predictions else ("propagate",))
     methods: dict[str, MethodConfig | Path] = {path.name: path for path in options.predictions}
     for model in own:
+        completing = replace(options.complete, model=model, weights=options.weights)
         method = MethodConfig(
-            model, options.cameras, options.depth, options.render, options.weights,
-            options.sampling, options.finetune,
-        )  # fmt: skip
+            completing, options.cameras, options.depth, options.render, options.finetune
+        )
         methods[method_name(method)] = method
     if len(methods) < len(own) + len(options.predictions):
         raise RecamError("two results share a name, which is what tables call them; rename one")
@@ -130,7 +130,7 @@ def score(
     }
     geometry = f"source cameras {options.cameras}, source depth {options.depth}"
     title = f"{heading or name}: {len(samples)} scenes" + (f", {geometry}" if own else "")
-    about |= {"command": sys.argv[1:], "options": options, "versions": reshoot_task.versions()}
+    about |= {"command": sys.argv[1:], "options": options, "versions": versions()}
     print(write_report(out, title, results, about | {"machine": machine()}, extra))
     print(out / "table.md")
 
@@ -191,7 +191,7 @@ def ablations(options: AblationOptions) -> None:
         options.limit, options.num_frames, options.views, jobs=num_jobs(options.jobs)
     )
     samples = list(synth4d_samples(data, options.limit))
-    about = {"command": sys.argv[1:], "options": options, "versions": reshoot_task.versions()}
+    about = {"command": sys.argv[1:], "options": options, "versions": versions()}
     about["machine"] = machine()
     with show_progress(options.quiet) as progress:
         text = run_ablations(samples, tables, options.out, config, about, progress)

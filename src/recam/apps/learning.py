@@ -89,7 +89,7 @@ def video_pairs(config: PretrainConfig, progress: Progress) -> list[FilledPair]:
     A video that cannot be reconstructed is named and left out of the pairs.
     """
     from recam.media import read_video
-    from recam.tasks import reshoot as reshoot_task
+    from recam.reconstruct.scene_cache import open_scene
 
     paths = find_videos(Path(config.videos or "."))
     pairs: list[FilledPair] = []
@@ -102,7 +102,7 @@ def video_pairs(config: PretrainConfig, progress: Progress) -> list[FilledPair]:
             start = spare * k // max(num_parts - 1, 1)
             part = InputConfig(start=start, num_frames=PART_FRAMES, max_side=MAX_SIDE)
             try:
-                scene = reshoot_task.open_scene(path, part, ReconstructConfig(), progress).scene
+                scene = open_scene(path, part, ReconstructConfig(), progress).scene
             except RecamError as error:
                 say(f"no pairs of {path.name} from frame {start}: {error}")
                 continue

@@ -10,7 +10,6 @@ import torch
 
 from recam.apps.commands import (
     NUM_SHEET_FRAMES,
-    check_weights,
     holes_shown,
     open_scene,
     say,
@@ -19,6 +18,7 @@ from recam.apps.commands import (
 from recam.apps.progress import show_progress
 from recam.apps.runs import choose_folder, new_folder
 from recam.camera_files import write_cameras
+from recam.completers import check_weights
 from recam.configs import InputConfig, StereoConfig, StereoLayout
 from recam.media import VideoWriter, contact_sheet, write_image
 from recam.tasks import reshoot as reshoot_task
@@ -47,10 +47,10 @@ def stereo(
         opened = open_scene(source, input_config, config.reconstruct, timings_s, progress)
         rig = stereo_rig(opened.scene, config.rig)
         say(f"stereo: {rig.describe(opened.scene.metres_per_unit)}")
-        model = reshoot_task.model_for_scene(opened, config.complete, progress)
-        if model is not None:
-            say(f"model: {model.note}")
-        result = make_stereo(opened.scene, config, progress, model)
+        completer = reshoot_task.adapted_completer(opened, config.complete, progress)
+        if completer.note:
+            say(f"model: {completer.note}")
+        result = make_stereo(opened.scene, config, progress, completer)
         with new_folder(folder):
             clock = time.perf_counter()
             paths = eye_paths(opened.scene, rig, config.rig)
@@ -63,7 +63,7 @@ def stereo(
     write_record(
         folder, source, config, timings_s, scene=str(opened.folder), rig=rig,
         known_fraction={"left": known[0], "right": known[1]},
-        weights_sha256=model.sha256 if model else None,
+        weights_sha256=completer.weights_sha256,
     )  # fmt: skip
     print(folder / written)
     return folder

@@ -14,7 +14,6 @@ from recam import api
 from recam.apps.commands import (
     NUM_SHEET_FRAMES,
     PREVIEW_WIDTH,
-    check_weights,
     holes_shown,
     open_scene,
     say,
@@ -23,13 +22,14 @@ from recam.apps.commands import (
 from recam.apps.progress import show_progress
 from recam.apps.runs import choose_folder, new_folder
 from recam.camera_files import write_cameras
+from recam.completers import check_weights
 from recam.configs import EditConfig, ImageConfig, InputConfig, InterpolateConfig
 from recam.drawing import draw_path
 from recam.media import VideoWriter, contact_sheet, side_by_side, write_image, write_video
+from recam.media.input import source_part
 from recam.tasks import edit as edit_task
 from recam.tasks import image as image_task
 from recam.tasks import interpolate as interpolate_task
-from recam.tasks import reshoot as reshoot_task
 from recam.types import PartialVideo, RecamError, Result
 
 WRITTEN_TOGETHER = 16
@@ -109,7 +109,7 @@ def edit(
         shrunk = input_config.max_side is not None
         clock = time.perf_counter()
         if removed is not None:
-            part = reshoot_task.source_part(source, input_config, len(video))
+            part = source_part(source, input_config, len(video))
             region = api.as_mask(removed, len(video), *size, resize=shrunk, part=part)
             result = edit_task.remove(video, region, at_frame, config, progress)
         else:

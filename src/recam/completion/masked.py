@@ -1,10 +1,8 @@
-"""Complete a partially known video with a masked video model: any length, size and aspect."""
+"""Fill a window of a partially known video with a masked video model: any size and aspect."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +17,9 @@ from recam.completion.pixels import from_signal, pad, padding_to, to_signal, unp
 from recam.completion.pull_push import pull_push
 from recam.completion.samplers import sample_anchored, sample_single_step, sample_stochastic
 from recam.completion.schedule import sampling_levels
-from recam.completion.temporal_filter import steady_fill
-from recam.completion.windows import complete_windows, resize_partial
-from recam.configs import SEARCHED, Fill, SamplingConfig
-from recam.types import PartialVideo, Progress, Video, no_progress, video_from_frames
+from recam.completion.windows import resize_partial
+from recam.configs import SEARCHED, CompleteConfig, Fill
+from recam.types import PartialVideo, Progress, no_progress
 
 SEAM_PX = 6
 """How far from the edge of a hole the generated part is fitted to what is known there."""
@@ -30,41 +27,21 @@ DOUBT = 0.5
 """Trust in evidence once it is denoised too; training shows the model the same."""
 
 
-def complete_masked(
+def fill_window(
     model: Backbone,
     partial: PartialVideo,
-    config: SamplingConfig,
+    config: CompleteConfig,
     progress: Progress = no_progress,
-) -> Video:
-    """Fill what is not known, by the model.
-
-    Works in windows of config.window frames; the frames that two windows share enter the second
-    as evidence. Videos larger than config.max_side are completed at that size, and the model's
-    correction of the classical fill is enlarged and added to the fill at full size.
-
-    With the anchored sampler known pixels come back bit for bit, partly known ones blended by
-    ``partial.known``; the stochastic one corrects all. Returns a Video at 24 frames/s (a
-    PartialVideo has no times). Raises ValueError for a window that does not exceed the overlap,
-    RecamError when nothing at all is known.
-    """
-    windows = itertools.count()
-
-    def fill(window: PartialVideo, progress: Progress) -> Tensor:
-        # Every window has noise of its own.
-        seed = config.seed * 1_000_003 + next(windows)
-        return _complete_window(model, window, replace(config, seed=seed), progress)
-
-    steady = steady_fill(fill, config.steady)
-    frames = complete_windows(steady, partial, config.window, config.overlap, progress)
-    return video_from_frames(frames)
-
-
-def _complete_window(
-    model: Backbone, partial: PartialVideo, config: SamplingConfig, progress: Progress
 ) -> Tensor:
-    """uint8 [t, 3, h, w]."""
+    """Fill what is not known of a window by the model: uint8 [t, 3, h, w]. Of any size and aspect.
+
+    Videos larger than config.model_side are completed at that size, and the model's correction of
+    the classical fill is enlarged and added to the fill at full size. With the anchored sampler
+    known pixels come back bit for bit, partly known ones blended by ``partial.known``; the
+    stochastic one corrects all.
+    """
     height, width = partial.frames.shape[-2:]
-    scale = min(1.0, config.max_side / max(height, width))
+    scale = min(1.0, config.model_side / max(height, width))
     size = (max(round(height * scale), 1), max(round(width * scale), 1))
     small = resize_partial(partial, *size)
     frames, known = shrink_known(to_signal(partial.frames), partial.known[:, None], size)
@@ -89,7 +66,7 @@ def _conditions(
     small: PartialVideo,
     frames: Tensor,
     known: Tensor,
-    config: SamplingConfig,
+    config: CompleteConfig,
     progress: Progress,
 ) -> Iterator[Condition]:
     """What the model is shown of a window; and, for the stochastic sampler, what it is shown once
@@ -102,19 +79,20 @@ def _conditions(
 
 
 def _sample(
-    model: Backbone, condition: Condition, joint: Condition, config: SamplingConfig
+    model: Backbone, condition: Condition, joint: Condition, config: CompleteConfig
 ) -> Tensor:
     """Clean frames [1, t, 3, h, w] of a padded condition; joint: once evidence is denoised too."""
     clean = model.token_levels(condition.known) >= 1
     evidence = model.encode(condition.evidence)
-    levels = sampling_levels(config.steps)
+    steps = config.sampling_steps or 1
+    levels = sampling_levels(steps)
     with torch.no_grad():
         if config.sampler == "stochastic":
             z = sample_stochastic(
                 model, evidence, clean, condition, joint, [config.seed], levels, config.threshold,
                 config.eta,
             )  # fmt: skip
-        elif config.steps == 1:
+        elif steps == 1:
             z = sample_single_step(model, evidence, clean, condition)
         else:
             z = sample_anchored(

@@ -12,7 +12,6 @@ from torch import Tensor
 from recam.completion.baselines import keep_known
 from recam.completion.flow_propagation import as_pictures, luma_of
 from recam.completion.neighbor_lookup import look_around
-from recam.configs import SamplingConfig
 from recam.flow.masked import Motion, estimate_motion
 from recam.runtime.threads import one_opencv_thread
 from recam.types import PartialVideo, Progress, no_progress
@@ -20,6 +19,8 @@ from recam.types import PartialVideo, Progress, no_progress
 MOST_UNLIKE = 20.0
 """Grey levels by which half of a frame may differ from what another shows of it: beyond lies a cut
 or a flash."""
+PASSES = 8
+"""More gain nothing (docs/log.md)."""
 Fill = Callable[[PartialVideo, Progress], Tensor]
 
 
@@ -41,7 +42,7 @@ def steady_fill(fill: Fill, passes: int) -> Fill:
 def steadied(
     frames: Tensor,
     hole: Tensor,
-    passes: int = SamplingConfig.steady,
+    passes: int = PASSES,
     progress: Progress = no_progress,
 ) -> Tensor:
     """A completed video, uint8 [t, 3, h, w], in which every hole pixel is the mean of what the two

@@ -7,13 +7,12 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from recam.completion.transformer import VideoTransformer
-from recam.configs import CompleteConfig, ModelConfig, SamplingConfig
+from recam.configs import ModelConfig
 from recam.runtime.cache import cache_folder
 from recam.runtime.tensors import (
     load_tensors,
@@ -30,12 +29,8 @@ BOUNDS = {
     "convs": (0, 64), "num_anchors": (0, 1024), "caution": (0, 1), "residual_std": (1e-6, 1e3),
 }  # fmt: skip
 """Of the numbers in a weight file's config."""
-ADAPT_MINUTES = 3.0
-"""Of foundation models, unless the user says otherwise."""
 SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "masked.safetensors"
 """Where the package keeps the weights that come with it, when any do."""
-BETTER_CLASSICAL = ("interpolate", "edit")
-"""Tasks that the weights as they are were measured to be no better at (docs/tasks.md)."""
 
 
 def save_model(
@@ -63,22 +58,6 @@ def load_model(path: Path, device: str = "cpu") -> VideoTransformer:
     except RuntimeError as error:
         raise RecamError(f"{path}: does not fit this version's model ({error})") from error
     return model.eval()
-
-
-def chosen(config: CompleteConfig, task: str | None = None) -> CompleteConfig:
-    """The config with what is left open filled in. Model "auto" is masked where weights are given
-    or come with the package, else propagate; for a task of BETTER_CLASSICAL propagate, unless
-    weights are given."""
-    model, minutes, steady = config.model, config.adapt_minutes, config.steady
-    if steady is None:
-        steady = SamplingConfig().steady if model in ("auto", "masked") else 0
-    if model == "auto":
-        there = SHIPPED.is_file() and task not in BETTER_CLASSICAL
-        there |= config.weights is not None
-        model = "masked" if there else "propagate"
-    if minutes is None:
-        minutes = 0.0 if model == "masked" else ADAPT_MINUTES
-    return replace(config, model=model, adapt_minutes=minutes, steady=steady)
 
 
 def find_weights(given: str | None) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar
@@ -11,7 +10,8 @@ import torch
 from torch import Tensor
 
 from recam.completion.baselines import keep_known
-from recam.types import PartialVideo, Progress, RecamError, Rendering
+from recam.completion.completer import Windows
+from recam.types import PartialVideo, Progress, Rendering
 
 Fill = Callable[[PartialVideo, Progress], Tensor]
 P = TypeVar("P", bound=PartialVideo)
@@ -20,6 +20,8 @@ MAX_PIXELS = 40_000_000
 """Of the frames of a window together, some 5 GB while they are filled: 43 frames at 1280×720."""
 LEAST_FRAMES = 6
 """In a window, however large they are."""
+BLENDED = 0.75
+"""Share of the frames carried over into a window that are filled again and cross-faded."""
 
 
 def fitting_window(window: int, overlap: int, height: int, width: int) -> tuple[int, int]:
@@ -32,6 +34,15 @@ def fitting_window(window: int, overlap: int, height: int, width: int) -> tuple[
         return window, overlap
     overlap = min(overlap, most // 3)
     return most - overlap, overlap
+
+
+def windows_that_fit(window: int, overlap: int, height: int, width: int) -> Windows:
+    """Windows of so many new frames, or as many as memory should take. Raises ValueError for a
+    window without frames or a negative overlap."""
+    if window < 1 or overlap < 0:
+        raise ValueError(f"window {window}, overlap {overlap}; expected 1 or more, and 0 or more")
+    window, overlap = fitting_window(window, overlap, height, width)
+    return Windows(window, overlap, int(BLENDED * overlap))
 
 
 def shrunk_to_fit(fill: Fill) -> Fill:
@@ -85,42 +96,6 @@ def resize_partial(partial: PartialVideo, height: int, width: int) -> PartialVid
     ]
     depth = torch.stack([torch.from_numpy(d) for d in nearest])
     return Rendering(frames, known, depth, partial.cameras.resized(height, width))
-
-
-def complete_windows(
-    fill: Fill,
-    partial: PartialVideo,
-    window: int,
-    overlap: int,
-    progress: Progress,
-    blend: int = 0,
-) -> Tensor:
-    """uint8 [t, 3, h, w]: ``fill`` applied to windows of at most ``window`` frames.
-
-    The first ``overlap`` frames of every window but the first are the last ones of the window
-    before; all but ``blend`` of them enter as known (see ``fill_pieces``). Raises ValueError for an
-    overlap that leaves no step, RecamError when nothing is known in the whole video.
-    """
-    if not 0 <= overlap < window:
-        raise ValueError(f"overlap {overlap} must be smaller than the window of {window} frames")
-    if not bool((partial.known > 0).any()):
-        raise RecamError("nothing in the video is known; give a mask that is white somewhere")
-    total = len(partial)
-    if total <= window:
-        return fill(partial, progress)
-    starts = [0, *range(window, total, window - overlap), total]
-    pieces = (cut(partial, a, b) for a, b in itertools.pairwise(starts))
-    out = torch.empty_like(partial.frames)
-    done = 0
-
-    def numbered(piece: PartialVideo, first: int) -> Tensor:
-        return fill(piece, _quiet)
-
-    for _, frames in fill_pieces(numbered, pieces, total, overlap, blend):
-        out[done : done + len(frames)] = frames
-        done += len(frames)
-        progress("completing", done, total)
-    return out
 
 
 def fill_pieces(
@@ -202,7 +177,3 @@ def cut(partial: P, first: int, last: int) -> P:
         depth, cameras = partial.depth[first:last].clone(), partial.cameras[first:last]
         return replace(partial, frames=frames, known=known, depth=depth, cameras=cameras)
     return replace(partial, frames=frames, known=known)
-
-
-def _quiet(what: str, done: int, total: int) -> None:
-    """A window's own steps are not shown: the windows are."""

@@ -11,17 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from recam.configs import FinetuneConfig, RenderConfig, SamplingConfig
+from recam.completion.temporal_filter import PASSES
+from recam.configs import CompleteConfig, FinetuneConfig, RenderConfig
 from recam.evaluation.benchmark import run_method
 from recam.evaluation.configs import MethodConfig, ScoreConfig, method_name
 from recam.evaluation.datasets.sample import EvaluationSample
 from recam.evaluation.report import Record, write_report
 from recam.types import Progress, no_progress
 
-MODEL_TABLES = ("steady", "finetune-steps", "masks", "sampling", "conditioning")
-"""Tables that need weights."""
-RENDER_ONLY = MethodConfig("none", label="render only")
-CLASSICAL = MethodConfig("propagate", label="propagate")
+RENDER_ONLY = MethodConfig(CompleteConfig("none"), label="render only")
+CLASSICAL = MethodConfig(label="propagate")
 
 
 def ablation_tables(
@@ -37,7 +36,9 @@ def ablation_tables(
     weights: of the masked model; None leaves out the tables that are about it. minutes: limit of
     one adaptation; give enough that the number of steps decides.
     """
-    model = None if weights is None else MethodConfig("masked", weights=weights, label="model")
+    model = None
+    if weights is not None:
+        model = MethodConfig(CompleteConfig("masked", weights), label="model")
     filled = [CLASSICAL] if model is None else [CLASSICAL, model]
     tables = {
         "geometry": [
@@ -57,7 +58,9 @@ def ablation_tables(
         tables["static"].insert(0, model)
         tables |= _model_tables(model, steps, thresholds, passes, minutes)
         others = [
-            replace(model, weights=path, label=f"model {Path(path).stem}")
+            replace(
+                model, complete=CompleteConfig("masked", path), label=f"model {Path(path).stem}"
+            )
             for path in conditioning_weights
         ]
         if others:
@@ -79,14 +82,20 @@ def _model_tables(
         )
 
     def sampled(threshold: float) -> MethodConfig:
-        config = SamplingConfig(sampler="stochastic", steps=passes, threshold=threshold)
-        return replace(model, sampling=config, label=f"stochastic, threshold {threshold:g}")
+        return completed(
+            f"stochastic, threshold {threshold:g}", sampler="stochastic",
+            sampling_steps=passes, threshold=threshold,
+        )  # fmt: skip
 
-    many = replace(model, sampling=SamplingConfig(steps=passes), label=f"anchored, {passes} passes")
+    def completed(label: str, **options: Any) -> MethodConfig:
+        return replace(model, complete=replace(model.complete, **options), label=label)
+
+    steadied = CompleteConfig("propagate", steady=PASSES)
+    many = completed(f"anchored, {passes} passes", sampling_steps=passes)
     return {
         "steady": [
-            replace(CLASSICAL, steady=SamplingConfig().steady, label="propagate, steadied"),
-            replace(model, steady=0, label="model, not steadied"),
+            replace(CLASSICAL, complete=steadied, label="propagate, steadied"),
+            completed("model, not steadied", steady=0),
             model,
         ],
         "finetune-steps": [model, *(adapted(n, "reprojected") for n in steps)],

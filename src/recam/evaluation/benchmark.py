@@ -24,13 +24,14 @@ import torch
 from torch import Tensor
 
 import recam
+from recam.configs import CompleteConfig
 from recam.evaluation.chamfer import consistency_scores
 from recam.evaluation.color import apply_color, fit_color
 from recam.evaluation.configs import MethodConfig, ScoreConfig
 from recam.evaluation.datasets.sample import EvaluationSample, TargetView
 from recam.evaluation.methods import (
     SELF_VIEWS,
-    Completer,
+    MethodCompleter,
     Prediction,
     SourceScene,
     carried_path,
@@ -146,7 +147,7 @@ class _Maker:
         self.source: SourceScene = open_source(
             job.sample, job.method, video, _kept_scenes(job, video), progress
         )
-        self.completer = Completer(job.method, self.source.scene, progress)
+        self.completer = MethodCompleter(job.method, self.source.scene, progress)
         self.shared_s = {**self.source.seconds, **self.completer.seconds}
 
     def make(self, view: TargetView, progress: Progress) -> Prediction:
@@ -164,7 +165,7 @@ def _given_source(job: Job, video: Video, progress: Progress) -> SourceScene:
     """The sample's scene where the results are someone else's: true where that is known."""
     known = job.sample.cameras is not None, job.sample.read_depth is not None
     cameras, depth = ("true" if k else "estimated" for k in known)
-    method = MethodConfig("none", cameras=cameras, depth=depth)  # type: ignore[arg-type]
+    method = MethodConfig(CompleteConfig("none"), cameras=cameras, depth=depth)  # type: ignore[arg-type]
     return open_source(job.sample, method, video, _kept_scenes(job, video), progress)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from recam.configs import CompletionModel, FinetuneConfig, RenderConfig, SamplingConfig
+from recam.configs import CompleteConfig, FinetuneConfig, RenderConfig
 
 Geometry = Literal["true", "estimated"]
 PairMasks = Literal["reprojected", "random-2d"]
@@ -19,24 +19,17 @@ Protocol = Literal["own", "cognvs"]
 class MethodConfig:
     """One way through recam's own pipeline."""
 
-    model: CompletionModel = "propagate"
-    """How holes are filled."""
+    complete: CompleteConfig = field(default_factory=lambda: CompleteConfig("propagate"))
+    """How holes are filled; adapting is told by ``finetune``."""
     cameras: Geometry = "true"
     """Of the source: the data set's, or estimated from the video."""
     depth: Geometry = "true"
     """Of the source: the data set's, or estimated from the video."""
     render: RenderConfig = field(default_factory=RenderConfig)
-    weights: str | None = None
-    """Of the masked model; default: those of the package."""
-    sampling: SamplingConfig = field(default_factory=SamplingConfig)
-    """Of the masked model."""
     finetune: FinetuneConfig = field(default_factory=lambda: FinetuneConfig(minutes=0.0))
     """Adapting the masked model to each video first; 0 minutes = not."""
     pair_masks: PairMasks = "reprojected"
     """Where the holes that it is adapted with come from."""
-    steady: int | None = None
-    """Passes of the filter over time over what was filled in; default: the masked model's own, and
-    none for the others."""
     label: str = ""
     """Name in tables; default: made of the above."""
 
@@ -73,19 +66,20 @@ def method_name(method: MethodConfig) -> str:
     """Short, unique among the choices that differ from the defaults."""
     if method.label:
         return method.label
-    parts: list[str] = [method.model]
+    complete = method.complete
+    parts: list[str] = [complete.model]
     geometry = [n for n in ("cameras", "depth") if getattr(method, n) == "estimated"]
     if geometry:
         parts.append("estimated-" + "-".join(geometry))
     if not method.render.aggregate_static:
         parts.append("no-static")
-    if method.steady is not None:
-        parts.append(f"steady-{method.steady}")
-    if method.model == "masked":
-        if method.sampling.sampler == "stochastic":
-            parts.append(f"stochastic-{method.sampling.threshold:g}")
-        if method.sampling.steps > 1:
-            parts.append(f"{method.sampling.steps}-passes")
+    if complete.steady is not None:
+        parts.append(f"steady-{complete.steady}")
+    if complete.model == "masked":
+        if complete.sampler == "stochastic":
+            parts.append(f"stochastic-{complete.threshold:g}")
+        if (complete.sampling_steps or 1) > 1:
+            parts.append(f"{complete.sampling_steps}-passes")
         if method.finetune.minutes > 0:
             parts.append(f"adapted-{method.finetune.steps}")
     return "-".join(parts)

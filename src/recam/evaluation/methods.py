@@ -9,16 +9,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from recam.camera_files import write_cameras
-from recam.completion import complete
-from recam.completion.weights import find_weights, load_model, weights_sha256
-from recam.configs import CompleteConfig, ReconstructConfig, SamplingConfig
+from recam.completers import MaskedCompleter, complete, open_completer, resolve_config
+from recam.completion.weights import find_weights, weights_sha256
+from recam.configs import CompleteConfig, ReconstructConfig
 from recam.covisibility import double_reproject, make_pairs, novel_cameras, random_2d_known
 from recam.evaluation.cameras import camera_errors
 from recam.evaluation.configs import MethodConfig
@@ -28,9 +27,10 @@ from recam.geometry import align_similarity, project, se3
 from recam.media import read_video
 from recam.media.convert import resized
 from recam.reconstruct import load_scene, reconstruct, save_scene
+from recam.reconstruct.scene_cache import SCENE_VERSION
 from recam.render import render
 from recam.runtime.cache import listing_hash
-from recam.tasks.reshoot import SCENE_VERSION
+from recam.training.adapt.masked import finetune
 from recam.trajectories import focus_depth
 from recam.types import (
     CameraPath,
@@ -43,9 +43,6 @@ from recam.types import (
     Video,
     no_progress,
 )
-
-if TYPE_CHECKING:
-    from recam.completion.transformer import VideoTransformer
 
 SELF_VIEWS = {"near": 10.0, "far": 30.0}
 """Degrees of the orbits that single videos are seen from and back, to be compared with."""
@@ -243,50 +240,28 @@ def carried_path(path: CameraPath, sample: EvaluationSample, source: SourceScene
     return CameraPath(cameras, index)
 
 
-class Completer:
+class MethodCompleter:
     """Fills partial videos of one source by a method; adapts the masked model at most once."""
 
     def __init__(self, method: MethodConfig, scene: Scene, progress: Progress = no_progress):
         self.method = method
         self.seconds: dict[str, float] = {}
         self.notes: list[str] = []
-        if method.model != "masked":
+        self.completer = open_completer(resolve_config(method.complete))
+        if not isinstance(self.completer, MaskedCompleter):
             return
-        from recam.training.adapt.masked import finetune
-
-        model = load_masked(method.weights)
         if method.finetune.minutes > 0 and method.finetune.steps > 0:
             clock = time.perf_counter()
-            pairs = training_pairs(scene, method)
             adapted = finetune(
-                model.float(), pairs, method.finetune, method.sampling.max_side, progress=progress
-            )
+                self.completer.model.float(), training_pairs(scene, method), method.finetune,
+                method.complete.model_side, progress=progress,
+            )  # fmt: skip
             self.notes.append(adapted.describe())
             self.seconds["adapt"] = time.perf_counter() - clock
-            model = adapted.model
-        self.model = model
+            self.completer = replace(self.completer, model=adapted.model)
 
     def __call__(self, partial: PartialVideo, progress: Progress = no_progress) -> Tensor:
-        sampling = self.method.sampling
-        if self.method.steady is not None:
-            sampling = replace(sampling, steady=self.method.steady)
-        if self.method.model == "masked":
-            from recam.completion.masked import complete_masked
-
-            return complete_masked(self.model, partial, sampling, progress).frames
-        config = CompleteConfig(
-            self.method.model,
-            window=sampling.window,
-            overlap=sampling.overlap,
-            steady=self.method.steady,
-        )
-        return complete(partial, config, progress).frames
-
-
-def load_masked(weights: str | None) -> VideoTransformer:
-    """The masked model of a weight file, by default the package's. Raises RecamError when there
-    is none."""
-    return load_model(find_weights(weights))
+        return complete(partial, progress=progress, completer=self.completer).frames
 
 
 def training_pairs(scene: Scene, method: MethodConfig) -> Iterator[Pair]:
@@ -304,7 +279,7 @@ def predict(
     sample: EvaluationSample,
     view: TargetView,
     source: SourceScene,
-    completer: Completer,
+    completer: MethodCompleter,
     progress: Progress = no_progress,
 ) -> Prediction:
     """What recam makes of a view: rendered and completed, at the true pictures' size."""
@@ -318,7 +293,10 @@ def predict(
 
 
 def predict_self(
-    source: SourceScene, yaw_deg: float, completer: Completer, progress: Progress = no_progress
+    source: SourceScene,
+    yaw_deg: float,
+    completer: MethodCompleter,
+    progress: Progress = no_progress,
 ) -> Prediction:
     """A video seen from an orbit and back, then completed: to be compared with the video itself.
 
@@ -380,20 +358,18 @@ def method_key(method: MethodConfig | Path) -> str:
     """Hash of all that a result depends on besides the data: options and weights, or files."""
     if isinstance(method, Path):
         return listing_hash(method)
-    if method.model != "masked":  # what is about the model alone does not matter
-        windows = SamplingConfig(window=method.sampling.window, overlap=method.sampling.overlap)
-        plain = MethodConfig(sampling=windows)
-        method = replace(
-            plain,
-            model=method.model,
-            cameras=method.cameras,
-            depth=method.depth,
-            render=method.render,
-            steady=method.steady,
-        )
-    fields = asdict(replace(method, label=""))
-    if method.model == "masked":
-        fields["weights"] = weights_sha256(find_weights(method.weights))
+    completing = method.complete
+    masked = completing.model == "masked"
+    if not masked:  # what is about the model alone does not matter
+        completing = CompleteConfig(
+            completing.model, completing.weights, completing.foundation,
+            steady=completing.steady, window=completing.window, overlap=completing.overlap,
+        )  # fmt: skip
+        method = replace(MethodConfig(), cameras=method.cameras, depth=method.depth,
+                         render=method.render)  # fmt: skip
+    fields = asdict(replace(method, complete=completing, label=""))
+    if masked:
+        fields["weights"] = weights_sha256(find_weights(completing.weights))
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 

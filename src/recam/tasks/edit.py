@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recam.completers import open_completer, resolve_config
 from recam.completion.streaming import complete_streamed, complete_whole
-from recam.completion.weights import chosen
-from recam.configs import EditConfig
+from recam.configs import CompleteConfig, EditConfig
 from recam.runtime.cache import scratch_tensor
+from recam.runtime.versions import versions
 from recam.tasks.edit_recolor import ColourChange, changed_colours, colour_change
 from recam.tasks.edit_tracking import (
     Floats,
@@ -31,7 +32,6 @@ from recam.tasks.edit_tracking import (
     sample_at,
     track,
 )
-from recam.tasks.reshoot import versions
 from recam.types import PartialVideo, Progress, RecamError, Result, Video, no_progress
 
 FEATHER_PX = 2
@@ -232,7 +232,8 @@ def _complete_region(
     timings_s["follow"] = time.perf_counter() - clock
     partial = PartialVideo(frames, known)
     clock = time.perf_counter()
-    done = complete_whole(partial, config.complete, progress)
+    completer = open_completer(resolve_config(config.complete))
+    done = complete_whole(partial, completer, progress)
     timings_s["complete"] = time.perf_counter() - clock
     return Result(replace(video, frames=done), partial, config, timings_s, versions())
 
@@ -284,8 +285,9 @@ def _paste(
     timings_s["follow"] = time.perf_counter() - clock
     clock = time.perf_counter()
     # The frames' own colours tell the edit everywhere: propagate would only smooth it.
-    plain = chosen(config.complete, "edit").model == "propagate"
-    filled = layer if plain else _completed_layer(layer, known, inside, config, progress)
+    completing = resolve_config(config.complete, "edit")
+    plain = completing.model == "propagate"
+    filled = layer if plain else _completed_layer(layer, known, inside, completing, progress)
     timings_s["complete"] = time.perf_counter() - clock
     for i in range(num):
         if inside[i].any():
@@ -380,7 +382,7 @@ def _carried(
 
 
 def _completed_layer(
-    layer: Tensor, known: Tensor, inside: Mask, config: EditConfig, progress: Progress
+    layer: Tensor, known: Tensor, inside: Mask, completing: CompleteConfig, progress: Progress
 ) -> Tensor:
     """The layer uint8 [t, 3, h, w] with what it lacks inside filled from itself alone, so that
     nothing around it bleeds in. Only the part of the picture that it ever covers is worked on."""
@@ -400,7 +402,7 @@ def _completed_layer(
     x = slice(max(0, columns[0] - pad), min(width, columns[-1] + 1 + pad))
     part = PartialVideo(layer[:, :, y, x], known[:, y, x])
     done = 0
-    for _, frames in complete_streamed(part, config.complete, {}, progress):
+    for _, frames in complete_streamed(part, open_completer(completing), {}, progress):
         # What is finished is not read again: windows carry their own copies over.
         layer[done : done + len(frames), :, y, x] = frames
         done += len(frames)

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam.completion import complete
+from recam.completers import complete, open_completer, resolve_config
 from recam.completion.streaming import collected
 from recam.configs import ImageConfig, RenderConfig, ReshootConfig
 from recam.flow.masked import from_nearest, split_border
 from recam.render import render
-from recam.tasks.reshoot import complete_along, versions
+from recam.runtime.versions import versions
+from recam.tasks.reshoot import complete_along, completer_for_scene
 from recam.trajectories import path_for_scene
 from recam.types import (
     CameraPath,
@@ -83,7 +84,8 @@ def frames_along(
     whole = ReshootConfig(
         path=config.path, render=_all_static(config, len(remembered)), complete=config.complete
     )
-    yield from complete_along(remembered, path, whole, timings_s, progress)
+    completer = completer_for_scene(remembered, config.complete)
+    yield from complete_along(remembered, path, whole, completer, timings_s, progress)
 
 
 def remember(
@@ -96,6 +98,7 @@ def remember(
     num = min(config.memory, len(path))
     if num == 0:
         return scene
+    completer = open_completer(resolve_config(config.complete))
     # Ends and evenly between, in the picture's absence of anything better to go by.
     waiting = torch.linspace(0, len(path) - 1, num).round().to(torch.int64).unique().tolist()
     for done in range(len(waiting)):
@@ -104,7 +107,7 @@ def remember(
         worst = int(np.argmax(lacking))
         if lacking[worst] < LEAST_HOLE:
             break
-        filled = complete(views[worst], config.complete).frames[0]
+        filled = complete(views[worst], completer=completer).frames[0]
         scene = _with_view(scene, views[worst], filled)
         del waiting[worst]
         progress("making up what is hidden", done + 1, num)

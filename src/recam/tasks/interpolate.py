@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recam.completers import open_completer, resolve_config
 from recam.completion.streaming import complete_whole
-from recam.completion.weights import chosen
 from recam.configs import InterpolateConfig
 from recam.flow.dense import flow_between
 from recam.flow.masked import complete_flow
 from recam.runtime.cache import scratch_tensor
 from recam.runtime.jit import kernel
-from recam.tasks.reshoot import versions
+from recam.runtime.versions import versions
 from recam.types import PartialVideo, Progress, Result, no_progress, video_from_frames
 
 Floats = NDArray[np.float32]
@@ -110,10 +110,10 @@ def interpolate(
     timings_s["warp"] = time.perf_counter() - clock
     partial = PartialVideo(frames, known)
     clock = time.perf_counter()
-    completing = chosen(config.complete, "interpolate")
+    completing = resolve_config(config.complete, "interpolate")
     # Inside of holes propagate would only smooth what was found.
     plain = completing.model == "propagate"
-    done = frames if plain else complete_whole(partial, completing, progress)
+    done = frames if plain else complete_whole(partial, open_completer(completing), progress)
     timings_s["complete"] = time.perf_counter() - clock
     return Result(video_from_frames(done, fps), partial, config, timings_s, versions())
 

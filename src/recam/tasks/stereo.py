@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from recam.completion.streaming import OpenedModel, collected
+from recam.completion.completer import Completer
+from recam.completion.streaming import collected
 from recam.configs import ReshootConfig, RigConfig, StereoConfig, StereoLayout
 from recam.geometry import se3
 from recam.media.stereo_mode import StereoMode
-from recam.tasks.reshoot import complete_along, path_times_s, versions
+from recam.runtime.versions import versions
+from recam.tasks.reshoot import complete_along, completer_for_scene, path_times_s
 from recam.trajectories import focus_depth
 from recam.types import (
     CameraPath,
@@ -148,15 +150,16 @@ def stereo(
     scene: Scene,
     config: StereoConfig,
     progress: Progress = no_progress,
-    opened: OpenedModel | None = None,
+    completer: Completer | None = None,
 ) -> StereoResult:
-    """Both eyes of a scene's film. opened: as in ``reshoot``."""
+    """Both eyes of a scene's film. completer: as in ``reshoot``."""
+    completer = completer or completer_for_scene(scene, config.complete)
     rig = stereo_rig(scene, config.rig)
     paths = eye_paths(scene, rig, config.rig)
     left, right = (
         _film_itself(scene, path, config)
         if eye == config.rig.keep
-        else _eye(scene, path, config, progress, opened)
+        else _eye(scene, path, config, progress, completer)
         for eye, path in zip(("left", "right"), paths)
     )
     return StereoResult(left, right, rig, config.layout)
@@ -167,17 +170,16 @@ def _eye(
     path: CameraPath,
     config: StereoConfig,
     progress: Progress,
-    opened: OpenedModel | None,
+    completer: Completer,
 ) -> Result:
     timings_s: dict[str, float] = {}
     whole = ReshootConfig(
         reconstruct=config.reconstruct, render=config.render, complete=config.complete
     )
-    pieces = complete_along(scene, path, whole, timings_s, progress, opened)
+    pieces = complete_along(scene, path, whole, completer, timings_s, progress)
     partial, frames = collected(pieces, len(path))
     video = Video(frames, *path_times_s(scene, path))
-    sha256 = opened.sha256 if opened else None
-    return Result(video, partial, config, timings_s, versions(), sha256)
+    return Result(video, partial, config, timings_s, versions(), completer.weights_sha256)
 
 
 def _film_itself(scene: Scene, path: CameraPath, config: StereoConfig) -> Result:

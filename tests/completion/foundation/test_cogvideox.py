@@ -11,16 +11,15 @@ from torch import Tensor
 
 from completion_clips import moving_hole, panned, with_known
 
-pytestmark = pytest.mark.filterwarnings("ignore::recam.completion.foundation.FitNote")
+pytestmark = pytest.mark.filterwarnings("ignore::recam.completion.foundation.windows.FitNote")
 diffusers = pytest.importorskip("diffusers")
 
 from foundation_checkpoints import save_cogvideox, save_cogvideox_transformer  # noqa: E402
 from recam.apps.cli import main  # noqa: E402
-from recam.completion import complete, streaming  # noqa: E402
+from recam.completers import FoundationCompleter, complete, resolve_config  # noqa: E402
 from recam.completion.backbone import Backbone, Condition  # noqa: E402
 from recam.completion.foundation import (  # noqa: E402
     FitNote,
-    complete_foundation,
     describe_length,
     placement,
 )
@@ -44,6 +43,7 @@ from recam.reconstruct import save_scene  # noqa: E402
 from recam.synthetic import synthetic_clip  # noqa: E402
 from recam.tasks import reshoot as reshoot_task  # noqa: E402
 from recam.types import PartialVideo, RecamError, video_from_frames  # noqa: E402
+from small_models import complete_published  # noqa: E402
 
 STEPS = 4
 CPU = FoundationConfig(model_device="cpu")
@@ -186,7 +186,7 @@ def test_each_part_runs_as_often_as_it_must(
     monkeypatch.setattr(
         model.transformer, "forward", counted("transformer", model.transformer.forward)
     )
-    complete_foundation(model, clip, CompleteConfig("cogvideox", sampling_steps=STEPS))
+    complete_published(model, clip, CompleteConfig("cogvideox", sampling_steps=STEPS))
     assert calls == {"encode": 1, "decode": 1, "transformer": STEPS}
 
 
@@ -196,7 +196,7 @@ def test_each_part_runs_as_often_as_it_must(
 def test_any_length_and_aspect(model: CogVideoX, num: int, height: int, width: int) -> None:
     holed = moving_hole(panned(num, 1, height, width), 1, size_px=12, left_px=10)
     config = CompleteConfig("cogvideox", sampling_steps=1, overlap=2)
-    filled = complete_foundation(model, holed, config).frames
+    filled = complete_published(model, holed, config).frames
     assert filled.shape == holed.frames.shape
     known = (holed.known == 1)[:, None].expand_as(filled)
     assert torch.equal(filled[known], holed.frames[known])
@@ -223,7 +223,7 @@ def test_what_was_done_to_the_length_is_said(model: CogVideoX) -> None:
         assert bool(describe_length(model, num, 2)) == bool(said)
     holed = moving_hole(panned(5, 1, 64, 96), 1, size_px=12, left_px=10)
     with pytest.warns(FitNote, match="5 frames padded to 9"):
-        complete_foundation(model, holed, CompleteConfig("cogvideox", sampling_steps=1))
+        complete_published(model, holed, CompleteConfig("cogvideox", sampling_steps=1))
 
 
 def test_seeds(model: CogVideoX, clip: PartialVideo) -> None:
@@ -240,7 +240,7 @@ def test_windows_have_their_own_noise_and_share_frames(model: CogVideoX) -> None
     known = torch.ones(16, 64, 96)
     known[:, 20:44, 30:60] = 0
     config = CompleteConfig("cogvideox", sampling_steps=2, overlap=2)
-    filled = complete_foundation(model, with_known(still, known), config).frames
+    filled = complete_published(model, with_known(still, known), config).frames
     assert not torch.equal(filled[:7], filled[9:16])
 
 
@@ -248,7 +248,7 @@ def test_known_pixels_may_change_with_the_stochastic_sampler(
     model: CogVideoX, clip: PartialVideo
 ) -> None:
     config = CompleteConfig("cogvideox", sampling_steps=2, sampler="stochastic")
-    filled = complete_foundation(model, clip, config).frames
+    filled = complete_published(model, clip, config).frames
     assert bool((filled != clip.frames).float().mean() > 0.5)
 
 
@@ -449,8 +449,9 @@ def test_a_path_of_one_clip_is_one_window(
     for frames, windows in ((9, 1), (12, 2), (13, 3)):
         scene, _ = synthetic_clip(3, frames, 64, 96, "orbit")
         lengths.clear()
-        opened = streaming.OpenedModel(model, None, "", None)
-        result = reshoot_task.reshoot(scene, ReshootConfig(complete=completing), opened=opened)
+        completer = FoundationCompleter(model, resolve_config(completing))
+        options = ReshootConfig(complete=completing)
+        result = reshoot_task.reshoot(scene, options, completer=completer)
         assert len(result.video) == frames and lengths == [9] * windows
 
 

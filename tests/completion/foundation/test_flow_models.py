@@ -13,11 +13,11 @@ from torch import Tensor
 from completion_clips import moving_hole, panned
 
 pytest.importorskip("diffusers")
-pytestmark = pytest.mark.filterwarnings("ignore::recam.completion.foundation.FitNote")
+pytestmark = pytest.mark.filterwarnings("ignore::recam.completion.foundation.windows.FitNote")
 
 from foundation_checkpoints import save_ltx, save_wan  # noqa: E402
 from recam.apps.cli import main  # noqa: E402
-from recam.completion import complete  # noqa: E402
+from recam.completers import complete  # noqa: E402
 from recam.completion.backbone import Backbone, Condition  # noqa: E402
 from recam.completion.foundation import PER_TOKEN, flow, load_foundation, parts  # noqa: E402
 from recam.completion.foundation.flow import FlowVideo  # noqa: E402

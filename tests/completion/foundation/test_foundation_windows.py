@@ -12,13 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from completion_clips import panned, with_known
-from recam.completion.foundation import FoundationModel, complete_foundation, window_overlap
+from recam.completion.foundation import FoundationModel, window_overlap
 from recam.completion.foundation.flow import Family, FlowVideo
 from recam.completion.schedule import spread_levels
 from recam.configs import CompleteConfig, FoundationConfig
 from recam.types import PartialVideo
+from small_models import complete_published
 
-pytestmark = pytest.mark.filterwarnings("ignore::recam.completion.foundation.FitNote")
+pytestmark = pytest.mark.filterwarnings("ignore::recam.completion.foundation.windows.FitNote")
 FRAMES, WINDOW, SIDE, TIME = 45, 17, 16, 4
 HOLE = (slice(None), slice(16, 48), slice(32, 64))
 
@@ -93,7 +94,7 @@ def holed() -> PartialVideo:
 def steps_in_hole(model: FoundationModel, overlap: int) -> Tensor:
     """[t − 1]: mean change in the hole from each frame to the next, in grey levels."""
     config = CompleteConfig("wan22", foundation=FoundationConfig(), overlap=overlap)
-    frames = complete_foundation(model, holed(), config).frames.float().mean(1)[HOLE]
+    frames = complete_published(model, holed(), config).frames.float().mean(1)[HOLE]
     return (frames[1:] - frames[:-1]).abs().mean((1, 2))
 
 
@@ -109,10 +110,10 @@ def test_clean_tokens_leave_no_seam() -> None:
 
 
 def test_a_blend_spreads_what_a_completer_jumps_by(monkeypatch: pytest.MonkeyPatch) -> None:
-    from recam.completion import foundation
-
     blended = steps_in_hole(exact_model(False), 8)
-    monkeypatch.setattr(foundation, "window_overlap", lambda model, wanted, stochastic: (wanted, 0))
+    monkeypatch.setattr(
+        "recam.completers.foundation.window_overlap", lambda model, wanted, stochastic: (wanted, 0)
+    )
     jumping = steps_in_hole(exact_model(False), 8)
     assert float(jumping.max()) > 10
     assert float(blended.max()) < 0.4 * float(jumping.max())
@@ -130,7 +131,7 @@ def test_shared_frames_are_whole_tokens(wanted: int, shared: int) -> None:
 
 def test_every_window_is_of_its_own_noise() -> None:
     config = CompleteConfig("wan22", overlap=0)
-    frames = complete_foundation(exact_model(True), holed(), config).frames
+    frames = complete_published(exact_model(True), holed(), config).frames
     assert not torch.equal(frames[0], frames[WINDOW])
-    other = complete_foundation(exact_model(True), holed(), replace(config, seed=1)).frames
+    other = complete_published(exact_model(True), holed(), replace(config, seed=1)).frames
     assert not torch.equal(frames[0], other[0])

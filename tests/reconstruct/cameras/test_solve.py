@@ -13,6 +13,7 @@ from recam.evaluation.cameras import camera_errors
 from recam.flow.dense import FlowSet, compute_flows
 from recam.geometry import fov_x_deg, rotation_angle_deg
 from recam.media import read_video
+from recam.media.input import source_part
 from recam.reconstruct.camera_stage import OFFSETS
 from recam.reconstruct.cameras.bundle_adjustment import (
     Bundle,
@@ -35,7 +36,6 @@ from recam.reconstruct.cameras.motion_model import (
 from recam.reconstruct.cameras.solve import CameraSolution, solve_cameras
 from recam.reconstruct.matching.tracks import Tracks
 from recam.reconstruct.pipeline import working_size
-from recam.tasks.reshoot import source_part
 from recam.types import Cameras
 from reconstruct_scene import Truth, exact_flows, make_cameras, render_world
 

@@ -17,6 +17,7 @@ pytest.importorskip("peft")
 
 from foundation_checkpoints import save_cogvideox, save_ltx, save_wan  # noqa: E402
 from recam.apps.cli import main  # noqa: E402
+from recam.completers import FoundationCompleter  # noqa: E402
 from recam.completion.foundation import load_foundation  # noqa: E402
 from recam.completion.foundation.adapters import add_adapter, has_adapter, set_adapter  # noqa: E402
 from recam.completion.foundation.cogvideox import velocity  # noqa: E402
@@ -30,16 +31,16 @@ from recam.configs import CompleteConfig, FinetuneConfig, FoundationConfig  # no
 from recam.media import read_video  # noqa: E402
 from recam.reconstruct import save_scene  # noqa: E402
 from recam.synthetic import synthetic_clip  # noqa: E402
-from recam.tasks import reshoot as reshoot_task  # noqa: E402
+from recam.tasks.fill import adapted_completer  # noqa: E402
 from recam.training.adapt import foundation  # noqa: E402
 from recam.training.adapt.foundation import (  # noqa: E402
     adapt_foundation,
+    finetune_foundation,
     foundation_finetune_config,
     load_foundation_adapter,
 )
 from recam.training.adapt.latents import encode_hidden_latents, encode_latents  # noqa: E402
 from recam.training.adapt.loop import num_learned  # noqa: E402
-from recam.training.adapt.masked import finetune  # noqa: E402
 from recam.training.adapt.objectives import _flow, _vp, adapting_loss, check_error  # noqa: E402
 from recam.types import Pair, PartialVideo, RecamError, video_from_frames  # noqa: E402
 
@@ -83,7 +84,7 @@ def sampled(model) -> Tensor:  # type: ignore[no-untyped-def]
 
 @pytest.mark.parametrize("name", MODELS)
 def test_adapting_helps_on_what_is_held_back(name: str, checkpoints: dict[str, Path]) -> None:
-    adapted = finetune(load(checkpoints, name), pairs(), CONFIG, 96)
+    adapted = finetune_foundation(load(checkpoints, name), pairs(), CONFIG, 96)
     assert adapted.best_step > 0 and adapted.after_db > adapted.before_db + 0.5
     assert "→" in adapted.describe() and has_adapter(adapted.model.transformer)
     assert not any(p.requires_grad for p in adapted.model.transformer.parameters())
@@ -105,7 +106,7 @@ def test_a_new_adapter_changes_nothing_and_a_trained_one_does(
 
 def test_the_file_is_small_and_gives_the_same(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     model = load(checkpoints, "cogvideox")
-    finetune(model, pairs(), CONFIG, folder=tmp_path)
+    finetune_foundation(model, pairs(), CONFIG, folder=tmp_path)
     path = tmp_path / "adapter.safetensors"
     transformer = checkpoints["cogvideox"] / "transformer/diffusion_pytorch_model.safetensors"
     assert path.stat().st_size < transformer.stat().st_size / 4
@@ -115,7 +116,7 @@ def test_the_file_is_small_and_gives_the_same(checkpoints: dict[str, Path], tmp_
     assert torch.equal(sampled(fresh), sampled(model))
     # Found again at once, under the same key.
     steps: list[str] = []
-    again = finetune(
+    again = finetune_foundation(
         load(checkpoints, "cogvideox"), pairs(), CONFIG, folder=tmp_path,
         progress=lambda what, done, total: steps.append(what),
     )  # fmt: skip
@@ -130,7 +131,7 @@ def test_the_published_pipeline_reads_the_file(
     from safetensors.torch import load_file
 
     model = load(checkpoints, "cogvideox")
-    finetune(model, pairs(), CONFIG, folder=tmp_path)
+    finetune_foundation(model, pairs(), CONFIG, folder=tmp_path)
     plain = load(checkpoints, "cogvideox")
     plain.transformer.load_lora_adapter(
         load_file(tmp_path / "adapter.safetensors"), prefix="transformer"
@@ -198,7 +199,9 @@ def test_without_an_eight_bit_optimiser_it_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torchao.optim", None)
     with pytest.raises(RecamError, match="pip install torchao; or adapt with --adapt-method lora"):
-        finetune(load(checkpoints, "cogvideox"), pairs(), replace(CONFIG, method="whole"))
+        finetune_foundation(
+            load(checkpoints, "cogvideox"), pairs(), replace(CONFIG, method="whole")
+        )
 
 
 def test_what_does_not_help_is_taken_back(
@@ -208,25 +211,25 @@ def test_what_does_not_help_is_taken_back(
     before = sampled(model)
     monkeypatch.setattr(foundation, "adapting_loss", lambda *a: -adapting_loss(*a))
     ruin = replace(CONFIG, lr=0.03, steps=10)
-    adapted = finetune(model, pairs(), ruin, folder=tmp_path)
+    adapted = finetune_foundation(model, pairs(), ruin, folder=tmp_path)
     assert adapted.best_step == 0 and "did not help by 0.1 dB" in adapted.describe()
     assert not has_adapter(model.transformer) and torch.equal(sampled(model), before)
-    again = finetune(load(checkpoints, "cogvideox"), pairs(), ruin, folder=tmp_path)
+    again = finetune_foundation(load(checkpoints, "cogvideox"), pairs(), ruin, folder=tmp_path)
     assert again.best_step == 0 and not has_adapter(again.model.transformer)
 
 
 def test_the_time_budget_holds(checkpoints: dict[str, Path]) -> None:
     model = load(checkpoints, "ltx")
-    adapted = finetune(model, pairs(2), replace(CONFIG, minutes=0), 96)
+    adapted = finetune_foundation(model, pairs(2), replace(CONFIG, minutes=0), 96)
     assert adapted.steps == 0 and "before the first step" in adapted.describe()
     with pytest.raises(ValueError, match="2 or more pairs"):
-        finetune(model, pairs(1), CONFIG, 96)
+        finetune_foundation(model, pairs(1), CONFIG, 96)
 
 
 def test_weights_that_are_not_at_hand_are_not_adapted(checkpoints: dict[str, Path]) -> None:
     model = load(checkpoints, "cogvideox", placement="fp8")
     with pytest.raises(RecamError, match="placement is fp8; give --placement swap"):
-        finetune(model, pairs(2), CONFIG)
+        finetune_foundation(model, pairs(2), CONFIG)
 
 
 def test_an_adapter_of_another_model_is_refused(checkpoints: dict[str, Path]) -> None:
@@ -346,14 +349,15 @@ def test_a_partial_video_is_adapted_to_or_it_says_why_not(
     partial = pairs(1)[0].partial
     options = FoundationConfig(model_device="cpu", work_side=96, adapt_steps=3)
     config = CompleteConfig("ltx", str(checkpoints["ltx"]), options, adapt_minutes=1)
-    opened = reshoot_task.model_for_partial(partial, ("a",), config)
-    assert opened is not None and opened.adapter is not None and "adapt" in opened.note
+    opened = adapted_completer(partial, ("a",), config)
+    assert isinstance(opened, FoundationCompleter)
+    assert opened.adapter is not None and "adapt" in opened.note
     monkeypatch.setattr(foundation, "free_gb", lambda device: -1.0)
-    poor = reshoot_task.model_for_partial(partial, ("b",), config)
-    assert poor is not None and poor.adapter is None
+    poor = adapted_completer(partial, ("b",), config)
+    assert isinstance(poor, FoundationCompleter) and poor.adapter is None
     assert "not adapted: adapting (lora) needs about" in poor.note
-    off = reshoot_task.model_for_partial(partial, ("b",), replace(config, adapt_minutes=0))
-    assert off is not None and "not adapted" in off.note
+    off = adapted_completer(partial, ("b",), replace(config, adapt_minutes=0))
+    assert "not adapted" in off.note
 
 
 def test_memory_of_adapting_the_published_model() -> None:

@@ -14,7 +14,7 @@ from recam.camera_files import read_cameras
 from recam.camera_files.camera_file import CameraFile
 from recam.geometry import se3_inverse, so3_log
 from recam.media import MediaInfo, probe
-from recam.tasks.reshoot import BASE_BYTES, BYTES_PER_PIXEL
+from recam.media.input import BASE_BYTES, BYTES_PER_PIXEL
 
 SECONDS_PER_FRAME = {"draft": 0.5, "best": 5.0, "make": 1.0}
 """On two cores, until this machine has been measured: a rough guess that is called one."""

@@ -67,7 +67,7 @@ def scene(job: dict[str, Any]) -> None:
     from recam.apps.studio.aim import from_json
     from recam.apps.studio.preview import write_small
     from recam.configs import InputConfig, ReconstructConfig
-    from recam.tasks.reshoot import open_scene
+    from recam.reconstruct.scene_cache import open_scene
 
     clock = time.perf_counter()
     with show_progress() as progress:

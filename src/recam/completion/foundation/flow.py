@@ -25,13 +25,13 @@ from recam.completion.pixels import from_signal, to_signal
 from recam.completion.pull_push import pull_push
 from recam.completion.samplers import SeededNoise, sample_stochastic
 from recam.completion.schedule import spread_levels
-from recam.configs import CompleteConfig, FeatureCache, Fill, Placement, SamplingConfig
+from recam.configs import CompleteConfig, FeatureCache, Fill, Placement
 from recam.types import PartialVideo, Progress, no_progress
 
 T = TypeVar("T")
 TILE, TILE_STEP = 512, 448
 """Pixels of the tiles that a VAE works in where memory is short, and from one to the next."""
-RENOISED = SamplingConfig.threshold
+RENOISED = CompleteConfig.threshold
 """Level at which the stochastic sampler begins to doubt the evidence."""
 
 

@@ -7,10 +7,12 @@ with gradient checkpointing and weights at 16 bits, on one GPU; several share th
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +32,9 @@ from recam.completion.foundation.speedups import is_quantized
 from recam.configs import AdaptMethod, FinetuneConfig, Placement
 from recam.runtime.tensors import load_tensors, read_metadata, require_format
 from recam.training.adapt.distributed import adapt_on_devices
-from recam.training.adapt.latents import LatentExample
+from recam.training.adapt.latents import LatentExample, encode_latents
 from recam.training.adapt.loop import (
+    EXAMPLES_SHARE,
     Adaptation,
     adaptation_key,
     is_finished,
@@ -51,7 +54,7 @@ from recam.training.adapt.sharding import (
 )
 from recam.training.data import step_generator
 from recam.training.optim import new_optimizer, update
-from recam.types import Progress, RecamError, no_progress
+from recam.types import Pair, Progress, RecamError, no_progress
 
 FORMAT = "recam foundation adapter 1"
 MARGIN_DB = 0.1
@@ -73,6 +76,27 @@ def foundation_finetune_config(
     )  # fmt: skip
 
 
+def finetune_foundation(
+    model: Any,
+    pairs: Iterable[Pair],
+    config: FinetuneConfig,
+    max_side: int | None = None,
+    folder: Path | None = None,
+    progress: Progress = no_progress,
+) -> Adaptation:
+    """Adapt a model to the video that the pairs show (see ``adapt_foundation``).
+
+    Takes the first config.num_pairs pairs, so ``make_pairs``, which is endless, can be given.
+    max_side: longer side that models of free size work at; default: the model's own.
+    """
+    started = time.perf_counter()
+    pairs = itertools.islice(pairs, config.num_pairs)
+    seconds = EXAMPLES_SHARE * 60 * config.minutes
+    latents = encode_latents(model, pairs, max_side, config.seed, seconds, progress)
+    spent = time.perf_counter() - started
+    return adapt_foundation(model, latents, config, folder, progress, spent)
+
+
 def adapt_foundation(
     model: Any,
     examples: Sequence[LatentExample],
@@ -83,7 +107,7 @@ def adapt_foundation(
 ) -> Adaptation:
     """Train on all examples but one or two, on their first frames; keep the best step.
 
-    As ``finetune.adapt``: judged by how far the clean latents are off in the held-back examples'
+    As ``masked.adapt``: judged by how far the clean latents are off in the held-back examples'
     holes of the last frames, which training does not score; step 0 takes part; ends with
     config.steps or config.minutes; with a folder it resumes and keeps what it made. The model
     itself is changed, since gigabytes are not copied, and left as it was where that did not help.

@@ -23,6 +23,8 @@ from recam.types import Progress, RecamError
 HELD_BACK = 0.25
 """Share of the frames, at the end, that training does not see and the check is made on."""
 WARMUP = 20
+EXAMPLES_SHARE = 0.3
+"""Of the time, at most this is spent on making examples (but for the first three)."""
 REPORTED = ("before_db", "after_db", "best_step", "steps", "seconds", "margin_db")
 Shown = TypeVar("Shown")
 

@@ -7,7 +7,7 @@ import itertools
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from recam.configs import FinetuneConfig, ObjectiveConfig
 from recam.runtime.tensors import load_tensors, read_metadata, require_format
 from recam.training.adapt.examples import Example, encode_pairs
 from recam.training.adapt.loop import (
+    EXAMPLES_SHARE,
     Adaptation,
     adaptation_key,
     is_finished,
@@ -35,16 +36,11 @@ from recam.training.optim import average_of, bf16, follow, new_optimizer, update
 from recam.training.validation import hole_psnr
 from recam.types import Pair, Progress, RecamError, no_progress
 
-if TYPE_CHECKING:
-    from recam.completion.foundation import FoundationModel
-
 ADAPTER_FORMAT = "recam adapter 1"
 OBJECTIVE = ObjectiveConfig(degrade=0, drop_condition=0, pure_noise=0.8, own_levels=0.1)
 """Evidence is already as real warps leave it, and sampling mostly asks at pure noise."""
 EVALUATED_FRAMES = 8
 MAX_SIDE = 512
-EXAMPLES_SHARE = 0.3
-"""Of the time, at most this is spent on making examples (but for the first three)."""
 MARGIN_DB = 0.3
 """A smaller gain on the held-back pairs says little of the video's own holes."""
 NEAR_A_HOLE = 0.8
@@ -52,31 +48,22 @@ DECAY = 0.98
 
 
 def finetune(
-    model: VideoTransformer | FoundationModel,
+    model: VideoTransformer,
     pairs: Iterable[Pair],
     config: FinetuneConfig,
     max_side: int | None = None,
     folder: Path | None = None,
     progress: Progress = no_progress,
 ) -> Adaptation:
-    """Adapt a model to the video that the pairs show (see ``adapt`` and, of foundation models,
-    ``adapt_foundation`` for what is done).
+    """Adapt a model to the video that the pairs show (see ``adapt`` for what is done).
 
     Takes the first config.num_pairs pairs, so ``make_pairs``, which is endless, can be given.
-    max_side: longer side that is worked at; default 512, or a foundation model's own.
+    max_side: longer side that is worked at; default 512.
     """
     started = time.perf_counter()
     pairs = itertools.islice(pairs, config.num_pairs)
     seconds = EXAMPLES_SHARE * 60 * config.minutes
-    if not isinstance(model, VideoTransformer):
-        from recam.training.adapt.foundation import adapt_foundation
-        from recam.training.adapt.latents import encode_latents
-
-        latents = encode_latents(model, pairs, max_side, config.seed, seconds, progress)
-        spent = time.perf_counter() - started
-        return adapt_foundation(model, latents, config, folder, progress, spent)
-    max_side = max_side or MAX_SIDE
-    examples = encode_pairs(pairs, model.config.fills, max_side, seconds, progress)
+    examples = encode_pairs(pairs, model.config.fills, max_side or MAX_SIDE, seconds, progress)
     return adapt(model, examples, config, folder, progress, time.perf_counter() - started)
 
 
@@ -238,14 +225,9 @@ def check_psnr(model: VideoTransformer, example: Example) -> float:
     return hole_psnr(from_signal(x0[0].cpu()), from_signal(batch.target[0].cpu()), known)
 
 
-def read_adaptation(path: Path, model: Any) -> Adaptation:
+def read_adaptation(path: Path, model: VideoTransformer) -> Adaptation:
     """What a finished adaptation of this model left. Raises RecamError as ``load_adapter``."""
-    if isinstance(model, VideoTransformer):
-        return Adaptation(load_adapter(model, path), **read_report(path))
-    from recam.training.adapt.foundation import load_foundation_adapter
-
-    load_foundation_adapter(model, path)
-    return Adaptation(model, **read_report(path))
+    return Adaptation(load_adapter(model, path), **read_report(path))
 
 
 def load_adapter(model: VideoTransformer, path: Path) -> VideoTransformer:

@@ -1,0 +1,97 @@
+"""Which completer a config means; the only place that knows them by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from recam.completers.classical import FlowPropagation, LeaveHoles
+from recam.completers.foundation import FoundationCompleter
+from recam.completers.masked import MaskedCompleter
+from recam.completion import weights
+from recam.completion.completer import Completer
+from recam.completion.foundation import require_weights
+from recam.completion.foundation.published import MODELS
+from recam.completion.streaming import complete_windows
+from recam.completion.temporal_filter import PASSES
+from recam.configs import CompleteConfig
+from recam.types import PartialVideo, Progress, Video, no_progress, video_from_frames
+
+Task = Literal["reshoot", "interpolate", "edit", "complete"]
+
+ADAPT_MINUTES = 3.0
+"""Of foundation models, unless the user says otherwise."""
+BETTER_CLASSICAL = ("interpolate", "edit")
+"""Tasks that the weights as they are were measured to be no better at (docs/tasks.md)."""
+DEFAULTS = CompleteConfig()
+
+
+def resolve_config(
+    config: CompleteConfig, task: Task = "complete", camera_stood: bool = False
+) -> CompleteConfig:
+    """The config with all that is left open filled in; called once a run, at the edge.
+
+    Model "auto" is masked where weights are given or come with the package, else propagate. It is
+    propagate, unless weights are given, for a task of BETTER_CLASSICAL, and where the source's
+    camera stood still: other frames may show exactly what is behind, which mixing can spoil
+    (docs/log.md).
+    """
+    model, minutes, steady = config.model, config.adapt_minutes, config.steady
+    if steady is None:
+        steady = PASSES if model in ("auto", "masked") else 0
+    if model == "auto":
+        model = "masked" if weights.SHIPPED.is_file() else "propagate"
+        if task in BETTER_CLASSICAL or camera_stood:
+            model = "propagate"
+        if config.weights is not None:
+            model = "masked"
+    if minutes is None:
+        minutes = 0.0 if model in ("masked", "propagate", "none") else ADAPT_MINUTES
+    return replace(config, model=model, adapt_minutes=minutes, steady=steady)
+
+
+def open_completer(config: CompleteConfig) -> Completer:
+    """The completer of a resolved config, as its weights are. Raises RecamError when it has none,
+    ValueError for an unknown model."""
+    match config.model:
+        case "none":
+            return LeaveHoles(config)
+        case "propagate":
+            return FlowPropagation(config)
+        case "masked":
+            return MaskedCompleter.load(config)
+        case name if name in MODELS:
+            return FoundationCompleter.load(config)
+        case _:
+            raise ValueError(f"unknown model {config.model!r}; expected one of CompletionModel")
+
+
+def needs_published_weights(config: CompleteConfig) -> bool:
+    """Whether the config asks for a foundation model."""
+    return config.model in MODELS
+
+
+def check_weights(config: CompleteConfig) -> None:
+    """Raise RecamError now rather than after minutes of work when the model has no weights."""
+    if needs_published_weights(config):
+        require_weights(config)
+    elif resolve_config(config).model == "masked":
+        weights.find_weights(config.weights)
+
+
+def complete(
+    partial: PartialVideo,
+    config: CompleteConfig = DEFAULTS,
+    progress: Progress = no_progress,
+    completer: Completer | None = None,
+) -> Video:
+    """Fill what is not known; what is (known == 1) stays bit for bit, unless the stochastic sampler
+    was asked for.
+
+    Longer videos are done by windows whose overlap enters as known. completer: default, what the
+    config names, unadapted. Raises RecamError when nothing at all is known or there are no weights.
+    The Video plays at 24 frames/s: a PartialVideo has no times of its own.
+    """
+    if completer is None:
+        completer = open_completer(resolve_config(config))
+    return video_from_frames(complete_windows(completer, partial, progress))

@@ -1,0 +1,55 @@
+"""The part of a source that a run's options choose."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from recam.configs import InputConfig
+from recam.media.convert import fitted_size
+from recam.media.read import read_video
+from recam.media.source import part_of, probe
+from recam.types import Progress, RecamError, SourcePart, Video, no_progress
+
+BASE_BYTES = 1_500_000_000
+BYTES_PER_PIXEL = 550
+"""Of one frame: what a reshoot takes at its peak, measured at 7680×4320."""
+MAX_MEMORY_SHARE = 0.8
+
+
+def read_input(source: Path, config: InputConfig, progress: Progress = no_progress) -> Video:
+    """The part of a video that the options choose; what had to be done to it is a MediaWarning."""
+    return read_video(
+        source,
+        start=config.start,
+        num_frames=config.num_frames,
+        stride=config.stride,
+        max_side=config.max_side,
+        progress=progress,
+    )
+
+
+def source_part(source: Path, config: InputConfig, num_frames: int) -> SourcePart:
+    """Which frames of its source ``read_input`` took, and what these are called."""
+    start, stride = config.start, config.stride
+    whole = start == 0 and stride == 1 and config.num_frames is None
+    return part_of(source, None if whole else start + stride * torch.arange(num_frames))
+
+
+def check_memory(source: Path, config: InputConfig) -> None:
+    """Raise RecamError now, rather than be killed after minutes, for pictures so large that the
+    machine's memory will not do."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return  # a system that does not say
+    info = probe(source)
+    height, width = fitted_size(info.height, info.width, config.max_side)
+    needed = BASE_BYTES + BYTES_PER_PIXEL * height * width
+    if needed > MAX_MEMORY_SHARE * memory:
+        raise RecamError(
+            f"{source}: pictures of {width}×{height} take about {needed / 1e9:.0f} GB, this "
+            f"machine has {memory / 1e9:.0f} GB; give --max-side {max(height, width) // 2}"
+        )

@@ -1,0 +1,81 @@
+"""Scenes of files, kept in the cache: reconstructed once, found again from then on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from recam.camera_files.detect import read_as_well
+from recam.configs import InputConfig, ReconstructConfig
+from recam.media.input import check_memory, read_input, source_part
+from recam.reconstruct.checkpoint import Checkpoint, forget_abandoned
+from recam.reconstruct.external.choose import models_used
+from recam.reconstruct.io.scene_files import load_scene, save_scene
+from recam.reconstruct.pipeline import reconstruct
+from recam.runtime.cache import cache_folder, content_hash
+from recam.runtime.cache_entries import is_whole, new_entry, tell_not_kept
+from recam.types import Progress, RecamError, Scene, no_progress
+
+SCENE_VERSION = 12
+"""Raised when reconstruct's results change, so that scenes kept from before are made anew."""
+
+
+@dataclass(frozen=True)
+class OpenedScene:
+    """A scene, the folder that keeps it, and whether it was there already."""
+
+    scene: Scene
+    folder: Path
+    reused: bool
+
+    @property
+    def identity(self) -> str | Path:
+        """What tells it from others, for content_hash: a cached scene's folder is named by the hash
+        of all that it was made of."""
+        in_cache = self.folder.parent == cache_folder() / "scenes"
+        return self.folder.name if in_cache else self.folder
+
+
+def open_scene(
+    source: Path,
+    input_config: InputConfig,
+    config: ReconstructConfig,
+    progress: Progress = no_progress,
+) -> OpenedScene:
+    """The scene of a video, or of a folder that save_scene wrote.
+
+    A video's scene is kept in the cache under the hash of the video's content, of the options and
+    of every file that they name; when only the path changes it is found again. Of one that was
+    killed, the steps that were done are.
+    """
+    if (source / "scene.json").is_file():
+        return OpenedScene(load_scene(source), source, True)
+    if not source.exists():
+        raise RecamError(f"{source}: no such file or folder")
+    named = [Path(f) for f in (config.cameras, config.depth, config.masks) if f]
+    for path in named:
+        if not path.exists():
+            raise RecamError(f"{path}: no such file or folder")
+    check_memory(source, input_config)
+    named += read_as_well(Path(config.cameras)) if config.cameras else []
+    # Which cameras of a file are meant may hang on what the source is called.
+    called = source.absolute().parts[-2:] if config.cameras or config.depth else ()
+    key = content_hash(
+        source, *named, input_config, config, models_used(config), SCENE_VERSION, *called
+    )
+    folder = cache_folder() / "scenes" / key[:24]
+    video = read_input(source, input_config, progress)
+    if is_whole(folder):
+        return OpenedScene(load_scene(folder, video), folder, True)
+    part = source_part(source, input_config, len(video))
+    unfinished = cache_folder() / "unfinished"
+    forget_abandoned(unfinished)
+    kept = Checkpoint(unfinished / key[:24])
+    scene = reconstruct(video, config, progress, part, kept)
+    # Where a lens was straightened, the scene's frames are not the file's.
+    try:
+        with new_entry(folder) as staged:
+            save_scene(scene, staged, with_frames=scene.video is not video)
+    except (RecamError, OSError) as error:
+        tell_not_kept("the scene", error)
+    return OpenedScene(scene, folder, False)
