@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import sys
 import threading
 import time
 import webbrowser
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -36,7 +38,8 @@ class Studio:
         """Stop the jobs and the server; the workspace stays."""
         self.session.close()
         self.page.close()
-        self.server.stop()
+        with _without_banner():
+            self.server.stop()
 
     def _repr_html_(self) -> str:
         """The page itself, in a notebook."""
@@ -71,7 +74,7 @@ def start(
     script = resources.files("recam.apps.studio").joinpath("page.js").read_text(encoding="utf-8")
     guard = Guard(hosts, token, script)
     session = Session(Workspace(workspace or default_workspace()))
-    with guarded(guard), contextlib.redirect_stdout(sys.stderr):
+    with guarded(guard), _without_banner():
         server = viser.ViserServer(host=host, port=port, verbose=False, label="recam studio")
     page = Page(session, server, guard, max_upload_mb * 1_000_000)
     bound_uploads(
@@ -80,6 +83,13 @@ def start(
     shown = "127.0.0.1" if host in ("0.0.0.0", "::", "localhost") else host
     query = f"/?token={token}" if token else ""
     return Studio(session, page, server, f"http://{shown}:{server.get_port()}{query}")
+
+
+@contextlib.contextmanager
+def _without_banner() -> Iterator[None]:
+    """viser tells of itself on stdout; the page's address is told by ``run``, token and all."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
+        yield
 
 
 def run(

@@ -71,6 +71,7 @@ class Page(Shell):
     # Drawing
 
     def _draw(self) -> None:
+        failed = False
         while not self.closed:
             self.wake.wait(IDLE_S)
             with self.lock:
@@ -78,12 +79,18 @@ class Page(Shell):
                 self.wake.clear()
             try:
                 self._draw_once(words)
+                failed = False
             except Exception:
                 traceback.print_exc()
+                if not failed:  # once more: another thread may have changed what was drawn
+                    self.want(*words)
+                failed = True
                 time.sleep(0.2)
 
     def _draw_once(self, words: set[str]) -> None:
         session = self.session
+        if session.scene is not None and session.scene.previewer is not self.view.previewer:
+            words.add("scene")
         if "project" in words:
             self.bring.refresh()
             self.edit.refresh()

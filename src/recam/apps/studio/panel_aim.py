@@ -53,7 +53,9 @@ class AimPanel:
         self.page = page
         self.selected: int | None = None
         gui = page.server.gui
-        self.mode = gui.add_button_group("Path", tuple(MODES))
+        self.mode = gui.add_dropdown(
+            "Path", tuple(MODES), hint="A preset, keys of your own, or a file of cameras"
+        )
         self.summary = gui.add_html("")
         self.errors = gui.add_html("")
         with gui.add_folder("Preset") as self.preset_folder:

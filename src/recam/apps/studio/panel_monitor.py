@@ -36,7 +36,6 @@ class MonitorPanel:
         with panel.add_tab("Monitor", "device-tv"):
             self.picture = gui.add_image(EMPTY, label="New camera (purple: never seen)")
             self.caption = gui.add_html("")
-            self.source = gui.add_image(EMPTY, label="Source")
             self.slider = gui.add_slider(
                 "Frame", 0, 1, 1, 0, hint="Arrow keys step, space plays", disabled=True
             )
@@ -54,6 +53,7 @@ class MonitorPanel:
                 initial_value="3D",
                 hint="What fills the middle of the page (V: next)",
             )
+            self.source = gui.add_image(EMPTY, label="Source")
         panel.dock_left()
         panel.set_width(340)
         self.frame, self.playing, self.due_s = 0, False, 0.0
@@ -129,9 +129,6 @@ class MonitorPanel:
                 self.picture.image = self.source.image = EMPTY
                 self.caption.content = ""
             self._draw_canvas(words)
-            return
-        if self.page.view.previewer is not scene.previewer:
-            self.page.want("scene")  # it came after the words were taken
             return
         if words & {"scene", "aim", "static", "frame", "project"} or self.playing:
             self._draw_frame(words)
