@@ -73,7 +73,7 @@ def test_aim_preview_make_save(chromium: Any, studio: Studio, scene_folder: Path
     tab.choose("Model", "propagate")
     tab.press("Make it")
     tab.waits(lambda: bool(studio.session.need_project().state.takes))
-    tab.says("1 · keys")
+    tab.waits(lambda: tab.chosen("Take") == "1 · keys")
     tab.waits(lambda: tab.page.locator("video").count() == 1)
     tab.page.get_by_text("Save", exact=True).click()
     with tab.page.expect_download() as saved:
