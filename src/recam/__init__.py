@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         save,
         stereo,
     )
+    from recam.apps.studio import open_viewer as studio
     from recam.path_presets import (
         arc,
         dolly,
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 __all__ = [
     "arc", "complete", "dolly", "dolly_zoom", "edit", "freeze", "handheld", "image", "interpolate",
     "open_scene", "orbit", "pan", "pedestal", "remove", "render_path", "reshoot", "roll", "save",
-    "spiral", "stabilise", "static", "stereo", "tilt", "truck", "zoom",
+    "spiral", "stabilise", "static", "stereo", "studio", "tilt", "truck", "zoom",
 ]  # fmt: skip
 
 
@@ -65,6 +66,8 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module("recam.api"), name)
     if name in _FROM_PRESETS:
         return getattr(import_module("recam.path_presets"), name)
+    if name == "studio":
+        return import_module("recam.apps.studio").open_viewer
     raise AttributeError(f"module 'recam' has no attribute {name!r}")
 
 

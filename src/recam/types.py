@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import Any, Literal
 
 import torch
@@ -43,6 +44,14 @@ def _expect_shape(name: str, tensor: Tensor, shape: tuple[int | None, ...]) -> N
 def _expect_dtype(name: str, tensor: Tensor, dtype: torch.dtype) -> None:
     if tensor.dtype != dtype:
         raise ValueError(f"{name} has dtype {tensor.dtype}, expected {dtype}")
+
+
+class _ShownInNotebooks:
+    """Shows itself where a notebook asks for HTML; the apps draw it, and are looked up by name so
+    that nothing here depends on them."""
+
+    def _repr_html_(self) -> str:
+        return str(import_module("recam.apps.notebook").html(self))
 
 
 @dataclass(frozen=True)
@@ -174,7 +183,7 @@ class CameraPath:
 
 
 @dataclass(frozen=True)
-class Scene:
+class Scene(_ShownInNotebooks):
     """A video with its geometry.
 
     video: t frames at their full size.
@@ -282,7 +291,7 @@ class PartialVideo:
 
 
 @dataclass(frozen=True)
-class Rendering(PartialVideo):
+class Rendering(PartialVideo, _ShownInNotebooks):
     """What the scene shows to given cameras: a PartialVideo that knows its geometry.
 
     depth: float32 [t, h, w], z-depth in the target camera; 0 where nothing is known.
@@ -315,7 +324,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(_ShownInNotebooks):
     """What a task returns, with all that is needed to make it again."""
 
     video: Video

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import sys
+import tempfile
 import threading
 import time
 import webbrowser
@@ -33,6 +34,8 @@ class Studio:
     page: Page
     server: Any
     url: str
+    temporary: tempfile.TemporaryDirectory[str] | None = None
+    """A workspace that goes with the studio."""
 
     def close(self) -> None:
         """Stop the jobs and the server; the workspace stays."""
@@ -40,6 +43,8 @@ class Studio:
         self.page.close()
         with _without_banner():
             self.server.stop()
+        if self.temporary is not None:
+            self.temporary.cleanup()
 
     def _repr_html_(self) -> str:
         """The page itself, in a notebook."""
@@ -158,13 +163,20 @@ def _warm_up() -> None:
 
 
 def open_viewer(
-    scene: Scene | str | Path, *, workspace: Path | None = None, port: int = 8765
+    scene: Scene | str | Path, *, workspace: str | Path | None = None, port: int = 8765
 ) -> Studio:
-    """The studio for a Scene (or a file), beside a notebook or a script: it shows itself.
+    """``recam.studio(scene)``: the studio for a scene or a file, which a notebook shows.
 
-    scene: a ``Scene``, a film, a picture, or a folder that ``recam reconstruct`` wrote.
+    scene: a ``Scene``, a film, a picture, or a folder that ``recam reconstruct`` wrote. workspace:
+    where takes are kept; default: a temporary folder that goes with the studio. Close it with
+    ``close()``. Raises RecamError for what cannot be read, and where viser is not installed.
     """
-    studio = start(workspace, port=port)
+    temporary = None
+    if workspace is None:
+        temporary = tempfile.TemporaryDirectory(prefix="recam-studio-")
+        workspace = temporary.name
+    studio = start(Path(workspace), port=port)
+    studio.temporary = temporary
     if isinstance(scene, Scene):
         studio.session.open_scene(scene)
     else:

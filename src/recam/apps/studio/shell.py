@@ -36,6 +36,7 @@ class Shell:
         self.wanted: set[str] = {"project", "scene", "aim", "job", "takes", "frame"}
         self.wake = threading.Event()
         self.closed = False
+        self.threads: list[threading.Thread] = []
         self.view = View3D(server)
 
     def want(self, *what: str) -> None:
@@ -111,6 +112,8 @@ class Shell:
         """Stop drawing."""
         self.closed = True
         self.wake.set()
+        for thread in self.threads:
+            thread.join(timeout=5.0)
 
 
 def red(text: str) -> str:
