@@ -3,7 +3,7 @@
     python benchmarks/studio_page.py pictures docs/images       # a picture of every step
     python benchmarks/studio_page.py recording docs/images/studio.webp
     python benchmarks/studio_page.py latency                    # previews: median and worst of 50
-    python benchmarks/studio_page.py drop my.mp4                # first useful view after dropping it
+    python benchmarks/studio_page.py drop my.mp4                # first useful view after that
     python benchmarks/studio_page.py memory 450                 # of the server, with so many frames
 
 The scene of the pictures is the synthetic sample with its true geometry.

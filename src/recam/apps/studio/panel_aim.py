@@ -117,15 +117,16 @@ class AimPanel:
         page.on(self.save, self.saved, lambda _: self._save())
         page.view.key_clicked = self._pick
         page.view.key_moved = self._dragged
-        for label, key, modifier, act in (
+        keys: tuple[tuple[str, Any, Any, Any], ...] = (
             ("Key from this view", "K", None, self._capture),
             ("Undo", "Z", None, lambda _: self._step("Undo")),
             ("Undo (Ctrl)", "Z", "cmd/ctrl", lambda _: self._step("Undo")),
             ("Redo", "Y", None, lambda _: self._step("Redo")),
             ("Redo (Ctrl)", "Z", "cmd/ctrl+shift", lambda _: self._step("Redo")),
             ("Delete the key", "delete", None, lambda _: self._delete()),
-        ):
-            page.on(gui.add_command(label, hotkey=key, modifier=modifier), self.errors, act)  # type: ignore[arg-type]
+        )
+        for label, key, modifier, act in keys:
+            page.on(gui.add_command(label, hotkey=key, modifier=modifier), self.errors, act)
 
     @property
     def session(self) -> Any:
@@ -139,7 +140,8 @@ class AimPanel:
 
     def _choose_preset(self) -> None:
         name = self.preset.value
-        preset = PathConfig(name, speed=self.speed.value, **DEFAULTS[name])
+        amounts: dict[str, Any] = dict(DEFAULTS[name])
+        preset = PathConfig(name, speed=self.speed.value, **amounts)
         if name == "dolly-zoom":
             preset = replace(preset, distance=None)
         self._set_preset(preset)
