@@ -72,6 +72,11 @@ class PathConfig:
     """How a preset's camera starts and stops."""
     at_frame: int | None = None
     """static: hold this frame's camera. freeze: the frame whose moment is frozen."""
+    amount: float | None = None
+    """stabilise: how much of the shake goes, 0 to 1; default all of it."""
+    smoothness: float | None = None
+    """stabilise: seconds that the path is smoothed over (a Gaussian's standard deviation); default
+    0.7: motion slower than some 4 s stays, shake of 1 Hz and more goes."""
     file_format: CameraFormat = "auto"
     """Convention of a path file; auto recognises those that name themselves."""
     file_video: str | None = None

@@ -14,9 +14,10 @@ def static(at_frame: int | None = None) -> PathConfig:
     return PathConfig("static", at_frame=at_frame)
 
 
-def stabilise() -> PathConfig:
-    """The source's own path without its shake."""
-    return PathConfig("stabilise")
+def stabilise(amount: float | None = None, smoothness: float | None = None) -> PathConfig:
+    """The source's own path without its shake, or with ``amount`` (0 to 1) of it gone; smoothed
+    over ``smoothness`` seconds."""
+    return PathConfig("stabilise", amount=amount, smoothness=smoothness)
 
 
 def orbit(

@@ -13,6 +13,7 @@ import torch
 from recam.camera_files import own, read_cameras, write_cameras
 from recam.configs import PathConfig
 from recam.geometry import fov_x_deg, project, rotation_angle_deg, se3, so3_exp
+from recam.path_presets import stabilise
 from recam.trajectories import (
     focus_depth,
     make_path,
@@ -213,6 +214,31 @@ def test_stabilise_takes_the_shake_out_and_leaves_the_motion() -> None:
         torch.eye(3, dtype=F64).repeat(72, 1, 1), steady.cam_from_world[:, :3, 3]))  # fmt: skip
     same = make_path(straight, R, PathConfig("stabilise")).cameras  # ends included
     torch.testing.assert_close(same.cam_from_world, straight.cam_from_world, atol=1e-9, rtol=0)
+    # Half the amount leaves the middle between the two, and none of it the source.
+    halfway = make_path(shaky, R, stabilise(amount=0.5)).cameras
+    torch.testing.assert_close(halfway.centers, (shaky.centers + smooth.centers) / 2)
+    none = make_path(shaky, R, stabilise(amount=0)).cameras
+    torch.testing.assert_close(none.cam_from_world, shaky.cam_from_world, atol=1e-9, rtol=0)
+    # A longer window keeps less of a slow swing.
+    swing = 0.1 * torch.sin(2 * torch.pi * 0.5 * torch.arange(96, dtype=F64) / 24)
+    turned = so3_exp(swing[:, None] * torch.tensor([0.0, 1, 0], dtype=F64))
+    slow = replace(still_source(96), cam_from_world=se3(turned, torch.zeros(96, 3, dtype=F64)))
+    eye = torch.eye(3, dtype=F64)
+    kept = []
+    for seconds in (0.3, 0.7, 2.0):
+        path = make_path(slow, R, stabilise(smoothness=seconds)).cameras.cam_from_world[32:64]
+        kept.append(float(torch.deg2rad(rotation_angle_deg(path[:, :3, :3], eye)).max()))
+    assert kept[0] > 0.08 > kept[1] > kept[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("amount", 1.5), ("amount", -0.1), ("smoothness", 0.0)]
+)
+def test_amounts_that_stabilise_cannot_have(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=name):
+        make_path(still_source(5), R, PathConfig("stabilise", **{name: value}))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="does not use amount"):
+        make_path(still_source(5), R, PathConfig("orbit", amount=1.0))
 
 
 def test_handheld_is_repeatable_smooth_and_as_large_as_asked() -> None:

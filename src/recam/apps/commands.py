@@ -68,6 +68,7 @@ def reshoot(source: Path, config: ReshootConfig, out: Path | None, quiet: bool =
     with show_progress(quiet) as progress:
         opened = open_scene(source, config.input, config.reconstruct, timings_s, progress)
         path = path_for_scene(opened.scene, config.path)
+        reshoot_task.warn_of_rolling_shutter(opened.scene, config.path)
         clock = time.perf_counter()
         completer = reshoot_task.adapted_completer(opened, config.complete, progress)
         if completer.note:

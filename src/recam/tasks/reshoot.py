@@ -6,6 +6,7 @@ video ─ reconstruct ─► Scene ─ render ─► PartialVideo ─ complete �
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator
 
 import torch
@@ -13,7 +14,8 @@ import torch
 from recam.completers import open_completer, resolve_config
 from recam.completion.completer import Completer
 from recam.completion.streaming import collected, complete_pieces
-from recam.configs import CompleteConfig, ReshootConfig
+from recam.configs import CompleteConfig, PathConfig, ReshootConfig
+from recam.reconstruct.cameras.rolling_shutter import find_rolling_shutter
 from recam.reconstruct.scene_cache import OpenedScene
 from recam.render import render_windows
 from recam.runtime.versions import versions
@@ -65,6 +67,18 @@ def complete_along(
     )
 
 
+class RollingShutterWarning(UserWarning):
+    """The film's picture was read row by row, which a new path does not undo."""
+
+
+def warn_of_rolling_shutter(scene: Scene, config: PathConfig) -> None:
+    """Where a path is to take shake out: if rows were read in turn, shake bent the picture too."""
+    if config.path == "stabilise":
+        found = find_rolling_shutter(scene)
+        if found is not None:
+            warnings.warn(found.describe(), RollingShutterWarning, stacklevel=3)
+
+
 def reshoot(
     scene: Scene,
     config: ReshootConfig,
@@ -77,6 +91,7 @@ def reshoot(
     """
     completer = completer or completer_for_scene(scene, config.complete)
     path = path_for_scene(scene, config.path)
+    warn_of_rolling_shutter(scene, config.path)
     timings_s: dict[str, float] = {}
     pieces = complete_along(scene, path, config, completer, timings_s, progress)
     partial, frames = collected(pieces, len(path))

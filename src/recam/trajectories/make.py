@@ -14,14 +14,10 @@ from recam.camera_files.camera_file import CameraFileWarning
 from recam.camera_files.describe import odd_steps
 from recam.camera_files.path_txt import orbit_transforms
 from recam.configs import PathConfig
-from recam.geometry import se3_inverse, so3_exp, so3_log
+from recam.geometry import se3, se3_inverse, so3_exp, so3_log
 from recam.trajectories.from_file import path_from_file, scaled_focal
 from recam.trajectories.presets import AMOUNTS, DEFAULTS, motion, preset_amounts, speed_curve
 from recam.types import CameraPath, Cameras, RecamError, Scene
-
-STABILISE_SECONDS = 0.7
-"""Standard deviation of the window that stabilise smooths the source's path with: motion slower
-than some 4 s stays (90 % at 0.25 Hz), shake of 1 Hz and more goes."""
 
 
 def relative_path(phi_deg: Tensor, theta_deg: Tensor, r: Tensor, focus_depth: float) -> Tensor:
@@ -87,7 +83,8 @@ def make_path(
         return CameraPath(source[torch.full((length,), held)], frames)
     base = source[frames]
     if config.path == "stabilise":
-        return CameraPath(_smoothed(base, times_s), frames)
+        smooth = _smoothed(base, times_s, amounts["smoothness"])
+        return CameraPath(_between(base, smooth, amounts["amount"]), frames)
     assert amounts, config.path
     seconds = times_s - times_s[0]
     duration = float(seconds[-1])
@@ -160,8 +157,19 @@ def _central_frame(source: Cameras, focus_depth: float) -> int:
     return int(picked[(gap + focus_depth * angle).sum(1).argmin()])
 
 
-def _smoothed(cameras: Cameras, times_s: Tensor) -> Cameras:
-    """The same path without its shake: a parabola fitted around each moment.
+def _between(source: Cameras, smooth: Cameras, amount: float) -> Cameras:
+    """Each source camera taken that share of the way to its smooth one."""
+    a, b = source.world_from_cam, smooth.world_from_cam
+    turn = so3_log(a[:, :3, :3].transpose(1, 2) @ b[:, :3, :3])
+    rotation = a[:, :3, :3] @ so3_exp(amount * turn)
+    mixed = se3(rotation, torch.lerp(a[:, :3, 3], b[:, :3, 3], amount))
+    intrinsics = torch.lerp(source.intrinsics, smooth.intrinsics, amount)
+    return Cameras(se3_inverse(mixed), intrinsics, source.height, source.width)
+
+
+def _smoothed(cameras: Cameras, times_s: Tensor, seconds: float) -> Cameras:
+    """The same path without its shake: a parabola fitted around each moment, over a Gaussian window
+    of this standard deviation. With 0.7 s, 90 % of a motion at 0.25 Hz stays, and 1 Hz goes.
 
     A plain average would cut corners, and lag at the clip's ends, where it sees one side only.
     """
@@ -169,7 +177,7 @@ def _smoothed(cameras: Cameras, times_s: Tensor) -> Cameras:
     rotation, center = world_from_cam[:, :3, :3], world_from_cam[:, :3, 3]
     smooth, intrinsics = world_from_cam.clone(), cameras.intrinsics.clone()
     for i in range(len(cameras)):
-        age = (times_s - times_s[i]) / STABILISE_SECONDS
+        age = (times_s - times_s[i]) / seconds
         near = (age.abs() <= 3).nonzero()[:, 0]
         weight = _parabola_weights(age[near])
         u, _, vh = torch.linalg.svd(rotation[near].mean(0))

@@ -20,7 +20,7 @@ from recam.geometry import se3, so3_exp
 SPIRAL_TURNS = 2
 DEFAULTS: dict[PathPreset, dict[str, float]] = {
     "static": {},
-    "stabilise": {},
+    "stabilise": {"amount": 1.0, "smoothness": 0.7},
     "orbit": {"yaw": 20.0, "pitch": 0.0, "distance": 0.0},
     "arc": {"yaw": 30.0, "pitch": 0.0, "distance": 0.0},
     "dolly": {"distance": 0.2},
@@ -37,7 +37,7 @@ DEFAULTS: dict[PathPreset, dict[str, float]] = {
 }
 """The amounts that each preset uses, and what it does when none is given (see PathConfig)."""
 
-AMOUNTS = ("yaw", "pitch", "roll", "distance", "zoom")
+AMOUNTS = ("yaw", "pitch", "roll", "distance", "zoom", "amount", "smoothness")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ def preset_amounts(config: PathConfig) -> dict[str, float]:
     """What a preset does: the amounts given, else its defaults.
 
     Naming one amount of a preset sets the others to none (orbit with a pitch orbits up only);
-    handheld keeps its other defaults. Raises ValueError for an amount that it does not use.
+    handheld and stabilise keep their other defaults. Raises ValueError for an amount that it does
+    not use.
     """
     defaults = DEFAULTS[config.path]  # type: ignore[index]
     given = {name: value for name in AMOUNTS if (value := getattr(config, name)) is not None}
@@ -62,13 +63,15 @@ def preset_amounts(config: PathConfig) -> dict[str, float]:
             raise ValueError(f"the path {config.path} does not use {name}; it uses {uses}")
         if not math.isfinite(value):
             raise ValueError(f"{name} must be a finite number, got {value}")
-        if name == "zoom" and value <= 0:
-            raise ValueError(f"zoom must be positive, got {value}")
+        if name in ("zoom", "smoothness") and value <= 0:
+            raise ValueError(f"{name} must be positive, got {value}")
+        if name == "amount" and not 0 <= value <= 1:
+            raise ValueError(f"amount is a share of the shake, 0 to 1; got {value}")
     if config.at_frame is not None and config.path not in {"static", "freeze"}:
         raise ValueError(f"the path {config.path} does not use at_frame; static and freeze do")
     if config.path == "dolly-zoom" and len(given) == 2:
         raise ValueError("a dolly-zoom's zoom follows from its distance: give one of the two")
-    if given and config.path != "handheld":
+    if given and config.path not in ("handheld", "stabilise"):
         rest = {name: 1.0 if name == "zoom" else 0.0 for name in defaults}
         return {**rest, **given}
     return {**defaults, **given}

@@ -151,10 +151,11 @@ def scaled(preset: PathConfig, share: float) -> PathConfig:
         value = getattr(preset, name)
         given = any(getattr(preset, n) is not None for n in AMOUNTS)
         if value is None:
-            if given and preset.path != "handheld":
+            if given and preset.path not in ("handheld", "stabilise"):
                 continue
             value = default
-        changed[name] = value**share if name == "zoom" else value * share
+        if name != "smoothness":  # says how long, not how far
+            changed[name] = value**share if name == "zoom" else value * share
     if preset.path == "dolly-zoom" and len(changed) == 2:
         del changed["distance"]
     return replace(preset, **changed)  # type: ignore[arg-type]
