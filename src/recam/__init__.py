@@ -9,7 +9,7 @@ What is listed in ``__all__`` is loaded when it is first used, so that importing
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _FROM_API = (
     "complete", "edit", "image", "interpolate", "open_scene", "remove", "render_path", "reshoot",
