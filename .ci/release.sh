@@ -14,9 +14,10 @@ git archive HEAD | tar -x -C "$work/copy"
 "$work/build/bin/pip" install -q build 'setuptools>=77'
 "$work/build/bin/python" -m build -q --no-isolation --sdist --outdir "$out" "$work/copy"
 sdist=$(ls -t "$out"/recam-*.tar.gz | head -1)
+tar -tzf "$sdist" > "$work/listed"
 for file in constraints.txt constraints-lowest.txt CHANGELOG.md NOTICE.md docs/security.md examples/01_reshoot.py \
     benchmarks/kill_tests.py; do
-    tar -tzf "$sdist" | grep -q "/$file$" || { echo "the sdist lacks $file"; exit 1; }
+    grep -q "/$file$" "$work/listed" || { echo "the sdist lacks $file"; exit 1; }
 done
 # The wheel is built from the sdist, as pip does it.
 mkdir "$work/unpacked" && tar -xzf "$sdist" -C "$work/unpacked" --strip-components 1

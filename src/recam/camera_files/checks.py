@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam.runtime.files import MAX_TEXT_BYTES, parse_json, read_bytes, require_file
+from recam.runtime.files import MAX_TEXT_BYTES, parse_json, read_bytes, require_file, short_reason
 from recam.runtime.records import Record, is_number, shown
 from recam.types import RecamError
 
@@ -147,7 +147,9 @@ def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
                         found[entry.filename.removesuffix(".npy")] = _header(member)
             return found
     except _BROKEN_ARRAYS as error:
-        raise ValueError(f"{path}: not a NumPy file of plain arrays ({error})") from error
+        raise ValueError(
+            f"{path}: not a NumPy file of plain arrays ({short_reason(error)})"
+        ) from error
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:

@@ -97,7 +97,8 @@ class Film:
             )
         is_mkv = path.suffix.lower() == ".mkv"
         name = "matroska" if is_mkv else {".mov": "mov"}.get(path.suffix.lower(), "mp4")
-        options = {} if is_mkv else {"movflags": "+faststart"}
+        # Matroska's own numbers for files and tracks are random otherwise.
+        options = {"fflags": "+bitexact"} if is_mkv else {"movflags": "+faststart"}
         self._container: Any = av.open(str(path), "w", format=name, options=options)
         self._stream = self._add_stream(height, width, crf)
         self._sound: Sound | None = None

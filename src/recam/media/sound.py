@@ -37,7 +37,7 @@ def copy_sound(path: Path, out: Path, start_s: float, end_s: float) -> bool:
     """Write the sound of a film from ``start_s`` to ``end_s``, as it is, to a Matroska file without
     pictures that keeps the film's clock; False when there is none that can be copied."""
     try:
-        with open_media(path) as source, av.open(str(out), "w", format="matroska") as sink:
+        with open_media(path) as source, av.open(str(out), "w", **_MATROSKA) as sink:
             stream: Any = next(iter(source.streams.audio), None)
             if stream is None or stream.codec_context is None:
                 return False
@@ -61,6 +61,7 @@ def copy_sound(path: Path, out: Path, start_s: float, end_s: float) -> bool:
         return False
 
 
+_MATROSKA: Any = {"format": "matroska", "options": {"fflags": "+bitexact"}}
 _EARLIER_S = 1.0
 """Decoders need some of what lies before the place where they begin."""
 

@@ -96,3 +96,12 @@ def parse_json(text: str, path: str | Path) -> Any:
         raise ValueError(f"{path}: not a file of its kind (JSON nested too deep)") from error
     except ValueError as error:  # a whole number of thousands of digits
         raise ValueError(f"{path}: not a file of its kind ({error})") from error
+
+
+def short_reason(error: Exception) -> str:
+    """Another library's message as a part of one of ours: one line, short, and without its advice
+    to load what may run code."""
+    text = " ".join(str(error).split())
+    if "pickle" in text:
+        return "it holds Python objects, which are never loaded"
+    return text if len(text) <= 200 else f"{text[:196]} …"

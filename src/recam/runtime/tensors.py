@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from recam.runtime.cache_entries import CacheWarning, forget
-from recam.runtime.files import parse_json, require_file
+from recam.runtime.files import parse_json, require_file, short_reason
 from recam.runtime.records import Record, as_dataclass, shown
 from recam.runtime.whole import sync
 from recam.types import RecamError
@@ -87,7 +87,7 @@ def load_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
     try:
         return load_file(require_file(path), device=device)
     except (OSError, SafetensorError) as error:
-        raise RecamError(f"{path}: not a whole safetensors file ({_short(error)})") from error
+        raise RecamError(f"{path}: not a whole safetensors file ({short_reason(error)})") from error
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -101,7 +101,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         with safe_open(require_file(path), "pt") as file:
             entry = (file.metadata() or {}).get("recam")
     except (OSError, SafetensorError) as error:
-        raise RecamError(f"{path}: not a whole safetensors file ({_short(error)})") from error
+        raise RecamError(f"{path}: not a whole safetensors file ({short_reason(error)})") from error
     if entry is None:
         raise RecamError(f"{path}: safetensors, but not weights of recam's own model")
     try:
@@ -125,11 +125,6 @@ def read_config(
         return as_dataclass(fields, kind, bounds)
     except ValueError as error:
         raise RecamError(str(error)) from error
-
-
-def _short(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 200 else f"{text[:196]} …"
 
 
 def require_format(path: Path, metadata: dict[str, str], expected: str) -> None:

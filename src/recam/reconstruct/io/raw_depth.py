@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recam.configs import CameraFormat
-from recam.runtime.files import require_file
+from recam.runtime.files import require_file, short_reason
 from recam.types import Cameras, RecamError
 
 MAX_SMALL_BYTES = 256 << 20
@@ -55,7 +55,9 @@ def load_array(path: Path) -> NDArray:
     except OSError as error:
         raise RecamError(f"{path}: {error.strerror or error}") from error
     except (ValueError, EOFError, OverflowError) as error:
-        raise ValueError(f"{path}: not a NumPy file of plain numbers ({error})") from error
+        raise ValueError(
+            f"{path}: not a NumPy file of plain numbers ({short_reason(error)})"
+        ) from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
         raise ValueError(f"{path}: not a NumPy file of plain numbers")
     return values
