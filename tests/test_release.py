@@ -60,7 +60,9 @@ def signature(value: Any) -> str:
         text = str(inspect.signature(value))
     except (TypeError, ValueError):
         return type(value).__name__
-    return re.sub(r" at 0x[0-9a-f]+", "", text.replace("'", ""))
+    text = re.sub(r" at 0x[0-9a-f]+", "", text.replace("'", ""))
+    # Options are listed by command; here it is enough that there is such an argument.
+    return re.sub(r"= (\w+Config)\(.*?\)(?=, \w+:|\) ->|, \*)", r"= \1()", text)
 
 
 def public_names() -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recam.completion.baselines import keep_known
 from recam.completion.completer import Windows
+from recam.runtime.memory import memory_bytes
 from recam.types import PartialVideo, Progress, Rendering
 
 Fill = Callable[[PartialVideo, Progress], Tensor]
@@ -18,10 +19,20 @@ P = TypeVar("P", bound=PartialVideo)
 
 MAX_PIXELS = 40_000_000
 """Of the frames of a window together, some 5 GB while they are filled: 43 frames at 1280×720."""
+BASE_BYTES, BYTES_PER_PIXEL = 800_000_000, 125
+"""Of a window being filled: what does not depend on it, and what each of its pixels takes."""
 LEAST_FRAMES = 6
 """In a window, however large they are."""
 BLENDED = 0.75
 """Share of the frames carried over into a window that are filled again and cross-faded."""
+
+
+def max_pixels() -> int:
+    """Of the frames of a window together: MAX_PIXELS, or fewer where there is less memory."""
+    memory = memory_bytes()
+    if memory is None:
+        return MAX_PIXELS
+    return max(0, min(MAX_PIXELS, int((0.8 * memory - BASE_BYTES) / BYTES_PER_PIXEL)))
 
 
 def fitting_window(window: int, overlap: int, height: int, width: int) -> tuple[int, int]:
@@ -29,7 +40,7 @@ def fitting_window(window: int, overlap: int, height: int, width: int) -> tuple[
 
     window, overlap: as many as are wanted.
     """
-    most = max(MAX_PIXELS // (height * width), LEAST_FRAMES)
+    most = max(max_pixels() // (height * width), LEAST_FRAMES)
     if window + overlap <= most:
         return window, overlap
     overlap = min(overlap, most // 3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import math
 from pathlib import Path
 
 import torch
@@ -11,12 +11,13 @@ from recam.configs import InputConfig
 from recam.media.convert import fitted_size
 from recam.media.read import read_video
 from recam.media.source import part_of, probe
+from recam.runtime.memory import memory_bytes
 from recam.types import Progress, RecamError, SourcePart, Video, no_progress
 
 BASE_BYTES = 1_500_000_000
 BYTES_PER_PIXEL = 550
 """Of one frame: what a reshoot takes at its peak, measured at 7680×4320."""
-MAX_MEMORY_SHARE = 0.8
+MAX_MEMORY_SHARE = 0.9
 
 
 def read_input(source: Path, config: InputConfig, progress: Progress = no_progress) -> Video:
@@ -40,16 +41,21 @@ def source_part(source: Path, config: InputConfig, num_frames: int) -> SourcePar
 
 def check_memory(source: Path, config: InputConfig) -> None:
     """Raise RecamError now, rather than be killed after minutes, for pictures so large that the
-    machine's memory will not do."""
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
+    memory will not do."""
+    memory = memory_bytes()
+    if memory is None:
         return  # a system that does not say
     info = probe(source)
     height, width = fitted_size(info.height, info.width, config.max_side)
     needed = BASE_BYTES + BYTES_PER_PIXEL * height * width
-    if needed > MAX_MEMORY_SHARE * memory:
-        raise RecamError(
-            f"{source}: pictures of {width}×{height} take about {needed / 1e9:.0f} GB, this "
-            f"machine has {memory / 1e9:.0f} GB; give --max-side {max(height, width) // 2}"
-        )
+    room = MAX_MEMORY_SHARE * memory
+    if needed <= room:
+        return
+    what = f"{source}: pictures of {width}×{height} take about {needed / 1e9:.1f} GB"
+    there = f"{memory / 1e9:.1f} GB are there (of the machine, or by a limit on this process)"
+    if room <= BASE_BYTES:
+        least = BASE_BYTES / MAX_MEMORY_SHARE / 1e9
+        raise RecamError(f"{what}; {there}. However small they are, {least:.1f} GB are needed")
+    fits = math.sqrt((room - BASE_BYTES) / (BYTES_PER_PIXEL * height * width))
+    side = int(fits * max(height, width)) // 16 * 16
+    raise RecamError(f"{what}; {there}. Give --max-side {max(side, 16)}")

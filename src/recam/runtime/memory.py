@@ -1,0 +1,77 @@
+"""How much memory this process may take: the machine's, or less where a limit is set."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+_CGROUP = Path("/sys/fs/cgroup")
+_UNLIMITED = 1 << 60
+
+
+def memory_bytes() -> int | None:
+    """What the machine has, a container's limit, or the process's own (``ulimit -v``), whichever
+    is least; None on a system that does not say.
+
+    Not what is free at the moment: how a video is cut into windows follows from it, and the same
+    machine shall give the same film.
+    """
+    known = [_physical(), *_container_limits(), *_process_limits()]
+    found = [size for size in known if size is not None and 0 < size < _UNLIMITED]
+    return min(found, default=None)
+
+
+def _physical() -> int | None:
+    if sys.platform == "win32":
+        return _physical_on_windows()
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _physical_on_windows() -> int | None:
+    import ctypes
+
+    class Status(ctypes.Structure):
+        _fields_ = (
+            ("size", ctypes.c_uint32),
+            ("load", ctypes.c_uint32),
+            ("total", ctypes.c_uint64),
+            ("others", ctypes.c_uint64 * 6),
+        )
+
+    status = Status(size=ctypes.sizeof(Status))
+    done = ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))  # type: ignore[attr-defined]
+    return int(status.total) if done else None
+
+
+def _container_limits() -> list[int]:
+    """Of this process's control group and those above it (Linux)."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, controllers, name = line.split(":", 2)
+        root = _CGROUP / "memory" if "memory" in controllers.split(",") else _CGROUP
+        folder = root / name.strip("/")
+        for place in (folder, *folder.parents):
+            for file in ("memory.max", "memory.limit_in_bytes"):
+                try:
+                    found.append(int((place / file).read_text()))
+                except (OSError, ValueError):  # not there, or "max"
+                    continue
+            if place == root:
+                break
+    return found
+
+
+def _process_limits() -> list[int]:
+    try:
+        import resource
+    except ImportError:
+        return []
+    return [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]

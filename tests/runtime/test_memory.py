@@ -1,0 +1,48 @@
+"""What a process may take, and what follows from it."""
+
+from pathlib import Path
+
+import pytest
+
+from recam.completion import windows
+from recam.configs import InputConfig
+from recam.media import input as media_input
+from recam.runtime import memory
+from recam.types import RecamError
+
+resource = pytest.importorskip("resource")
+
+
+def test_the_least_limit_counts(monkeypatch, tmp_path: Path) -> None:
+    assert (memory.memory_bytes() or 0) > 1e8
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (3_000_000_000, -1))
+    assert memory.memory_bytes() == 3_000_000_000
+    monkeypatch.setattr(memory, "_container_limits", lambda: [2_000_000_000, 1 << 62])
+    assert memory.memory_bytes() == 2_000_000_000
+
+
+def test_windows_shrink_where_there_is_little_memory(monkeypatch) -> None:
+    sizes = {}
+    for gb in (1, 2, 4, 8, 64):
+        monkeypatch.setattr(windows, "memory_bytes", lambda gb=gb: gb * 10**9)
+        sizes[gb] = sum(windows.fitting_window(48, 8, 480, 854))
+    assert sizes == {1: 6, 2: 15, 4: 46, 8: 56, 64: 56}
+    monkeypatch.setattr(windows, "memory_bytes", lambda: None)
+    assert windows.fitting_window(48, 8, 480, 854) == (48, 8)
+
+
+def test_pictures_that_do_not_fit_are_told_before_the_start(monkeypatch) -> None:
+    about = type("About", (), {"height": 4320, "width": 7680})
+    monkeypatch.setattr(media_input, "probe", lambda source: about)
+    monkeypatch.setattr(media_input, "memory_bytes", lambda: 8 * 10**9)
+    with pytest.raises(RecamError, match=r"take about 19\.7 GB; 8\.0 GB are there .* --max-side"):
+        media_input.check_memory(Path("a.mp4"), InputConfig())
+    told = ""
+    try:
+        media_input.check_memory(Path("a.mp4"), InputConfig())
+    except RecamError as error:
+        told = str(error)
+    media_input.check_memory(Path("a.mp4"), InputConfig(max_side=int(told.split()[-1])))
+    monkeypatch.setattr(media_input, "memory_bytes", lambda: 10**9)
+    with pytest.raises(RecamError, match=r"However small they are, 1\.7 GB are needed"):
+        media_input.check_memory(Path("a.mp4"), InputConfig(max_side=64))
