@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from recam.apps.progress import show_progress
+from recam.apps.progress import show_finished, show_progress
 from recam.apps.runs import (
     check_writable,
     choose_folder,
@@ -151,6 +151,7 @@ def _write_run(
             picked = [i - first for i in sorted(on_sheet) if first <= i < piece.stop]
             for row, part in zip(rows.values(), [*shown[:2], known, frames]):
                 row.extend(part[i].clone() for i in picked)
+            show_finished(frames[len(frames) // 2])
             num_known += float((rendering.known > 0.5).float().sum() / rendering.known[0].numel())
             first = piece.stop
             timings_s["write"] = timings_s.get("write", 0.0) + time.perf_counter() - clock

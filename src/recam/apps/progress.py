@@ -9,9 +9,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:  # importing it takes torch, and the command line's help must not
+    from torch import Tensor
+
     from recam.types import Progress
 
 Style = Literal["auto", "bar", "lines", "json", "none"]
@@ -71,6 +74,19 @@ def _bars() -> Iterator[Progress]:
 
     with bars:
         yield progress
+
+
+def show_finished(frame: Tensor) -> None:
+    """A finished frame, uint8 [3, h, w], to look at while the rest is made: for who reads the
+    progress file; on a terminal nothing."""
+    if path := os.environ.get(PROGRESS_FILE):
+        from recam.media import write_image
+
+        folder = Path(path).parent
+        picture = folder / f"finished-{sum(1 for _ in folder.glob('finished-*'))}.png"
+        write_image(frame, picture)
+        with open(path, "a", encoding="utf-8") as file:  # noqa: PTH123
+            file.write(json.dumps({"picture": str(picture)}) + "\n")
 
 
 def progress_lines(file: IO[str]) -> Progress:

@@ -127,3 +127,14 @@ def test_an_aim_survives_json() -> None:
     assert from_json(Aim, json.loads(json.dumps(dataclasses.asdict(aim)))) == aim
     with pytest.raises(ValueError, match="expected fields of Aim"):
         from_json(Aim, {"mood": 1})
+
+
+def test_one_move_of_a_control_is_one_step() -> None:
+    history = History(Aim())
+    for yaw in (1.0, 2.0, 3.0):
+        history.push(Aim(preset=PathConfig(yaw=yaw)), "yaw")
+    history.push(Aim(preset=PathConfig(yaw=3.0, pitch=1.0)), "pitch")
+    assert history.undo() and history.now.preset.yaw == 3.0
+    assert history.undo() and history.now == Aim() and not history.undo()
+    history.push(Aim(limit=0.5), "pitch")
+    assert history.undo() and history.now == Aim()

@@ -14,7 +14,7 @@ from recam.apps.studio.jobs import Job, JobQueue, duration
 from recam.apps.studio.session import Session
 from recam.apps.studio.workspace import Workspace
 from recam.configs import CompleteConfig, PathConfig
-from recam.media import probe, write_video
+from recam.media import probe, read_image, write_video
 from recam.reconstruct import save_scene
 from recam.types import RecamError
 from studio_scene import small_clip
@@ -59,6 +59,9 @@ def test_a_take_is_what_the_command_line_makes(session: Session, scene_folder: P
     assert record["config"]["path"]["focus_depth"] == focus  # as previewed
     assert "--yaw 5.0" in take.command and "PathConfig(yaw=5.0" in take.python
     assert session.last_job.stage and session.last_job.state == "done"
+    assert session.last_job.pictures and read_image(session.last_job.pictures[0]).shape[1:] == (
+        96, 144,
+    )  # fmt: skip
     session.remove_take(take.number)
     assert not folder.exists() and project.state.takes == ()
 
@@ -75,6 +78,8 @@ def test_nothing_is_lost_when_the_server_is_killed(scene_folder: Path, tmp_path:
     assert second.aim == aim and second.need_project().state.frame == 3
     assert second.scene is not None and second.scene.which == "best"
     assert [name for _, name in second.workspace.recent()] == [scene_folder.name]
+    first.close()
+    second.close()
 
 
 def test_a_broken_project_is_one_line(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ builds too.
 from __future__ import annotations
 
 import dataclasses
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,8 @@ from recam.types import Cameras
 
 Mode = Literal["preset", "keys", "file"]
 MAX_UNDO = 200
+ONE_STEP_S = 1.0
+"""Moves of one control closer together than this are undone together."""
 
 
 @dataclass(frozen=True)
@@ -166,18 +169,26 @@ class History:
 
     def __init__(self, first: Aim) -> None:
         self.values, self.at = [first], 0
+        self.control, self.pushed_s = "", 0.0
 
     @property
     def now(self) -> Aim:
         """The present value."""
         return self.values[self.at]
 
-    def push(self, value: Aim) -> bool:
-        """A new value; what was undone goes. Whether it was a change."""
+    def push(self, value: Aim, control: str = "") -> bool:
+        """A new value; what was undone goes. Whether it was a change.
+
+        control: what was moved: one that moves on within ONE_STEP_S is still the same step.
+        """
         if value == self.now:
             return False
-        self.values = [*self.values[: self.at + 1], value][-MAX_UNDO:]
+        now = time.monotonic()
+        same = bool(control) and control == self.control and now - self.pushed_s < ONE_STEP_S
+        keep = self.at if same and self.at > 0 else self.at + 1
+        self.values = [*self.values[:keep], value][-MAX_UNDO:]
         self.at = len(self.values) - 1
+        self.control, self.pushed_s = control, now
         return True
 
     def undo(self) -> bool:
@@ -185,6 +196,7 @@ class History:
         if self.at == 0:
             return False
         self.at -= 1
+        self.control = ""
         return True
 
     def redo(self) -> bool:

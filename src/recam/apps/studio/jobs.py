@@ -160,6 +160,8 @@ class JobQueue:
         job.folder.mkdir(parents=True, exist_ok=True)
         progress = job.folder / "progress.jsonl"
         progress.write_bytes(b"")
+        for picture in job.folder.glob("finished-*"):
+            picture.unlink()
         job.state, job.started_s = "running", time.time()
         command = [sys.executable, "-m", "recam.apps.studio.worker", str(os.getpid()), *job.words]
         with (

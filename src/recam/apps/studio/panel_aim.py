@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal
 
 import numpy as np
 
@@ -42,7 +43,17 @@ RANGES: dict[str, tuple[str, float, float, float, str]] = {
 HANDHELD = {"yaw": 3.0, "pitch": 3.0, "roll": 3.0, "distance": 0.05}
 """Largest shakes."""
 SPEEDS: tuple[Speed, ...] = ("ease", "linear", "ease-in", "ease-out", "there-and-back")
-SAVED = tuple(f for f in get_args(CameraFormat) if f not in ("auto", "llff"))
+SAVED: tuple[CameraFormat | Literal["keyframes"], ...] = (
+    "recam", "keyframes", "nerfstudio", "camera-path", "colmap", "chan", "usd", "gltf", "blender",
+    "re10k", "recammaster", "gen3c", "megasam", "vipe", "vista4d", "tum", "7scenes", "llff",
+    "cognvs", "trajectorycrafter", "viewcrafter",
+)  # fmt: skip
+SUFFIXES = {
+    "colmap": "-colmap", "7scenes": "-7scenes", "vipe": "-vipe", "megasam": ".npz", "gen3c": ".npz",
+    "vista4d": ".npz", "llff": ".npy", "re10k": ".txt", "tum": ".txt", "cognvs": ".txt",
+    "trajectorycrafter": ".txt", "viewcrafter": ".txt", "chan": ".chan", "usd": ".usda",
+    "gltf": ".gltf", "blender": ".py",
+}  # fmt: skip
 NO_KEY = "—"
 
 
@@ -52,6 +63,7 @@ class AimPanel:
     def __init__(self, page: Shell) -> None:
         self.page = page
         self.selected: int | None = None
+        self.dragging_s = 0.0
         gui = page.server.gui
         self.mode = gui.add_dropdown(
             "Path", tuple(MODES), hint="A preset, keys of your own, or a file of cameras"
@@ -148,7 +160,8 @@ class AimPanel:
 
     def _amount(self, name: str, _: Any = None) -> None:
         aim = self.session.aim
-        self._set_preset(replace(aim.preset, **{name: float(self.sliders[name].value)}))
+        preset = replace(aim.preset, **{name: float(self.sliders[name].value)})
+        self._set_preset(preset, name)
 
     def _rest_of_preset(self) -> None:
         aim = self.session.aim
@@ -157,8 +170,9 @@ class AimPanel:
         limit = float(self.limit.value) / 100 if self.limited.value else None
         self.session.set_aim(replace(aim, mode="preset", preset=preset, limit=limit))
 
-    def _set_preset(self, preset: PathConfig) -> None:
-        self.session.set_aim(replace(self.session.aim, mode="preset", preset=preset))
+    def _set_preset(self, preset: PathConfig, control: str = "") -> None:
+        aim = replace(self.session.aim, mode="preset", preset=preset)
+        self.session.set_aim(aim, control)
 
     # Keys
 
@@ -208,7 +222,8 @@ class AimPanel:
         self.session.set_aim(aim)
 
     def _lens(self, fov_deg: float) -> None:
-        self.session.set_aim(with_key(self.session.aim, replace(self._key(), fov_deg=fov_deg)))
+        aim = with_key(self.session.aim, replace(self._key(), fov_deg=fov_deg))
+        self.session.set_aim(aim, "lens")
 
     def _roll(self, degrees: float) -> None:
         """Turn the key clockwise to an angle from the horizon of the source's up."""
@@ -246,15 +261,15 @@ class AimPanel:
         self.selected = None
         self.session.set_aim(without_key(self.session.aim, key.frame))
 
-    def _dragged(self, wxyz: np.ndarray, position: np.ndarray, ended: bool) -> None:
+    def _dragged(self, wxyz: np.ndarray, position: np.ndarray) -> None:
         def act() -> None:
             key, previewer = self._key(), self.session.need_scene().previewer
             pose = self.page.view.camera_of(wxyz, position)
             moved = key_at(key.frame, pose, key.fov_deg, previewer.source, previewer.focus_depth)
-            self.session.set_aim(with_key(self.session.aim, moved))
+            self.dragging_s = time.monotonic()
+            self.session.set_aim(with_key(self.session.aim, moved), f"drag {key.frame}")
 
-        if ended:
-            self.page.attempt(self.errors, act)
+        self.page.attempt(self.errors, act)
 
     def _to_keys(self) -> None:
         session = self.session
@@ -297,11 +312,7 @@ class AimPanel:
             return
         times_s, _ = path_times_s(scene.previewer.scene, path)
         cameras = path.cameras.resized(scene.about["height"], scene.about["width"])
-        suffix = {
-            "colmap": "-colmap", "7scenes": "-7scenes", "vipe": "-vipe", "megasam": ".npz",
-            "gen3c": ".npz", "vista4d": ".npz", "re10k": ".txt", "tum": ".txt", "cognvs": ".txt",
-            "trajectorycrafter": ".txt", "viewcrafter": ".txt",
-        }.get(chosen, ".json")  # fmt: skip
+        suffix = SUFFIXES.get(chosen, ".json")
         out = folder / f"{chosen}{suffix}"
         full = scene.previewer.source.resized(cameras.height, cameras.width)
         write_cameras(
@@ -375,7 +386,8 @@ class AimPanel:
         if scene is None:
             return
         shown = aim.keys if aim.mode == "keys" else ()
-        self.page.view.show_keys(shown, self.selected)
+        held = time.monotonic() - self.dragging_s < 1.0  # the gizmo is where the hand is
+        self.page.view.show_keys(shown, self.selected, keep_gizmo=held)
         if there:
             key, previewer = self._key(), scene.previewer
             self.frame.value, self.fov.value = key.frame, key.fov_deg

@@ -247,6 +247,9 @@ class MonitorPanel:
             if scene is None or time.monotonic() - self.moved_s < SETTLED_S or self.playing:
                 continue
             wanted = (scene.previewer, scene.previewer.static is not None, session.aim, self.num)
+            project = session.project
+            if project is not None and project.state.frame != self.frame:
+                project.update(frame=self.frame)
             if wanted == self.counting:
                 continue
             try:

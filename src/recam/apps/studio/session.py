@@ -66,6 +66,7 @@ class Session:
         self.scene: OpenScene | None = None
         self.history = History(Aim())
         self.last_job: Job | None = None
+        self.merging: threading.Thread | None = None
         self._path: tuple[Any, tuple[PathConfig, CameraPath]] | None = None
 
     # Opening
@@ -201,7 +202,8 @@ class Session:
             if self.scene is not None and self.scene.previewer is previewer:
                 self.changed("static")
 
-        threading.Thread(target=merge, daemon=True).start()
+        self.merging = threading.Thread(target=merge, daemon=True)
+        self.merging.start()
 
     def submit(self, job: Job) -> None:
         """Start a job, or let it wait. Raises RecamError where another waits."""
@@ -216,9 +218,9 @@ class Session:
         """Where the new camera goes."""
         return self.history.now
 
-    def set_aim(self, aim: Aim) -> None:
-        """A step that can be undone, written down at once."""
-        if self.history.push(aim):
+    def set_aim(self, aim: Aim, control: str = "") -> None:
+        """A step that can be undone, written down at once. control: see ``History.push``."""
+        if self.history.push(aim, control):
             self._aimed()
 
     def undo(self) -> None:
@@ -412,6 +414,8 @@ class Session:
     def close(self) -> None:
         """Stop the jobs; what they have done so far is kept."""
         self.queue.close()
+        if self.merging is not None:
+            self.merging.join(timeout=60.0)
 
 
 @dataclass(frozen=True)

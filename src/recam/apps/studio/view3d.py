@@ -70,7 +70,7 @@ class View3D:
     picked: Callable[[float, float], None] = lambda yaw, pitch: None
     """Called with the place on the dome that was clicked, in degrees."""
     key_clicked: Callable[[int], None] = lambda frame: None
-    key_moved: Callable[[Array, Array, bool], None] = lambda wxyz, position, ended: None
+    key_moved: Callable[[Array, Array], None] = lambda wxyz, position: None
 
     def __post_init__(self) -> None:
         self.root = self.server.scene.add_frame("/scene", show_axes=False)
@@ -172,12 +172,15 @@ class View3D:
     def _point_size(self) -> float:
         assert self.previewer is not None
         focal_px = float(self.previewer.scene.cameras.intrinsics[0, 0, 0])
-        return 1.8 * self.shown.point_size * VIEW_FOCUS / focal_px
+        h, w = self.previewer.scene.depth.shape[1:]
+        num = 1 if self.shown.this_frame else min(len(self.previewer.scene), 12)
+        step = _step(h, w, MAX_STATIC_POINTS // num)
+        return 1.3 * step * self.shown.point_size * VIEW_FOCUS / focal_px
 
     def _cloud(self, scene: Scene, frame: int, which: Tensor, most: int) -> tuple[Array, Array]:
         """Points float32 [k, 3] in view units and colours uint8 [k, 3] of a frame's pixels."""
         h, w = scene.depth.shape[1:]
-        step = max(1, math.ceil(math.sqrt(h * w / most)))
+        step = _step(h, w, most)
         part = slice(frame, frame + 1)
         keep = (scene.valid[frame] & (scene.depth[frame] > 0) & which)[::step, ::step]
         world = unproject(scene.depth[part].double(), scene.cameras[part])[0][::step, ::step][keep]
@@ -253,8 +256,10 @@ class View3D:
 
     # Keys
 
-    def show_keys(self, keys: tuple[Key, ...], selected: int | None) -> None:
-        """A frustum for each key; a gizmo on the selected one."""
+    def show_keys(
+        self, keys: tuple[Key, ...], selected: int | None, keep_gizmo: bool = False
+    ) -> None:
+        """A frustum for each key; a gizmo on the selected one (left alone while it is dragged)."""
         assert self.previewer is not None
         self._remove(*self.key_names)
         self.key_names = []
@@ -267,6 +272,8 @@ class View3D:
             handle.on_click(lambda _, frame=key.frame: self.key_clicked(frame))
             self.key_names.append(name)
         chosen = [k for k in keys if k.frame == selected]
+        if keep_gizmo and chosen and self.gizmo is not None:
+            return
         if self.gizmo is not None:
             self.gizmo.remove()
             self.gizmo = None
@@ -276,9 +283,7 @@ class View3D:
                 "/scene/gizmo", scale=0.45, depth_test=False, wxyz=wxyz, position=position
             )
             self.gizmo.on_update(
-                lambda event: self.key_moved(
-                    event.target.wxyz, event.target.position, event.phase == "end"
-                )
+                lambda event: self.key_moved(event.target.wxyz, event.target.position)
             )
 
     # Focus, ground, dome
@@ -326,11 +331,11 @@ class View3D:
                 poses.append(wxyz)
                 places.append(position)
                 colors.append(share_rgb(shares[row][column]))
-        size = math.radians(YAWS_DEG[1] - YAWS_DEG[0]) * VIEW_FOCUS * 0.12
+        size = math.radians(YAWS_DEG[1] - YAWS_DEG[0]) * VIEW_FOCUS * 0.09
         dome = self.server.scene.add_batched_meshes_simple(
-            "/scene/dome", *_disc(size), np.array(poses), np.array(places),
-            batched_colors=np.array(colors, np.uint8), side="double", opacity=0.55,
-            material="toon3", flat_shading=True, cast_shadow=False, receive_shadow=False,
+            "/scene/dome", *_ball(size), np.array(poses), np.array(places),
+            batched_colors=np.array(colors, np.uint8), side="double", opacity=0.8,
+            material="toon3", cast_shadow=False, receive_shadow=False,
         )  # fmt: skip
 
         @dome.on_click
@@ -385,13 +390,17 @@ def confidence_rgb(confidence: Array) -> Array:
     return mixed.astype(np.uint8)
 
 
-def _disc(radius: float, corners: int = 20) -> tuple[Array, Array]:
-    """Vertices [n, 3] and faces [m, 3] of a disc that faces along z."""
-    angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
-    rim = np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1) * radius
-    index = np.arange(corners)
-    faces = np.stack([0 * index, 1 + index, 1 + (index + 1) % corners], 1)
-    return np.concatenate([np.zeros((1, 3)), rim]).astype(np.float32), faces.astype(np.uint32)
+def _step(height: int, width: int, most: int) -> int:
+    """Every how many pixels a point is drawn, so that a frame has at most ``most``."""
+    return max(1, math.ceil(math.sqrt(height * width / most)))
+
+
+def _ball(radius: float) -> tuple[Array, Array]:
+    """Vertices [n, 3] and faces [m, 3] of a ball."""
+    import trimesh
+
+    ball = trimesh.creation.icosphere(subdivisions=1, radius=radius)
+    return np.asarray(ball.vertices, np.float32), np.asarray(ball.faces, np.uint32)
 
 
 def _turn_to(up: Array) -> Array:
