@@ -64,7 +64,7 @@ def test_the_stochastic_sampler_corrects_noisy_evidence() -> None:
 
 def test_auto_leaves_a_standing_camera_to_propagate() -> None:
     scene, _ = synthetic_clip(3, 3, 32, 48, "tripod")
-    stood = replace(scene, report={"cameras": {"motion": "static"}})
+    stood = replace(scene, camera_motion="static")
     taken = completer_for_scene(stood, CompleteConfig()).config  # type: ignore[attr-defined]
     assert taken.model == "propagate" and taken.steady == PASSES
     assert completer_for_scene(stood, CompleteConfig("masked")).config.model == "masked"
