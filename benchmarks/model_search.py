@@ -15,6 +15,7 @@ of its gains; one run says little about differences below 0.1 dB.
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 import time
 from dataclasses import replace
@@ -28,12 +29,13 @@ from recam.completion.backbone import Condition
 from recam.completion.transformer import VideoTransformer, num_parameters
 from recam.completion.weights import load_model
 from recam.configs import InputConfig, ModelConfig, PretrainConfig, ReconstructConfig
+from recam.covisibility import make_pairs
 from recam.evaluation.temporal import flicker
 from recam.media import read_video
 from recam.reconstruct.scene_cache import open_scene
 from recam.training.data import FilledPair
 from recam.training.pretrain import pretrain
-from recam.training.scenes import BACK, filled, kept_part, many_scene_pairs, seen_back
+from recam.training.scenes import BACK, filled, kept_part, many_scene_pairs
 from recam.training.validation import answer, hole_psnr
 from recam.types import Pair, PartialVideo
 
@@ -118,7 +120,8 @@ def clip_pairs(path: Path, seed: int) -> list[FilledPair]:
     part = InputConfig(start=start, num_frames=CLIP_FRAMES, max_side=CLIP_SIDE)
     scene = open_scene(path, part, ReconstructConfig()).scene
     rng = np.random.default_rng([seed, 7])
-    seen = (seen_back(scene, BACK, rng) for _ in range(PAIRS_OF_A_CLIP))
+    made = itertools.islice(make_pairs(scene, rng, BACK), PAIRS_OF_A_CLIP)
+    seen = ((pair.partial, pair.target.frames) for pair in made)
     return [kept_part(filled(*one), rng) for one in seen]
 
 

@@ -14,13 +14,14 @@ import torch
 
 from command_line import fails, left_behind
 from recam.apps.cli import main
-from recam.apps.runs import choose_folder, write_json
+from recam.apps.runs import choose_folder
 from recam.camera_files import read_cameras, write_cameras
 from recam.configs import InputConfig, PathConfig, ReconstructConfig, ReshootConfig
 from recam.geometry import intrinsics_from_fov
 from recam.media import read_video, write_image, write_video
 from recam.media.input import read_input
 from recam.reconstruct.scene_cache import open_scene
+from recam.runtime.records import write_json
 from recam.tasks import reshoot as reshoot_task
 from recam.types import Cameras, RecamError, Video, video_from_frames
 

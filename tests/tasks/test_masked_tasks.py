@@ -18,7 +18,7 @@ from recam.media import read_video, write_video
 from recam.reconstruct import save_scene
 from recam.synthetic import synthetic_clip
 from recam.tasks.fill import adapted_completer
-from recam.training.adapt.examples import MOST_FRAMES, encode_hidden, frames_to_learn
+from recam.training.adapt.examples import MAX_FRAMES, encode_hidden, frames_to_learn
 from recam.training.validation import layered_pairs
 from recam.types import PartialVideo, RecamError, video_from_frames
 
@@ -134,10 +134,10 @@ def test_all_examples_show_the_same_frames() -> None:
     assert frames_to_learn(5).tolist() == [0, 1, 2, 3, 4]
     for length in (32, 33, 63, 64, 95, 96, 1000):
         index = frames_to_learn(length)
-        assert len(index) == MOST_FRAMES
+        assert len(index) == MAX_FRAMES
         assert int(index[0]) >= 0 and int(index[-1]) < length
         assert abs(int(index[0]) - (length - 1 - int(index[-1]))) <= 1
-        assert index.diff().unique().tolist() == [min(length // MOST_FRAMES, 3)]
+        assert index.diff().unique().tolist() == [min(length // MAX_FRAMES, 3)]
 
 
 def test_large_videos_are_shrunk_before_they_are_filled() -> None:

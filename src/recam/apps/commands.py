@@ -18,7 +18,6 @@ from recam.apps.runs import (
     machine,
     new_folder,
     peak_memory_gb,
-    write_json,
 )
 from recam.camera_files import format_to_write, write_cameras
 from recam.completers import check_weights
@@ -44,6 +43,7 @@ from recam.media import (
 from recam.media.input import read_input, source_part
 from recam.reconstruct import export_scene, save_scene, scene_cache
 from recam.reconstruct.scene_cache import OpenedScene
+from recam.runtime.records import write_json
 from recam.runtime.versions import versions
 from recam.tasks import fill as fill_task
 from recam.tasks import reshoot as reshoot_task

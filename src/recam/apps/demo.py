@@ -10,12 +10,13 @@ import torch
 
 from recam.apps import commands
 from recam.apps.progress import show_progress
-from recam.apps.runs import choose_folder, write_json
+from recam.apps.runs import choose_folder
 from recam.configs import InputConfig, PathConfig, ReconstructConfig, ReshootConfig
 from recam.evaluation.metrics import psnr
 from recam.geometry import se3
 from recam.media import contact_sheet, read_video, write_image, write_video
 from recam.reconstruct.scene_cache import open_scene
+from recam.runtime.records import write_json
 from recam.synthetic import demo_clip, true_view
 from recam.trajectories import path_for_scene
 from recam.types import CameraPath, Cameras, Scene

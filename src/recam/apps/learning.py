@@ -12,12 +12,13 @@ from torch import Tensor
 
 from recam.apps.progress import show_progress
 from recam.configs import InputConfig, PretrainConfig, ReconstructConfig
+from recam.covisibility import make_pairs
 from recam.runtime.cache import cache_folder
 from recam.training.data import FilledPair, find_videos
 from recam.training.optim import pick_device
 from recam.training.panning_pairs import panned_pairs
 from recam.training.pretrain import pretrain as train
-from recam.training.scenes import BACK, filled, kept_part, many_scene_pairs, seen_back
+from recam.training.scenes import BACK, filled, kept_part, many_scene_pairs
 from recam.training.self_check import self_check
 from recam.types import Progress, RecamError
 
@@ -107,9 +108,11 @@ def video_pairs(config: PretrainConfig, progress: Progress) -> list[FilledPair]:
                 say(f"no pairs of {path.name} from frame {start}: {error}")
                 continue
             rng = np.random.default_rng([config.seed, i, k])
+            made = make_pairs(scene, rng, BACK)
             for _ in range(PAIRS_OF_A_PART):
-                rendering, target = seen_back(scene, BACK, rng)
-                if bool((rendering.known > 0).any()) and bool((rendering.known < 1).any()):
-                    pairs.append(kept_part(filled(rendering, target), rng))
+                pair = next(made)
+                known = pair.partial.known
+                if bool((known > 0).any()) and bool((known < 1).any()):
+                    pairs.append(kept_part(filled(pair.partial, pair.target.frames), rng))
             progress("filling pairs of videos", i * num_parts + k + 1, len(paths) * num_parts)
     return pairs

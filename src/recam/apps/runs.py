@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import platform
@@ -13,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from recam.runtime.whole import finish_replacing, remove, staged_folder, write_synced
+from recam.runtime.records import write_json
+from recam.runtime.whole import finish_replacing, remove, staged_folder
 from recam.types import RecamError
 
 
@@ -78,17 +78,6 @@ def check_writable(path: Path) -> None:
             pass
     except OSError as error:
         raise RecamError(f"{existing}: cannot write here ({error.strerror})") from error
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that it appears whole or not at all."""
-    write_synced(path, (json.dumps(content, indent=2, default=_jsonable) + "\n").encode())
-
-
-def _jsonable(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    return str(value)
 
 
 def machine() -> dict[str, Any]:

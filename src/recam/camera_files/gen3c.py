@@ -21,9 +21,9 @@ from recam.camera_files.checks import (
     read_array,
     read_object,
     write_arrays,
-    write_json,
 )
 from recam.geometry import quaternion_from_rotation, rotation_from_quaternion, se3, se3_inverse
+from recam.runtime.records import write_json
 from recam.types import Cameras
 
 GEN3C = "GEN3C's w2c (T,4,4), world to camera, OpenCV axes, with intrinsics (T,3,3)"

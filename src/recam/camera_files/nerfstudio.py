@@ -22,11 +22,10 @@ from recam.camera_files.checks import (
     pinhole,
     read_object,
     read_objects,
-    write_json,
 )
 from recam.camera_files.names import Wanted, select
 from recam.geometry import se3_inverse
-from recam.runtime.records import Record
+from recam.runtime.records import Record, write_json
 from recam.types import Cameras
 
 TRANSFORMS = (

@@ -41,9 +41,9 @@ from recam.camera_files.checks import (
     as_poses,
     read_json,
     read_object,
-    write_json,
 )
 from recam.camera_files.names import Wanted, select
+from recam.runtime.records import write_json
 from recam.types import Cameras
 
 RECAM = "recam's cameras.json: frames with K, w2c (4×4, world to camera, OpenCV axes), w and h"

@@ -27,8 +27,6 @@ from recam.types import Cameras
 VIEWCRAFTER_ELEVATION_DEG = 5.0
 """Tilt of ViewCrafter's orbit axis: its --elevation, which the file does not hold, by default."""
 
-CONVENTIONS: tuple[OrbitConvention, ...] = ("cognvs", "trajectorycrafter", "viewcrafter")
-
 
 def read_orbit(path: Path, convention: OrbitConvention) -> CameraFile:
     """An orbit file of a named convention. Raises ValueError when it does not have its lines."""

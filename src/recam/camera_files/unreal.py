@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from recam.camera_files.camera_file import CameraFile
-from recam.camera_files.checks import as_poses, numbers, read_object, write_json
+from recam.camera_files.checks import as_poses, numbers, read_object
 from recam.geometry import se3_inverse
+from recam.runtime.records import write_json
 from recam.types import Cameras
 
 RECAMMASTER = (

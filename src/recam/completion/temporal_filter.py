@@ -16,7 +16,7 @@ from recam.flow.masked import Motion, estimate_motion
 from recam.runtime.threads import one_opencv_thread
 from recam.types import PartialVideo, Progress, no_progress
 
-MOST_UNLIKE = 20.0
+MAX_UNLIKE = 20.0
 """Grey levels by which half of a frame may differ from what another shows of it: beyond lies a cut
 or a flash."""
 PASSES = 8
@@ -85,6 +85,6 @@ def _alike(frames: np.ndarray, motion: Motion, t: int) -> np.ndarray:
     seen = look_around(frames, everywhere, some, motion, t)
     seen, now = seen[:, 1::4, 1::4], frames[t, 1::4, 1::4]
     off = np.abs(seen[..., :3].astype(np.int16) - now).mean(-1)
-    alike = [np.median(o[f]) <= MOST_UNLIKE if f.any() else False
+    alike = [np.median(o[f]) <= MAX_UNLIKE if f.any() else False
              for o, f in zip(off, seen[..., 3] > 0)]  # fmt: skip
     return np.array(alike)[:, None, None]

@@ -21,7 +21,7 @@ MAX_PIXELS = 40_000_000
 """Of the frames of a window together, some 5 GB while they are filled: 43 frames at 1280×720."""
 BASE_BYTES, BYTES_PER_PIXEL = 800_000_000, 125
 """Of a window being filled: what does not depend on it, and what each of its pixels takes."""
-LEAST_FRAMES = 6
+MIN_FRAMES = 6
 """In a window, however large they are."""
 BLENDED = 0.75
 """Share of the frames carried over into a window that are filled again and cross-faded."""
@@ -40,7 +40,7 @@ def fitting_window(window: int, overlap: int, height: int, width: int) -> tuple[
 
     window, overlap: as many as are wanted.
     """
-    most = max(max_pixels() // (height * width), LEAST_FRAMES)
+    most = max(max_pixels() // (height * width), MIN_FRAMES)
     if window + overlap <= most:
         return window, overlap
     overlap = min(overlap, most // 3)

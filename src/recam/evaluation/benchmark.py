@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -57,6 +56,7 @@ from recam.evaluation.scores import (
 )
 from recam.media import contact_sheet, write_image, write_video
 from recam.runtime.cache import content_hash
+from recam.runtime.records import write_json
 from recam.runtime.workers import worker_pool
 from recam.types import CameraPath, Progress, RecamError, Video, no_progress
 
@@ -332,26 +332,3 @@ def _read_record(path: Path, key: str) -> dict[str, Any] | None:
     record = json.loads(path.read_text())
     record["scores"] = {k: math.nan if v is None else float(v) for k, v in record["scores"].items()}
     return record if record["key"] == key else None
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Strict JSON (``jsonable``), under its name only when it is whole."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(json.dumps(jsonable(content), indent=1, allow_nan=False) + "\n")
-    unfinished.replace(path)
-
-
-def jsonable(value: Any) -> Any:
-    """With NaN as null and infinity as "inf", which strict JSON lacks."""
-    match value:
-        case dict():
-            return {k: jsonable(v) for k, v in value.items()}
-        case list() | tuple():
-            return [jsonable(v) for v in value]
-        case float() if math.isnan(value):
-            return None
-        case float() if math.isinf(value):
-            return "inf" if value > 0 else "-inf"
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return jsonable(dataclasses.asdict(value))
-    return value if isinstance(value, str | int | float | bool | None) else str(value)

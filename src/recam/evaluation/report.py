@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from recam.evaluation.benchmark import jsonable, write_json
+from recam.runtime.records import write_json
 from recam.types import RecamError
 
 Record = Mapping[str, Any]
@@ -160,7 +160,7 @@ def write_report(
         for method, rs in results.items()
     }
     content = {"about": dict(about), "means": means, "sets": extra or {}, "records": dict(results)}
-    write_json(folder / "results.json", jsonable(content))
+    write_json(folder / "results.json", content)
     return markdown
 
 

@@ -20,7 +20,7 @@ from recam.types import Progress, RecamError, Video, no_progress
 STEPS_PER_PX = 32
 """Stored flows are rounded to 1/32 px: a third of what the flow itself is good for."""
 NUM_PLANES = 4
-LEAST_MATCHES = 8
+MIN_MATCHES = 8
 """Matched features that must move together before views far apart are searched from there."""
 BORDER_REACH_PX = 5
 """Flow beside a black border is drawn to its edge, which stands still."""
@@ -382,21 +382,21 @@ def _matched_planes(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> list[NDArray]
     sift = cv2.SIFT.create(2000)
     (points_a, about_a), (points_b, about_b) = (sift.detectAndCompute(p, None) for p in (a, b))
     planes: list[NDArray] = []
-    if about_a is None or about_b is None or min(len(about_a), len(about_b)) < LEAST_MATCHES:
+    if about_a is None or about_b is None or min(len(about_a), len(about_b)) < MIN_MATCHES:
         return planes
     pairs = cv2.BFMatcher(cv2.NORM_L2).knnMatch(about_a, about_b, k=2)
     kept = [m for m, n in pairs if m.distance < 0.75 * n.distance]
     here = np.array([points_a[m.queryIdx].pt for m in kept], np.float32)
     there = np.array([points_b[m.trainIdx].pt for m in kept], np.float32)
     cv2.setRNGSeed(0)
-    while len(here) >= LEAST_MATCHES and len(planes) < NUM_PLANES:
+    while len(here) >= MIN_MATCHES and len(planes) < NUM_PLANES:
         # A similarity for the smaller groups: fewer matches fit it by chance.
         if planes:
             part, inliers = cv2.estimateAffinePartial2D(here, there, ransacReprojThreshold=3.0)
             plane = None if part is None else np.vstack([part, [0, 0, 1]])
         else:
             plane, inliers = cv2.findHomography(here, there, cv2.RANSAC, 3.0)
-        if plane is None or int(inliers.sum()) < LEAST_MATCHES:
+        if plane is None or int(inliers.sum()) < MIN_MATCHES:
             break
         if 0.05 < abs(np.linalg.det(plane)) < 20:
             planes.append(plane)

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recam.arrays import F32, Mask
 from recam.render import fast_static as fast
 from recam.render.source import Source
 
@@ -23,8 +24,6 @@ TRUST = 20
 """Number of shared samples at which a gain is believed half."""
 LIMIT = 0.5
 """Largest gain, as a natural logarithm of sRGB values."""
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,11 @@ class Samples:
     """
 
     points_world: NDArray[np.float64]
-    colours: Floats
+    colours: F32
     keyframe: NDArray[np.int64]
 
 
-def take_samples(source: Source, static: NDArray[np.bool_], position: int) -> Samples:
+def take_samples(source: Source, static: Mask, position: int) -> Samples:
     """A sparse grid of the points where ``static`` ([h, w], any size) of a keyframe."""
     h, w = static.shape
     y, x = np.nonzero(static[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE])
@@ -73,8 +72,8 @@ class _Ratios(NamedTuple):
     keyframe: int64 [k].
     """
 
-    log_ratio: Floats
-    weight: Floats
+    log_ratio: F32
+    weight: F32
     keyframe: NDArray[np.int64]
 
 
@@ -93,7 +92,7 @@ def _compare(samples: Samples, source: Source, tolerance: float) -> _Ratios:
     return _Ratios(log_ratio, darker[fair], samples.keyframe[same][fair])
 
 
-def _weighted_median(values: Floats, weights: Floats) -> Floats:
+def _weighted_median(values: F32, weights: F32) -> F32:
     """Along the first dimension of [k, 3], for each column."""
     order = values.argsort(0)
     total = np.take_along_axis(weights, order, 0).cumsum(0)
@@ -101,7 +100,7 @@ def _weighted_median(values: Floats, weights: Floats) -> Floats:
     return np.take_along_axis(np.take_along_axis(values, order, 0), middle, 0)[0]
 
 
-def balance_gains(samples: Samples, sources: Sequence[Source], tolerance: float) -> Floats:
+def balance_gains(samples: Samples, sources: Sequence[Source], tolerance: float) -> F32:
     """log gains [n, 3] of the n keyframes relative to their mean.
 
     Least squares over the median log ratio of every pair, weighted by its overlap; keyframes
@@ -126,9 +125,7 @@ def balance_gains(samples: Samples, sources: Sequence[Source], tolerance: float)
     return (gains - gains.mean(0)).clip(-LIMIT, LIMIT).astype(np.float32)
 
 
-def frame_gains(
-    samples: Samples, keyframe_gains: Floats, source: Source, tolerance: float
-) -> Tensor:
+def frame_gains(samples: Samples, keyframe_gains: F32, source: Source, tolerance: float) -> Tensor:
     """Factors float32 [n, 3] that bring each keyframe's colours to a frame's exposure."""
     found = _compare(samples, source, tolerance)
     count = len(found.keyframe)

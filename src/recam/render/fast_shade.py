@@ -14,7 +14,7 @@ from recam.runtime.jit import inlined, kernel
 f32 = np.float32
 u64 = np.uint64
 FINEST = f32(0.75)  # target pixels per source pixel below which several samples are averaged
-MOST_SAMPLES = 4
+MAX_SAMPLES = 4
 
 
 @kernel
@@ -142,7 +142,7 @@ def num_samples(size):
     """How many samples a side, for a target pixel of ``size`` target pixels a source pixel."""
     if size >= FINEST:
         return np.int32(1)
-    return np.int32(min(np.ceil(f32(1) / max(size, f32(1e-3))), f32(MOST_SAMPLES)))
+    return np.int32(min(np.ceil(f32(1) / max(size, f32(1e-3))), f32(MAX_SAMPLES)))
 
 
 @kernel

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recam.render.fast_draw import NEAREST, SLACK, THINNEST
-from recam.render.fast_shade import FINEST, MOST_SAMPLES
+from recam.render.fast_shade import FINEST, MAX_SAMPLES
 from recam.render.surface import (
     DOWN,
     HIDDEN,
@@ -331,13 +331,13 @@ def colours(
     u, v, ds = locate(n, x + 0.5, y + 0.5, d)
     source = v.long().clamp(0, h - 1) * w + u.long().clamp(0, w - 1)
     size = scale * d / ds
-    samples = (1 / size).ceil().clamp(max=MOST_SAMPLES).long()
+    samples = (1 / size).ceil().clamp(max=MAX_SAMPLES).long()
     samples[size >= float(FINEST)] = 1
     inside = (u >= 2.5) & (v >= 2.5) & (u < w - 2.5) & (v < h - 2.5)
     plain = inside & (samples == 1) & ((surface.flags.reshape(-1)[source] & NEAR_EDGE) == 0)
     image, out = frame.float(), torch.zeros(len(d), 3, device=d.device)
     out[plain] = _cubic(image, u[plain], v[plain])
-    for count in range(1, MOST_SAMPLES + 1):
+    for count in range(1, MAX_SAMPLES + 1):
         some = ~plain & (samples == count)
         offsets = [(k + 0.5) / count for k in range(count)]
         for dy, dx in ((dy, dx) for dy in offsets for dx in offsets):

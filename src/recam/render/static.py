@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recam.arrays import F32
 from recam.configs import RenderConfig
 from recam.geometry import rotation_angle_deg
 from recam.render import fast_static as fast
 from recam.render.exposure import (
-    Floats,
     Samples,
     balance_gains,
     frame_gains,
@@ -56,7 +56,7 @@ class StaticSet:
     """
 
     keyframes: tuple[Keyframe, ...]
-    log_gains: Floats
+    log_gains: F32
     samples: Samples
 
     def to(self, device: torch.device) -> StaticSet:
@@ -129,7 +129,7 @@ def build_static(scene: Scene, config: RenderConfig, progress: Progress = no_pro
     return StaticSet(tuple(keyframes), gains, joined)
 
 
-def _static_disparity(scene: Scene, index: int, config: RenderConfig) -> Floats:
+def _static_disparity(scene: Scene, index: int, config: RenderConfig) -> F32:
     """Disparity at the depth's size where the scene is static, away from what moves and from what
     stands in front."""
     moving = _widened(scene.dynamic[index].numpy(), max(scene.cameras.width // 256, 1))

@@ -5,10 +5,13 @@
     pose = about.array("cam_from_world", (None, 4, 4))
 
 Every wrong field raises ValueError with one line, so that no reader needs checks of its own.
+``write_json`` writes what is read so.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +19,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
+
+from recam.runtime.whole import cannot_write, write_synced
 
 _REQUIRED: Any = object()
 T = TypeVar("T")
@@ -203,3 +208,30 @@ def _range_text(what: str, low: float, high: float) -> str:
     if math.isinf(low):
         return f"{what} of at most {high:g}"
     return f"{what} from {low:g} to {high:g}"
+
+
+def write_json(path: Path, content: Any, sort_keys: bool = False) -> None:
+    """Write strict JSON (see ``jsonable``); it appears whole or not at all. Missing parent folders
+    are made. Raises RecamError when it cannot be written."""
+    text = json.dumps(jsonable(content), indent=1, sort_keys=sort_keys, allow_nan=False) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_synced(path, text.encode())
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def jsonable(value: Any) -> Any:
+    """With NaN as null and infinity as "inf", which strict JSON lacks."""
+    match value:
+        case dict():
+            return {k: jsonable(v) for k, v in value.items()}
+        case list() | tuple():
+            return [jsonable(v) for v in value]
+        case float() if math.isnan(value):
+            return None
+        case float() if math.isinf(value):
+            return "inf" if value > 0 else "-inf"
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return jsonable(dataclasses.asdict(value))
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

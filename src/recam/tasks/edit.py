@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from recam.arrays import F32, U8, Mask
 from recam.completers import open_completer, resolve_config
 from recam.completion.streaming import complete_streamed, complete_whole
 from recam.configs import CompleteConfig, EditConfig
@@ -22,8 +22,6 @@ from recam.runtime.cache import scratch_tensor
 from recam.runtime.versions import versions
 from recam.tasks.edit_recolor import ColourChange, changed_colours, colour_change
 from recam.tasks.edit_tracking import (
-    Floats,
-    Mask,
     Tracked,
     as_picture,
     mean_near,
@@ -44,20 +42,20 @@ ONE_SURFACE_PX = 0.5
 """What moves alike within this belongs to one surface."""
 USUAL_SHADING = 0.5
 """log of how much brighter or darker a surface gets; much more is not believed."""
-LEAST_SHADING = 0.03
+MIN_SHADING = 0.03
 """The same, taken for noise; larger ones count so much less."""
 SHADING_SCALE = 1 / 160
 """Of the picture's longer side: shading is taken to be smooth over so much, …"""
-LEAST_SEEN = 0.05
+MIN_SEEN = 0.05
 """… and to be none where less than about this share of the surface is seen."""
 UNLIKE = 25.0
 """Of 255: where what the flow fetches from the video's own frame is off by so much, the
 fetched edit counts half, …"""
 UNSURE = 0.6
 """… and so much where the flow does not return."""
-LEAST_DIFFERENCE = 12
+MIN_DIFFERENCE = 12
 """Of 255: smaller differences between a frame and its edited version are taken for noise."""
-LEAST_SHARE = 2e-4
+MIN_SHARE = 2e-4
 """Regions smaller than this share of the picture are taken for noise."""
 
 DEFAULTS = EditConfig()
@@ -137,21 +135,21 @@ def remove(
     return _complete_region(video, regions, config, progress, None)
 
 
-def changed_region(original: NDArray[np.uint8], edited: NDArray[np.uint8]) -> Mask:
+def changed_region(original: U8, edited: U8) -> Mask:
     """bool [h, w]: where two versions of a picture uint8 [h, w, 3] differ, without noise.
 
     Small differences all over (another codec, an editor's own rounding) do not count: the threshold
-    is at least LEAST_DIFFERENCE and three times the median difference. Raises ValueError where
+    is at least MIN_DIFFERENCE and three times the median difference. Raises ValueError where
     nothing, or everything, differs.
     """
     difference = np.abs(original.astype(np.int16) - edited).max(-1)
     smooth = cv2.blur(difference.astype(np.float32), (3, 3))
-    limit = min(max(LEAST_DIFFERENCE, 3 * float(np.median(smooth))), 48.0)
+    limit = min(max(MIN_DIFFERENCE, 3 * float(np.median(smooth))), 48.0)
     found = (smooth > limit).astype(np.uint8)
     size = max(3, max(found.shape) // 100 | 1)
     found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((size, size), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(found)
-    least = max(8, LEAST_SHARE * found.size)
+    least = max(8, MIN_SHARE * found.size)
     keep = [i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] >= least]
     inside = _without_pinholes(np.isin(labels, keep), least)
     if not inside.any():
@@ -216,7 +214,7 @@ def _complete_region(
     regions: Iterator[tuple[int, Mask]],
     config: EditConfig,
     progress: Progress,
-    shown: tuple[int, NDArray[np.uint8]] | None,
+    shown: tuple[int, U8] | None,
 ) -> Result:
     """Complete the regions; ``shown``: a frame and the picture that its region shows."""
     clock, timings_s = time.perf_counter(), {}
@@ -238,7 +236,7 @@ def _complete_region(
     return Result(replace(video, frames=done), partial, config, timings_s, versions())
 
 
-def _blended(old: NDArray[np.uint8], new: NDArray[np.uint8], inside: Mask) -> NDArray[np.uint8]:
+def _blended(old: U8, new: U8, inside: Mask) -> U8:
     """``new`` where inside, faded out over FEATHER_PX around it: uint8 [3, h, w]."""
     wide = _dilated(inside, FEATHER_PX)
     soft = cv2.blur(wide.astype(np.float32), (2 * FEATHER_PX + 1, 2 * FEATHER_PX + 1))
@@ -250,7 +248,7 @@ def _blended(old: NDArray[np.uint8], new: NDArray[np.uint8], inside: Mask) -> ND
 def _paste(
     video: Video,
     frame: int,
-    new: NDArray[np.uint8],
+    new: U8,
     region: Mask,
     config: EditConfig,
     progress: Progress,
@@ -307,7 +305,7 @@ def _copied(frames: Tensor) -> Tensor:
     return out
 
 
-def _gain(here: NDArray[np.uint8], there: Floats, sure: Mask) -> Floats:
+def _gain(here: U8, there: F32, sure: Mask) -> F32:
     """Exposure [3] of a frame against the edited one, from what both show of the original."""
     a, b = here[sure].astype(np.float32), there[sure]
     fair = (np.minimum(a, b) > 8).all(1) & (np.maximum(a, b) < 245).all(1)
@@ -317,7 +315,7 @@ def _gain(here: NDArray[np.uint8], there: Floats, sure: Mask) -> Floats:
     return np.where(np.abs(ratio - 1) > 0.01, ratio.clip(0.5, 2.0), 1.0).astype(np.float32)
 
 
-def _shading(here: NDArray[np.uint8], there: Floats, sure: Mask) -> Floats:
+def _shading(here: U8, there: F32, sure: Mask) -> F32:
     """How much brighter [h, w] a surface is in a frame than in the edited one, smoothly: light that
     passes over it, or its turning away, does the same to another material."""
     a, b = here.mean(-1), there.mean(-1)
@@ -327,8 +325,8 @@ def _shading(here: NDArray[np.uint8], there: Floats, sure: Mask) -> Floats:
     weight = fair * np.exp(-0.5 * (off / USUAL_SHADING) ** 2).astype(np.float32)
     sigma = max(here.shape[:2]) * SHADING_SCALE
     total = cv2.GaussianBlur(weight, (0, 0), sigma)
-    mean = cv2.GaussianBlur(weight * off, (0, 0), sigma) / (total + LEAST_SEEN)
-    return np.exp(np.sign(mean) * np.maximum(np.abs(mean) - LEAST_SHADING, 0))
+    mean = cv2.GaussianBlur(weight * off, (0, 0), sigma) / (total + MIN_SEEN)
+    return np.exp(np.sign(mean) * np.maximum(np.abs(mean) - MIN_SHADING, 0))
 
 
 @dataclass(frozen=True)
@@ -337,14 +335,14 @@ class _Made:
     [h, w]. change: what became of its colours. detail: float32 [h, w, 3], what the edited version
     has beyond that."""
 
-    original: Floats
-    edited: Floats
-    region: Floats
+    original: F32
+    edited: F32
+    region: F32
     change: ColourChange
-    detail: Floats
+    detail: F32
 
 
-def _made(original: Floats, edited: NDArray[np.uint8], region: Mask) -> _Made:
+def _made(original: F32, edited: U8, region: Mask) -> _Made:
     new = edited.astype(np.float32)
     whole = cv2.erode(region.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     change = colour_change(original, new, whole if whole.any() else region)
@@ -355,9 +353,7 @@ def _made(original: Floats, edited: NDArray[np.uint8], region: Mask) -> _Made:
     return _Made(original, new, region.astype(np.float32), change, detail)
 
 
-def _carried(
-    made: _Made, here: NDArray[np.uint8], tracked: Tracked
-) -> tuple[NDArray[np.uint8], Floats]:
+def _carried(made: _Made, here: U8, tracked: Tracked) -> tuple[U8, F32]:
     """The edit in another frame, uint8 [h, w, 3], and how far it is known, float32 [h, w].
 
     The frame's own colours tell what became of them, with their light and shade, wherever the

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from recam.arrays import F32, Mask
 from recam.runtime.jit import kernel
-
-Floats = NDArray[np.float32]
 
 COLOURS = 16
 """Steps of each colour channel in the table, …"""
@@ -24,11 +22,11 @@ class ColourChange:
     """table: float32 [rows, columns, COLOURS, COLOURS, COLOURS, 3], the edited colour by place and
     original colour. cell: px that a step of place is wide."""
 
-    table: Floats
+    table: F32
     cell: float
 
 
-def colour_change(original: Floats, edited: Floats, where: NDArray[np.bool_]) -> ColourChange:
+def colour_change(original: F32, edited: F32, where: Mask) -> ColourChange:
     """What an edit made of the colours of a picture, both float32 [h, w, 3] in [0, 255].
 
     The mean edited colour of what had a similar colour nearby, or, where there was nothing, of what
@@ -64,7 +62,7 @@ def colour_change(original: Floats, edited: Floats, where: NDArray[np.bool_]) ->
     return ColourChange(table.astype(np.float32), cell)
 
 
-def changed_colours(change: ColourChange, colours: Floats, at: Floats) -> Floats:
+def changed_colours(change: ColourChange, colours: F32, at: F32) -> F32:
     """Edited colours float32 [n, 3] of original ones [n, 3] in [0, 255]; at: [n, 2], where in the
     edited frame they are thought to be from, in pixel indices (x, y)."""
     out = np.empty((len(colours), 3), np.float32)

@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recam.arrays import F32, U8, Mask
 from recam.flow.dense import flows_to_frame
 from recam.types import Progress, Video
-
-Mask = NDArray[np.bool_]
-Floats = NDArray[np.float32]
 
 FLOW_SIDE = 768
 """Longer side that motion is followed at, px."""
@@ -31,7 +29,7 @@ OUTLINED_TOGETHER = 24
 """Frames that are outlined for one loading of the model."""
 POINTS_APART = 1 / 60
 """Of the picture's longer side: distance of the points that CoTracker follows."""
-LEAST_REACH_PX = 16
+MIN_REACH_PX = 16
 """Colours around a region are learned from so far at least."""
 
 
@@ -42,11 +40,11 @@ class Tracked:
 
     frame: int
     inside: Mask
-    at: Floats
+    at: F32
     sure: Mask
 
 
-def as_picture(frame: Tensor) -> NDArray[np.uint8]:
+def as_picture(frame: Tensor) -> U8:
     """uint8 [h, w, 3] of uint8 [3, h, w]."""
     return np.ascontiguousarray(frame.permute(1, 2, 0).numpy())
 
@@ -132,7 +130,7 @@ def pointed(
 
 
 def _between_points(
-    tracked: Tracked, region: Mask, points: Floats, at: Floats, visible: Mask, apart: float
+    tracked: Tracked, region: Mask, points: F32, at: F32, visible: Mask, apart: float
 ) -> Tracked:
     height, width = tracked.inside.shape
     pixel = np.rint(at).astype(np.int64)
@@ -152,24 +150,24 @@ def _between_points(
     return replace(tracked, inside=inside, at=where, sure=sure)
 
 
-def _enlarged(flow: Floats, height: int, width: int) -> Floats:
+def _enlarged(flow: F32, height: int, width: int) -> F32:
     h, w = flow.shape[:2]
     large = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
     return (large * np.array([width / w, height / h], np.float32)).astype(np.float32)
 
 
-def sample_at(picture: NDArray, at: Floats, kind: int = cv2.INTER_LINEAR) -> NDArray:
+def sample_at(picture: NDArray, at: F32, kind: int = cv2.INTER_LINEAR) -> NDArray:
     """A picture fetched at pixel indices [h, w, 2]; its border goes on."""
     return cv2.remap(picture, at[..., 0], at[..., 1], kind, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _by_likeness(
-    label: Floats,
+    label: F32,
     decided: Mask,
-    picture: NDArray[np.uint8],
-    moves: tuple[tuple[Floats, Mask], ...],
+    picture: U8,
+    moves: tuple[tuple[F32, Mask], ...],
     before: NDArray,
-) -> Floats:
+) -> F32:
     """Labels where decided; elsewhere the side that is more alike nearby. 0 or 1.
 
     Alike in colour, and in motion [h, w, 2] where that is sure; ``before``: 1 or -1 for what was
@@ -206,9 +204,9 @@ class _Colours:
     reach: int
 
 
-def _colours_of(picture: NDArray[np.uint8], region: Mask) -> _Colours:
+def _colours_of(picture: U8, region: Mask) -> _Colours:
     rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
-    reach = max(rows[-1] - rows[0], columns[-1] - columns[0], 2 * LEAST_REACH_PX) // 2
+    reach = max(rows[-1] - rows[0], columns[-1] - columns[0], 2 * MIN_REACH_PX) // 2
     colours = _Colours(np.zeros((1, 65)), np.zeros((1, 65)), int(reach))
     y, x = _box(region, colours.reach)
     given = np.where(region[y, x], cv2.GC_FGD, cv2.GC_BGD).astype(np.uint8)
@@ -229,9 +227,9 @@ def _box(inside: Mask, pad: int) -> tuple[slice, slice]:
 
 
 def _sides(
-    label: Floats,
+    label: F32,
     decided: Mask,
-    moves: tuple[tuple[Floats, Mask], ...],
+    moves: tuple[tuple[F32, Mask], ...],
     before: NDArray,
     reach: int,
 ) -> NDArray[np.int8]:
@@ -256,12 +254,12 @@ def _sides(
 
 
 def _cut_out(
-    picture: NDArray[np.uint8],
-    label: Floats,
+    picture: U8,
+    label: F32,
     sides: NDArray[np.int8],
     before: NDArray,
     colours: _Colours,
-) -> Floats:
+) -> F32:
     """The label, with what is on neither side for certain split along edges by the region's colours
     and those around it (Rother et al. 2004), learned where the region is known.
 
@@ -286,7 +284,7 @@ def _cut_out(
     return cv2.medianBlur(out.astype(np.uint8) * 255, 5).astype(np.float32) / 255
 
 
-def mean_near(values: Floats, where: Mask, sigma: float) -> tuple[Floats, Floats]:
+def mean_near(values: F32, where: Mask, sigma: float) -> tuple[F32, F32]:
     """How much of ``where`` [h, w] is near each pixel, and the mean of values [h, w, c] there."""
     weight = cv2.GaussianBlur(where.astype(np.float32), (0, 0), sigma)
     mean = cv2.GaussianBlur(values * where[..., None].astype(np.float32), (0, 0), sigma)

@@ -34,7 +34,7 @@ from recam.types import (
     video_from_frames,
 )
 
-LEAST_HOLE = 1e-3
+MIN_HOLE = 1e-3
 """A view that lacks a smaller share of its picture adds nothing to the scene."""
 DEPTH_STEP = 0.1
 """As in completion: nearer by more than this share is in front."""
@@ -105,7 +105,7 @@ def remember(
         views = [render(scene, path[i : i + 1], _all_static(config, len(scene))) for i in waiting]
         lacking = [float((v.known < 0.5).float().mean()) for v in views]
         worst = int(np.argmax(lacking))
-        if lacking[worst] < LEAST_HOLE:
+        if lacking[worst] < MIN_HOLE:
             break
         filled = complete(views[worst], completer=completer).frames[0]
         scene = _with_view(scene, views[worst], filled)

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recam.arrays import F32, U8
 from recam.completers import open_completer, resolve_config
 from recam.completion.streaming import complete_whole
 from recam.configs import InterpolateConfig
@@ -26,15 +27,13 @@ from recam.runtime.jit import kernel
 from recam.runtime.versions import versions
 from recam.types import PartialVideo, Progress, Result, no_progress, video_from_frames
 
-Floats = NDArray[np.float32]
-
 SURE = 0.5
 """Confidence of the flow from which it is believed."""
 CARRIED = 0.35
 """Trust in motion that was carried to where one view alone shows the surface."""
-LEAST_SHARED = 0.15
+MIN_SHARED = 0.15
 """Below this share of believable flow the views are said to show nothing in common."""
-LEAST_SIDE_PX = 64
+MIN_SIDE_PX = 64
 """Longer side below which no motion is looked for."""
 BEND_SCALE = 0.02
 """Of the picture's longer side: how motion bends is taken to be smooth over so much, …"""
@@ -50,9 +49,9 @@ class _Side:
     picture: float32 [h, w, 3]. flow: float32 [h, w, 2] px, everywhere. trust: float32 [h, w].
     """
 
-    picture: Floats
-    flow: Floats
-    trust: Floats
+    picture: F32
+    flow: F32
+    trust: F32
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,8 @@ class _Pair:
     picture both show."""
 
     sides: tuple[_Side, _Side]
-    plain: tuple[Floats, Floats]
-    log_gain: Floats
+    plain: tuple[F32, F32]
+    log_gain: F32
     shared: float
 
 
@@ -83,7 +82,7 @@ def interpolate(
     what is beside it. The mean of that and of both views fetched along a plainer flow is the
     result; models other than propagate complete what the flow is not sure of. Warns where two views
     show next to nothing in common. Raises ValueError for fewer than two views, frames below 1, a
-    size below LEAST_SIDE_PX, or no fps.
+    size below MIN_SIDE_PX, or no fps.
     """
     if views.dim() != 4 or len(views) < 2 or views.shape[1] != 3 or views.dtype != torch.uint8:
         raise ValueError(
@@ -93,8 +92,8 @@ def interpolate(
         raise ValueError(f"frames is {config.frames}; expected at least 1 between two views")
     if not 0 < fps < np.inf:
         raise ValueError(f"fps is {fps}; expected more than 0")
-    if config.size < LEAST_SIDE_PX:
-        raise ValueError(f"size is {config.size}; motion is found at {LEAST_SIDE_PX} px or more")
+    if config.size < MIN_SIDE_PX:
+        raise ValueError(f"size is {config.size}; motion is found at {MIN_SIDE_PX} px or more")
     clock, timings_s = time.perf_counter(), {}
     step = config.frames + 1
     total = (len(views) - 1) * step + 1
@@ -118,7 +117,7 @@ def interpolate(
     return Result(video_from_frames(done, fps), partial, config, timings_s, versions())
 
 
-def _pairs(views: Tensor, size: int) -> Iterator[tuple[_Pair, tuple[Floats, Floats] | None]]:
+def _pairs(views: Tensor, size: int) -> Iterator[tuple[_Pair, tuple[F32, F32] | None]]:
     """Each two neighbouring views, with how the motion of either's pixels bends between them (None
     where no view before or behind tells); no more than two pairs are held at a time."""
     before: _Side | None = None
@@ -126,11 +125,11 @@ def _pairs(views: Tensor, size: int) -> Iterator[tuple[_Pair, tuple[Floats, Floa
     for k in range(2, len(views) + 1):
         assert pair is not None
         after = _pair(views[k - 1], views[k], size) if k < len(views) else None
-        if before is None or after is None or min(pair.shared, after.shared) < LEAST_SHARED:
+        if before is None or after is None or min(pair.shared, after.shared) < MIN_SHARED:
             yield pair, None
         else:
             yield pair, _bends(before, pair.sides, after.sides[0])
-        before = pair.sides[1] if pair.shared >= LEAST_SHARED else None
+        before = pair.sides[1] if pair.shared >= MIN_SHARED else None
         pair = after
 
 
@@ -140,7 +139,7 @@ def _pair(a: Tensor, b: Tensor, size: int) -> _Pair:
     flows = _flows(pictures[0], pictures[1], size)
     sides = _sides(pictures, flows.forth, flows.back)
     shared = min(float((side.trust > SURE).mean()) for side in sides)
-    if shared < LEAST_SHARED:
+    if shared < MIN_SHARED:
         warnings.warn(
             f"the two views have next to nothing in common ({100 * shared:.0f} % of the "
             "picture): what lies between them is made up",
@@ -149,7 +148,7 @@ def _pair(a: Tensor, b: Tensor, size: int) -> _Pair:
     return _Pair(sides, flows.plain, _log_gain(sides[0], sides[1]), shared)
 
 
-def _bends(before: _Side, sides: tuple[_Side, _Side], after: _Side) -> tuple[Floats, Floats]:
+def _bends(before: _Side, sides: tuple[_Side, _Side], after: _Side) -> tuple[F32, F32]:
     """How the motion between two views bends, [h, w, 2] px, for the pixels of either.
 
     After a share s of the way a pixel has moved by s·flow + s·(1 − s)·bend: the parabola through
@@ -164,7 +163,7 @@ def _bends(before: _Side, sides: tuple[_Side, _Side], after: _Side) -> tuple[Flo
     )
 
 
-def _bend(one: _Side, other: _Side) -> Floats:
+def _bend(one: _Side, other: _Side) -> F32:
     """The bend of one view's pixels by their motion to its two neighbours, smoothed."""
     weight = one.trust * other.trust + 0.01
     sigma = BEND_SCALE * max(weight.shape)
@@ -172,7 +171,7 @@ def _bend(one: _Side, other: _Side) -> Floats:
     return total / cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]
 
 
-def _agreed(bend: Floats, other: Floats) -> Floats:
+def _agreed(bend: F32, other: F32) -> F32:
     """The mean of two bends, less where they are unlike: nothing where they are opposite.
 
     One for both views, so that what they show lies on itself.
@@ -187,12 +186,12 @@ class _Flows:
     """forth, back: flow between two pictures float32 [h, w, 2] px and its confidence [h, w].
     plain: flow forth and back by a coarser search from no motion."""
 
-    forth: tuple[Floats, Floats]
-    back: tuple[Floats, Floats]
-    plain: tuple[Floats, Floats]
+    forth: tuple[F32, F32]
+    back: tuple[F32, F32]
+    plain: tuple[F32, F32]
 
 
-def _flows(a: NDArray[np.uint8], b: NDArray[np.uint8], size: int) -> _Flows:
+def _flows(a: U8, b: U8, size: int) -> _Flows:
     """Flow at the pictures' size, found at ``size``."""
     height, width = a.shape[:2]
     scale = min(1.0, size / max(height, width))
@@ -211,7 +210,7 @@ def _flows(a: NDArray[np.uint8], b: NDArray[np.uint8], size: int) -> _Flows:
     h, w = grey[0].shape
     size_up = np.array([width / w, height / h], np.float32)
 
-    def large(values: NDArray) -> Floats:
+    def large(values: NDArray) -> F32:
         return cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
 
     return _Flows(
@@ -222,9 +221,9 @@ def _flows(a: NDArray[np.uint8], b: NDArray[np.uint8], size: int) -> _Flows:
 
 
 def _sides(
-    pictures: list[NDArray[np.uint8]],
-    forth: tuple[Floats, Floats],
-    back: tuple[Floats, Floats],
+    pictures: list[U8],
+    forth: tuple[F32, F32],
+    back: tuple[F32, F32],
 ) -> tuple[_Side, _Side]:
     made = []
     everywhere = np.ones(pictures[0].shape[:2], bool)
@@ -232,14 +231,14 @@ def _sides(
         good = confidence > SURE
         completed, _ = complete_flow(flow, good, ~everywhere)
         # Hidden in the other view: it moves with what lies behind, and counts less.
-        rest = CARRIED if good.mean() >= LEAST_SHARED else 0.0
+        rest = CARRIED if good.mean() >= MIN_SHARED else 0.0
         trust = np.maximum(cv2.blur(confidence, (5, 5)), rest) if rest else confidence * good
         flow = np.where(good[..., None], flow, completed).astype(np.float32)
         made.append(_Side(picture.astype(np.float32), flow, trust.astype(np.float32)))
     return made[0], made[1]
 
 
-def _log_gain(a: _Side, b: _Side) -> Floats:
+def _log_gain(a: _Side, b: _Side) -> F32:
     """log of b's exposure over a's, [3], where both show the same."""
     there = _fetch(b.picture, a.flow)
     here = a.picture
@@ -251,16 +250,14 @@ def _log_gain(a: _Side, b: _Side) -> Floats:
     return np.where(np.abs(gain) > 0.005, gain.clip(-1.5, 1.5), 0).astype(np.float32)
 
 
-def _fetch(picture: Floats, flow: Floats) -> Floats:
+def _fetch(picture: F32, flow: F32) -> F32:
     h, w = flow.shape[:2]
     x = flow[..., 0] + np.arange(w, dtype=np.float32)
     y = flow[..., 1] + np.arange(h, dtype=np.float32)[:, None]
     return cv2.remap(picture, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _moment(
-    pair: _Pair, bends: tuple[Floats, Floats] | None, moment: float
-) -> tuple[NDArray[np.uint8], Floats]:
+def _moment(pair: _Pair, bends: tuple[F32, F32] | None, moment: float) -> tuple[U8, F32]:
     """What two views show of a moment between them: colours uint8 [h, w, 3] and how far they are
     known, float32 [h, w] in [0, 1]."""
     sides, log_gain = pair.sides, pair.log_gain
@@ -292,7 +289,7 @@ def _moment(
     return np.rint(colours).clip(0, 255).astype(np.uint8), known.astype(np.float32)
 
 
-def _plainly(pair: _Pair, bends: tuple[Floats, Floats] | None, m: np.float32) -> Floats:
+def _plainly(pair: _Pair, bends: tuple[F32, F32] | None, m: np.float32) -> F32:
     """Both views fetched along a flow that is believed everywhere, blended by nearness in time.
 
     The flow of a moment is that of the same pixel in the views (Jiang et al. 2018, Super SloMo).
@@ -308,7 +305,7 @@ def _plainly(pair: _Pair, bends: tuple[Floats, Floats] | None, m: np.float32) ->
     return (first + second).astype(np.float32)
 
 
-def _carried(flow: Floats, trust: Floats, share: np.float32) -> tuple[Floats, Floats]:
+def _carried(flow: F32, trust: F32, share: np.float32) -> tuple[F32, F32]:
     """For the moment ``share`` of the way: where in the view each pixel comes from, and its trust.
 
     The flow is drawn forward; where two surfaces meet, the surer one stays, then the one that moves

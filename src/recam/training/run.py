@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import nn
 
+from recam.runtime.records import write_json
 from recam.training.optim import load_checkpoint, save_checkpoint
 from recam.types import RecamError
 
@@ -39,7 +40,7 @@ def resume(run: Run, out: Path, options: dict[str, Any], may_change: Collection[
     options = json.loads(json.dumps(options))
     state = load_checkpoint(out / "checkpoint.pt")
     if state is None:
-        (out / "config.json").write_text(json.dumps(options, indent=1))
+        write_json(out / "config.json", options)
         return False
     before = json.loads(state["config"])
     changed = [k for k in options if k not in may_change and before.get(k) != options[k]]

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recam.completion.fills import search_fills
-from recam.configs import PairConfig, RenderConfig
-from recam.covisibility import double_reproject, novel_cameras, sample_path
+from recam.configs import PairConfig
+from recam.covisibility import make_pairs, novel_cameras, sample_path
 from recam.render import render
 from recam.runtime.cache import cache_folder, content_hash
 from recam.runtime.tensors import load_tensors, save_tensors, tensors_are_whole
@@ -37,12 +37,12 @@ from recam.types import (
     video_from_frames,
 )
 
-VERSION = 2
+VERSION = 3
 """Raised when the pairs of a seed change."""
 SIZE = (20, 208, 336)
 KEPT_FRAMES = 12
 """Of a clip's frames, after the fills were searched for in all of them."""
-BACK = PairConfig(wide_fraction=0.4, wide_factor=2.0)
+BACK = PairConfig(wide_fraction=0.4, wide_factor=2.0, resampled_fraction=0.4, alone_fraction=0.6)
 """Paths from which the source video is seen back."""
 NOVEL = PairConfig(yaw=25.0, pitch=10.0, distance=0.15, wide_fraction=0.0)
 """Paths whose own true view is the target."""
@@ -70,30 +70,14 @@ def scene_pairs(seed: int) -> list[FilledPair]:
     pairs = []
     for number in range(PAIRS_PER_SCENE):
         if number < PAIRS_PER_SCENE - 1:
-            rendering, target = seen_back(scene, BACK, rng)
+            pair = next(make_pairs(scene, rng, BACK))
+            rendering, target = pair.partial, pair.target.frames
         else:
             rendering, target = seen_anew(scene, described, NOVEL, rng)
         unknown = 1 - float((rendering.known > 0.5).float().mean())
         if 0.005 < unknown < 0.8:
             pairs.append(kept_part(filled(rendering, target), rng))
     return pairs
-
-
-def seen_back(
-    scene: Scene, config: PairConfig, rng: np.random.Generator
-) -> tuple[Rendering, Tensor]:
-    """A scene's video with the holes that a random path gives it, and the video itself."""
-    alone = bool(rng.random() < 0.6)
-    path = _random_cameras(scene, config, rng)
-    seen = double_reproject(scene, path, RenderConfig(aggregate_static=not alone))
-    target = scene.video.frames[:]
-    frames = seen.back.frames if rng.random() < 0.4 else target
-    visible = seen.visible
-    shown = replace(
-        seen.back, frames=frames * visible[:, None], known=visible.float(),
-        depth=seen.back.depth * visible,
-    )  # fmt: skip
-    return shown, target
 
 
 def seen_anew(

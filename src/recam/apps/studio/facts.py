@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from recam.apps.runs import write_json
 from recam.camera_files import read_cameras
 from recam.camera_files.camera_file import CameraFile
 from recam.geometry import se3_inverse, so3_log
 from recam.media import MediaInfo, probe
 from recam.media.input import BASE_BYTES, BYTES_PER_PIXEL
+from recam.runtime.records import write_json
 
 SECONDS_PER_FRAME = {"draft": 0.5, "best": 5.0, "make": 1.0}
 """On two cores, until this machine has been measured: a rough guess that is called one."""

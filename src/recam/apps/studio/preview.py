@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recam.apps.commands import holes_shown
-from recam.apps.runs import write_json
 from recam.apps.studio.aim import scaled
 from recam.configs import PathConfig, RenderConfig
 from recam.covisibility import resize_scene
 from recam.geometry import fov_x_deg
 from recam.reconstruct import save_scene
 from recam.render import StaticSet, build_static, render_frames
+from recam.runtime.records import write_json
 from recam.trajectories import focus_depth, make_path
 from recam.trajectories.presets import DEFAULTS, orbit
 from recam.types import CameraPath, Cameras, PartialVideo, Scene, Video

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from recam.apps.runs import write_json
 from recam.apps.studio import facts, recipe
 from recam.apps.studio.aim import Aim, History, from_json, path_config
 from recam.apps.studio.jobs import Job, JobQueue
@@ -33,6 +32,7 @@ from recam.configs import (
 )
 from recam.media import MediaInfo
 from recam.reconstruct import load_scene, save_scene
+from recam.runtime.records import write_json
 from recam.types import CameraPath, RecamError, Scene
 
 DRAFT_SIZE = 256

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from recam.apps.runs import write_json
 from recam.apps.studio.aim import Aim, from_json
 from recam.configs import (
     CompleteConfig,
@@ -29,6 +28,7 @@ from recam.configs import (
     InputConfig,
     ReconstructConfig,
 )
+from recam.runtime.records import write_json
 from recam.types import RecamError
 
 Task = Literal["reshoot", "image", "interpolate", "edit", "remove", "complete"]

@@ -24,7 +24,6 @@ from recam.evaluation.datasets.sample import EvaluationSample, TargetView
 from recam.media.pictures import natural_key, pictures_at
 from recam.types import CameraPath, RecamError
 
-NUM_RIG_CAMERAS = 12
 _NOTES = (
     "camera 0's picture at time 0 is also the first input; published tables differ in whether "
     "they count it",

@@ -39,6 +39,7 @@ from recam.evaluation.synth4d.scenes import (
 )
 from recam.geometry import project, unproject
 from recam.runtime.cache import cache_folder
+from recam.runtime.records import write_json
 from recam.runtime.threads import one_torch_thread
 from recam.runtime.workers import worker_pool
 from recam.synthetic.render import SyntheticFrames, optical_flow, render_synthetic
@@ -88,7 +89,7 @@ def make_synth4d(
             progress("making Synth4D", done, len(specs))
     there = [s for s in SPECS if (folder / s.name / "hashes.json").is_file()]
     manifest = {"version": VERSION, "scenes": {s.name: _entry(s, folder) for s in there}}
-    _write_json(folder / "manifest.json", manifest)
+    write_json(folder / "manifest.json", manifest, sort_keys=True)
     return manifest
 
 
@@ -129,7 +130,7 @@ def make_scene(spec: SceneSpec, folder: Path) -> None:
             for f in sorted(unfinished.rglob("*"))
             if f.is_file()
         }
-        _write_json(unfinished / "hashes.json", {"arrays": arrays, "files": files})
+        write_json(unfinished / "hashes.json", {"arrays": arrays, "files": files}, sort_keys=True)
         target = folder / spec.name
         shutil.rmtree(target, ignore_errors=True)
         unfinished.replace(target)
@@ -223,9 +224,3 @@ def _rounded(depth: Tensor) -> Tensor:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _write_json(path: Path, content: Any) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
-    unfinished.replace(path)

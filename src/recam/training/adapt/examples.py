@@ -20,7 +20,7 @@ from recam.training.loss import Batch
 from recam.training.masks import draw_known
 from recam.types import Pair, PartialVideo, Progress, RecamError, Rendering, no_progress
 
-MOST_FRAMES = 32
+MAX_FRAMES = 32
 SOURCES: tuple[MaskSource, ...] = ("tracks", "border", "random-2d")
 
 
@@ -53,7 +53,7 @@ class Example:
         return Batch(to_signal(part(self.target)), condition, joint, part(self.scored))
 
 
-def frames_to_learn(num_frames: int, most: int = MOST_FRAMES, max_stride: int = 3) -> Tensor:
+def frames_to_learn(num_frames: int, most: int = MAX_FRAMES, max_stride: int = 3) -> Tensor:
     """Indices of the frames that all examples of a video show: at most ``most`` from its middle,
     every second or third one of a long video.
 
