@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The speed tables of docs/evaluation.md: synthetic scenes, the renderer beside the reference's
+# The speed tables of docs/results/speed.md: synthetic scenes, the renderer beside the reference's
 # warper, every stage and the whole pipeline. Run again to go on (the pipeline's rows are kept).
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tables of docs/evaluation.md: makes Synth4D (once, in recam's cache folder), scores the
+# The tables of docs/results/synth4d.md: makes Synth4D (once, in recam's cache folder), scores the
 # baselines on it with true and with estimated geometry, its reconstructions, and the ablations.
 # Run again to go on. WEIGHTS=FILE: other weights of the masked model than the package's; JOBS
 # processes (default: one a core).
