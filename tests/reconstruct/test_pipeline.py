@@ -66,6 +66,18 @@ def test_estimated_cameras_come_to_the_scale_of_given_depth(truth: Truth, tmp_pa
     assert 0.7 < travelled / (10 * true) < 1.4
 
 
+def test_disparity_called_depth_is_told_by_the_parallax(
+    truth: Truth, camera_file: str, tmp_path: Path
+) -> None:
+    """Values without zeros or a 1, so that only the cameras can tell."""
+    np.save(tmp_path / "depth.npy", 7 / truth.depth)
+    config = ReconstructConfig(cameras=camera_file, depth=str(tmp_path / "depth.npy"))
+    with pytest.raises(ValueError, match=r"depth\.npy: near and far are swapped against"):
+        reconstruct(truth.video, config)
+    scene = reconstruct(truth.video, replace(config, depth_kind="inverse"))
+    assert np.allclose(scene.depth.numpy(), truth.depth / 7, rtol=1e-5)
+
+
 def test_given_masks_are_used(truth: Truth, camera_file: str, tmp_path: Path) -> None:
     for i in range(T):
         write_image(torch.from_numpy(truth.moving[i]), tmp_path / "masks" / f"{i:03d}.png")

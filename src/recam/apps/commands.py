@@ -18,6 +18,7 @@ from recam.apps.runs import (
     machine,
     new_folder,
     peak_memory_gb,
+    plain_name,
 )
 from recam.camera_files import format_to_write, write_cameras
 from recam.completers import check_weights
@@ -40,7 +41,7 @@ from recam.media import (
     write_image,
     write_video,
 )
-from recam.media.input import read_input, source_part
+from recam.media.input import files_of, read_input, source_part
 from recam.reconstruct import export_scene, save_scene, scene_cache
 from recam.reconstruct.scene_cache import OpenedScene
 from recam.runtime.records import write_json
@@ -255,8 +256,7 @@ def complete(
     check_writable(out)
     check_weights(config)
     for path in (source, known_path):
-        if not path.exists():
-            raise RecamError(f"{path}: no such file or folder")
+        files_of(path)
         if out.resolve() == path.resolve():
             raise RecamError(f"{out}: is read from, so it cannot be written to; give another place")
     with show_progress(quiet) as progress:
@@ -288,7 +288,8 @@ def paths(
     quiet: bool = False,
 ) -> Path:
     """Draw a path over the scene; returns the picture's file."""
-    picture = out or Path(f"{source.stem}-{Path(path_config.path).stem}-path.png")
+    name = plain_name(f"{source.stem}-{Path(path_config.path).stem}-path")
+    picture = out or Path(f"{name}.png")
     check_writable(picture)
     if cameras_out:
         cameras_out_format = format_to_write(cameras_out, cameras_out_format)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,11 @@ from recam.runtime.whole import finish_replacing, remove, staged_folder
 from recam.types import RecamError
 
 
+def plain_name(name: str) -> str:
+    """A name to write to, made of what may be a pattern of pictures (``*.color``, ``%05d``)."""
+    return re.sub(r"[*?\[\]%]+[0-9]*d?", "", name).strip("._- ") or "pictures"
+
+
 def choose_folder(wanted: Path | None, name: str) -> Path:
     """The folder to write: the wanted one, else the first free of name, name-2, name-3, … here.
 
@@ -24,6 +30,7 @@ def choose_folder(wanted: Path | None, name: str) -> Path:
     RecamError when it holds anything else or cannot be written.
     """
     if wanted is None:
+        name = plain_name(name)
         folder, number = Path(name), 2
         while folder.exists():
             folder, number = Path(f"{name}-{number}"), number + 1

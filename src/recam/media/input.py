@@ -9,6 +9,7 @@ import torch
 
 from recam.configs import InputConfig
 from recam.media.convert import fitted_size
+from recam.media.pictures import pictures_at
 from recam.media.read import read_video
 from recam.media.source import part_of, probe
 from recam.runtime.memory import memory_bytes
@@ -37,6 +38,15 @@ def source_part(source: Path, config: InputConfig, num_frames: int) -> SourcePar
     start, stride = config.start, config.stride
     whole = start == 0 and stride == 1 and config.num_frames is None
     return part_of(source, None if whole else start + stride * torch.arange(num_frames))
+
+
+def files_of(source: Path) -> list[Path]:
+    """A file or folder itself; the files of a pattern like ``shots/*.color.png``. Raises RecamError
+    where nothing is there."""
+    files = [source] if source.exists() else pictures_at(source)
+    if files is None:
+        raise RecamError(f"{source}: no such file or folder")
+    return files
 
 
 def check_memory(source: Path, config: InputConfig) -> None:

@@ -362,7 +362,8 @@ def _with_given_depth(
         with report.timed("scale"):
             evidence = triangulate(flows, cameras, clip.progress)
             good = valid & (evidence.inverse_depth > 2 * evidence.sigma) & (evidence.misfit < 2)
-            check_near_and_far(rho[good], evidence.inverse_depth[good], str(clip.config.depth))
+            if clip.config.depth_kind == "auto":
+                check_near_and_far(rho[good], evidence.inverse_depth[good], str(clip.config.depth))
             if estimated:
                 cameras = _scaled_to(cameras, rho[good], evidence.inverse_depth[good], report)
     dynamic = masks

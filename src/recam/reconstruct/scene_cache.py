@@ -7,7 +7,7 @@ from pathlib import Path
 
 from recam.camera_files.detect import read_as_well
 from recam.configs import InputConfig, ReconstructConfig
-from recam.media.input import check_memory, read_input, source_part
+from recam.media.input import check_memory, files_of, read_input, source_part
 from recam.reconstruct.checkpoint import Checkpoint, forget_abandoned
 from recam.reconstruct.external.choose import models_used
 from recam.reconstruct.io.scene_files import load_scene, save_scene
@@ -36,6 +36,20 @@ class OpenedScene:
         return self.folder.name if in_cache else self.folder
 
 
+def scene_key(source: Path, input_config: InputConfig, config: ReconstructConfig) -> str:
+    """sha256 (hex) of all that a scene is made of: the files' content, the options, and, where
+    cameras or depth are given, what the source is called, since a file may have those of several.
+
+    Raises RecamError for a file that is not there.
+    """
+    files = files_of(source)
+    for path in (config.cameras, config.depth, config.masks):
+        files += files_of(Path(path)) if path else []
+    files += read_as_well(Path(config.cameras)) if config.cameras else []
+    called = source.absolute().parts[-2:] if config.cameras or config.depth else ()
+    return content_hash(*files, input_config, config, models_used(config), SCENE_VERSION, *called)
+
+
 def open_scene(
     source: Path,
     input_config: InputConfig,
@@ -50,19 +64,8 @@ def open_scene(
     """
     if (source / "scene.json").is_file():
         return OpenedScene(load_scene(source), source, True)
-    if not source.exists():
-        raise RecamError(f"{source}: no such file or folder")
-    named = [Path(f) for f in (config.cameras, config.depth, config.masks) if f]
-    for path in named:
-        if not path.exists():
-            raise RecamError(f"{path}: no such file or folder")
+    key = scene_key(source, input_config, config)
     check_memory(source, input_config)
-    named += read_as_well(Path(config.cameras)) if config.cameras else []
-    # Which cameras of a file are meant may hang on what the source is called.
-    called = source.absolute().parts[-2:] if config.cameras or config.depth else ()
-    key = content_hash(
-        source, *named, input_config, config, models_used(config), SCENE_VERSION, *called
-    )
     folder = cache_folder() / "scenes" / key[:24]
     video = read_input(source, input_config, progress)
     if is_whole(folder):

@@ -92,6 +92,11 @@ def given_cameras(clip: Clip, given: DepthSource | None, report: Report) -> Give
     report.note(f"cameras taken from {config.cameras}", *file.notes)
     seen = None
     if file.lens != "opencv":
+        if config.depth is not None or config.masks is not None:
+            raise ValueError(
+                f"{config.cameras}: {file.lens} frames are straightened first, which the given "
+                "depth or masks do not follow; straighten all of them and give pinhole cameras"
+            )
         room = scratch_tensor(tuple(video.frames.shape), torch.uint8)
         video, cameras, seen = straightened_video(video, file, config.fov, clip.progress, room)
         report.note(
