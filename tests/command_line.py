@@ -1,5 +1,7 @@
 """What tests of the command line share."""
 
+import io
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
@@ -9,10 +11,13 @@ from recam.apps.cli import main
 
 def fails(*argv: str) -> str:
     """Run a command that must fail; its one line, checked to be one."""
-    with pytest.raises(SystemExit) as stop:
+    said = io.StringIO()
+    with pytest.raises(SystemExit) as stop, redirect_stderr(said):
         main([*argv, "--quiet"])
-    line = str(stop.value)
-    assert line.startswith("recam: ") and "\n" not in line and "internal error" not in line, line
+    assert stop.value.code == 1, said.getvalue()
+    lines = [x for x in said.getvalue().splitlines() if not x.startswith("recam: note: ")]
+    line = lines[-1]
+    assert line.startswith("recam: ") and len(lines) == 1 and "internal error" not in line, lines
     return line
 
 
