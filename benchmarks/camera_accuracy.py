@@ -32,8 +32,9 @@ from recam.geometry import fov_x_deg, rotation_angle_deg
 from recam.media import read_video
 from recam.reconstruct.camera_stage import OFFSETS
 from recam.reconstruct.cameras.solve import CameraSolution, solve_cameras
+from recam.reconstruct.checkpoint import NO_CHECKPOINT
 from recam.reconstruct.pipeline import working_size
-from recam.reconstruct.user_inputs import Run, straighten
+from recam.reconstruct.user_inputs import Clip, undistort_clip
 from recam.synthetic import synthetic_clip
 from recam.types import Cameras, Video, no_progress
 
@@ -41,7 +42,7 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @dataclass(frozen=True)
-class Clip:
+class Piece:
     """A part of a file; reference: its cameras.json, in the same folder."""
 
     name: str
@@ -52,24 +53,24 @@ class Clip:
     reference: bool = False
 
 
-def _long(name: str, folder: str) -> list[Clip]:
+def _long(name: str, folder: str) -> list[Piece]:
     """Parts of a 60 fps walk whose cameras are known every 11 frames."""
     path = f"{folder}/input.mp4"
-    parts = [Clip(f"{name} {s}", path, s, 52, 3, True) for s in (0, 297, 594)]
-    return [*parts, Clip(f"{name} all", path, 0, 297, 3, True)]
+    parts = [Piece(f"{name} {s}", path, s, 52, 3, True) for s in (0, 297, 594)]
+    return [*parts, Piece(f"{name} all", path, 0, 297, 3, True)]
 
 
 REFERENCE = [
-    Clip("bear", "dynamic/davis_bear/gt_rgb.mp4", reference=True),
-    Clip("balloon (sora)", "generated/sora_balloon/gt_rgb.mp4", reference=True),
-    Clip("7scenes", "static/7scenes_rgbd", num_frames=24, reference=True),
-    Clip("balloon1 (nvidia)", "multiview/nvidia_balloon1/input_960x540", 0, 12, 1, True),
+    Piece("bear", "dynamic/davis_bear/gt_rgb.mp4", reference=True),
+    Piece("balloon (sora)", "generated/sora_balloon/gt_rgb.mp4", reference=True),
+    Piece("7scenes", "static/7scenes_rgbd", num_frames=24, reference=True),
+    Piece("balloon1 (nvidia)", "multiview/nvidia_balloon1/input_960x540", 0, 12, 1, True),
     *_long("crossing", "dynamic/spatialvid_crossing"),
     *_long("trulli", "static/spatialvid_trulli"),
 ]  # fmt: skip
 OTHERS = [
     *(
-        Clip(name, f"dynamic/{name}/input.mp4", stride=stride)
+        Piece(name, f"dynamic/{name}/input.mp4", stride=stride)
         for name, stride in [
             ("davis_breakdance-flare", 1), ("davis_car-turn", 1), ("davis_hike", 1),
             ("davis_judo", 1), ("davis_paragliding-launch", 1), ("davis_rollercoaster", 1),
@@ -77,13 +78,13 @@ OTHERS = [
             ("rabbit-watermelon", 2), ("sam2_bedroom", 2), ("sam2_juggle", 2),
         ]
     ),
-    Clip("kubric_scn01992", "generated/kubric_scn01992/input.mp4"),
-    Clip("pd_scn00506", "generated/pd_scn00506/input.mp4"),
-    Clip("apple_orbit", "static/apple_orbit/input.mp4"),
-    Clip("coffee_pour", "edit/coffee_pour_mask/original_720p.mp4", stride=2),
-    Clip("kitten", "edit/anyv2v_kitten/input.mp4", num_frames=16),
-    Clip("shiba", "edit/shiba_inpaint/input.mp4"),
-    Clip("caliscope 0", "multiview/caliscope_post_optimization/calibration/extrinsic/cam_0.mp4"),
+    Piece("kubric_scn01992", "generated/kubric_scn01992/input.mp4"),
+    Piece("pd_scn00506", "generated/pd_scn00506/input.mp4"),
+    Piece("apple_orbit", "static/apple_orbit/input.mp4"),
+    Piece("coffee_pour", "edit/coffee_pour_mask/original_720p.mp4", stride=2),
+    Piece("kitten", "edit/anyv2v_kitten/input.mp4", num_frames=16),
+    Piece("shiba", "edit/shiba_inpaint/input.mp4"),
+    Piece("caliscope 0", "multiview/caliscope_post_optimization/calibration/extrinsic/cam_0.mp4"),
 ]  # fmt: skip
 KINDS = {
     "tripod": "static", "rotation": "rotating",
@@ -91,7 +92,7 @@ KINDS = {
 }  # fmt: skip
 
 
-def load(clip: Clip) -> tuple[Video, Cameras | None, Tensor]:
+def load(clip: Piece) -> tuple[Video, Cameras | None, Tensor]:
     """The frames, the reference cameras, and which frames [k] these are of."""
     path = DATA / clip.path
     pictures = path.is_dir()
@@ -136,11 +137,13 @@ def measure(video: Video, size: int, lens: LensKind) -> tuple[CameraSolution, fl
     middle = time.perf_counter()
     solution = solve_cameras(video, flows, ReconstructConfig(size=size, lens=lens))
     if (bend := solution.bend) is not None:
-        run = Run(video, ReconstructConfig(), height, width, no_progress)
-        run.border = np.zeros((height, width), bool)
-        straighten(run, bend.k1, bend.focal_px)
-        flows = compute_flows(run.video, height, width, flows.offsets, border=run.border)
-        straight = solve_cameras(run.video, flows, ReconstructConfig(size=size, lens="pinhole"))
+        border = np.zeros((height, width), bool)
+        bent = Clip(
+            video, ReconstructConfig(), height, width, no_progress, None, NO_CHECKPOINT, border
+        )
+        clip = undistort_clip(bent, bend.k1, bend.focal_px)
+        flows = compute_flows(clip.video, height, width, flows.offsets, border=clip.border)
+        straight = solve_cameras(clip.video, flows, ReconstructConfig(size=size, lens="pinhole"))
         solution = replace(straight, bend=bend)
     return solution, middle - clock, time.perf_counter() - middle
 

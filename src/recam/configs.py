@@ -29,6 +29,8 @@ StereoLayout = Literal[
     "side-by-side", "half-side-by-side", "top-bottom", "half-top-bottom", "anaglyph", "separate"
 ]
 LensKind = Literal["auto", "pinhole"]
+Quality = Literal["draft", "normal", "best"]
+WORKING_SIDE_PX: dict[Quality, int] = {"draft": 256, "normal": 512, "best": 768}
 DepthKind = Literal["auto", "depth", "inverse"]
 CameraMotion = Literal["auto", "static", "rotating", "moving"]
 DepthModel = Literal[
@@ -89,11 +91,48 @@ class PathConfig:
 
 
 @dataclass(frozen=True)
+class ReconstructRules:
+    """One switch a heuristic of the reconstruction; ``recam eval ablations --tables reconstruct``
+    prints what each is worth."""
+
+    relief_restarts: bool = True
+    """Start the cameras also from the relief turned inside out, and from nearer points."""
+    manhattan_focal: bool = True
+    """Where motion does not tell the focal length, ask lines at right angles."""
+    sky: bool = True
+    """A smooth blue patch up to the picture's top is far and still."""
+    horizon_shift: bool = True
+    """Level lines tell the shift of predicted inverse depth."""
+    view_consistency: bool = True
+    """Other frames vote on what moves (second pass)."""
+    texture_consistency: bool = True
+    """They vote by texture as well, once depth is matched."""
+    shadow_rejection: bool = True
+    """What lies in a moving shadow is still."""
+    photometric_refinement: bool = True
+    """Cameras are fitted to patches in frames far apart (second pass)."""
+    local_plane_sweep: bool = True
+    """Depth is matched again in frames far apart (second pass)."""
+    instances: bool = True
+    """Touching things that move are told apart, instead of one thing a connected region."""
+    ground_contact: bool = True
+    """What moves stands where its foot touches the ground."""
+    scale_change: bool = True
+    """How much nearer a thing comes is read off its points."""
+
+
+ALL_RULES = ReconstructRules()
+
+
+@dataclass(frozen=True)
 class ReconstructConfig:
     """Video to scene."""
 
-    size: int = 512
-    """Longer side, in pixels, that geometry is worked out at; the result keeps the video's size."""
+    quality: Quality = "normal"
+    """draft: geometry at 256 px without the second pass, to aim by. best: at 768 px."""
+    size: int | None = None
+    """Longer side, in pixels, that geometry is worked out at (default by quality: 256, 512, 768);
+    the result keeps the video's size."""
     motion: CameraMotion = "auto"
     """What the source camera did; auto finds out."""
     cameras: str | None = None
@@ -131,6 +170,8 @@ class ReconstructConfig:
     """Folder or Hub name of the depth model's weights; default: the published ones."""
     mask_weights: str | None = None
     """Folder or Hub name of a SAM 2 checkpoint that outlines what was found to move."""
+    rules: ReconstructRules = ALL_RULES
+    """A switch for each heuristic."""
     refine_minutes: float | None = None
     """Time for a second round over cameras, depth and what moves, with frames far apart, if the
     camera moves: no step is begun after it; 0 = none. Default: as long as it takes."""

@@ -89,7 +89,9 @@ def camera_stage(
 
 def _single_picture(clip: Clip, report: Report) -> CameraStage:
     gray = cv2.cvtColor(clip.rgb()[0], cv2.COLOR_RGB2GRAY)
-    cameras, focal_source = camera_of_picture(gray, clip.config.fov)
+    cameras, focal_source = camera_of_picture(
+        gray, clip.config.fov, clip.config.rules.manhattan_focal
+    )
     fov = float(fov_x_deg(cameras)[0])
     report.figure(
         "cameras", source="assumed", motion="static", focal_source=focal_source, fov_deg=fov

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recam.arrays import F32, U8, Mask
-from recam.configs import ReconstructConfig
+from recam.configs import WORKING_SIDE_PX, ReconstructConfig
 from recam.flow.dense import FlowSet, gray_frames
 from recam.geometry import fov_x_deg
 from recam.reconstruct.camera_stage import LONG_CLIP, CameraStage, camera_stage, clip_flows
@@ -102,7 +102,8 @@ def reconstruct(
 ) -> Scene:
     """Cameras, depth and moving areas of a video.
 
-    Geometry is worked out with its longer side at ``config.size`` pixels (at most the video's).
+    Geometry is worked out with its longer side at ``config.size`` pixels, by default as
+    ``config.quality`` says (at most the video's).
     What ``config`` names (cameras, depth, masks, field of view) is used instead of estimated;
     ``part`` says which frames of its source the video has, if those files are about the source. A
     camera that moves gives measured depth. One that stands on a tripod or only turns gives none:
@@ -116,7 +117,8 @@ def reconstruct(
     """
     if len(video) == 0:
         raise ValueError("the video has no frames")
-    height, width = working_size(video.height, video.width, config.size)
+    side = WORKING_SIDE_PX[config.quality] if config.size is None else config.size
+    height, width = working_size(video.height, video.width, side)
     report = Report()
     border = black_border(gray_frames(video, height, width, BORDER_FRAMES))
     if border.any():
@@ -162,8 +164,9 @@ def _with_own_depth(solved: CameraStage, masks: Mask | None, report: Report) -> 
 
         def first_depth() -> Arrays:
             still = static_depth_by_windows(
-                rgb, flows, cameras, prior.inverse_depth, masks, clip.progress, prior.drift, weight
-            )
+                rgb, flows, cameras, prior.inverse_depth, masks, clip.progress, prior.drift, weight,
+                clip.config.rules.sky,
+            )  # fmt: skip
             return still_arrays(still)
 
         with report.timed("depth"):
@@ -193,7 +196,8 @@ def _refined(
         cameras_free=solved.source == "estimated",
         fov_free=clip.config.fov is None,
         fov_known=solved.focal_source != "nothing",
-        minutes=clip.config.refine_minutes,
+        minutes=0.0 if clip.config.quality == "draft" else clip.config.refine_minutes,
+        rules=clip.config.rules,
     )
     with report.timed("refining"):
         found = second_pass(
@@ -232,7 +236,8 @@ def _predicted(
             found = residuals(flows, turning, progress=clip.progress)
             moves = segment_motion(found, flows, rgb, clip.progress)
             moves = with_paused(moves, flows, rho, turning, rgb, clip.progress)
-            moves = without_shadows(moves, rgb, rho, turning, clip.progress)
+            if clip.config.rules.shadow_rejection:
+                moves = without_shadows(moves, rgb, rho, turning, clip.progress)
             moves = _outlined(clip, rgb, moves, report)
     if not prior.is_stage:
         with report.timed("steadying"):
@@ -241,7 +246,7 @@ def _predicted(
             rho = steady(rho, ~moves, flows, turning, stands, clip.progress)
             rho = _with_shift(solved, prior, rho, rgb, turning, ~moves)
     if not prior.is_large:
-        rho = place_on_ground(rho, moves, flows, clip.progress)
+        rho = place_on_ground(rho, moves, flows, clip.progress, rules=clip.config.rules)
     return _Geometry(rho, moves, prior.confidence, cameras, origin, metres)
 
 
@@ -251,7 +256,9 @@ def _with_shift(
     """Inverse depth with the shift that the pictures tell, nowhere infinitely far."""
     inside = cv2.dilate(solved.clip.border.astype(np.uint8), np.ones((7, 7), np.uint8)) == 0
     focal_known = solved.focal_source in ("user", "motion")
-    rho = with_shift(prior, rho, rgb, cameras, still & inside, focal_known)
+    rho = with_shift(
+        prior, rho, rgb, cameras, still & inside, focal_known, solved.clip.config.rules
+    )
     return np.maximum(rho, far_off(rho))
 
 
@@ -305,7 +312,9 @@ def _measured(
         )
     if not prior.is_large:
         ground = find_ground(still.inverse_depth, sure, cameras)
-        depth = place_on_ground(still.inverse_depth, still.dynamic, flows, clip.progress, ground)
+        depth = place_on_ground(
+            still.inverse_depth, still.dynamic, flows, clip.progress, ground, clip.config.rules
+        )
     else:
         fitted = fitted_by_frame(prior.inverse_depth, still.inverse_depth, sure, prior.drift)
         least = still.reference / NEAREST_TO_FAR

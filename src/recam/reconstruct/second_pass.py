@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from recam.arrays import F32, U8
+from recam.configs import ALL_RULES, ReconstructRules
 from recam.flow.dense import FlowSet, part_of_flows
 from recam.reconstruct.cameras.photometric_refinement import refine_photometrically
 from recam.reconstruct.checkpoint import (
@@ -85,6 +86,7 @@ class SecondPassOptions:
     fov_free: bool = True
     fov_known: bool = True
     minutes: float | None = None
+    rules: ReconstructRules = ALL_RULES
 
 
 @dataclass(frozen=True)
@@ -116,19 +118,22 @@ def second_pass(
     with frames around as witnesses. Steps that are done are ``kept``.
     """
     begun = time.monotonic()
-    clip = _Clip(rgb, flows, prior, drift, prior_weight, progress, kept)
+    rules = how.rules
+    clip = _Clip(rgb, flows, prior, drift, prior_weight, progress, kept, rules)
 
     def pass_of(step: float) -> Callable[[_State], _State]:
         return lambda state: _matched(clip, state, step, step == STEPS[-1])
 
     steps: list[tuple[str, Callable[[_State], _State]]] = []
-    if not how.masks_given:
+    asks = rules.view_consistency and not how.masks_given
+    if asks:
         steps.append(("asked", lambda state: _asked(clip, state, textures=False)))
-    if how.cameras_free:
+    if how.cameras_free and rules.photometric_refinement:
         steps.append(("polished", lambda state: _polished(clip, state, how)))
     for number, step in enumerate(STEPS):
-        steps.append((f"matched-{number}", pass_of(step)))
-        if number == 0 and not how.masks_given:
+        if rules.local_plane_sweep:
+            steps.append((f"matched-{number}", pass_of(step)))
+        if number == 0 and asks and rules.texture_consistency:
             steps.append(("asked-again", lambda state: _asked(clip, state, textures=True)))
     state, before = _State(cameras, still, None), "depth"
     for number, (name, work) in enumerate(steps):
@@ -158,6 +163,7 @@ class _Clip:
     prior_weight: float
     progress: Progress
     kept: Checkpoint
+    rules: ReconstructRules
 
 
 @dataclass(frozen=True)
@@ -190,7 +196,9 @@ def _asked(clip: _Clip, state: _State, textures: bool) -> _State:
             rgb, cameras = clip.rgb[wide], state.cameras[wide]
             rho, confidence = still.inverse_depth[wide], still.confidence[wide]
             part = part_of_flows(clip.flows, wide.start, wide.stop)
-            sky = clear_sky(rgb, cameras, rho / still.reference, confidence)
+            sky = np.zeros(rho.shape, bool)
+            if clip.rules.sky:
+                sky = clear_sky(rgb, cameras, rho / still.reference, confidence)
             found = still.dynamic[wide]
             for _ in range(times):
                 said = collect_votes(rgb, found, rho, confidence, cameras, clip.progress)
@@ -198,7 +206,8 @@ def _asked(clip: _Clip, state: _State, textures: bool) -> _State:
                 if textures:
                     texture = unlike_in_texture(rgb, found, rho, cameras, clip.progress)
                 found = segment_by_votes(said, found, part, rgb, clip.progress, texture) & ~sky
-                found = without_shadows(found, rgb, rho, cameras, clip.progress)
+                if clip.rules.shadow_rejection:
+                    found = without_shadows(found, rgb, rho, cameras, clip.progress)
             return {"dynamic": found[inner]}
 
         out[own] = clip.kept.arrays(f"{name}-{own.start}", window)["dynamic"]
@@ -230,7 +239,7 @@ def _polished(clip: _Clip, state: _State, how: SecondPassOptions) -> _State:
         return state
     still = static_depth_by_windows(
         clip.rgb, clip.flows, state.cameras, clip.prior, state.still.dynamic, clip.progress,
-        clip.drift, clip.prior_weight,
+        clip.drift, clip.prior_weight, clip.rules.sky,
     )  # fmt: skip
     return replace(state, still=still)
 
@@ -256,7 +265,7 @@ def _matched(clip: _Clip, state: _State, step: float, last: bool) -> _State:
             )  # fmt: skip
             new, sure = _matched_window(
                 clip.flows.gray.numpy()[wide], clip.rgb[wide], state.cameras[wide], part, solve,
-                step, last, clip.progress,
+                step, last, clip.progress, clip.rules.sky,
             )  # fmt: skip
             return {"inverse_depth": new[inner], "confidence": sure[inner]}
 
@@ -274,6 +283,7 @@ def _matched_window(
     step: float,
     last: bool,
     progress: Progress,
+    find_sky: bool,
 ) -> tuple[F32, F32]:
     rho, stands, reference = still.inverse_depth, ~still.dynamic, still.reference
     factor, sharpness = local_plane_sweep(gray, cameras, rho, still.dynamic, step, progress)
@@ -285,7 +295,9 @@ def _matched_window(
     before = np.clip((still.confidence - UNMEASURED) / (1 - UNMEASURED), 0, 1)
     weight = FILLED_WEIGHT + FOUND_WEIGHT * before + MATCHED_WEIGHT * agreed
     far = np.float32(reference / NEAREST_TO_FAR)
-    sky = stands & clear_sky(rgb, cameras, rho / reference, still.confidence)
+    sky = np.zeros(rho.shape, bool)
+    if find_sky:
+        sky = stands & clear_sky(rgb, cameras, rho / reference, still.confidence)
     mean, weight = np.where(sky, far, mean), np.where(sky, MATCHED_WEIGHT, weight)
     new = solve(mean, np.where(stands, weight, 0).astype(np.float32), "smoothing")
     new = np.maximum(new, far)

@@ -53,6 +53,7 @@ def static_depth(
     progress: Progress = no_progress,
     drift: Drift = "none",
     prior_weight: float = PRIOR_WEIGHT,
+    find_sky: bool = True,
 ) -> StaticGeometry:
     """Triangulate, match, agree over time, complete; and find what does not fit.
 
@@ -74,7 +75,9 @@ def static_depth(
     weight = _weights(support, through, moving, sigma, reference)
     part = float((weight > 1).mean())
     far = reference / NEAREST_TO_FAR
-    sky = clear_sky(rgb, cameras, mean / reference, np.clip(weight / LARGEST_WEIGHT, 0, 1))
+    sky = np.zeros(rho.shape, bool)
+    if find_sky:
+        sky = clear_sky(rgb, cameras, mean / reference, np.clip(weight / LARGEST_WEIGHT, 0, 1))
     if dynamic is None:
         moving = moving & ~sky
     else:
@@ -117,13 +120,16 @@ def static_depth_by_windows(
     progress: Progress = no_progress,
     drift: Drift = "none",
     prior_weight: float = PRIOR_WEIGHT,
+    find_sky: bool = True,
 ) -> StaticGeometry:
     """``static_depth``; of long clips WINDOW frames at a time, each with OVERLAP more on both sides
     as witnesses, so that memory grows with the result alone. The cameras are the clip's, so windows
     agree where they meet."""
     num = len(rgb)
     if len(windows(num)) == 1:
-        return static_depth(rgb, flows, cameras, prior, dynamic, progress, drift, prior_weight)
+        return static_depth(
+            rgb, flows, cameras, prior, dynamic, progress, drift, prior_weight, find_sky
+        )
     rho = scratch_tensor(prior.shape, torch.float32).numpy()
     confidence = scratch_tensor(prior.shape, torch.float32).numpy()
     moving = np.zeros(prior.shape, bool)
@@ -131,7 +137,7 @@ def static_depth_by_windows(
     for wide, inner, own in windows(num):
         part = static_depth(
             rgb[wide], part_of_flows(flows, wide.start, wide.stop), cameras[wide], prior[wide],
-            None if dynamic is None else dynamic[wide], no_progress, drift, prior_weight,
+            None if dynamic is None else dynamic[wide], no_progress, drift, prior_weight, find_sky,
         )  # fmt: skip
         rho[own], moving[own] = part.inverse_depth[inner], part.dynamic[inner]
         confidence[own] = part.confidence[inner]

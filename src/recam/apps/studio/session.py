@@ -35,9 +35,6 @@ from recam.reconstruct import load_scene, save_scene
 from recam.runtime.records import write_json
 from recam.types import CameraPath, RecamError, Scene
 
-DRAFT_SIZE = 256
-"""Longer side in pixels that a draft's geometry is worked out at."""
-
 
 @dataclass(frozen=True, eq=False)
 class OpenScene:
@@ -157,7 +154,7 @@ class Session:
     def _scene_job(self, project: Project, which: str, then_best: bool) -> Job:
         config = project.state.reconstruct
         if which == "draft":
-            config = replace(config, size=min(config.size, DRAFT_SIZE), refine_minutes=0.0)
+            config = replace(config, quality="draft")
         folder = project.folder / f"job-{which}"
         folder.mkdir(parents=True, exist_ok=True)
         write_json(

@@ -91,7 +91,7 @@ def focal_from_right_angles(
 
 
 def camera_of_picture(
-    gray: U8, fov_deg: float | None
+    gray: U8, fov_deg: float | None, ask_lines: bool = True
 ) -> tuple[Cameras, Literal["user", "lines", "nothing"]]:
     """One camera for a picture uint8 [h, w], with the horizontal field of view that the user gave,
     or that lines tell, or a usual one; and which of these it is."""
@@ -101,7 +101,9 @@ def camera_of_picture(
     if fov_deg is not None:
         return Cameras(pose, k, h, w), "user"
     usual = float(k[0, 0, 0])
-    focal = focal_from_right_angles(gray[None], k.numpy(), np.zeros((1, 3)), usual)
+    focal = None
+    if ask_lines:
+        focal = focal_from_right_angles(gray[None], k.numpy(), np.zeros((1, 3)), usual)
     if focal is None:
         return Cameras(pose, k, h, w), "nothing"
     k[:, [0, 1], [0, 1]] *= focal / usual

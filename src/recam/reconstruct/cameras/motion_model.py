@@ -124,7 +124,11 @@ def fit_rotating(
 
 
 def fit_moving(
-    tracks: Tracks, num_frames: int, focals: Sequence[float], usual_focal: float | None
+    tracks: Tracks,
+    num_frames: int,
+    focals: Sequence[float],
+    usual_focal: float | None,
+    restarts: bool = True,
 ) -> Fit:
     """Rotations, centres, depths and a focal length, from zero translation and equal depths.
 
@@ -149,6 +153,8 @@ def fit_moving(
         for focal in focals
     ]
     starts.sort(key=lambda start: start[0])
+    if not restarts:
+        return _best_of_two(starts, tracks, "moving", usual_focal)
     starts += [carried_on(bas_relief_flip(bundle, tracks)) for _, bundle in starts[:2]]
     starts.sort(key=lambda start: start[0])
     starts += [carried_on(shift_inverse_depth(bundle, tracks)) for _, bundle in starts[:3]]

@@ -290,7 +290,7 @@ def _solve(
         fits["rotating"] = fit_rotating(few, len(keys), focals, usual)
     progress("cameras", 2, 4)
     if auto or asked == "moving":
-        fits["moving"] = fit_moving(few, len(keys), focals, usual)
+        fits["moving"] = fit_moving(few, len(keys), focals, usual, config.rules.relief_restarts)
     progress("cameras", 3, 4)
     decision, motion = None, asked
     if motion == "auto":
@@ -299,9 +299,8 @@ def _solve(
     fit = fits[motion]
     focal_source: FocalSource = "user"
     if usual is not None:
-        fit, focal_source = _focal_settled(
-            fit, few, motion, usual, flows.gray.numpy()[keys], lens, keys
-        )
+        gray = flows.gray.numpy()[keys] if config.rules.manhattan_focal else None
+        fit, focal_source = _focal_settled(fit, few, motion, usual, gray, lens, keys)
     if motion == "static":
         bundle = start_bundle(centred, np.tile(np.eye(3), (num, 1, 1)), fit.bundle.focal)
     else:
@@ -317,7 +316,7 @@ def _focal_settled(
     tracks: Tracks,
     motion: CameraMotion,
     usual: float,
-    gray: U8,
+    gray: U8 | None,
     lens: _Lens,
     keys: I64,
 ) -> tuple[Fit, FocalSource]:
@@ -328,6 +327,8 @@ def _focal_settled(
         fit, known = with_focal_settled(fit, tracks, motion, usual)
     if known:
         return fit, "motion"
+    if gray is None:
+        return fit, "nothing"
     focal = focal_from_right_angles(
         gray, lens.intrinsics[keys], so3_log(torch.from_numpy(fit.bundle.rotation)).numpy(),
         fit.bundle.focal,

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from recam.arrays import F32, F64, I64, U8, Mask
-from recam.configs import ReconstructConfig
+from recam.configs import ALL_RULES, ReconstructConfig, ReconstructRules
 from recam.flow.dense import FlowSet
 from recam.reconstruct.depth.fusion import fuse_views
 from recam.reconstruct.depth.sky import far_sky, shift_of_sky, with_sky_at_infinity
@@ -210,6 +210,7 @@ def with_shift(
     cameras: Cameras,
     still: Mask,
     focal_sure: bool,
+    rules: ReconstructRules = ALL_RULES,
 ) -> F32:
     """Inverse depth [t, h, w] with the shift, which a model cannot know, that the horizon
     (``horizon``) and the sky tell; where neither does, or the model knows it, as it is.
@@ -220,9 +221,10 @@ def with_shift(
     if belief.is_stage or belief.metric:
         return rho
     # A white wall may pass for a sky: believed where clips gained by it, not of single pictures.
-    sky = far_sky(rgb, rho) if len(rho) > 1 else np.zeros(rho.shape, bool)
+    looks_for_sky = rules.sky and len(rho) > 1
+    sky = far_sky(rgb, rho) if looks_for_sky else np.zeros(rho.shape, bool)
     shift = shift_of_sky(rho, sky)
-    if belief.drift == "scale-and-shift":
+    if rules.horizon_shift and belief.drift == "scale-and-shift":
         shift = shift_by_horizon(rho, rgb, cameras, still & ~sky, focal_sure, shift)
     return with_sky_at_infinity(rho, sky, shift)
 

@@ -15,8 +15,10 @@ from itertools import chain
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from recam.arrays import F32, F64, I32, I64, U8, Mask
+from recam.configs import ALL_RULES, ReconstructRules
 from recam.flow.dense import FlowSet
 from recam.reconstruct.motion_segmentation.instances import segment_instances
 from recam.reconstruct.motion_segmentation.regions import average_along_flow
@@ -69,6 +71,7 @@ def place_on_ground(
     flows: FlowSet,
     progress: Progress = no_progress,
     ground: Ground | None = None,
+    rules: ReconstructRules = ALL_RULES,
 ) -> F32:
     """Inverse depth [t, h, w] in which moving things stand upright where they touch the ground.
 
@@ -82,14 +85,19 @@ def place_on_ground(
     nothing beside a moving thing lies below it, and upright is along its normal (else all of a
     thing is as deep as its foot).
     """
+    if not rules.ground_contact:
+        return rho
     out = rho.copy()
     if ground is not None:
         beside = np.stack([cv2.dilate(d.astype(np.uint8), _disc(BESIDE_PX)) > 0 for d in dynamic])
         out = np.where(beside, np.maximum(rho, BELOW * ground.rho), rho)
     around = np.stack([cv2.dilate(d.astype(np.uint8), _disc(AROUND_PX)) > 0 for d in dynamic])
     background = filled(out, around)
-    label = segment_instances(dynamic, flows, progress)
-    growths = relative_scale(label, flows)
+    if rules.instances:
+        label = segment_instances(dynamic, flows, progress)
+    else:  # what is connected, in a frame or from one to the next, is one thing
+        label = ndimage.label(dynamic)[0].astype(np.int32)
+    growths = relative_scale(label, flows) if rules.scale_change else {}
     found: list[list[GroundContact]] = [[] for _ in range(len(rho))]
 
     def job(i: int) -> None:
