@@ -96,7 +96,7 @@ def test_missing_weights_end_in_a_line_before_any_work(files: Path) -> None:
         "reshoot", str(files / "scene"), "--model", "masked", "--weights", "none.safetensors",
         "-o", "a",
     )  # fmt: skip
-    assert line == "recam: none.safetensors: no such weight file" and not Path("a").exists()
+    assert line == "recam: none.safetensors: no such file" and not Path("a").exists()
 
 
 def test_no_weights_in_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_complete_loads_the_weights_that_its_config_names(files: Path) -> None:
     config = CompleteConfig(model="masked", weights=str(files / "tiny.safetensors"), steady=0)
     difference = complete(partial, config).frames.int() - propagate(partial).int()
     assert int(difference.abs().max()) <= 4  # untrained, in bf16: its fill
-    with pytest.raises(RecamError, match="no such weight file"):
+    with pytest.raises(RecamError, match="no such file"):
         complete(partial, replace(config, weights="none"))
 
 
