@@ -160,6 +160,13 @@ def test_blender_without_extension(tmp_path: Path) -> None:
         assert_as_made(read_cameras(path, num_frames=N, height=H, width=W, part=source))
 
 
+def test_a_picture_with_two_cameras_is_told(tmp_path: Path) -> None:
+    names = [*PICTURES[:5], "000.png"]
+    path = write_json(tmp_path / "t.json", transforms(names))
+    with pytest.raises(ValueError, match=r"000\.png and 000\.png could both be"):
+        read_cameras(path, num_frames=N, part=part())
+
+
 def test_paths_are_written_in_one_way() -> None:
     same = ("images", "frame_1.left")
     for name in ("images/frame_1.left.PNG", "Images\\Frame_1.Left.png", "./images/frame_1.left"):

@@ -354,6 +354,18 @@ def test_viewer_path_is_taken_back_to_the_captures_world(tmp_path: Path) -> None
     assert any("own turned and scaled world" in note for note in file.notes)
 
 
+def test_what_ns_process_data_applied_stays(tmp_path: Path) -> None:
+    """transforms.json lies in a world that was turned before; the viewer's file undoes that too."""
+    ns_export(tmp_path)
+    turn = np.array([[0.0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    content = json.loads((tmp_path / "transforms.json").read_text())
+    content["applied_transform"] = turn[:3].tolist()
+    write_json(tmp_path / "transforms.json", content)
+    file = read_cameras(tmp_path / "cameras_train.json")
+    np.testing.assert_allclose(np.linalg.inv(file.cam_from_world.numpy()), turn @ POSES, atol=1e-9)
+    assert any("into the world of transforms.json" in note for note in file.notes)
+
+
 def test_instant_ngp_is_refused_with_the_reason(tmp_path: Path) -> None:
     keys = [
         {"R": [0, 0, 0, 1], "T": [0.5] * 3, "slice": 0.0, "scale": 1.5, "fov": 38, "timestamp": 0}

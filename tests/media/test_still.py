@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import zlib
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,49 @@ def test_planar_tiff(tmp_path: Path) -> None:
     body += struct.pack("<3I", *strips) + struct.pack("<3I", 16, 16, 16) + bytes(4)
     (tmp_path / "p.tif").write_bytes(body + planes.tobytes())
     assert np.array_equal(read_image(tmp_path / "p.tif").numpy(), planes)
+
+
+def test_separate_planes_of_16_bits_are_refused(tmp_path: Path) -> None:
+    """Pillow reads them in the wrong order."""
+    fields = [
+        (256, 3, 1, 1),
+        (257, 3, 1, 1),
+        (258, 3, 3, 134),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 4, 3, 142),
+        (277, 3, 1, 3),
+        (278, 3, 1, 1),
+        (279, 4, 3, 154),
+        (284, 3, 1, 2),
+    ]
+    body = b"II*\0" + struct.pack("<IH", 8, len(fields))
+    body += b"".join(struct.pack("<HHII", *field) for field in fields) + bytes(4)
+    body += struct.pack("<4H", 16, 16, 16, 0) + struct.pack("<6I", 166, 168, 170, 2, 2, 2)
+    (tmp_path / "p.tif").write_bytes(body + bytes(6))
+    with pytest.raises(RecamError, match="separate planes of 16 bits"):
+        read_image(tmp_path / "p.tif")
+
+
+def test_deep_colours(tmp_path: Path) -> None:
+    values = np.array([[[0, 512, 1023]]], ">u2")
+    (tmp_path / "p.ppm").write_bytes(b"P6\n1 1\n1023\n" + values.tobytes())
+    assert shown(tmp_path / "p.ppm").tolist() == [[[0, 128, 255]]]
+    assert probe(tmp_path / "p.ppm").notes == ["10-bit reduced to 8-bit"]
+    Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "f.tif")
+    with pytest.raises(RecamError, match=r"f\.tif: it holds float32 values"):
+        read_image(tmp_path / "f.tif")
+
+
+def test_a_tag_behind_the_pixels(tmp_path: Path) -> None:
+    data = io.BytesIO()
+    Image.fromarray(corners()).save(data, "PNG")
+    exif = exif_with(6).removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(exif)) + b"eXIf" + exif
+    chunk += struct.pack(">I", zlib.crc32(b"eXIf" + exif))
+    (tmp_path / "p.png").write_bytes(data.getvalue()[:-12] + chunk + data.getvalue()[-12:])
+    assert np.array_equal(shown(tmp_path / "p.png"), np.rot90(corners(), -1))
+    assert probe(tmp_path / "p.png").rotation_deg == 90
 
 
 # --- animations --------------------------------------------------------------------------------
@@ -407,8 +451,6 @@ def test_odd_digits_are_no_numbers(tmp_path: Path) -> None:
 
 
 def png_header(width: int, height: int) -> bytes:
-    import zlib
-
     def chunk(kind: bytes, body: bytes) -> bytes:
         crc = zlib.crc32(kind + body)
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)

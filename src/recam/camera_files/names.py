@@ -112,7 +112,7 @@ def all_alike(names: Sequence[str]) -> bool:
 def _name_sources(names: Sequence[str]) -> bool:
     """Whether entries name the video or folder that they belong to, and not their own picture."""
     films = all(Path(n.replace("\\", "/")).suffix.lower() in _FILM_SUFFIXES for n in names)
-    return films or len(set(names)) < len(names)
+    return films or 2 * len(set(names)) <= len(names)
 
 
 def _of_source(

@@ -225,7 +225,24 @@ def _out_of_the_viewer(gl: Tensor, path: Path) -> tuple[Tensor, str]:
     scale = record.number("scale", 1e-9, 1e9)
     out = gl.clone()
     out[:, :3, 3] /= scale
-    return se3_inverse(transform) @ out, f"nerfstudio's viewer world undone by {DATAPARSER}"
+    out, world = _as_applied(se3_inverse(transform) @ out, path.parent / "transforms.json")
+    return out, f"nerfstudio's viewer world undone by {DATAPARSER}{world}"
+
+
+def _as_applied(gl: Tensor, transforms: Path) -> tuple[Tensor, str]:
+    """From the capture's world in that of a transforms.json beside, which ns-process-data may have
+    turned and scaled: it says so itself, and the viewer's transform contains it."""
+    about = read_object(transforms) if transforms.is_file() else None
+    if about is None or not {"applied_transform", "applied_scale"} & set(about.value):
+        return gl, ""
+    out = gl.clone()
+    if "applied_transform" in about:
+        rows = about.array("applied_transform", (None, 4))[:3]
+        out = (
+            as_poses(rows[None], transforms, "applied_transform, a 3×4 rotation and shift")[0] @ out
+        )
+    out[:, :3, 3] *= about.number("applied_scale", 1e-9, 1e9, 1.0)
+    return out, f", into the world of {transforms.name}"
 
 
 def read_ns_export(path: Path, height: int | None, width: int | None, wanted: Wanted) -> CameraFile:

@@ -84,7 +84,7 @@ _BEGINNINGS = (
     b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*",
     b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51",
 )  # fmt: skip
-_NETPBM = {f"P{n}{space}".encode() for n in range(1, 8) for space in " \t\n\r"}
+_NETPBM = {f"P{n}{space}".encode() for n in range(1, 7) for space in " \t\n\r"}
 _STILL_BRANDS = {b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"}
 _RAW_MJPEG = {".mjpeg", ".mjpg"}
 

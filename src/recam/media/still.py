@@ -38,7 +38,7 @@ _STRIP_BYTES = 16 << 20
 _MIN_DELAY_MS = 10
 """GIFs that ask for less are shown by browsers at ten a second."""
 _USUAL_DELAY_MS = 100.0
-_DNG_VERSION = 50706
+_DNG_VERSION, _PLANAR = 50706, 284
 
 
 @contextmanager
@@ -60,11 +60,13 @@ def opened_picture(path: Path) -> Iterator[Any]:
             warnings.simplefilter("ignore")  # of side data that Pillow cannot read
             with Image.open(path, formats=_formats(path)) as image:
                 check_pixels(image.width, image.height, path)
-                _refuse_raw(image, path)
+                _refuse_tiffs(image, path)
                 _refuse_empty_jpeg(image, path)
                 yield image
-    except RecamError:
-        raise
+    except RecamError as error:
+        if str(path) in str(error):
+            raise
+        raise RecamError(f"{path}: {error}") from error
     except MemoryError as error:
         raise RecamError(f"{path}: not enough memory for a picture of this size") from error
     except OSError as error:
@@ -91,11 +93,19 @@ def _broken(path: Path) -> str:
     return f"{path} is not a picture that can be read, or a part of it is missing"
 
 
-def _refuse_raw(image: Any, path: Path) -> None:
-    """Cameras' raw files are TIFFs whose first picture is a small preview."""
+def _refuse_tiffs(image: Any, path: Path) -> None:
+    """Cameras' raw files are TIFFs whose first picture is a small preview; and Pillow mixes up
+    separate planes of more than 8 bits."""
     tags = getattr(image, "tag_v2", None)
-    if tags is not None and (_DNG_VERSION in tags or tags.get(254, 0) & 1):
+    if tags is None:
+        return
+    if _DNG_VERSION in tags or tags.get(254, 0) & 1:
         raise RecamError(f"{path} is a camera's raw file; develop it to TIFF, PNG or JPEG first")
+    if tags.get(_PLANAR) == 2 and _bits_of(image) > 8:
+        raise RecamError(
+            f"{path} keeps its colours in separate planes of {_bits_of(image)} bits; save it "
+            "interleaved (as most programs do) or as PNG"
+        )
 
 
 def _refuse_empty_jpeg(image: Any, path: Path) -> None:
@@ -147,6 +157,7 @@ def decode_picture(path: Path, max_side: int | None = None) -> tuple[np.ndarray,
         if image.format == "HEIF":
             stored = _QUARTER_TURNS[properties.quarter_turns]
         left_to_do = load_picture(image)
+        stored = left_to_do if stored == UPRIGHT else stored  # some tags stand behind the pixels
         notes = _notes_of(image, stored, bits)
         frame = as_srgb(image, properties, notes)
         frame = _cropped(frame, properties.clean_aperture, notes)
@@ -193,7 +204,10 @@ def _bits_of(image: Any) -> int:
     if tags is not None:
         stored = tags.get(258, 8)
         return int(max(stored) if isinstance(stored, tuple) else stored)
-    raw = str(image.tile[0][3]) if image.tile else ""
+    how = image.tile[0][3] if image.tile else ""
+    raw = str(how[0] if isinstance(how, tuple) and how else how)
+    if image.format == "PPM" and isinstance(how, tuple) and len(how) > 1:
+        return max(8, int(how[1]).bit_length())  # its largest value
     return 16 if "16" in raw or image.mode.startswith("I") else 8
 
 
