@@ -121,7 +121,7 @@ def geometry_scores(found: Scene, truth: Scene) -> dict[str, Any]:
     both = float((found.dynamic & truth.dynamic).sum())
     steady = flicker(found, truth)
     return {
-        "motion": found.report["cameras"]["motion"],
+        "motion": found.camera_motion,
         "rot": rotation_rms_deg(found.cameras, truth.cameras),
         "path": 100 * cameras.translation_fraction,
         "focal": 100 * cameras.focal_fraction,

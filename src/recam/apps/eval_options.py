@@ -73,7 +73,8 @@ class AblationOptions:
     """Further weights to compare, trained with other ways of conditioning."""
     tables: tuple[str, ...] = ()
     """Only these tables (geometry, static, steady, finetune-steps, masks, sampling,
-    conditioning)."""
+    conditioning); or reconstruct alone: each heuristic of the reconstruction off in turn, on
+    synthetic scenes of their own (--limit says how many, 12 for the published table)."""
     steps: tuple[int, ...] = (50, 100, 200)
     """Numbers of adaptation steps to compare with none."""
     thresholds: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)

@@ -163,11 +163,26 @@ def cognvs(
     print(out / f"{dataset}.md")
 
 
+def _rule_ablations(options: AblationOptions) -> None:
+    """The table of the reconstruction's heuristics."""
+    from recam.evaluation.rules import rule_ablations
+
+    check_writable(options.out)
+    with show_progress(options.quiet) as progress:
+        frames = 24 if options.num_frames is None else options.num_frames
+        scenes = 12 if options.limit is None else options.limit
+        print(rule_ablations(options.out, scenes, frames, progress=progress))
+    print(options.out / "reconstruct.md")
+
+
 def ablations(options: AblationOptions) -> None:
     """All tables of variants on Synth4D."""
     from recam.evaluation.ablations import ablation_tables, run_ablations
 
     check_counts(num_frames=options.num_frames, passes=options.passes)
+    if options.tables == ("reconstruct",):
+        _rule_ablations(options)
+        return
     data, _ = make(options.data, options.limit, options.jobs, options.quiet)
     check_writable(options.out)
     options.out.mkdir(parents=True, exist_ok=True)
