@@ -16,6 +16,10 @@ border    a strip at a side of every frame, as a camera that turns past the pict
 Synth4D: views that turn up to 40° from the source, rendered with true geometry; ``unseen`` is what
 no source frame shows. ``python benchmarks/completion_looks.py --synth4d FOLDER`` names the folder
 that ``recam eval synth4d-make`` wrote.
+
+Columns: LPIPS over holes, and over what no frame shows (u); detail, the mean gradient over the
+truth's; flicker, the error of the change in time; patches, the distance of their distributions;
+PSNR; processor seconds.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -35,7 +40,13 @@ from recam.completers import complete
 from recam.completion.baselines import fill_telea
 from recam.completion.flow_propagation import propagate
 from recam.completion.pull_push import pull_push
-from recam.configs import CompleteConfig, InputConfig, ReconstructConfig, RenderConfig
+from recam.configs import (
+    CompleteConfig,
+    CompletionModel,
+    InputConfig,
+    ReconstructConfig,
+    RenderConfig,
+)
 from recam.covisibility import double_reproject, novel_cameras
 from recam.evaluation.configs import MethodConfig
 from recam.evaluation.methods import open_source
@@ -165,21 +176,18 @@ def hidden_ball(scene: Scene, depth: Tensor) -> Tensor:
     return closed[:, 0] > 0.5
 
 
-def synth4d_cases(folder: Path, names: tuple[str, ...]) -> Iterator[Case]:
-    """Each scene's ``far`` view, sixteen frames of it, rendered from all source frames."""
-    for spec in SPECS:
-        if spec.name not in names:
-            continue
-        sample = synth4d_sample(folder, spec)
-        view = next(v for v in sample.views if v.name == "far")
-        source = open_source(sample, MethodConfig(), sample.read_video())
-        part = slice(SYNTH4D_FIRST, SYNTH4D_FIRST + NUM_FRAMES)
-        path = CameraPath(view.path.cameras[part], view.path.source_frames[part])
-        assert view.read_seen is not None
-        unseen = view.read_seen()[part] == 0
-        rendering = render(source.scene, path)
-        truth = view.read_video().frames[part]
-        yield Case(f"{spec.name}/far", rendering, truth, unseen & (rendering.known < 0.5))
+def synth4d_case(folder: Path, name: str) -> Iterator[Case]:
+    """A scene's ``far`` view, some frames of it, rendered from all source frames."""
+    sample = synth4d_sample(folder, next(spec for spec in SPECS if spec.name == name))
+    view = next(v for v in sample.views if v.name == "far")
+    source = open_source(sample, MethodConfig(), sample.read_video())
+    part = slice(SYNTH4D_FIRST, SYNTH4D_FIRST + NUM_FRAMES)
+    path = CameraPath(view.path.cameras[part], view.path.source_frames[part])
+    assert view.read_seen is not None
+    unseen = view.read_seen()[part] == 0
+    rendering = render(source.scene, path)
+    truth = view.read_video().frames[part]
+    yield Case(f"{name}/far", rendering, truth, unseen & (rendering.known < 0.5))
 
 
 def score(result: Tensor, case: Case) -> dict[str, float]:
@@ -199,27 +207,59 @@ def score(result: Tensor, case: Case) -> dict[str, float]:
     }
 
 
-def auto(rendering: Rendering) -> Tensor:
-    return complete(rendering, CompleteConfig()).frames
+def by(model: CompletionModel) -> Callable[[Rendering], Tensor]:
+    """As a user gets it with --model."""
+    return lambda rendering: complete(rendering, CompleteConfig(model)).frames
 
 
 METHODS: dict[str, Callable[[Rendering], Tensor]] = {
     "pull-push": pull_push,
     "Telea": fill_telea,
     "propagate": propagate,
-    "auto": auto,
+    "masked": by("masked"),
+    "copy": by("copy"),
 }
 COLUMNS = ("lpips", "u.lpips", "detail", "u.detail", "flicker", "patches", "psnr", "cpu_s")
 
 
-def all_cases(which: str, words: list[str], synth4d: Path | None) -> Iterator[Case]:
-    """Cases of a split whose name has one of the words; all of it for none."""
-    for name, (path, start, direction) in (CHOOSE if which == "choose" else REPORT).items():
-        if not words or any(word in name for word in words):
-            yield from real_cases(name, DATA / path, start, direction)
+def all_cases(
+    which: str, words: list[str], synth4d: Path | None, kept: Path | None
+) -> Iterator[Case]:
+    """Cases of a split whose name has one of the words; all of it for none. kept: folder in which
+    they are looked for first, and put."""
+    wanted: dict[str, Callable[[], Iterator[Case]]] = {
+        name: partial(real_cases, name, DATA / path, start, direction)
+        for name, (path, start, direction) in (CHOOSE if which == "choose" else REPORT).items()
+    }
     if synth4d is not None:
-        names = tuple(n for n in SYNTH4D[which] if not words or any(word in n for word in words))
-        yield from synth4d_cases(synth4d, names)
+        wanted |= {name: partial(synth4d_case, synth4d, name) for name in SYNTH4D[which]}
+    for name, make in wanted.items():
+        if words and not any(word in name for word in words):
+            continue
+        files = [] if kept is None else sorted(kept.glob(f"{name}__*.npz"))
+        for case in map(load_case, files) if files else make():
+            if kept is not None and not files:
+                save_case(case, kept)
+            yield case
+
+
+def save_case(case: Case, folder: Path) -> None:
+    """One npz; the holes of a method tried next are then the same."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shown = case.rendering
+    np.savez(
+        folder / f"{case.name.replace('/', '__')}.npz", allow_pickle=False,
+        frames=shown.frames, known=shown.known, depth=shown.depth, truth=case.truth,
+        unseen=case.unseen, cfw=shown.cameras.cam_from_world, K=shown.cameras.intrinsics,
+    )  # fmt: skip
+
+
+def load_case(path: Path) -> Case:
+    with np.load(path, allow_pickle=False) as file:
+        value = {name: torch.from_numpy(file[name]) for name in file}
+    cameras = Cameras(value["cfw"], value["K"], *value["frames"].shape[2:])
+    shown = Rendering(value["frames"], value["known"], value["depth"], cameras)
+    return Case(path.stem.replace("__", "/"), shown, value["truth"], value["unseen"])
 
 
 def main() -> None:
@@ -229,10 +269,11 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="*", default=[], help="only these kinds of holes")
     parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--synth4d", type=Path, help="folder of recam eval synth4d-make")
+    parser.add_argument("--cases", type=Path, help="folder that keeps the cases for next time")
     parser.add_argument("--sheets", type=Path, help="folder for pictures (not for the repo)")
     args = parser.parse_args()
     rows: dict[tuple[str, str], list[dict[str, float]]] = {}
-    for case in all_cases(args.set, args.clips, args.synth4d):
+    for case in all_cases(args.set, args.clips, args.synth4d, args.cases):
         kind = case.name.split("/")[1]
         if args.kinds and kind not in args.kinds:
             continue

@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "reconstruct": {"geometry", "camera_files", "media", "flow"},
     "render": {"geometry"},
     "covisibility": {"geometry", "trajectories", "render"},
+    "scene_memory": {"geometry", "render", "flow"},
     "completion": {"geometry", "flow"},
     "training": {
         "geometry", "trajectories", "render", "covisibility", "completion", "synthetic", "media",
@@ -34,7 +35,7 @@ MAY_IMPORT = {
     "completers": {"completion", "training"},
     "tasks": {
         "geometry", "trajectories", "camera_files", "media", "flow", "reconstruct", "render",
-        "covisibility", "completion", "completers",
+        "covisibility", "completion", "completers", "scene_memory",
     },
 }  # fmt: skip
 MAY_IMPORT["api"] = MAY_IMPORT["tasks"] | {"tasks"}

@@ -48,7 +48,7 @@ from recam.tasks import reshoot as reshoot_task
 from recam.tasks import stereo as stereo_task
 from recam.tasks.generator_inputs import RULES, fit_path, with_holes
 from recam.tasks.stereo import StereoResult
-from recam.trajectories import path_for_scene
+from recam.tasks.unseen import path_in_scene
 from recam.types import (
     PartialVideo,
     Progress,
@@ -136,7 +136,7 @@ def render_path(
     its shape.
     """
     scene = open_scene(video, input=input, reconstruct=reconstruct, fps=fps, progress=progress)
-    along = path_for_scene(scene, as_path(path))
+    along, _ = path_in_scene(scene, as_path(path), render, progress)
     if generator is None:
         return render_scene(scene, along, render, progress)
     times_s, _ = reshoot_task.path_times_s(scene, along)

@@ -38,7 +38,7 @@ DepthModel = Literal[
     "vggt",
 ]  # fmt: skip
 CompletionModel = Literal[
-    "auto", "propagate", "masked", "none", "cogvideox", "wan22", "ltx", "vace"
+    "auto", "copy", "propagate", "masked", "none", "cogvideox", "wan22", "ltx", "vace"
 ]
 Placement = Literal["auto", "resident", "swap", "fp8", "int4", "stream"]
 AdaptMethod = Literal["lora", "whole"]
@@ -88,6 +88,9 @@ class PathConfig:
     the file is in metres."""
     shake_seed: int = 0
     """Of the handheld shake."""
+    max_unseen: str | None = None
+    """Share of a frame that may be shown though no frame of the video shows it, such as 15%: a
+    preset's amounts are scaled down until no frame needs more. Default: no limit."""
 
 
 @dataclass(frozen=True)
@@ -294,9 +297,10 @@ class CompleteConfig:
     """Partial video to video."""
 
     model: CompletionModel = "auto"
-    """auto: masked where there are weights, else propagate. propagate: classical fill along time,
-    then space. masked: the masked video model, from there on. none: leave holes black. cogvideox,
-    wan22, ltx, vace: foundation models (they need the foundation extra, a GPU and --weights)."""
+    """auto: copy; masked where weights are given. copy: what another frame saw is fetched along the
+    motion, what none saw is made up once by copies. propagate: the same, but paint where none saw.
+    masked: the masked video model. none: leave holes black. cogvideox, wan22, ltx, vace: foundation
+    models (they need the foundation extra, a GPU and --weights)."""
     weights: str | None = None
     """masked: weight file, or folder with its parts; default: those of the package. Foundation
     models: folder or Hub name, such as kaihuac/cognvs_ckpt_inpaint; @ and a commit's hash after it
@@ -319,8 +323,8 @@ class CompleteConfig:
     model_side: int = 512
     """masked: longer side that the network works at; its correction is enlarged to the video's."""
     steady: int | None = None
-    """auto, masked, propagate: passes of a filter over time, along the motion, over what was filled
-    in, so that frames agree; default 8 for auto and masked, 0 for propagate asked for by name."""
+    """copy, masked, propagate: passes of a filter over time, along the motion, over what was filled
+    in, so that frames agree, at the cost of detail; default 8 for masked, 0 for the others."""
     window: int = 48
     """New frames that are completed together; longer videos go by overlapping windows."""
     overlap: int = 8
@@ -519,6 +523,10 @@ class ReshootConfig:
     path: PathConfig = field(default_factory=PathConfig)
     render: RenderConfig = field(default_factory=RenderConfig)
     complete: CompleteConfig = field(default_factory=CompleteConfig)
+    memory: int = 0
+    """Views along the path that are completed first and then stay in the scene, and in its folder:
+    frames, windows and later paths see the same made-up things. 0 = none: what was made up is
+    carried along the motion within a window, and handed on to the next."""
 
 
 EditContent = Literal["surface", "background"]

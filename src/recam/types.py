@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from importlib import import_module
 from typing import Any, Literal
 
@@ -197,6 +198,8 @@ class Scene(_ShownInNotebooks):
     camera_motion: what the source's camera did.
     depth_source: where the depth is from.
     report: JSON-able notes on how each part was obtained, for people. No stage reads it.
+    num_made_up: the last so many frames were not filmed but made up (scene_memory.py); the camera
+        path of a new video sees none of their moments.
     """
 
     video: Video
@@ -209,6 +212,7 @@ class Scene(_ShownInNotebooks):
     camera_motion: CameraMotion = "moving"
     depth_source: DepthOrigin = "given"
     report: dict[str, Any] = field(default_factory=dict)
+    num_made_up: int = 0
 
     def __post_init__(self) -> None:
         shape = (len(self.video), self.cameras.height, self.cameras.width)
@@ -290,16 +294,29 @@ class PartialVideo:
         return self.frames.shape[0]
 
 
+class Evidence(IntEnum):
+    """What a rendered pixel rests on; the values are grey levels of known.mp4."""
+
+    NONE = 0
+    MADE_UP = 85
+    """Made up for this or an earlier path, and remembered (scene_memory.py)."""
+    ANOTHER_MOMENT = 170
+    """Another frame of the video shows it."""
+    THIS_MOMENT = 255
+
+
 @dataclass(frozen=True)
 class Rendering(PartialVideo, _ShownInNotebooks):
     """What the scene shows to given cameras: a PartialVideo that knows its geometry.
 
     depth: float32 [t, h, w], z-depth in the target camera; 0 where nothing is known.
     cameras: the t target cameras.
+    evidence: uint8 [t, h, w] of Evidence, or None where it is not told.
     """
 
     depth: Tensor
     cameras: Cameras
+    evidence: Tensor | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,16 +1,12 @@
 """The weights that come with the package."""
 
 import time
-from dataclasses import replace
 
 import torch
 
 from recam.completers import resolve_config
-from recam.completion.temporal_filter import PASSES
 from recam.completion.weights import SHIPPED, find_weights, load_model, weights_sha256
 from recam.configs import CompleteConfig
-from recam.synthetic import synthetic_clip
-from recam.tasks.reshoot import completer_for_scene
 from recam.training.validation import hold_out, hole_psnr, layered_pairs, model_psnr
 from recam.types import PartialVideo
 from small_models import complete_masked
@@ -29,9 +25,10 @@ def test_their_card_is_about_them() -> None:
     assert weights_sha256(SHIPPED) in card
 
 
-def test_auto_takes_them() -> None:
+def test_auto_copies_unless_weights_are_given() -> None:
     taken = resolve_config(CompleteConfig())
-    assert taken.model == "masked" and taken.adapt_minutes == 0
+    assert taken.model == "copy" and taken.adapt_minutes == 0 and taken.steady == 0
+    assert resolve_config(CompleteConfig(weights="a.safetensors")).model == "masked"
     assert resolve_config(CompleteConfig("propagate")).model == "propagate"
     assert resolve_config(CompleteConfig(), "interpolate").model == "propagate"
     assert resolve_config(CompleteConfig(weights="a.safetensors"), "interpolate").model == "masked"
@@ -60,12 +57,3 @@ def test_the_stochastic_sampler_corrects_noisy_evidence() -> None:
     everywhere = torch.zeros_like(known)
     whole = [hole_psnr(f, pair.target.frames, everywhere) for f in (anchored, corrected)]
     assert whole[1] > whole[0] + 0.5
-
-
-def test_auto_leaves_a_standing_camera_to_propagate() -> None:
-    scene, _ = synthetic_clip(3, 3, 32, 48, "tripod")
-    stood = replace(scene, camera_motion="static")
-    taken = completer_for_scene(stood, CompleteConfig()).config  # type: ignore[attr-defined]
-    assert taken.model == "propagate" and taken.steady == PASSES
-    assert completer_for_scene(stood, CompleteConfig("masked")).config.model == "masked"
-    assert completer_for_scene(scene, CompleteConfig()).config.model == "masked"

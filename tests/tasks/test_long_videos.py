@@ -4,6 +4,7 @@ import gc
 
 import torch
 
+from recam.completers import open_completer, resolve_config
 from recam.configs import CompleteConfig, PathConfig, ReshootConfig
 from recam.synthetic import synthetic_clip
 from recam.tasks import reshoot as reshoot_task
@@ -33,7 +34,7 @@ def test_windows_leave_no_seam_and_memory_is_flat() -> None:
     borders = [i - 1 for i in range(window, len(path), window)]
     alive: list[int] = []
     last = last_known = None
-    completer = reshoot_task.completer_for_scene(scene, config.complete)
+    completer = open_completer(resolve_config(config.complete, "reshoot"))
     for rendering, frames in reshoot_task.complete_along(scene, path, config, completer, {}):
         joined = frames if last is None else torch.cat([last, frames])
         known = rendering.known if last is None else torch.cat([last_known, rendering.known])

@@ -48,7 +48,8 @@ from recam.runtime.records import write_json
 from recam.runtime.versions import versions
 from recam.tasks import fill as fill_task
 from recam.tasks import reshoot as reshoot_task
-from recam.trajectories import focus_depth, path_for_scene
+from recam.tasks.unseen import describe_shares, path_in_scene, unseen_share
+from recam.trajectories import focus_depth
 from recam.types import CameraPath, PartialVideo, Progress, RecamError
 
 NUM_SHEET_FRAMES = 6
@@ -68,7 +69,9 @@ def reshoot(source: Path, config: ReshootConfig, out: Path | None, quiet: bool =
     timings_s: dict[str, float] = {}
     with show_progress(quiet) as progress:
         opened = open_scene(source, config.input, config.reconstruct, timings_s, progress)
-        path = path_for_scene(opened.scene, config.path)
+        path, note = path_in_scene(opened.scene, config.path, config.render, progress)
+        if note:
+            say(f"path: {note}")
         reshoot_task.warn_of_rolling_shutter(opened.scene, config.path)
         clock = time.perf_counter()
         completer = reshoot_task.adapted_completer(opened, config.complete, progress)
@@ -139,14 +142,17 @@ def _write_run(
                 ("known.mp4", 0, None),
             ]
         ]
-        pieces = reshoot_task.complete_along(scene, path, config, completer, timings_s, progress)
+        pieces = reshoot_task.complete_along(
+            scene, path, config, completer, timings_s, progress, opened.folder
+        )
         for rendering, frames in pieces:
             clock = time.perf_counter()
             piece = slice(first, first + len(frames))
             source_frames = scene.video.frames[path.source_frames[piece]]
             shown = [source_frames, holes_shown(rendering), frames]
             preview = side_by_side(shown, ["source", "render", "result"], PREVIEW_WIDTH)
-            known = (rendering.known * 255).round().to(torch.uint8)[:, None].expand(-1, 3, -1, -1)
+            assert rendering.evidence is not None
+            known = rendering.evidence[:, None].expand(-1, 3, -1, -1)
             for output, part in zip(outputs, [frames, preview.frames, known]):
                 output.write(part, times_s[piece])
             picked = [i - first for i in sorted(on_sheet) if first <= i < piece.stop]
@@ -296,8 +302,12 @@ def paths(
         check_writable(cameras_out)
     with show_progress(quiet) as progress:
         opened = open_scene(source, input_config, reconstruct_config, {}, progress)
-    path = path_for_scene(opened.scene, path_config)
+        path, note = path_in_scene(opened.scene, path_config, progress=progress)
+        share = unseen_share(opened.scene, path, progress=progress)
+    if note:
+        say(f"path: {note}")
     write_image(draw_path(opened.scene, path), picture)
+    say(f"never seen: {describe_shares(share)}")
     if cameras_out:
         times_s, _ = reshoot_task.path_times_s(opened.scene, path)
         write_cameras(

@@ -18,7 +18,7 @@ from recam.media import contact_sheet, read_video, write_image, write_video
 from recam.reconstruct.scene_cache import open_scene
 from recam.runtime.records import write_json
 from recam.synthetic import demo_clip, true_view
-from recam.trajectories import path_for_scene
+from recam.tasks.unseen import path_in_scene
 from recam.types import CameraPath, Cameras, Scene
 
 
@@ -34,7 +34,7 @@ def run(video: Path | None, path_config: PathConfig, out: Path, quiet: bool = Fa
     write_video(truth.video, clip)
     commands.reshoot(clip, config, folder, quiet)
     estimated = open_scene(clip, InputConfig(), ReconstructConfig()).scene
-    path = path_for_scene(estimated, path_config)
+    path, _ = path_in_scene(estimated, path_config)
     cameras = true_cameras(path, estimated, truth)
     with show_progress(quiet) as progress:
         true_path = CameraPath(cameras, path.source_frames)
@@ -69,7 +69,7 @@ def true_cameras(path: CameraPath, estimated: Scene, truth: Scene) -> Cameras:
 def _compare(folder: Path, true_frames: torch.Tensor) -> None:
     """Print PSNR of the result as written against the truth, and write a picture of both."""
     result = read_video(folder / "result.mp4").frames
-    known = read_video(folder / "known.mp4").frames[:, 0].float() / 255
+    known = (read_video(folder / "known.mp4").frames[:, 0] >= 128).float()
     scores = {
         "whole_frame": psnr(result, true_frames),
         "known": psnr(result, true_frames, known),

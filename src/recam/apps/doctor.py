@@ -74,7 +74,7 @@ def _weights() -> list[str]:
         path = find_weights(None)
         about = read_metadata(path)
     except RecamError as error:
-        return [f"masked model: {error}", "`propagate`, used instead, needs none"]
+        return [f"masked model: {error}", "`copy`, the default, needs none"]
     size, steps = path.stat().st_size / 1e6, about.get("steps", "unknown")
     return [f"masked model: {path} ({size:.0f} MB, {steps} steps, sha256 {weights_sha256(path)})"]
 

@@ -28,7 +28,7 @@ from recam.tasks.generator_inputs import (
     mask_frames,
     with_holes,
 )
-from recam.trajectories import path_for_scene
+from recam.tasks.unseen import path_in_scene
 from recam.types import CameraPath, Progress, RecamError, Rendering, Scene
 
 RENDER_CHUNK = 16
@@ -64,7 +64,9 @@ def render(
     timings_s: dict[str, float] = {}
     with show_progress(quiet) as progress:
         opened = open_scene(source, config.input, config.reconstruct, timings_s, progress)
-        path = path_for_scene(opened.scene, config.path)
+        path, note = path_in_scene(opened.scene, config.path, config.render, progress)
+        if note:
+            say(f"path: {note}")
         times_s, _ = reshoot_task.path_times_s(opened.scene, path)
         with new_folder(folder) as staged:
             clock = time.perf_counter()

@@ -7,11 +7,12 @@ from recam.completers.choose import (
     open_completer,
     resolve_config,
 )
-from recam.completers.classical import FlowPropagation, LeaveHoles
+from recam.completers.classical import Copies, FlowPropagation, LeaveHoles
 from recam.completers.foundation import FoundationCompleter
 from recam.completers.masked import MaskedCompleter
 
 __all__ = [
+    "Copies",
     "FlowPropagation",
     "FoundationCompleter",
     "LeaveHoles",

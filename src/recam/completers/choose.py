@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from recam.completers.classical import FlowPropagation, LeaveHoles
+from recam.completers.classical import Copies, FlowPropagation, LeaveHoles
 from recam.completers.foundation import FoundationCompleter
 from recam.completers.masked import MaskedCompleter
 from recam.completion import weights
@@ -21,32 +21,26 @@ Task = Literal["reshoot", "interpolate", "edit", "complete"]
 
 ADAPT_MINUTES = 3.0
 """Of foundation models, unless the user says otherwise."""
-BETTER_CLASSICAL = ("interpolate", "edit")
-"""Tasks that the weights as they are were measured to be no better at (docs/tasks.md)."""
+NOTHING_HIDDEN = ("interpolate", "edit")
+"""Tasks whose frames show all there is to show: nothing is to be made up."""
 DEFAULTS = CompleteConfig()
 
 
-def resolve_config(
-    config: CompleteConfig, task: Task = "complete", camera_stood: bool = False
-) -> CompleteConfig:
+def resolve_config(config: CompleteConfig, task: Task = "complete") -> CompleteConfig:
     """The config with all that is left open filled in; called once a run, at the edge.
 
-    Model "auto" is masked where weights are given or come with the package, else propagate. It is
-    propagate, unless weights are given, for a task of BETTER_CLASSICAL, and where the source's
-    camera stood still: other frames may show exactly what is behind, which mixing can spoil
-    (docs/log.md).
+    Model "auto" is masked where weights are given, else copy, which looks better than the shipped
+    weights on every kind of hole (docs/completion.md); for a task of NOTHING_HIDDEN propagate.
     """
     model, minutes, steady = config.model, config.adapt_minutes, config.steady
-    if steady is None:
-        steady = PASSES if model in ("auto", "masked") else 0
     if model == "auto":
-        model = "masked" if weights.SHIPPED.is_file() else "propagate"
-        if task in BETTER_CLASSICAL or camera_stood:
-            model = "propagate"
+        model = "propagate" if task in NOTHING_HIDDEN else "copy"
         if config.weights is not None:
             model = "masked"
+    if steady is None:
+        steady = PASSES if model == "masked" else 0
     if minutes is None:
-        minutes = 0.0 if model in ("masked", "propagate", "none") else ADAPT_MINUTES
+        minutes = ADAPT_MINUTES if model in MODELS else 0.0
     return replace(config, model=model, adapt_minutes=minutes, steady=steady)
 
 
@@ -56,6 +50,8 @@ def open_completer(config: CompleteConfig) -> Completer:
     match config.model:
         case "none":
             return LeaveHoles(config)
+        case "copy":
+            return Copies(config)
         case "propagate":
             return FlowPropagation(config)
         case "masked":

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from recam.completion.completer import Windows
+from recam.completion.copying import complete_by_copies
 from recam.completion.flow_propagation import propagate
 from recam.completion.temporal_filter import steady_fill
 from recam.completion.windows import shrunk_to_fit, windows_that_fit
@@ -43,6 +44,22 @@ class FlowPropagation(_Classical):
     def adapt(
         self, shown: Scene | PartialVideo, identity: Sequence[Any], progress: Progress = no_progress
     ) -> FlowPropagation:
+        """Nothing in it can be adapted."""
+        return self
+
+
+class Copies(_Classical):
+    """Along the motion from other frames; what no frame saw is made up once, by copies."""
+
+    def fill(
+        self, window: PartialVideo, first: int = 0, progress: Progress = no_progress
+    ) -> Tensor:
+        fill = steady_fill(shrunk_to_fit(complete_by_copies), self.config.steady or 0)
+        return fill(window, progress)
+
+    def adapt(
+        self, shown: Scene | PartialVideo, identity: Sequence[Any], progress: Progress = no_progress
+    ) -> Copies:
         """Nothing in it can be adapted."""
         return self
 

@@ -13,13 +13,18 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 
+from recam.flow.pyramid import fill_from_pyramid
 from recam.runtime.jit import kernel
 
 RADIUS = 3
 """Patches are 7 × 7 pixels on every level."""
 ROUNDS = 4
 """Of searching and rebuilding on each level, once it is filled."""
+SEARCH_SIDE = 768
+"""On larger levels copies are only refined, within NEAR_PX of what the level below found."""
+NEAR_PX = 4
 COHERENT = 0.9
 """What continues a neighbour's copy may be this much less alike: fewer seams."""
 COARSEST_REACH_PX = 4.0
@@ -30,6 +35,8 @@ INWARD = 1.3
 """A patch counts by this factor less for each pixel that its centre lies deeper in the hole."""
 GUIDE_SHARE = 1.0
 """What a patch's mean may differ from the smooth fill, in units of its own difference."""
+TEXTURE_SHARE = 3.0
+"""The same for a patch's mean gradient: a flat patch resembles much, and would be taken for all."""
 ROW_SHARE = 60.0
 """Cost (grey levels squared) of copying from half a picture's height above or below."""
 GUIDED = 0.7
@@ -58,7 +65,8 @@ class _Level:
     picture: float32 [h, w, 3]. hole: bool [h, w]. target: bool [h, w], centres of the patches that
     touch the hole. inward: float32 [h, w], how much a patch there counts. sources: float32
     [n, h, w, 3]. centres: bool [n, h, w], where a whole patch may be copied. source_depth: float32
-    [n, h, w]. behind: float32 [h, w]. means: float32 [n, h, w, 3], sources' mean over a patch.
+    [n, h, w]. behind: float32 [h, w]. guide: float32 [h, w, 4], what a patch there should be like:
+    mean colour, and mean gradient times TEXTURE_SHARE. means: float32 [n, h, w, 4], what they are.
     """
 
     picture: np.ndarray
@@ -69,6 +77,7 @@ class _Level:
     centres: np.ndarray
     source_depth: np.ndarray
     behind: np.ndarray
+    guide: np.ndarray
     means: np.ndarray
 
 
@@ -125,16 +134,19 @@ def _settle(
     finest: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rounds of searching and rebuilding, from the border inward while something is not filled."""
-    left, rounds = int((filled == 0).sum()), 0
-    while rounds < ROUNDS:
+    large = max(level.hole.shape) > SEARCH_SIDE and bool((filled > 0).all())
+    reach = NEAR_PX if large else max(level.hole.shape)
+    left, rounds, enough = int((filled == 0).sum()), 0, 1 if large else ROUNDS
+    while rounds < enough:
         cost = np.full(level.hole.shape, NOTHING, np.float32)
         _search(
             now, filled, level.target, level.sources, level.centres, level.source_depth,
-            level.behind, level.picture, level.means, match, cost, int(rng.integers(1, 2**31)),
+            level.behind, level.guide, level.means, match, cost, int(rng.integers(1, 2**31)),
+            reach,
         )  # fmt: skip
         found = cost[level.target & (cost < NOTHING)]
         spread = float(np.quantile(found, 0.75)) if found.size else 1.0
-        copies = finest and rounds > 0
+        copies = finest and (rounds > 0 or large)
         now, filled = _rebuild(
             now, filled, level.hole, level.target, level.inward, level.sources, match, cost,
             np.float32(max(spread, 1.0)), copies,
@@ -165,18 +177,31 @@ def _pyramid(
         square = np.ones((2 * RADIUS + 1, 2 * RADIUS + 1), np.uint8)
         usable = [_shrunk(u, size) > 0.98 for u in pool.usable]
         sources = [_mean_of(p, u, size) for p, u in zip(pool.pictures, pool.usable)]
+        smooth = _mean_of(picture, np.ones_like(hole), size)
         levels.append(
             _Level(
-                _mean_of(picture, np.ones_like(hole), size), part,
-                cv2.dilate(_byte(part), square) > 0,
+                smooth, part, cv2.dilate(_byte(part), square) > 0,
                 (INWARD**-inside).astype(np.float32),
                 np.stack(sources),
                 np.stack([_whole_patches(u) for u in usable]),
-                np.stack([_nearest(d, size) for d in depth]), _nearest(behind, size),
-                np.stack([cv2.blur(p, (2 * RADIUS + 1, 2 * RADIUS + 1)) for p in sources]),
+                np.stack([_least_depth(_nearest(d, size)) for d in depth]), _nearest(behind, size),
+                _described(smooth, _whole_patches(~part)),
+                np.stack([_described(p, c) for p, c in zip(sources, map(_whole_patches, usable))]),
             )
         )  # fmt: skip
     return levels
+
+
+def _described(picture: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """float32 [h, w, 4]: mean colour of the patch around each pixel, and its mean gradient, which
+    is carried on smoothly from where the patch is whole."""
+    side = (2 * RADIUS + 1, 2 * RADIUS + 1)
+    grey = picture.mean(-1)
+    gradient = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)) / 8
+    texture = torch.from_numpy(cv2.blur(gradient, side))[None, None, None]
+    weight = torch.from_numpy(whole.astype(np.float32))[None, None, None]
+    carried = fill_from_pyramid(texture, weight)[0, 0, 0].numpy()
+    return np.dstack([cv2.blur(picture, side), TEXTURE_SHARE * carried]).astype(np.float32)
 
 
 def _byte(mask: np.ndarray) -> np.ndarray:
@@ -185,6 +210,13 @@ def _byte(mask: np.ndarray) -> np.ndarray:
 
 def _nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(values.astype(np.float32), size, interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def _least_depth(depth: np.ndarray) -> np.ndarray:
+    """The depth of the nearest pixel in the patch around each; unknown ones (0) do not count."""
+    square = np.ones((2 * RADIUS + 1, 2 * RADIUS + 1), np.uint8)
+    least = cv2.erode(np.where(depth > 0, depth, np.inf).astype(np.float32), square)
+    return np.where(np.isfinite(least), least, 0).astype(np.float32)
 
 
 def _shrunk(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -272,9 +304,9 @@ def _distance(now, filled, sources, y, x, frame, sy, sx, limit):
 
 @kernel
 def _prior(guide, means, y, x, frame, sy, sx):
-    """How little a source's mean colour and row fit the place."""
+    """How little a source's colour, texture and row fit the place."""
     total = 0.0
-    for c in range(3):
+    for c in range(4):
         d = guide[y, x, c] - means[frame, sy, sx, c]
         total += d * d
     rows = 2.0 * (sy - y) / guide.shape[0]
@@ -283,7 +315,8 @@ def _prior(guide, means, y, x, frame, sy, sx):
 
 @kernel
 def _search(
-    now, filled, target, sources, centres, source_depth, behind, guide, means, match, cost, seed
+    now, filled, target, sources, centres, source_depth, behind, guide, means, match, cost, seed,
+    reach,
 ):  # fmt: skip
     """Two sweeps of PatchMatch over the targets; writes match and cost."""
     state = np.array([seed], np.uint64)
@@ -305,7 +338,7 @@ def _search(
                 if not target[y, x]:
                     continue
                 best = cost[y, x]
-                radius = max(height, width)
+                radius = reach
                 trial = 0
                 while True:
                     if trial < 2:  # what the neighbours copy, one on

@@ -177,7 +177,11 @@ def joined(a: P, b: P) -> P:
             intrinsics=torch.cat([a.cameras.intrinsics, b.cameras.intrinsics]),
         )
         depth = torch.cat([a.depth, b.depth])
-        return replace(a, frames=frames, known=known, depth=depth, cameras=cameras)
+        both = a.evidence is not None and b.evidence is not None
+        evidence = torch.cat([a.evidence, b.evidence]) if both else None  # type: ignore[list-item]
+        return replace(
+            a, frames=frames, known=known, depth=depth, cameras=cameras, evidence=evidence
+        )
     return replace(a, frames=frames, known=known)
 
 
@@ -186,5 +190,8 @@ def cut(partial: P, first: int, last: int) -> P:
     frames, known = partial.frames[first:last].clone(), partial.known[first:last].clone()
     if isinstance(partial, Rendering):
         depth, cameras = partial.depth[first:last].clone(), partial.cameras[first:last]
-        return replace(partial, frames=frames, known=known, depth=depth, cameras=cameras)
+        evidence = None if partial.evidence is None else partial.evidence[first:last].clone()
+        return replace(
+            partial, frames=frames, known=known, depth=depth, cameras=cameras, evidence=evidence
+        )
     return replace(partial, frames=frames, known=known)

@@ -12,9 +12,9 @@ import torch
 from recam.configs import RenderConfig
 from recam.render.frame import check_device, render_frame
 from recam.render.source import Source, make_source
-from recam.render.splat import DEFAULTS, View, empty_view
+from recam.render.splat import DEFAULTS, MADE_UP, View, empty_view
 from recam.render.static import StaticSet, build_static
-from recam.types import CameraPath, Cameras, Progress, Rendering, Scene, no_progress
+from recam.types import CameraPath, Cameras, Evidence, Progress, Rendering, Scene, no_progress
 
 
 def render(
@@ -30,8 +30,8 @@ def render(
     static scene fills the rest. Raises ValueError for a source frame that does not exist.
     """
     whole = _empty_rendering(path.cameras)
-    for _ in _run(scene, path, config, progress, None, lambda i: _slot(whole, i)):
-        pass
+    for i, view in enumerate(_run(scene, path, config, progress, None, lambda i: _slot(whole, i))):
+        _note_evidence(whole, i, view)
     return whole
 
 
@@ -53,7 +53,8 @@ def render_windows(
             open_windows[start] = _empty_rendering(path.cameras[start : start + window])
         return _slot(open_windows[start], i - start)
 
-    for i, _ in enumerate(_run(scene, path, config, progress, None, slot)):
+    for i, view in enumerate(_run(scene, path, config, progress, None, slot)):
+        _note_evidence(open_windows[i - i % window], i % window, view)
         if (i + 1) % window == 0 or i + 1 == len(path):
             yield open_windows.pop(i - i % window)
 
@@ -151,7 +152,16 @@ def _empty_rendering(cameras: Cameras) -> Rendering:
         raise ValueError("the camera path is empty; give at least one camera")
     size = (len(cameras), cameras.height, cameras.width)
     frames = torch.empty(size[0], 3, *size[1:], dtype=torch.uint8)
-    return Rendering(frames, torch.empty(size), torch.empty(size), cameras)
+    evidence = torch.empty(size, dtype=torch.uint8)
+    return Rendering(frames, torch.empty(size), torch.empty(size), cameras, evidence)
+
+
+def _note_evidence(rendering: Rendering, i: int, view: View) -> None:
+    """Where frame i of a rendering has its pixels from."""
+    assert rendering.evidence is not None
+    elsewhen = torch.where(view.origin == MADE_UP, Evidence.MADE_UP, Evidence.ANOTHER_MOMENT)
+    found = torch.where(view.origin >= 0, Evidence.THIS_MOMENT, elsewhen)
+    rendering.evidence[i] = torch.where(view.known > 0.5, found, Evidence.NONE)
 
 
 def _slot(rendering: Rendering, i: int) -> View:

@@ -9,7 +9,7 @@ from torch import Tensor
 from recam.configs import RenderConfig
 from recam.render import reference
 from recam.render.source import Source
-from recam.render.splat import View, make_warp
+from recam.render.splat import MADE_UP, View, make_warp
 from recam.render.static import StaticSet
 from recam.types import Cameras
 
@@ -73,4 +73,6 @@ def fill_static(
         )
         view.frame[:, y, x] = reference.to_bytes(rgb * gains[k].to(device)).T
         view.known[y, x], view.depth[y, x] = 1.0, 1 / best[y, x]
+        if keyframe.made_up:
+            view.origin[y, x] = MADE_UP
     return view

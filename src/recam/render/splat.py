@@ -50,13 +50,18 @@ class Warp:
         return torch.cat([inverse.reshape(9), inverse @ self.b]).float()
 
 
+MADE_UP = -2
+"""View.origin of what scene_memory.py added to the scene."""
+
+
 @dataclass(frozen=True)
 class View:
     """What one frame shows to another camera.
 
     frame: uint8 [3, h, w], 0 where not known. known: float32 [h, w], 1 = observed.
     depth: float32 [h, w], z-depth in the target camera, 0 where not known.
-    origin: int32 [h, w], flat index of the source pixel that was seen, −1 = none.
+    origin: int32 [h, w], flat index of the source pixel that was seen, −1 = none, MADE_UP = points
+        of the scene that were never filmed.
     """
 
     frame: Tensor

@@ -22,7 +22,7 @@ from recam.render.exposure import (
 )
 from recam.render.scratch import scratch, zeros
 from recam.render.source import Source, make_source
-from recam.render.splat import View, Warp, make_warp
+from recam.render.splat import MADE_UP, View, Warp, make_warp
 from recam.render.surface import HIDDEN, MARGIN, disparity_from_depth, make_surface
 from recam.types import Cameras, Progress, Scene, no_progress
 
@@ -40,11 +40,13 @@ class Keyframe:
     source: the frame at full size; points that are not static, not confirmed or already held by
         an earlier keyframe are HIDDEN.
     tiles int64 [k, 4] and ranges float32 [k, 2]: where it has points, and their disparities.
+    made_up: it was not filmed (scene_memory.py).
     """
 
     source: Source
     tiles: Tensor
     ranges: Tensor
+    made_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,13 @@ class StaticSet:
 
 def choose_keyframes(scene: Scene, count: int) -> list[int]:
     """Indices of at most ``count`` frames that are far apart in pose and time, the most central
-    first (farthest-point sampling)."""
-    num = len(scene)
-    centres = scene.cameras.centers
-    sample = scene.depth[:: max(num // 16, 1), ::4, ::4]
+    first (farthest-point sampling); then all that were made up."""
+    num = len(scene) - scene.num_made_up
+    centres = scene.cameras.centers[:num]
+    sample = scene.depth[:num][:: max(num // 16, 1), ::4, ::4]
     sample = sample[torch.isfinite(sample) & (sample > 0)]
     size = float(sample.median()) if sample.numel() else 1.0
-    rotation = scene.cameras.cam_from_world[:, :3, :3]
+    rotation = scene.cameras.cam_from_world[:num, :3, :3]
     times = torch.arange(num, dtype=torch.float64) / max(num - 1, 1)
 
     def distance(i: int) -> Tensor:
@@ -86,7 +88,7 @@ def choose_keyframes(scene: Scene, count: int) -> list[int]:
     while len(chosen) < min(count, num):
         chosen.append(int(gap.argmax()))
         gap = torch.minimum(gap, distance(chosen[-1]))
-    return chosen
+    return [*chosen, *range(num, len(scene))]
 
 
 def build_static(scene: Scene, config: RenderConfig, progress: Progress = no_progress) -> StaticSet:
@@ -166,7 +168,7 @@ def _make_keyframe(
     shown &= (flags & MARGIN) == 0
     flags |= np.where(shown, np.uint8(0), np.uint8(HIDDEN))
     tiles, ranges = _find_tiles(source)
-    return Keyframe(source, tiles, ranges)
+    return Keyframe(source, tiles, ranges, index >= len(scene) - scene.num_made_up)
 
 
 def _find_tiles(source: Source) -> tuple[Tensor, Tensor]:
@@ -227,4 +229,6 @@ def fill_static(
             best, owner, view.frame.numpy(), view.known.numpy(),
             view.depth.numpy(),
         )  # fmt: skip
+        if keyframe.made_up:
+            view.origin[torch.from_numpy(owner == k) & (view.known > 0)] = MADE_UP
     return view

@@ -9,35 +9,25 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-import cv2
-import numpy as np
-import torch
 from torch import Tensor
 
+from recam import scene_memory
 from recam.completers import complete, open_completer, resolve_config
 from recam.completion.streaming import collected
-from recam.configs import ImageConfig, RenderConfig, ReshootConfig
-from recam.flow.masked import from_nearest, split_border
-from recam.render import render
+from recam.configs import ImageConfig, ReshootConfig
 from recam.runtime.versions import versions
-from recam.tasks.reshoot import complete_along, completer_for_scene
-from recam.trajectories import path_for_scene
+from recam.tasks.reshoot import complete_along
+from recam.tasks.unseen import path_in_scene
 from recam.types import (
     CameraPath,
-    Cameras,
     Progress,
     Rendering,
     Result,
     Scene,
-    Video,
     no_progress,
     video_from_frames,
 )
 
-MIN_HOLE = 1e-3
-"""A view that lacks a smaller share of its picture adds nothing to the scene."""
-DEPTH_STEP = 0.1
-"""As in completion: nearer by more than this share is in front."""
 DEFAULTS = ImageConfig()
 
 
@@ -70,7 +60,7 @@ def image_path(scene: Scene, config: ImageConfig) -> CameraPath:
         raise ValueError(f"frames is {config.frames}; expected at least 1")
     if config.memory < 0:
         raise ValueError(f"memory is {config.memory}; expected 0 or more views")
-    return path_for_scene(scene, config.path, num_frames=config.frames)
+    return path_in_scene(scene, config.path, config.render, num_frames=config.frames)[0]
 
 
 def frames_along(
@@ -81,10 +71,9 @@ def frames_along(
     progress: Progress = no_progress,
 ) -> Iterator[tuple[Rendering, Tensor]]:
     """tasks.complete_along through a scene that ``remember`` gave."""
-    whole = ReshootConfig(
-        path=config.path, render=_all_static(config, len(remembered)), complete=config.complete
-    )
-    completer = completer_for_scene(remembered, config.complete)
+    rendering = replace(config.render, aggregate_static=True)
+    whole = ReshootConfig(path=config.path, render=rendering, complete=config.complete)
+    completer = open_completer(resolve_config(config.complete, "reshoot"))
     yield from complete_along(remembered, path, whole, completer, timings_s, progress)
 
 
@@ -95,63 +84,9 @@ def remember(
 
     Their depth is valid only where the scene showed nothing before.
     """
-    num = min(config.memory, len(path))
-    if num == 0:
-        return scene
     completer = open_completer(resolve_config(config.complete))
-    # Ends and evenly between, in the picture's absence of anything better to go by.
-    waiting = torch.linspace(0, len(path) - 1, num).round().to(torch.int64).unique().tolist()
-    for done in range(len(waiting)):
-        views = [render(scene, path[i : i + 1], _all_static(config, len(scene))) for i in waiting]
-        lacking = [float((v.known < 0.5).float().mean()) for v in views]
-        worst = int(np.argmax(lacking))
-        if lacking[worst] < MIN_HOLE:
-            break
-        filled = complete(views[worst], completer=completer).frames[0]
-        scene = _with_view(scene, views[worst], filled)
-        del waiting[worst]
-        progress("making up what is hidden", done + 1, num)
-    return scene
 
+    def fill(view: Rendering) -> Tensor:
+        return complete(view, completer=completer).frames
 
-def _all_static(config: ImageConfig, num: int) -> RenderConfig:
-    return replace(
-        config.render, aggregate_static=True,
-        num_static_frames=max(config.render.num_static_frames, num),
-    )  # fmt: skip
-
-
-def _with_view(scene: Scene, view: Rendering, filled: Tensor) -> Scene:
-    """The scene with one more frame, whose depth is valid where ``view`` had a hole."""
-    known, depth = (view.known[0] > 0.5).numpy(), view.depth[0].numpy()
-    nearness = np.where(known, -np.log(np.maximum(depth, 1e-9)) / DEPTH_STEP, 0)
-    behind, _ = split_border(nearness.astype(np.float32), known)
-    lends = behind if behind.any() else known
-    hidden, _ = from_nearest(depth, lends)
-    # One surface, not a fan of strips: the nearest depths behind, evened out.
-    sigma = max(1.0, max(known.shape) / 100)
-    weight = cv2.GaussianBlur((~known).astype(np.float32), (0, 0), sigma)
-    even = cv2.GaussianBlur(np.where(known, 0, 1 / np.maximum(hidden, 1e-9)), (0, 0), sigma)
-    made_up = (np.maximum(weight, 1e-6) / np.maximum(even, 1e-9)).astype(np.float32)
-    whole = torch.from_numpy(np.where(known, depth, made_up).astype(np.float32))[None]
-    size = (scene.cameras.height, scene.cameras.width)
-    small = torch.nn.functional.interpolate(whole[None], size, mode="nearest-exact")[0]
-    hole = torch.nn.functional.interpolate(
-        torch.from_numpy(~known)[None, None].float(), size, mode="nearest-exact"
-    )[0]
-    camera = view.cameras.resized(*size)
-    cameras = Cameras(
-        torch.cat([scene.cameras.cam_from_world, camera.cam_from_world]),
-        torch.cat([scene.cameras.intrinsics, camera.intrinsics]),
-        *size,
-    )
-    times_s = torch.arange(len(scene) + 1, dtype=torch.float64) / 24
-    return replace(
-        scene,
-        video=Video(torch.cat([scene.video.frames, filled[None]]), times_s),
-        cameras=cameras,
-        depth=torch.cat([scene.depth, small]),
-        valid=torch.cat([scene.valid, hole > 0.5]),
-        dynamic=torch.cat([scene.dynamic, torch.zeros_like(hole, dtype=torch.bool)]),
-        confidence=torch.cat([scene.confidence, torch.full_like(hole, 0.1)]),
-    )
+    return scene_memory.remember(scene, path, config.memory, fill, config.render, progress)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -16,26 +17,22 @@ from recam.completion.completer import Completer
 from recam.completion.streaming import collected, complete_pieces
 from recam.configs import CompleteConfig, PathConfig, ReshootConfig
 from recam.reconstruct.cameras.rolling_shutter import find_rolling_shutter
+from recam.reconstruct.io.scene_files import load_scene, save_scene
 from recam.reconstruct.scene_cache import OpenedScene
 from recam.render import render_windows
+from recam.runtime.cache import content_hash
 from recam.runtime.versions import versions
-from recam.trajectories import path_for_scene
+from recam.scene_memory import joined, made_up_part, remember
+from recam.tasks.unseen import path_in_scene
 from recam.types import CameraPath, Progress, Rendering, Result, Scene, Video, no_progress
-
-
-def completer_for_scene(scene: Scene, config: CompleteConfig) -> Completer:
-    """What completes paths through a scene, as its weights are. Raises RecamError when it has
-    none."""
-    stood = scene.camera_motion == "static"
-    return open_completer(resolve_config(config, "reshoot", stood))
 
 
 def adapted_completer(
     opened: OpenedScene, config: CompleteConfig, progress: Progress = no_progress
 ) -> Completer:
-    """``completer_for_scene``, adapted to the scene's video where the config says so; what was
+    """What completes paths through a scene, adapted to its video where the config says so; what was
     learned is kept in the cache for other paths."""
-    completer = completer_for_scene(opened.scene, config)
+    completer = open_completer(resolve_config(config, "reshoot"))
     return completer.adapt(opened.scene, (opened.identity,), progress)
 
 
@@ -46,13 +43,20 @@ def complete_along(
     completer: Completer,
     timings_s: dict[str, float],
     progress: Progress = no_progress,
+    folder: Path | None = None,
 ) -> Iterator[tuple[Rendering, torch.Tensor]]:
     """Render and complete a path window by window, so that memory does not grow with its length.
+
+    folder: of the scene, where what config.memory makes up is kept for later paths.
 
     Yields (rendering, frames uint8 [k, 3, h, w]) of consecutive pieces that together cover the
     path; see ``complete_pieces``, which also keeps finished windows for a run that is stopped.
     Seconds spent are added to timings_s["render"] and ["complete"].
     """
+    if config.memory > 0:
+        clock = time.perf_counter()
+        scene = with_memory(scene, path, config, completer, progress, folder)
+        timings_s["memory"] = time.perf_counter() - clock
     windows = completer.plan(len(path), path.cameras.height, path.cameras.width)
 
     def rendered() -> Iterator[Rendering]:
@@ -79,6 +83,30 @@ def warn_of_rolling_shutter(scene: Scene, config: PathConfig) -> None:
             warnings.warn(found.describe(), RollingShutterWarning, stacklevel=3)
 
 
+def with_memory(
+    scene: Scene,
+    path: CameraPath,
+    config: ReshootConfig,
+    completer: Completer,
+    progress: Progress = no_progress,
+    folder: Path | None = None,
+) -> Scene:
+    """The scene with what ``completer`` makes up in config.memory views of a path, and with what it
+    made up for earlier paths and is kept in the scene's folder."""
+    kept = None if folder is None else folder / f"memory-{content_hash(completer.identity)[:12]}"
+    if kept is not None and (kept / "scene.json").is_file():
+        scene = joined(scene, load_scene(kept))
+
+    def fill(view: Rendering) -> torch.Tensor:
+        return completer.fill(view)
+
+    after = remember(scene, path, config.memory, fill, config.render, progress)
+    part = made_up_part(after)
+    if kept is not None and part is not None and after.num_made_up > scene.num_made_up:
+        save_scene(part, kept)
+    return after
+
+
 def reshoot(
     scene: Scene,
     config: ReshootConfig,
@@ -87,10 +115,10 @@ def reshoot(
 ) -> Result:
     """The video that a camera on config.path would have seen, at the source's size.
 
-    completer: from ``adapted_completer``; by default ``completer_for_scene``.
+    completer: from ``adapted_completer``; by default as its weights are.
     """
-    completer = completer or completer_for_scene(scene, config.complete)
-    path = path_for_scene(scene, config.path)
+    completer = completer or open_completer(resolve_config(config.complete, "reshoot"))
+    path, _ = path_in_scene(scene, config.path, config.render, progress)
     warn_of_rolling_shutter(scene, config.path)
     timings_s: dict[str, float] = {}
     pieces = complete_along(scene, path, config, completer, timings_s, progress)

@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from recam.completers import open_completer, resolve_config
 from recam.completion.completer import Completer
 from recam.completion.streaming import collected
 from recam.configs import ReshootConfig, RigConfig, StereoConfig, StereoLayout
 from recam.geometry import se3
 from recam.media.stereo_mode import StereoMode
 from recam.runtime.versions import versions
-from recam.tasks.reshoot import complete_along, completer_for_scene, path_times_s
+from recam.tasks.reshoot import complete_along, path_times_s
 from recam.trajectories import focus_depth
 from recam.types import (
     CameraPath,
@@ -153,7 +154,7 @@ def stereo(
     completer: Completer | None = None,
 ) -> StereoResult:
     """Both eyes of a scene's film. completer: as in ``reshoot``."""
-    completer = completer or completer_for_scene(scene, config.complete)
+    completer = completer or open_completer(resolve_config(config.complete, "reshoot"))
     rig = stereo_rig(scene, config.rig)
     paths = eye_paths(scene, rig, config.rig)
     left, right = (
