@@ -57,7 +57,7 @@ from recam.evaluation.synth4d.scenes import SPECS
 from recam.evaluation.temporal import flicker
 from recam.evaluation.texture_statistics import detail, patch_distance
 from recam.geometry import unproject
-from recam.media import contact_sheet, write_image
+from recam.media import side_by_side, write_image
 from recam.reconstruct.scene_cache import open_scene
 from recam.render import render
 from recam.trajectories import focus_depth
@@ -312,11 +312,16 @@ def write_pictures(results: dict[str, Tensor], case: Case, folder: Path) -> None
     left = int(np.clip(x - side // 2, 0, holes.shape[2] - side))
     crops = {k: v[middle : middle + 1, :, top : top + side, left : left + side]
              for k, v in results.items()}  # fmt: skip
-    write_image(contact_sheet(crops, cell_width=side), folder / f"{name}_crop.png")
+    write_image(_beside(crops), folder / f"{name}_crop.png")
     row = top + side // 2
     slices = {k: v[:, :, row].permute(1, 0, 2).repeat_interleave(8, 1)[None]
               for k, v in results.items()}  # fmt: skip
-    write_image(contact_sheet(slices, cell_width=holes.shape[2]), folder / f"{name}_slice.png")
+    write_image(_beside(slices), folder / f"{name}_slice.png")
+
+
+def _beside(pictures: dict[str, Tensor]) -> Tensor:
+    """Pictures uint8 [1, 3, h, w] beside each other under their names, at full size."""
+    return side_by_side(list(pictures.values()), list(pictures)).frames[0]
 
 
 if __name__ == "__main__":

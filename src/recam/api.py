@@ -77,6 +77,7 @@ def reshoot(
     reconstruct: ReconstructConfig = _RECONSTRUCT,
     render: RenderConfig = _RENDER,
     complete: CompleteConfig = _COMPLETE,
+    memory: int = 0,
     fps: float = 24.0,
     progress: Progress = no_progress,
 ) -> Result:
@@ -84,14 +85,15 @@ def reshoot(
 
     video: or a Scene, or a folder that ``recam reconstruct`` wrote. path: ``recam.orbit(...)`` and
     its like, a preset's name, or a file of cameras. The scene of a file is kept in the cache, and a
-    masked model is adapted to it; arrays are reconstructed every time, without adapting. fps: of an
-    array. Raises what the stages raise: ValueError, and RecamError for what a file lacks.
+    masked model is adapted to it; arrays are reconstructed every time, without adapting. memory:
+    views whose made-up parts stay in the scene. fps: of an array. Raises what the stages raise:
+    ValueError, and RecamError for what a file lacks.
     """
-    config = ReshootConfig(input, reconstruct, as_path(path), render, complete)
+    config = ReshootConfig(input, reconstruct, as_path(path), render, complete, memory)
     if isinstance(video, str | Path):
         opened = scene_cache.open_scene(Path(video), input, reconstruct, progress)
         completer = reshoot_task.adapted_completer(opened, complete, progress)
-        return reshoot_task.reshoot(opened.scene, config, progress, completer)
+        return reshoot_task.reshoot(opened.scene, config, progress, completer, opened.folder)
     scene = open_scene(video, input=input, reconstruct=reconstruct, fps=fps, progress=progress)
     return reshoot_task.reshoot(scene, config, progress)
 

@@ -112,16 +112,18 @@ def reshoot(
     config: ReshootConfig,
     progress: Progress = no_progress,
     completer: Completer | None = None,
+    folder: Path | None = None,
 ) -> Result:
     """The video that a camera on config.path would have seen, at the source's size.
 
-    completer: from ``adapted_completer``; by default as its weights are.
+    completer: from ``adapted_completer``; by default as its weights are. folder: see
+    ``complete_along``.
     """
     completer = completer or open_completer(resolve_config(config.complete, "reshoot"))
     path, _ = path_in_scene(scene, config.path, config.render, progress)
     warn_of_rolling_shutter(scene, config.path)
     timings_s: dict[str, float] = {}
-    pieces = complete_along(scene, path, config, completer, timings_s, progress)
+    pieces = complete_along(scene, path, config, completer, timings_s, progress, folder)
     partial, frames = collected(pieces, len(path))
     video = Video(frames, *path_times_s(scene, path))
     return Result(video, partial, config, timings_s, versions(), completer.weights_sha256)
