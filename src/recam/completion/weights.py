@@ -14,6 +14,7 @@ import torch
 from recam.completion.transformer import VideoTransformer
 from recam.configs import ModelConfig
 from recam.runtime.cache import cache_folder
+from recam.runtime.files import short_reason
 from recam.runtime.tensors import (
     load_tensors,
     read_config,
@@ -56,7 +57,8 @@ def load_model(path: Path, device: str = "cpu") -> VideoTransformer:
     try:
         model.load_state_dict(load_tensors(path, device), assign=True)
     except RuntimeError as error:
-        raise RecamError(f"{path}: does not fit this version's model ({error})") from error
+        reason = short_reason(error)
+        raise RecamError(f"{path}: does not fit this version's model ({reason})") from error
     return model.eval()
 
 

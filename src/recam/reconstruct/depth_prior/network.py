@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recam.reconstruct.depth_prior.efficientnet import CHANNELS, EfficientNetLite0
+from recam.runtime.files import short_reason
 from recam.runtime.tensors import load_tensors, read_config, read_metadata, require_format
 from recam.types import RecamError
 
@@ -192,6 +193,7 @@ def load_depth_net(path: Path, device: str = "cpu") -> DepthNet:
     try:
         model.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
-        raise RecamError(f"{path}: does not fit this version's network ({error})") from error
+        reason = short_reason(error)
+        raise RecamError(f"{path}: does not fit this version's network ({reason})") from error
     model = model.eval().requires_grad_(False)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

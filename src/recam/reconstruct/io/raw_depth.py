@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,7 @@ def load_array(path: Path) -> NDArray:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise RecamError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, EOFError, OverflowError) as error:
+    except (ValueError, EOFError, OverflowError, TokenError) as error:
         raise ValueError(
             f"{path}: not a NumPy file of plain numbers ({short_reason(error)})"
         ) from error

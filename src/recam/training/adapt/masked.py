@@ -16,6 +16,7 @@ from recam.completion.pixels import from_signal
 from recam.completion.samplers import sample_single_step
 from recam.completion.transformer import VideoTransformer
 from recam.configs import FinetuneConfig, ObjectiveConfig
+from recam.runtime.files import short_reason
 from recam.runtime.tensors import load_tensors, read_metadata, require_format
 from recam.training.adapt.examples import Example, encode_pairs
 from recam.training.adapt.loop import (
@@ -248,7 +249,8 @@ def load_adapter(model: VideoTransformer, path: Path) -> VideoTransformer:
     try:
         missing = set(result.load_state_dict(tensors, strict=False).unexpected_keys)
     except RuntimeError as error:
-        raise RecamError(f"{path}: does not fit this model ({error})") from error
+        reason = short_reason(error)
+        raise RecamError(f"{path}: does not fit this model ({reason})") from error
     if missing:
         raise RecamError(f"{path}: does not fit this model (it has no {sorted(missing)[0]})")
     if rank is not None:
