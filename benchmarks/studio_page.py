@@ -122,8 +122,8 @@ def steps(studio: Studio, tab: Tab) -> list[tuple[str, Callable[[], None]]]:
     ]
 
 
-def pictures(out: Path, num: int, height: int, width: int) -> None:
-    """A picture of every step, one in light, and the phone's."""
+def pictures(out: Path, num: int, height: int, width: int, only: list[str]) -> None:
+    """A picture of every step (or of some), one in light, and the phone's."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, studio_browser.browser() as browser:
         studio = start(Path(folder), port=8792)
@@ -131,15 +131,20 @@ def pictures(out: Path, num: int, height: int, width: int) -> None:
             studio.session.open((sample(num, height, width),), "sample")
             tab = Tab(browser, studio.url, LAPTOP)
             for name, act in steps(studio, tab):
+                if only and name not in only:
+                    continue
                 act()
                 settled(tab, studio)
                 shoot(tab, out / f"studio_{name}.jpg")
             studio.page.edit.stop()
-            tab.open("Aim")
-            studio.page.theme(False)
-            settled(tab, studio)
-            shoot(tab, out / "studio_light.jpg")
+            if not only or "light" in only:
+                tab.open("Aim")
+                studio.page.theme(False)
+                settled(tab, studio)
+                shoot(tab, out / "studio_light.jpg")
             tab.close()
+            if only and "phone" not in only:
+                return
             studio.page.theme(True)
             studio.page.monitor.show_view("New camera")
             phone = Tab(browser, studio.url, PHONE, device_scale_factor=2, has_touch=True)
@@ -352,9 +357,10 @@ def main() -> None:
     parser.add_argument("what", choices=["pictures", "recording", "latency", "drop", "memory"])
     parser.add_argument("value", nargs="?", default="")
     parser.add_argument("--size", type=int, nargs=3, default=(25, 288, 512))
+    parser.add_argument("--only", nargs="*", default=[], help="names of pictures")
     asked = parser.parse_args()
     if asked.what == "pictures":
-        pictures(Path(asked.value), *asked.size)
+        pictures(Path(asked.value), *asked.size, asked.only)
     elif asked.what == "recording":
         recording(Path(asked.value), *asked.size)
     elif asked.what == "latency":

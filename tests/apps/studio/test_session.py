@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from recam.apps.studio.jobs import Job, JobQueue, duration
+from recam.apps.studio.paint import Stroke, mask_of
 from recam.apps.studio.session import Session
 from recam.apps.studio.workspace import Workspace
 from recam.configs import CompleteConfig, PathConfig
-from recam.media import probe, read_image, write_video
+from recam.media import probe, read_image, write_image, write_video
 from recam.reconstruct import save_scene
 from recam.types import RecamError
 from studio_scene import small_clip
@@ -166,3 +168,36 @@ def test_cancel_and_kill_leave_the_queue_running(tmp_path: Path) -> None:
 def test_words_for_time() -> None:
     said = [duration(s) for s in (8, 200, 900, 3900)]
     assert said == ["8 s", "3 min 20 s", "15 min", "1 h 5 min"]
+
+
+def test_the_other_tasks_run_as_commands(session: Session, tmp_path: Path) -> None:
+    video = small_clip().video
+    film, mask, views = tmp_path / "a.mp4", tmp_path / "mask.png", []
+    write_video(video, film)
+    painted = mask_of([Stroke(((0.4, 0.5), (0.5, 0.6)), 0.06)], 96, 144)
+    write_image((painted.to(torch.uint8) * 255).expand(3, -1, -1).contiguous(), mask)
+    for i in (0, 4):
+        views.append(tmp_path / f"{i}.png")
+        write_image(video.frames[i], views[-1])
+    complete = CompleteConfig(model="propagate")
+
+    def made(task: str, frames: int) -> None:
+        project = session.need_project()
+        wait_for(lambda: session.queue.running is None, 300.0)
+        assert session.last_job is not None and session.last_job.error == ""
+        take = project.state.takes[-1]
+        assert take.task == task and take.command.startswith("recam ")
+        assert probe(project.take_folder(take.number) / "result.mp4").num_frames == frames
+
+    session.open((film,))
+    session.make_remove(mask, 2, complete)
+    made("remove", 8)
+    session.make_complete(mask, complete)
+    made("complete", 8)
+    session.make_edit(views[1], 4, mask, complete)
+    made("edit", 8)
+    session.open(tuple(views))
+    assert session.kind == "views"
+    session.need_project().update(between_frames=3)
+    session.make(complete)
+    made("interpolate", 5)
