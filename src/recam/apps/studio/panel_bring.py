@@ -57,6 +57,9 @@ class BringPanel:
             hint="A draft is coarser and is there in seconds; aim in it while the full scene is "
             "worked out",
         )  # fmt: skip
+        self.detail = gui.add_dropdown(
+            "Full scene", ("normal", "best"), hint="best: finer geometry, and several times as long"
+        )
         self.go = gui.add_button("Reconstruct", icon="player-play")
         self._connect()
 
@@ -65,7 +68,7 @@ class BringPanel:
         page.on(self.upload, self.errors, self._uploaded)
         page.on(self.sample, self.errors, lambda _: self._make_sample())
         page.on(self.recent, self.errors, lambda _: self._open_recent())
-        for control in (self.start, self.count, self.stride, self.side, self.fov):
+        for control in (self.start, self.count, self.stride, self.side, self.fov, self.detail):
             page.on(control, self.errors, lambda _: self._take_part())
         page.on(self.file, self.said, self._add_file)
         page.on(self.forget, self.said, lambda _: self._forget())
@@ -125,7 +128,10 @@ class BringPanel:
             project.state.input, start=int(self.start.value), stride=int(self.stride.value),
             num_frames=int(self.count.value) or None, max_side=int(self.side.value) or None,
         )  # fmt: skip
-        config = replace(project.state.reconstruct, fov=float(self.fov.value) or None)
+        config = replace(
+            project.state.reconstruct, fov=float(self.fov.value) or None,
+            quality=self.detail.value,
+        )  # fmt: skip
         project.update(input=part, reconstruct=config)
         self._show_cost()
 
@@ -185,7 +191,7 @@ class BringPanel:
         self.recent.options = options or (NONE,)
         self.recent.value = chosen
         there = project is not None
-        for control in (self.part, self.own, self.quality, self.go):
+        for control in (self.part, self.own, self.quality, self.detail, self.go):
             control.visible = there and session.kind != "views"
         if project is None:
             self.about.content = self.cost.content = ""
@@ -194,6 +200,7 @@ class BringPanel:
         self.start.value, self.stride.value = part.start, part.stride
         self.count.value, self.side.value = part.num_frames or 0, part.max_side or 0
         self.fov.value = config.fov or 0.0
+        self.detail.value = "best" if config.quality == "best" else "normal"
         self._say_about()
         self._say_files()
         self._show_cost()

@@ -7,28 +7,28 @@ read them back with the real parser and the real classes.
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from recam import configs
 from recam.configs import (
     CompleteConfig,
     EditConfig,
     ImageConfig,
     InputConfig,
     InterpolateConfig,
-    PathConfig,
-    ReconstructConfig,
     ReshootConfig,
 )
 
 
-def options(*configs: Any) -> list[str]:
+def options(*given: Any) -> list[str]:
     """Command-line options of config objects: those of nested ones too, as the parser names them
     (without prefixes), and only where a value is not the default."""
     words: list[str] = []
-    for config in configs:
+    for config in given:
         for name, value, default in _fields(config):
             if dataclasses.is_dataclass(value):
                 words += options(value)
@@ -55,9 +55,9 @@ def _plain(config: Any) -> Any:
     return type(config)()
 
 
-def command_line(command: str, files: Sequence[Path | str], *configs: Any, extra: Any = ()) -> str:
+def command_line(command: str, files: Sequence[Path | str], *given: Any, extra: Any = ()) -> str:
     """``recam COMMAND FILES OPTIONS`` as one would type it into a shell."""
-    words = ["recam", command, *map(str, files), *options(*configs), *map(str, extra)]
+    words = ["recam", command, *map(str, files), *options(*given), *map(str, extra)]
     return shlex.join(words)
 
 
@@ -145,7 +145,6 @@ def python_complete(
 
 
 def _python(call: str, first: list[str], given: dict[str, Any], out: str) -> str:
-    used: set[str] = set()
     words = list(first)
     for name, value in given.items():
         if not dataclasses.is_dataclass(value):
@@ -153,12 +152,8 @@ def _python(call: str, first: list[str], given: dict[str, Any], out: str) -> str
         elif value != _plain(value):
             words.append(f"{name}={constructor(value)}")
     text = ", ".join(words)
-    for config in (
-        CompleteConfig, EditConfig, ImageConfig, InputConfig, PathConfig, ReconstructConfig,
-    ):  # fmt: skip
-        if f"{config.__name__}(" in text:
-            used.add(config.__name__)
-    extra = sorted(n for n in ("FoundationConfig", "RenderConfig") if f"{n}(" in text)
-    names = ", ".join(sorted([*used, *extra]))
-    imports = "import recam\n" + (f"from recam.configs import {names}\n" if names else "")
+    names = sorted(set(re.findall(r"\b([A-Z]\w*)\(", text)) & set(vars(configs)))
+    imports = "import recam\n"
+    if names:
+        imports += f"from recam.configs import {', '.join(names)}\n"
     return f"{imports}\nresult = recam.{call}({text})\nrecam.save(result, {out!r})\n"
