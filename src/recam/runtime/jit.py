@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -20,8 +22,12 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on first call, for one core and without the interpreter lock; keep it on disk.
 
     Frames then go in parallel as plain threads. Where neither the package's folder nor the user's
-    cache folder can be written, every process compiles anew.
+    cache folder can be written, every process compiles anew. What is kept is found by the file of
+    the function; numba does not look at functions of other files that are pasted into it, so their
+    text becomes a part of its name.
     """
+    if pasted := "".join(_inlined_sources(function, set())):
+        function.__qualname__ += "_" + hashlib.sha256(pasted.encode()).hexdigest()[:8]
     try:
         return njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # numba: no locator available
@@ -30,4 +36,18 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     """A small function that is pasted into the kernels that call it."""
-    return njit(inline="always", **_OPTIONS)(function)
+    made = njit(inline="always", **_OPTIONS)(function)
+    made.recam_inlined = True
+    return made
+
+
+def _inlined_sources(function: Callable[..., Any], seen: set[str]) -> list[str]:
+    """The text of every inlined function that one names, and of those that these name."""
+    found = []
+    for name in function.__code__.co_names:
+        other = function.__globals__.get(name)
+        if getattr(other, "recam_inlined", False) and name not in seen:
+            seen.add(name)
+            body = other.py_func
+            found += [inspect.getsource(body), *_inlined_sources(body, seen)]
+    return found

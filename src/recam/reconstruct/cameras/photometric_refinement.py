@@ -35,7 +35,7 @@ from recam.reconstruct.cameras.motion_model import (
     with_points,
 )
 from recam.reconstruct.matching.tracks import Tracks, corners, select_tracks
-from recam.reconstruct.warping import inverse_depth_warps
+from recam.reconstruct.warping import MIN_Z, inverse_depth_warps, project
 from recam.runtime.cache import scratch_tensor
 from recam.runtime.jit import kernel
 from recam.runtime.parallel import parallel_frames
@@ -235,7 +235,7 @@ def _follow(gray, rho, moving, first, others, a, b, xs, ys, out):
             continue
         for k in range(len(others)):
             j = others[k]
-            if _placed(gray, rho, moving, first, j, a[k], b[k], x, y, place):
+            if _placed(gray, rho, moving, first, j, a, b, k, x, y, place):
                 _shifted(gray[j], patch, power, place, out[n, k])
 
 
@@ -254,23 +254,23 @@ def _cut_out(gray, rho, moving, x, y, patch):
 
 
 @kernel
-def _placed(gray, rho, moving, first, j, a, b, x, y, place):
+def _placed(gray, rho, moving, first, j, a, b, k, x, y, place):
     """Where frame j should show each pixel of the patch, as indices; False if it cannot be seen."""
     _, h, w = gray.shape
     for dy in range(-HALF, HALF + 1):
         for dx in range(-HALF, HALF + 1):
             px, py, own = x + dx + 0.5, y + dy + 0.5, rho[first, y + dy, x + dx]
-            z = a[2, 0] * px + a[2, 1] * py + a[2, 2] + own * b[2]
-            if z < 0.05:
+            u, v, z = project(a, b, k, px, py, own)
+            if z < MIN_Z:
                 return False
-            u = (a[0, 0] * px + a[0, 1] * py + a[0, 2] + own * b[0]) / z - 0.5
-            v = (a[1, 0] * px + a[1, 1] * py + a[1, 2] + own * b[1]) / z - 0.5
+            u -= 0.5
+            v -= 0.5
             place[dy + HALF, dx + HALF, 0] = u
             place[dy + HALF, dx + HALF, 1] = v
     u, v = place[HALF, HALF]
     if u < 2 * HALF or v < 2 * HALF or u > w - 1 - 2 * HALF or v > h - 1 - 2 * HALF:
         return False
-    z = a[2, 0] * (x + 0.5) + a[2, 1] * (y + 0.5) + a[2, 2] + rho[first, y, x] * b[2]
+    _, _, z = project(a, b, k, x + 0.5, y + 0.5, rho[first, y, x])
     iu, iv = int(u + 0.5), int(v + 0.5)
     return not moving[j, iv, iu] and abs(rho[j, iv, iu] * z / rho[first, y, x] - 1) < 0.1
 

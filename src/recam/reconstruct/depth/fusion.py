@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from recam.arrays import F32, U8, Mask
-from recam.reconstruct.warping import inverse_depth_warps
+from recam.reconstruct.warping import MIN_Z, inverse_depth_warps, project
 from recam.runtime.jit import kernel
 from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
@@ -69,11 +69,9 @@ def _fuse(rho, weight, still, i, others, a, b, back_a, back_b, tolerance, mean, 
             sum_v = sum_w * own
             seen = behind = np.float32(0)
             for k in range(len(others)):
-                z = a[k, 2, 0] * px + a[k, 2, 1] * py + a[k, 2, 2] + own * b[k, 2]
-                if z < np.float32(0.05):
+                u, v, z = project(a, b, k, px, py, own)
+                if z < MIN_Z:
                     continue
-                u = (a[k, 0, 0] * px + a[k, 0, 1] * py + a[k, 0, 2] + own * b[k, 0]) / z
-                v = (a[k, 1, 0] * px + a[k, 1, 1] * py + a[k, 1, 2] + own * b[k, 1]) / z
                 iu, iv = math.floor(u), math.floor(v)
                 if iu < 0 or iv < 0 or iu >= w or iv >= h:
                     continue
@@ -81,9 +79,8 @@ def _fuse(rho, weight, still, i, others, a, b, back_a, back_b, tolerance, mean, 
                 if not still[j, iv, iu]:
                     continue
                 there = _sample(rho[j], u - half, v - half, iu, iv, tolerance)
-                z = back_a[k, 2, 0] * u + back_a[k, 2, 1] * v + back_a[k, 2, 2]
-                z += there * back_b[k, 2]
-                if z < np.float32(0.05):
+                _, _, z = project(back_a, back_b, k, u, v, there)
+                if z < MIN_Z:
                     continue
                 off = (there / z - own) / tolerance
                 seen += 1

@@ -9,7 +9,7 @@ import numpy as np
 
 from recam.arrays import F32, U8, Mask
 from recam.reconstruct.depth.plane_sweep import DIFFERENCE_CAP, features_of
-from recam.reconstruct.warping import inverse_depth_warps
+from recam.reconstruct.warping import MIN_Z, far_point, inverse_depth_warps
 from recam.runtime.jit import kernel
 from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
@@ -117,11 +117,9 @@ def _match(features, moving, rho, i, others, a, b, tried, cost, seen):
             for k in range(len(others)):
                 j = others[k]
                 f = features[j]
-                ax = a[k, 0, 0] * px + a[k, 0, 1] * py + a[k, 0, 2]
-                ay = a[k, 1, 0] * px + a[k, 1, 1] * py + a[k, 1, 2]
-                az = a[k, 2, 0] * px + a[k, 2, 1] * py + a[k, 2, 2]
+                ax, ay, az = far_point(a, k, px, py)
                 z = az + own * b[k, 2]
-                if z < np.float32(0.05):
+                if z < MIN_Z:
                     continue
                 u, v = (ax + own * b[k, 0]) / z, (ay + own * b[k, 1]) / z
                 if u < 4 or v < 4 or u >= w - 4 or v >= h - 4:

@@ -14,7 +14,7 @@ import numpy as np
 
 from recam.arrays import F32, U8, Mask
 from recam.reconstruct.depth.triangulation import NOTHING, Evidence
-from recam.reconstruct.warping import inverse_depth_warps
+from recam.reconstruct.warping import MIN_Z, far_point, inverse_depth_warps
 from recam.runtime.jit import kernel
 from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
@@ -166,13 +166,11 @@ def _match(features, moving, i, others, later, a, b, planes, cost):
             r0, r1, r2 = ref[y, x, 0], ref[y, x, 1], ref[y, x, 2]
             for k in range(len(others)):
                 f = features[others[k]]
-                ax = a[k, 0, 0] * px + a[k, 0, 1] * py + a[k, 0, 2]
-                ay = a[k, 1, 0] * px + a[k, 1, 1] * py + a[k, 1, 2]
-                az = a[k, 2, 0] * px + a[k, 2, 1] * py + a[k, 2, 2]
+                ax, ay, az = far_point(a, k, px, py)
                 side = 1 if later[k] else 0
                 for d in range(num):
                     z = az + planes[d] * b[k, 2]
-                    if z < np.float32(0.05):
+                    if z < MIN_Z:
                         continue
                     u = (ax + planes[d] * b[k, 0]) / z - half
                     v = (ay + planes[d] * b[k, 1]) / z - half

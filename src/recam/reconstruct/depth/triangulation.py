@@ -14,7 +14,7 @@ import numpy as np
 
 from recam.arrays import F32
 from recam.flow.dense import FlowSet
-from recam.reconstruct.warping import inverse_depth_warps
+from recam.reconstruct.warping import MIN_Z, far_point, inverse_depth_warps
 from recam.runtime.jit import kernel
 from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
@@ -102,8 +102,7 @@ def _triangulate(flow, confidence, a, b, rho, sigma, misfit):
 def _look(px, py, flow, k, y, x, a, seen):
     fx, fy = flow[k, y, x, 0], flow[k, y, x, 1]
     seen[k, 0], seen[k, 1] = px + fx, py + fy
-    for row in range(3):
-        seen[k, 2 + row] = a[k, row, 0] * px + a[k, row, 1] * py + a[k, row, 2]
+    seen[k, 2], seen[k, 3], seen[k, 4] = far_point(a, k, px, py)
     seen[k, 5] = FLOW_SIGMA_PX**2 + FLOW_SIGMA_PER_PX**2 * (fx * fx + fy * fy)
 
 
@@ -117,7 +116,7 @@ def _from_one_flow(seen, k, b, confidence):
         return np.float32(0), np.float32(0)
     rho = -((ux * az - seen[k, 2]) * cx + (uy * az - seen[k, 3]) * cy) / square
     z = az + rho * b[k, 2]
-    if z < 0.05:
+    if z < MIN_Z:
         return np.float32(0), np.float32(0)
     return np.float32(rho), np.float32(confidence * square / (z * z) / seen[k, 5])
 
@@ -151,7 +150,7 @@ def _refine(rho, seen, confidence, y, x, information, b):
             if information[k] <= 0:
                 continue
             z = seen[k, 4] + rho * b[k, 2]
-            if z < 0.05:
+            if z < MIN_Z:
                 continue
             vx, vy = (seen[k, 2] + rho * b[k, 0]) / z, (seen[k, 3] + rho * b[k, 1]) / z
             jx, jy = (b[k, 0] - vx * b[k, 2]) / z, (b[k, 1] - vy * b[k, 2]) / z

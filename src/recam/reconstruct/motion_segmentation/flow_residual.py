@@ -22,7 +22,7 @@ from recam.reconstruct.motion_segmentation.regions import (
     without_specks,
 )
 from recam.reconstruct.motion_segmentation.static_contradiction import contradicted
-from recam.reconstruct.warping import inverse_depth_warps
+from recam.reconstruct.warping import MIN_Z, inverse_depth_warps, project
 from recam.runtime.jit import kernel
 from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
@@ -87,8 +87,8 @@ def residuals(
         for k, j in enumerate(others):
             flow, confidence = (x.numpy() for x in flows.get(i, j))
             _add_residual(
-                flow, confidence, a[k], b[k], at, slack, gray[i], gray[j], out.misfit[i],
-                out.sure[i], sums[int(j > i)],
+                flow, confidence, a[k : k + 1], b[k : k + 1], at, slack, gray[i], gray[j],
+                out.misfit[i], out.sure[i], sums[int(j > i)],
             )  # fmt: skip
         np.sqrt(out.misfit[i] / np.maximum(out.sure[i], 1e-6), out=out.misfit[i])
         mean = sums[:, 0] / np.maximum(sums[:, 1], 1e-6)
@@ -114,15 +114,13 @@ def _add_residual(flow, confidence, a, b, rho, sigma, here, there, misfit, sure,
             if c < 0.02:
                 continue
             px, py, r = x + 0.5, y + 0.5, rho[y, x]
-            z = a[2, 0] * px + a[2, 1] * py + a[2, 2] + r * b[2]
-            if z < 0.05:
+            vx, vy, z = project(a, b, 0, px, py, r)
+            if z < MIN_Z:
                 continue
-            vx = (a[0, 0] * px + a[0, 1] * py + a[0, 2] + r * b[0]) / z
-            vy = (a[1, 0] * px + a[1, 1] * py + a[1, 2] + r * b[1]) / z
             fx, fy = flow[y, x, 0], flow[y, x, 1]
             ex, ey = px + fx - vx, py + fy - vy
             variance = FLOW_SIGMA_PX**2 + FLOW_SIGMA_PER_PX**2 * (fx * fx + fy * fy)
-            jx, jy = (b[0] - vx * b[2]) / z, (b[1] - vy * b[2]) / z
+            jx, jy = (b[0, 0] - vx * b[0, 2]) / z, (b[0, 1] - vy * b[0, 2]) / z
             length = math.sqrt(jx * jx + jy * jy)
             e2 = (ex * ex + ey * ey) / variance
             if length > 1e-8:
@@ -150,9 +148,7 @@ def _differs_twice(here, others, a, b, rho, ghost):
             least = 255.0
             for k in range(2):
                 px, py, r = x + 0.5, y + 0.5, rho[y, x]
-                z = a[k, 2, 0] * px + a[k, 2, 1] * py + a[k, 2, 2] + r * b[k, 2]
-                u = (a[k, 0, 0] * px + a[k, 0, 1] * py + a[k, 0, 2] + r * b[k, 0]) / z
-                v = (a[k, 1, 0] * px + a[k, 1, 1] * py + a[k, 1, 2] + r * b[k, 1]) / z
+                u, v, z = project(a, b, k, px, py, r)
                 if z < 0.05 or u < 1 or v < 1 or u > w - 1 or v > h - 1:
                     least = 0.0
                     continue

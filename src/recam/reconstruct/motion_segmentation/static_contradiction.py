@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from recam.arrays import F32, U8, Mask
-from recam.reconstruct.warping import inverse_depth_warps
+from recam.reconstruct.warping import MIN_Z, inverse_depth_warps, project
 from recam.runtime.jit import kernel
 from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
@@ -73,11 +73,9 @@ def _contradict(level, blocked, rho, i, others, a, b, share):
             px, py = x + 0.5, y + 0.5
             for k in range(len(others)):
                 j = others[k]
-                z = a[k, 2, 0] * px + a[k, 2, 1] * py + a[k, 2, 2] + own * b[k, 2]
-                if z < 0.05:
+                u, v, z = project(a, b, k, px, py, own)
+                if z < MIN_Z:
                     continue
-                u = (a[k, 0, 0] * px + a[k, 0, 1] * py + a[k, 0, 2] + own * b[k, 0]) / z
-                v = (a[k, 1, 0] * px + a[k, 1, 1] * py + a[k, 1, 2] + own * b[k, 1]) / z
                 if u < 1 or v < 1 or u > w - 1 or v > h - 1:
                     continue
                 iu, iv = int(u), int(v)

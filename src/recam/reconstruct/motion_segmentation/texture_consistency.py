@@ -17,7 +17,7 @@ from recam.reconstruct.motion_segmentation.view_consistency import (
     slopes,
     turned_away,
 )
-from recam.reconstruct.warping import inverse_depth_warps
+from recam.reconstruct.warping import MIN_Z, inverse_depth_warps, project
 from recam.runtime.jit import kernel
 from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
@@ -75,7 +75,8 @@ def unlike_in_texture(
         at, seen = np.empty((h, w, 2), np.float32), np.empty((h, w), np.float32)
         for k, j in enumerate(others):
             _place(
-                rho[i], rho[j], blocked[j], a[k], b[k], slope, centers[k], lens, at, seen
+                rho[i], rho[j], blocked[j], a[k : k + 1], b[k : k + 1], slope, centers[k], lens, at,
+                seen,
             )  # fmt: skip
             there = cv2.remap(gray[j], at[..., 0], at[..., 1], cv2.INTER_LINEAR)
             like, told = _likeness(gray[i], there, seen)
@@ -134,11 +135,9 @@ def _place(rho, rho_there, blocked, a, b, slope, center, lens, at, seen):
             px, py, own = x + 0.5, y + 0.5, rho[y, x]
             at[y, x, 0] = at[y, x, 1] = -9
             seen[y, x] = 0
-            z = a[2, 0] * px + a[2, 1] * py + a[2, 2] + own * b[2]
-            if z < 0.05:
+            u, v, z = project(a, b, 0, px, py, own)
+            if z < MIN_Z:
                 continue
-            u = (a[0, 0] * px + a[0, 1] * py + a[0, 2] + own * b[0]) / z
-            v = (a[1, 0] * px + a[1, 1] * py + a[1, 2] + own * b[1]) / z
             if u < 1 or v < 1 or u > w - 1 or v > h - 1:
                 continue
             at[y, x, 0], at[y, x, 1] = u - 0.5, v - 0.5

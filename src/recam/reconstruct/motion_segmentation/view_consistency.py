@@ -25,7 +25,7 @@ from recam.reconstruct.motion_segmentation.regions import (
     share_over_time,
     without_specks,
 )
-from recam.reconstruct.warping import inverse_depth_warps
+from recam.reconstruct.warping import MIN_Z, inverse_depth_warps, project
 from recam.runtime.jit import kernel
 from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
@@ -104,7 +104,7 @@ def collect_votes(
         for j, gain in zip(others.tolist(), gains):
             a, b = inverse_depth_warps(cameras, j, [i])
             front[:] = 0
-            _draw(level[j], gain, blocked[j], rho[j], confidence[j], a[0], b[0], front)
+            _draw(level[j], gain, blocked[j], rho[j], confidence[j], a, b, front)
             _ought_to_be_hidden(level[i], rho[i], front, votes)
         out.count[i] = votes[0]
         out.unlike[i] = votes[1] / np.maximum(votes[0], 1)
@@ -247,11 +247,9 @@ def _look_up(level, blocked, rho, i, others, gains, a, b, slope, centers, lens, 
                 j = others[k]
                 if turned_away(rx, ry, own, slope[:, y, x], lens, centers[k]):
                     continue
-                z = a[k, 2, 0] * px + a[k, 2, 1] * py + a[k, 2, 2] + own * b[k, 2]
-                if z < 0.05:
+                u, v, z = project(a, b, k, px, py, own)
+                if z < MIN_Z:
                     continue
-                u = (a[k, 0, 0] * px + a[k, 0, 1] * py + a[k, 0, 2] + own * b[k, 0]) / z
-                v = (a[k, 1, 0] * px + a[k, 1, 1] * py + a[k, 1, 2] + own * b[k, 1]) / z
                 if u < 2 or v < 2 or u > w - 2 or v > h - 2:
                     continue
                 iu, iv = int(u), int(v)
@@ -275,11 +273,9 @@ def _draw(level, gain, blocked, rho, confidence, a, b, front):
             if blocked[y, x] or confidence[y, x] < LEAST_TRUST:
                 continue
             px, py, own = x + 0.5, y + 0.5, rho[y, x]
-            z = a[2, 0] * px + a[2, 1] * py + a[2, 2] + own * b[2]
-            if z < 0.05:
+            u, v, z = project(a, b, 0, px, py, own)
+            if z < MIN_Z:
                 continue
-            u = (a[0, 0] * px + a[0, 1] * py + a[0, 2] + own * b[0]) / z
-            v = (a[1, 0] * px + a[1, 1] * py + a[1, 2] + own * b[1]) / z
             if u < 0 or v < 0 or u >= w or v >= h:
                 continue
             iu, iv = int(u), int(v)
