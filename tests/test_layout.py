@@ -175,3 +175,16 @@ def test_no_stage_reads_what_is_said_to_people() -> None:
             if is_read and named.attr == "report":
                 reads.append(f"{path.relative_to(SRC)}:{node.lineno}")
     assert not reads, f"report is read in {reads}"
+
+
+def test_models_are_told_apart_in_one_place() -> None:
+    """completers/choose.py opens what a config names; nobody else asks for a model's class."""
+    asked = []
+    for name, path in _modules().items():
+        if name.startswith(("recam.completers.", "recam.completion.foundation")):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            is_call = isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance"
+            if is_call and "VideoTransformer" in ast.unparse(node):
+                asked.append(f"{name}: line {node.lineno}")
+    assert not asked

@@ -98,3 +98,12 @@ def test_help_needs_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_options_by_their_former_names_still_work(capsys: pytest.CaptureFixture[str]) -> None:
+    old = ["--sampling.steps", "4", "--sampling.max-side=256", "--sampling.threshold", "0.4"]
+    command = parse(["synth4d", *old])
+    assert isinstance(command, Synth4D)
+    assert command.complete.sampling_steps == 4 and command.complete.model_side == 256
+    assert command.complete.threshold == 0.4
+    assert "--sampling.steps is now called --complete.sampling-steps" in capsys.readouterr().err
