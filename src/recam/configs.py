@@ -43,7 +43,7 @@ CompletionModel = Literal[
 Placement = Literal["auto", "resident", "swap", "fp8", "int4", "stream"]
 AdaptMethod = Literal["lora", "whole"]
 Quantize = Literal["none", "int8", "int8-dynamic"]
-FeatureCache = Literal["none", "first-block"]
+FeatureCache = Literal["none", "first-block", "taylorseer", "pyramid"]
 Schedule = Literal["own", "ddim", "euler", "unipc"]
 Aspect = Literal["stretch", "pad"]
 
@@ -273,9 +273,20 @@ class FoundationConfig:
     compile: bool = False
     """Compile the transformer's blocks (torch.compile): minutes first, faster from then on."""
     feature_cache: FeatureCache = "none"
-    """first-block: steps that change little reuse what the blocks gave before."""
+    """first-block: steps that change little reuse what the blocks gave before. taylorseer: four of
+    five steps extrapolate it. pyramid: every second step reuses the attention, between noise levels
+    0.8 and 0.1. All change the answer."""
     cache_threshold: float = 0.05
-    """How much counts as little, for feature_cache."""
+    """How much counts as little, for first-block."""
+    keep_known: int = 1
+    """wan22, ltx: only one of so many steps computes known tokens anew; the others compute those of
+    holes alone, which attend to the keys and values that known ones had. 1: all, every step."""
+    hole_context: int | None = None
+    """wan22, ltx, vace: send only frames with holes and so many beside them; default: all of a
+    window. Windows without holes are never sent."""
+    lora: str | None = None
+    """File of a low-rank adapter that is added to the weights first, such as one that was distilled
+    for few --sampling-steps."""
     schedule: Schedule = "own"
     """own: as published (cogvideox DPM, wan22 and vace UniPC, ltx Euler). ddim: of cogvideox.
     euler: of the others; wan22 needs it for --sampler stochastic. unipc: made for few steps."""
@@ -303,8 +314,9 @@ class CompleteConfig:
     models (they need the foundation extra, a GPU and --weights)."""
     weights: str | None = None
     """masked: weight file, or folder with its parts; default: those of the package. Foundation
-    models: folder or Hub name, such as kaihuac/cognvs_ckpt_inpaint; @ and a commit's hash after it
-    fetches that revision and no other."""
+    models: folder or Hub name, such as kaihuac/cognvs_ckpt_inpaint (@ and a commit's hash after it
+    fetches that revision and no other), or a transformer's weights as one file, the rest from
+    --base."""
     foundation: FoundationConfig = field(default_factory=FoundationConfig)
     adapt_minutes: float | None = None
     """masked and foundation models: time for adapting the model to this video first, kept for the

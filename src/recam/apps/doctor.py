@@ -6,9 +6,11 @@ import importlib
 import json
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 
 from recam.apps.runs import device_name, machine
 from recam.completers import needs_published_weights
+from recam.completion.foundation.check import check_checkpoint
 from recam.completion.foundation.predict import predict
 from recam.configs import CompleteConfig
 from recam.runtime.cache import cache_folder, folder_bytes
@@ -30,12 +32,18 @@ EXTRAS = {
 
 
 def run(config: CompleteConfig, as_json: bool = False) -> None:
-    """Print the report on stdout, and what a foundation model would cost where one is named."""
+    """Print the report on stdout, and what a foundation model would cost where one is named; where
+    its weights are here, what is wrong with them. Raises RecamError when something is."""
     sections = report()
     failed = None
     if needs_published_weights(config):
         try:
             sections[config.model] = predict(config)
+            if config.weights and Path(config.weights).expanduser().exists():
+                lines, wrong = check_checkpoint(config)
+                sections[f"{config.model}: the checkpoint"] = lines
+                if wrong:
+                    failed = RecamError(f"{config.weights}: {wrong} parts are wrong, see above")
         except RecamError as error:
             failed = error
     if as_json:

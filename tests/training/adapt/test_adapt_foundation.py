@@ -42,6 +42,7 @@ from recam.training.adapt.foundation import (  # noqa: E402
 from recam.training.adapt.latents import encode_hidden_latents, encode_latents  # noqa: E402
 from recam.training.adapt.loop import num_learned  # noqa: E402
 from recam.training.adapt.objectives import _flow, _vp, adapting_loss, check_error  # noqa: E402
+from recam.training.optim import learning_rate  # noqa: E402
 from recam.types import Pair, PartialVideo, RecamError, video_from_frames  # noqa: E402
 
 MODELS = ("cogvideox", "wan22", "vace", "ltx")
@@ -321,6 +322,30 @@ def test_defaults_are_the_reference_ones() -> None:
     assert lora.steps == 200 and lora.method == "lora" and whole.lr == 2e-5
     with pytest.raises(ValueError, match="unknown method"):
         foundation_finetune_config(10, "all")
+
+
+def test_conditions_are_drawn_again_while_there_is_time(checkpoints: dict[str, Path]) -> None:
+    """Two draws of noise at first, eight in the end, all different; other models take none."""
+    model = load(checkpoints, "cogvideox")
+    for seconds, num in [(60.0, 8), (0.0, 2)]:
+        for example in encode_latents(model, pairs(2), seconds=seconds):
+            assert len(example.beside) == num
+            off = [float((a - example.beside[0]).abs().max()) for a in example.beside[1:]]
+            assert min(off) > 0
+    assert len(encode_latents(load(checkpoints, "vace"), pairs(2), 96)[0].beside) == 1
+
+
+def test_the_whole_model_is_trained_as_the_reference_does(checkpoints: dict[str, Path]) -> None:
+    """Its decay and averages, and a rate that stays up after the warm-up."""
+    pytest.importorskip("torchao")
+    model = load(checkpoints, "cogvideox")
+    learner = foundation.FoundationLearner(model, replace(CONFIG, method="whole"))
+    group = learner.optimizer.param_groups[0]
+    assert group["betas"] == (0.9, 0.999) and group["weight_decay"] == 1e-4
+    rates = [learning_rate(i, 200, 2e-5, 20, learner.rate_falls) for i in range(200)]
+    assert rates[0] == 1e-6 and set(rates[20:]) == {2e-5}
+    lora = foundation.FoundationLearner(load(checkpoints, "ltx"), CONFIG)
+    assert learning_rate(199, 200, 1e-4, 20, lora.rate_falls) < 2e-6
 
 
 def test_commands_adapt_and_find_the_adapter_again(

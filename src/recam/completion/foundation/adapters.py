@@ -3,6 +3,7 @@ gigabytes. Kept under the names that diffusers' pipelines read (``load_lora_weig
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from recam.types import RecamError
 
-NAME = "recam"
+NAME, FUSED = "recam", "file"
 PREFIX = "transformer."
 LAYERS = ["to_q", "to_k", "to_v", "to_out.0"]
 """The projections of every attention, which all models here call so."""
@@ -53,6 +54,38 @@ def add_adapter(transformer: Any, rank: int, seed: int = 0) -> list[torch.nn.Par
                 weight.data.copy_(drawn)
             weight.requires_grad_(True)
     return [weight for _, weight in _weights(transformer)]
+
+
+def fuse_adapter(transformer: Any, pipeline: str, file: Path) -> None:
+    """Add a low-rank adapter's file to a transformer's weights for good. pipeline: the class of
+    diffusers whose names for such files are read, its own and those of others that it converts.
+
+    Raises RecamError when the file is none, or has weights that this transformer has no place for.
+    """
+    require_peft()
+    import diffusers
+    from safetensors.torch import load_file
+
+    if not file.is_file():
+        raise RecamError(f"--lora {file}: no such file")
+    try:
+        tensors = getattr(diffusers, pipeline).lora_state_dict(load_file(file))
+    except Exception as error:  # each damage to a file raises something else
+        reason = " ".join(str(error).split())[:200]
+        raise RecamError(f"--lora {file}: cannot be read as an adapter: {reason}") from error
+    modules = {PREFIX + name for name, _ in transformer.named_modules()}
+    strangers = [n for n in tensors if n.split(".lora_")[0].removesuffix(".alpha") not in modules]
+    if strangers or not tensors:
+        example = min(strangers, default="nothing")
+        raise RecamError(f"--lora {file}: an adapter of another model (it has {example})")
+    try:
+        transformer.load_lora_adapter(tensors, prefix="transformer", adapter_name=FUSED)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RecamError(f"--lora {file}: does not fit this model: {reason}") from error
+    transformer.fuse_lora()
+    transformer.unload_lora()
+    transformer.requires_grad_(False)
 
 
 def has_adapter(transformer: Any) -> bool:

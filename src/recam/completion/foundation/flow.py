@@ -8,7 +8,8 @@ was trained to complete and takes frames and mask beside the noise instead.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from recam.completion.backbone import Condition, require_uniform
 from recam.completion.foundation.fit import Fit, fit_multiple, least_share
+from recam.completion.foundation.known_tokens import KnownTokens
 from recam.completion.foundation.placement import ModelNote, free_gb, on_device
 from recam.completion.foundation.schedules import FlowSchedule
 from recam.completion.foundation.speedups import branch, feature_caching
@@ -79,10 +81,12 @@ class FlowVideo:
     side: int
     steps: int
     tile_gb: float = 0.0
+    keep_known: int = 1
     feature_cache: FeatureCache = "none"
     cache_threshold: float = 0.05
     source: CompleteConfig | None = None
     per_token_noise: bool = field(init=False)
+    _kept: KnownTokens | None = field(default=None, repr=False, init=False)
     _control: tuple[Condition, Tensor] | None = field(default=None, repr=False, init=False)
 
     def __post_init__(self) -> None:
@@ -168,7 +172,8 @@ class FlowVideo:
 
         def run(text: Text, name: str) -> Tensor:
             on_it = (text[0].to(self.device), text[1].to(self.device))
-            with branch(self.transformer, name):
+            kept = self._kept.passing(name) if self._kept else nullcontext()
+            with branch(self.transformer, name), kept:
                 return self.family.velocity(self.transformer, x, times, on_it, control).to(x)
 
         with on_device(self.transformer, self.placement, self.device):
@@ -177,6 +182,22 @@ class FlowVideo:
                 return v
             away = run(self.negative, "negative")
             return away + self.guidance * (v - away)
+
+    @contextmanager
+    def keeping(self, clean: Tensor) -> Iterator[KnownTokens | None]:
+        """Around the passes over a clip with clean tokens [b, t, h, w] that need not be computed in
+        each; None where all are (see ``KnownTokens``)."""
+        if self.keep_known <= 1 or not bool(clean.any()) or bool(clean.all()):
+            yield None
+            return
+        if len(clean) > 1:
+            raise ValueError(f"keeping known tokens takes one clip at a time, got {len(clean)}")
+        self._kept = KnownTokens(~clean.flatten(), self.keep_known)
+        try:
+            with self._kept.hooked(self.transformer):
+                yield self._kept
+        finally:
+            self._kept = None
 
     def _control_of(self, condition: Condition | None) -> Tensor | None:
         """What the condition becomes beside the noise, worked out once for all steps."""
@@ -253,15 +274,18 @@ def sample(
     x = noise.draw()
     if family.draws:
         evidence = evidence + deviation * noise.draw()
-    for i, t in enumerate(scheduler.timesteps):
-        told = evidence
-        if family.evidence_noise:
-            told = evidence + family.evidence_noise * float(t / 1000) ** 2 * noise.draw()
-        x = torch.where(is_clean, told, x)
-        v = model.velocity(x, (~clean).to(x) * t.to(x), condition)
-        # On the CPU in the scheduler, as its table of levels is.
-        x = scheduler.step(v.cpu(), t, x.cpu(), return_dict=False)[0].to(evidence)
-        progress("sampling", i + 1, len(scheduler.timesteps))
+    with model.keeping(clean) as kept:
+        for i, t in enumerate(scheduler.timesteps):
+            if kept:
+                kept.begin_step(i)
+            told = evidence
+            if family.evidence_noise:
+                told = evidence + family.evidence_noise * float(t / 1000) ** 2 * noise.draw()
+            x = torch.where(is_clean, told, x)
+            v = model.velocity(x, (~clean).to(x) * t.to(x), condition)
+            # On the CPU in the scheduler, as its table of levels is.
+            x = scheduler.step(v.cpu(), t, x.cpu(), return_dict=False)[0].to(evidence)
+            progress("sampling", i + 1, len(scheduler.timesteps))
     return torch.where(is_clean, evidence, x)
 
 

@@ -66,7 +66,7 @@ def load_ltx(
         space=int(vae.spatial_compression_ratio), time=int(vae.temporal_compression_ratio), patch=1,
         schedule=schedule,
         max_frames=PUBLISHED.frames, side=PUBLISHED.side, steps=PUBLISHED.steps,
-        tile_gb=tile_gb(PUBLISHED, parts.vae_config),
+        tile_gb=tile_gb(PUBLISHED, parts.vae_config), keep_known=options.keep_known,
         feature_cache=options.feature_cache, cache_threshold=options.cache_threshold,
     )  # fmt: skip
 

@@ -88,7 +88,7 @@ def require_weights(config: CompleteConfig) -> None:
             f"{MODELS[config.model].weights} (tens of gigabytes; see docs/backbones.md)"
         )
     options = config.foundation
-    _require_schedule(config)
+    _require_options_fit(config)
     for name, value, least, most in [
         ("sampling-steps", config.sampling_steps, 1, 1000),
         ("overlap", config.overlap, 0, 10_000),
@@ -97,6 +97,8 @@ def require_weights(config: CompleteConfig) -> None:
         ("guidance", options.guidance, 0, 1000),
         ("shift", options.shift, 1e-3, 1000),
         ("cache-threshold", options.cache_threshold, 0, 1000),
+        ("keep-known", options.keep_known, 1, 1000),
+        ("hole-context", options.hole_context, 0, 10_000),
         ("adapt-minutes", config.adapt_minutes, 0, 1e9),
         ("adapt-steps", options.adapt_steps, 1, 10**9),
         ("adapt-devices", options.adapt_devices, 1, 1000),
@@ -105,12 +107,18 @@ def require_weights(config: CompleteConfig) -> None:
             raise ValueError(f"--{name} must lie between {least} and {most}, got {value}")
 
 
-def _require_schedule(config: CompleteConfig) -> None:
+def _require_options_fit(config: CompleteConfig) -> None:
     schedule, model = config.foundation.schedule, config.model
     if model == "cogvideox" and (schedule == "euler" or config.foundation.shift is not None):
         raise ValueError("--schedule euler and --shift are of wan22, vace and ltx, not cogvideox")
     if schedule == "ddim" and model != "cogvideox":
         raise ValueError(f"--schedule ddim is of cogvideox; {model} has own, euler and unipc")
+    if config.foundation.keep_known > 1 and model not in PER_TOKEN:
+        raise ValueError(f"--keep-known is of wan22 and ltx; {model} computes all tokens together")
+    if config.foundation.keep_known > 1 and config.foundation.feature_cache != "none":
+        raise ValueError("--keep-known and --feature-cache leave out the same work; give one")
+    if config.foundation.keep_known > 1 and config.foundation.compile:
+        raise ValueError("--keep-known looks into the blocks, which --compile closes; give one")
     takes = ("own", "euler") if model == "ltx" else ("euler",)
     if config.sampler == "stochastic" and model in PER_TOKEN and schedule not in takes:
         raise ValueError(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from recam.completion.foundation.adapters import fuse_adapter
 from recam.completion.foundation.placement import (
     EXPLAINED,
     ModelNote,
@@ -35,21 +36,28 @@ REST = ["vae/*", "scheduler/*", "model_index.json"]
 @dataclass(frozen=True)
 class Parts:
     """Where the parts of a checkpoint are: the transformer's folder, the one that holds the others,
-    that one's name as it was given, and the configs of transformer and VAE."""
+    that one's name as it was given, and the configs of transformer and VAE. file: the transformer's
+    weights where they are one file, to which its folder gives the config alone."""
 
     transformer: Path
     rest: Path
     base: str
     config: dict[str, Any]
     vae_config: dict[str, Any]
+    file: Path | None = None
 
 
 def find_parts(weights: str, base: str | None, published: Published) -> Parts:
-    """weights: a whole pipeline's folder or Hub name, or a transformer's alone, to which the other
-    parts come from ``base``, by default the published model's.
+    """weights: a whole pipeline's folder or Hub name, or a transformer's alone, also as a file of
+    its weights, to which the other parts come from ``base``, by default the published model's.
 
     Raises RecamError when files are missing or are those of another model.
     """
+    file = Path(weights).expanduser()
+    if file.is_file():
+        whole = base or published.base
+        find_checkpoint(whole, ["transformer/config.json"])
+        return replace(find_parts(whole, None, published), file=file)
     folder = find_checkpoint(weights, TRANSFORMER)
     inner = transformer_folder(folder, published.transformer)
     has_vae = (folder / "vae" / "config.json").is_file()
@@ -140,10 +148,49 @@ def load_transformer(
 ) -> Any:  # fmt: skip
     """The transformer, quantised and compiled as asked for, and placed."""
     transformer_class = getattr(require_diffusers(), published.transformer)
-    transformer = load_whole(transformer_class, parts.transformer, dtype)
+    if parts.file:
+        transformer = load_file(transformer_class, parts.file, parts.transformer, dtype)
+    else:
+        transformer = load_whole(transformer_class, parts.transformer, dtype)
+    if options.lora:
+        fuse_adapter(transformer, published.pipeline, Path(options.lora).expanduser())
     prepare(transformer, placement, options.quantize, options.compile)
     place_transformer(transformer, placement, device, dtype)
     return transformer
+
+
+def load_file(transformer_class: Any, file: Path, config: Path, dtype: torch.dtype) -> Any:
+    """A transformer whose weights are one file, under diffusers' names or, where diffusers knows
+    how to rename them, its publishers'. config: folder of its config.json.
+
+    Raises RecamError when they are not all of its weights, or others.
+    """
+    from safetensors.torch import load_file as read_tensors
+
+    with torch.device("meta"):
+        model = transformer_class.from_config(read_part_config(config))
+    try:
+        tensors = read_tensors(file)
+        if set(tensors) == set(model.state_dict()):
+            tensors = {name: value.to(dtype) for name, value in tensors.items()}
+            model.load_state_dict(tensors, assign=True)
+        else:
+            del tensors
+            model = transformer_class.from_single_file(
+                str(file), config=str(config), torch_dtype=dtype, local_files_only=True
+            )
+    except Exception as error:  # each damage to a file raises something else
+        reason = " ".join(str(error).split())[:300]
+        raise RecamError(
+            f"{file}: cannot be read as {transformer_class.__name__}: {reason}"
+        ) from error
+    missing = [name for name, value in model.named_parameters() if value.is_meta]
+    if missing:
+        raise RecamError(
+            f"{file}: {len(missing)} missing parameters, such as {missing[0]}; not a whole "
+            f"{transformer_class.__name__}"
+        )
+    return model.eval().requires_grad_(False)
 
 
 def prompt_pair(

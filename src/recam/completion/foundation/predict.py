@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from recam.completion.foundation.size import (
     memory_need,
     meta_transformer,
 )
+from recam.completion.foundation.sparse import sparse_lines
 from recam.configs import AdaptMethod, CompleteConfig, Placement
 from recam.runtime.checkpoints import find_checkpoint
 from recam.types import RecamError
@@ -64,6 +66,7 @@ def predict(config: CompleteConfig) -> list[str]:
         f"{size.pass_flop / 1e15:.2g} PFLOP at the {speed / 1e12:.3g} TFLOP/s that large bf16 "
         "products reach here now; memory and time are predicted, not measured"
     )
+    lines += sparse_lines(config.model, size, config.sampling_steps or published.steps)
     return lines
 
 
@@ -90,7 +93,10 @@ def costs(config: CompleteConfig) -> tuple[TransformerSize, Need, int]:
     published = MODELS[config.model]
     shape, vae = published.shapes
     if config.weights is not None:
-        folder = find_checkpoint(config.weights, CONFIGS)
+        name = config.weights
+        if Path(name).expanduser().is_file():  # its config comes from the base
+            name = config.foundation.base or published.base
+        folder = find_checkpoint(name, CONFIGS)
         inner = transformer_folder(folder, published.transformer)
         shape = whole_config(published.transformer, inner)
         vae = _vae_config(config, published.vae) or vae
@@ -104,7 +110,7 @@ def costs(config: CompleteConfig) -> tuple[TransformerSize, Need, int]:
 def _vae_config(config: CompleteConfig, class_name: str) -> dict[str, Any]:
     """The VAE's config where it comes with the weights or the base."""
     for name in (config.foundation.base, config.weights):
-        if name:
+        if name and not Path(name).expanduser().is_file():
             folder = find_checkpoint(name, CONFIGS) / "vae"
             if (folder / "config.json").is_file():
                 return whole_config(class_name, folder)

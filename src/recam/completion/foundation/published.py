@@ -11,16 +11,18 @@ class Published:
     """A published model.
 
     weights, base: Hub names of its weights, and of what comes with a transformer alone (VAE,
-    scheduler, text encoder). transformer, vae: classes of diffusers. frames, side: of the longest
-    clip and its longer side. tokens: of that clip. vae_bytes: of a number in the VAE, as its
-    publishers load it. vae_work_gb: what coding one tile keeps, an estimate. shapes: the published
-    configs of transformer and VAE, as far as they differ from diffusers' defaults.
+    scheduler, text encoder). transformer, vae, pipeline: classes of diffusers.
+    frames, side: of the longest clip and its longer side. tokens: of that clip. vae_bytes: of a
+    number in the VAE, as its publishers load it. vae_work_gb: what coding one tile keeps, an
+    estimate. shapes: the published configs of transformer and VAE, as far as they differ from
+    diffusers' defaults.
     """
 
     weights: str
     base: str
     transformer: str
     vae: str
+    pipeline: str
     frames: int
     side: int
     tokens: int
@@ -63,24 +65,26 @@ LTX: dict[str, Any] = {
 MODELS = {
     "cogvideox": Published(
         "kaihuac/cognvs_ckpt_inpaint", "zai-org/CogVideoX-5b-I2V", "CogVideoXTransformer3DModel",
-        "AutoencoderKLCogVideoX", frames=49, side=720, tokens=13 * 30 * 45 + 226, steps=50,
-        guidance=6.0, text_length=226, vae_bytes=2, vae_work_gb=4.5, shapes=(COGNVS, {}),
+        "AutoencoderKLCogVideoX", "CogVideoXImageToVideoPipeline", frames=49,
+        side=720, tokens=13 * 30 * 45 + 226, steps=50, guidance=6.0,
+        text_length=226, vae_bytes=2, vae_work_gb=4.5, shapes=(COGNVS, {}),
     ),
     "wan22": Published(
         "Wan-AI/Wan2.2-TI2V-5B-Diffusers", "Wan-AI/Wan2.2-TI2V-5B-Diffusers",
-        "WanTransformer3DModel", "AutoencoderKLWan", frames=121, side=1280, tokens=31 * 22 * 40,
-        steps=50, guidance=5.0, text_length=512, vae_bytes=4, vae_work_gb=6.0,
+        "WanTransformer3DModel", "AutoencoderKLWan", "WanPipeline", frames=121, side=1280,
+        tokens=31 * 22 * 40, steps=50, guidance=5.0, text_length=512, vae_bytes=4, vae_work_gb=6.0,
         shapes=(WAN22, WAN22_VAE),
     ),
     "ltx": Published(
         "Lightricks/LTX-Video", "Lightricks/LTX-Video", "LTXVideoTransformer3DModel",
-        "AutoencoderKLLTXVideo", frames=161, side=704, tokens=21 * 15 * 22, steps=40, guidance=3.0,
-        text_length=256, vae_bytes=2, vae_work_gb=4.0, shapes=(LTX, {}),
+        "AutoencoderKLLTXVideo", "LTXPipeline", frames=161, side=704, tokens=21 * 15 * 22,
+        steps=40, guidance=3.0, text_length=256, vae_bytes=2, vae_work_gb=4.0, shapes=(LTX, {}),
     ),
     "vace": Published(
         "Wan-AI/Wan2.1-VACE-1.3B-diffusers", "Wan-AI/Wan2.1-VACE-1.3B-diffusers",
-        "WanVACETransformer3DModel", "AutoencoderKLWan", frames=81, side=832, tokens=21 * 30 * 52,
-        steps=50, guidance=5.0, text_length=512, vae_bytes=4, vae_work_gb=6.0, shapes=(VACE, {}),
+        "WanVACETransformer3DModel", "AutoencoderKLWan", "WanVACEPipeline", frames=81, side=832,
+        tokens=21 * 30 * 52, steps=50, guidance=5.0, text_length=512, vae_bytes=4, vae_work_gb=6.0,
+        shapes=(VACE, {}),
     ),
 }  # fmt: skip
 """By the names that --model gives them."""

@@ -30,10 +30,15 @@ class TransformerSize:
 
     @property
     def pass_flop(self) -> float:
-        """Operations of one pass over one clip: 2 per linear weight and token, and attention."""
-        linear = 2 * self.block_linear * self.tokens
-        attention = 4 * self.tokens**2 * self.width
-        return float(self.blocks * (linear + attention))
+        """Operations of one pass over one clip."""
+        return self.flop(self.tokens)
+
+    def flop(self, tokens: int, computed: float = 1.0, attention: float = 1.0) -> float:
+        """Of one pass over so many tokens: 2 per linear weight and token, and attention. computed:
+        share of the tokens that are, of which each attends to all. attention: share of it."""
+        linear = 2 * self.block_linear * tokens
+        attending = 4 * tokens**2 * self.width * attention
+        return float(self.blocks * computed * (linear + attending))
 
 
 def meta_transformer(class_name: str, config: dict[str, Any], tokens: int) -> TransformerSize:
@@ -100,6 +105,14 @@ def memory_need(
         vae_work=tile_gb(published, vae),
         block=size.block_params * BYTES / 1e9,
     )
+
+
+def clip_tokens(model: str, published: Published, frames: int) -> int:
+    """Tokens of so many frames at the model's own size, text included where it is among them."""
+    text = published.text_length if model == "cogvideox" else 0
+    time = 8 if model == "ltx" else 4
+    longest = (published.frames - 1) // time + 1
+    return (published.tokens - text) // longest * ((frames - 1) // time + 1) + text
 
 
 def tile_gb(published: Published, vae: dict[str, Any]) -> float:

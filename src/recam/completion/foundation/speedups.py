@@ -13,6 +13,10 @@ from torch import Tensor, nn
 from recam.configs import FeatureCache, Placement, Quantize
 from recam.types import RecamError
 
+TAYLOR_INTERVAL, TAYLOR_FIRST = 5, 3
+"""One of so many passes is whole, and all of the first ones."""
+PYRAMID_TIMES = (100, 800)
+"""Of 1000, between which every second pass reuses the attention."""
 NF4_BLOCK = 64
 """Weights that share a scale at 4 bits; bitsandbytes wants whole ones."""
 
@@ -95,21 +99,51 @@ def is_quantized(transformer: Any) -> bool:
 
 @contextmanager
 def feature_caching(transformer: Any, kind: FeatureCache, threshold: float) -> Iterator[None]:
-    """Within the block, a step whose first transformer block answers nearly as in the last step
-    (by ``threshold``, relative) takes the other blocks' change from it (diffusers' first-block
-    cache). Begins anew with every clip."""
+    """Within the block, passes reuse what passes before gave (diffusers' caches): see
+    FoundationConfig.feature_cache. Begins anew with every clip."""
     if kind == "none":
         yield
         return
-    if hasattr(transformer, "vace_blocks"):
-        raise RecamError("--feature-cache is not for vace, whose hints enter between its blocks")
-    from diffusers import FirstBlockCacheConfig
+    if hasattr(transformer, "vace_blocks") and kind != "pyramid":
+        raise RecamError(
+            f"--feature-cache {kind} is not for vace, whose hints enter between blocks"
+        )
+    import diffusers
 
-    transformer.enable_cache(FirstBlockCacheConfig(threshold=threshold))
+    time = [1000.0]
+    match kind:
+        case "first-block":
+            how: Any = diffusers.FirstBlockCacheConfig(threshold=threshold)
+        case "taylorseer":
+            how = diffusers.TaylorSeerCacheConfig(
+                cache_interval=TAYLOR_INTERVAL, disable_cache_before_step=TAYLOR_FIRST,
+                use_lite_mode=True,
+            )  # fmt: skip
+        case "pyramid":
+            how = diffusers.PyramidAttentionBroadcastConfig(
+                spatial_attention_block_skip_range=2,
+                spatial_attention_timestep_skip_range=PYRAMID_TIMES,
+                current_timestep_callback=lambda: time[0],
+            )
+
+    def told(_: Any, __: Any, named: dict[str, Any]) -> None:
+        time[0] = float(named["timestep"].max())
+
+    hook = transformer.register_forward_pre_hook(told, with_kwargs=True)
+    transformer.enable_cache(how)
     try:
         yield
     finally:
         transformer.disable_cache()
+        hook.remove()
+
+
+def taylor_passes(steps: int) -> int:
+    """How many of so many passes taylorseer computes whole."""
+    whole = [
+        i < TAYLOR_FIRST or (i - TAYLOR_FIRST - 1) % TAYLOR_INTERVAL == 0 for i in range(steps)
+    ]
+    return sum(whole)
 
 
 @contextmanager

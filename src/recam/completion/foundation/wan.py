@@ -68,7 +68,7 @@ def load_wan(
             parts.rest / "scheduler", options.schedule, options.shift, SHIFTS[model]
         ),
         max_frames=published.frames, side=published.side, steps=published.steps,
-        tile_gb=tile_gb(published, parts.vae_config),
+        tile_gb=tile_gb(published, parts.vae_config), keep_known=options.keep_known,
         feature_cache=options.feature_cache, cache_threshold=options.cache_threshold,
     )  # fmt: skip
 
