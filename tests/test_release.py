@@ -56,13 +56,17 @@ def read(name: str) -> str:
 
 
 def signature(value: Any) -> str:
+    """Names, annotations, and whether there is a default."""
     try:
-        text = str(inspect.signature(value))
+        found = inspect.signature(value)
     except (TypeError, ValueError):
         return type(value).__name__
-    text = re.sub(r" at 0x[0-9a-f]+", "", text.replace("'", ""))
-    # Options are listed by command; here it is enough that there is such an argument.
-    return re.sub(r"= (\w+Config)\(.*?\)(?=, \w+:|\) ->|, \*)", r"= \1()", text)
+    words = []
+    for parameter in found.parameters.values():
+        star = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        default = "" if parameter.default is parameter.empty else " = …"
+        words.append(f"{star}{parameter.name}: {parameter.annotation}{default}")
+    return f"({', '.join(words)}) -> {found.return_annotation}".replace("'", "")
 
 
 def public_names() -> str:
@@ -83,8 +87,8 @@ def _options(kind: Any) -> list[str]:
         if dataclasses.is_dataclass(default):
             found += _options(type(default))
         else:
-            shown = "required" if "MISSING" in repr(default) else repr(default)
-            found.append(f"--{field.name.replace('_', '-')} = {shown}")
+            needed = " (needed)" if "MISSING" in repr(default) else ""
+            found.append(f"--{field.name.replace('_', '-')}{needed}")
     return sorted(set(found))
 
 
