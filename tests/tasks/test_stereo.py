@@ -10,12 +10,13 @@ import torch
 import recam
 from recam.apps.cli import main
 from recam.camera_files import read_cameras
+from recam.completion.completer import Windows
 from recam.configs import CompleteConfig, RigConfig, StereoConfig, StereoLayout
 from recam.geometry import intrinsics_from_fov, project
 from recam.media import read_image, read_video
 from recam.reconstruct import save_scene
 from recam.tasks.stereo import eye_paths, packed, stereo, stereo_rig
-from recam.types import Cameras, Scene, video_from_frames
+from recam.types import Cameras, PartialVideo, Scene, video_from_frames
 from reconstruct_scene import render_world
 
 H, W, NUM = 48, 96, 3
@@ -196,3 +197,41 @@ def test_from_python(tmp_path: Path) -> None:
     assert len(read_video(path)) == NUM and bytes([0x53, 0xB8, 0x81, 3]) in path.read_bytes()
     recam.save(replace(result, layout="separate"), tmp_path / "two.mp4")
     assert (tmp_path / "two-left.mp4").exists() and (tmp_path / "two-right.mp4").exists()
+
+
+class Painter:
+    """A completer whose every window has a colour of its own."""
+
+    note, weights_sha256, identity = "", None, ("painter",)
+
+    def __init__(self) -> None:
+        self.colors = iter([[255, 0, 0], [0, 255, 0]])
+
+    def plan(self, total: int, height: int, width: int) -> Windows:
+        return Windows(total, 0, 0)
+
+    def fill(self, window: PartialVideo, first: int = 0, progress: object = None) -> torch.Tensor:
+        color = torch.tensor(next(self.colors), dtype=torch.uint8)[:, None, None]
+        return torch.where(window.known[:, None] > 0.5, window.frames, color)
+
+
+@pytest.mark.parametrize("width", [2, 24])
+def test_what_both_eyes_miss_is_made_up_once(width: int) -> None:
+    """A pole before a wall. Behind a thin one both miss the same place, and the right eye shows
+    what was made up for the left one (red); a broad one hides a place of its own from each."""
+    scene = wall()
+    z = torch.full_like(scene.depth, 4.0)
+    z[:, :, 40 : 40 + width] = 1.0
+    rig = RigConfig(focus_depth=4.0, in_front=0.15)
+    result = stereo(replace(scene, depth=z), StereoConfig(rig), completer=Painter())  # type: ignore[arg-type]
+    made_up = {}
+    for name, eye in (("left", result.left), ("right", result.right)):
+        hole = eye.partial.known[1] < 0.5
+        hole[:, : W // 8] = hole[:, -W // 8 :] = False  # borders of the picture
+        shown = eye.video.frames[1]
+        made_up[name] = [int((hole & (shown[c] > 200)).sum()) for c in (0, 1)]
+    assert made_up["left"][0] > 100 and made_up["left"][1] == 0
+    if width == 2:
+        assert made_up["right"][0] > 2 * made_up["right"][1]
+    else:
+        assert made_up["right"][1] > 100 and made_up["right"][0] < 0.1 * made_up["right"][1]

@@ -1,12 +1,13 @@
 """Two eyes from one film: the source's camera, moved by half the eyes' distance to either side.
 
 The eyes look the same way and their pictures are shifted, not turned in: turned cameras would see
-straight things at different heights (keystone), which no eyes can bring together.
+straight things at different heights (keystone), which no eyes can bring together. What both eyes
+miss is made up for the left one and lent to the right one.
 """
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,18 +15,22 @@ from torch import Tensor
 
 from recam.completers import open_completer, resolve_config
 from recam.completion.completer import Completer
-from recam.completion.streaming import collected
-from recam.configs import ReshootConfig, RigConfig, StereoConfig, StereoLayout
+from recam.completion.streaming import collected, complete_pieces
+from recam.configs import RigConfig, StereoConfig, StereoLayout
 from recam.geometry import se3
 from recam.media.stereo_mode import StereoMode
+from recam.render import render, render_windows
 from recam.runtime.versions import versions
-from recam.tasks.reshoot import complete_along, path_times_s
+from recam.scene_memory import made_up_frame
+from recam.tasks.reshoot import path_times_s
 from recam.trajectories import focus_depth
 from recam.types import (
     CameraPath,
     Cameras,
+    Evidence,
     PartialVideo,
     Progress,
+    Rendering,
     Result,
     Scene,
     Video,
@@ -157,12 +162,12 @@ def stereo(
     completer = completer or open_completer(resolve_config(config.complete, "reshoot"))
     rig = stereo_rig(scene, config.rig)
     paths = eye_paths(scene, rig, config.rig)
-    left, right = (
-        _film_itself(scene, path, config)
-        if eye == config.rig.keep
-        else _eye(scene, path, config, progress, completer)
-        for eye, path in zip(("left", "right"), paths)
-    )
+    film = _film_itself(scene, config)
+    left = film if config.rig.keep == "left" else _eye(scene, paths[0], config, completer, progress)
+    if config.rig.keep == "right":
+        return StereoResult(left, film, rig, config.layout)
+    other = (paths[0], left.video.frames)
+    right = _eye(scene, paths[1], config, completer, progress, other)
     return StereoResult(left, right, rig, config.layout)
 
 
@@ -170,26 +175,75 @@ def _eye(
     scene: Scene,
     path: CameraPath,
     config: StereoConfig,
-    progress: Progress,
     completer: Completer,
+    progress: Progress,
+    other: tuple[CameraPath, Tensor] | None = None,
 ) -> Result:
+    """One eye, completed; ``other`` is the path and the frames of the one that was before it."""
     timings_s: dict[str, float] = {}
-    whole = ReshootConfig(
-        reconstruct=config.reconstruct, render=config.render, complete=config.complete
+    windows = completer.plan(len(path), path.cameras.height, path.cameras.width)
+    pieces = render_windows(scene, path, config.render, windows.new)
+    if other is not None:
+        before = render_windows(scene, other[0], config.render, windows.new)
+        pieces = _made_up_once(scene, pieces, before, other[1], config)
+    parts = complete_pieces(
+        pieces, len(path), completer, windows, timings_s, progress, "render and complete"
     )
-    pieces = complete_along(scene, path, whole, completer, timings_s, progress)
-    partial, frames = collected(pieces, len(path))
+    partial, frames = collected(((_observed(part), done) for part, done in parts), len(path))
     video = Video(frames, *path_times_s(scene, path))
     return Result(video, partial, config, timings_s, versions(), completer.weights_sha256)
 
 
-def _film_itself(scene: Scene, path: CameraPath, config: StereoConfig) -> Result:
+def _made_up_once(
+    scene: Scene,
+    pieces: Iterator[Rendering],
+    before: Iterator[Rendering],
+    filled: Tensor,
+    config: StereoConfig,
+) -> Iterator[Rendering]:
+    """``pieces`` with what was made up for the other eye, where they lack it as well: behind thin
+    things both eyes miss the same place, and must not see two things there.
+
+    before, filled: the other eye as it was rendered and as it was completed.
+    """
+    first = 0
+    for seen, lacked in zip(pieces, before):
+        evidence = seen.evidence
+        if evidence is None:
+            known = seen.known > 0.5
+            evidence = torch.where(known, Evidence.THIS_MOMENT, Evidence.NONE).to(torch.uint8)
+        for i in range(len(seen)):
+            one = slice(i, i + 1)
+            holes = seen.known[i] < 0.5
+            if not (bool(holes.any()) and bool((lacked.known[i] < 0.5).any())):
+                continue
+            view = Rendering(
+                lacked.frames[one], lacked.known[one], lacked.depth[one], lacked.cameras[one]
+            )
+            made_up = made_up_frame(scene, view, filled[first + i : first + i + 1])
+            moved = CameraPath(seen.cameras[one], torch.zeros(1, dtype=torch.int64))
+            shown = render(made_up, moved, config.render)
+            lent = holes & (shown.known[0] > 0.5)
+            seen.frames[i][:, lent] = shown.frames[0][:, lent]
+            seen.known[i][lent], seen.depth[i][lent] = 1.0, shown.depth[0][lent]
+            evidence[i][lent] = Evidence.MADE_UP
+        first += len(seen)
+        yield replace(seen, evidence=evidence)
+
+
+def _observed(part: Rendering) -> PartialVideo:
+    """What the film itself showed: not what was made up for the other eye."""
+    if part.evidence is None:
+        return part
+    made_up = part.evidence == Evidence.MADE_UP
+    return PartialVideo(part.frames, torch.where(made_up, 0.0, part.known))
+
+
+def _film_itself(scene: Scene, config: StereoConfig) -> Result:
     """The source's frames, of which everything is known."""
-    clock = time.perf_counter()
     frames = scene.video.frames
-    known = torch.ones(len(frames), *frames.shape[2:])
-    seconds = {"copy": time.perf_counter() - clock}
-    return Result(scene.video, PartialVideo(frames, known), config, seconds, versions())
+    known = torch.ones(1, 1, 1).expand(len(frames), *frames.shape[2:])
+    return Result(scene.video, PartialVideo(frames, known), config, {}, versions())
 
 
 def packed(left: Tensor, right: Tensor, layout: StereoLayout) -> Tensor:
