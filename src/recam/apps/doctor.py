@@ -43,7 +43,9 @@ def run(config: CompleteConfig, as_json: bool = False) -> None:
                 lines, wrong = check_checkpoint(config)
                 sections[f"{config.model}: the checkpoint"] = lines
                 if wrong:
-                    failed = RecamError(f"{config.weights}: {wrong} parts are wrong, see above")
+                    failed = RecamError(
+                        f"{config.weights}: parts that are wrong: {wrong} (see above)"
+                    )
         except RecamError as error:
             failed = error
     if as_json:

@@ -174,7 +174,7 @@ def test_windows_without_holes_are_never_sent(
     assert sent == [9]
     assert torch.equal(out[9:], partial.frames[9:])
     hole = (partial.known[:9] == 0)[:, None].expand(-1, 3, -1, -1)
-    assert bool(hole.any()) and bool((out[:9][hole] != 0).all())
+    assert float(out[:9][hole].float().mean()) > 20  # black before
     if name == "cogvideox":  # where all pixels are the model's, all are sent
         every = CompleteConfig(name, sampling_steps=1, overlap=0, sampler="stochastic")
         filled(model, partial, every)
