@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,20 @@ def write_colmap(folder: Path, images: str) -> Path:
     (folder / "images.txt").write_text(images)
     (folder / "points3D.txt").write_text("")
     return folder
+
+
+def write_claims(path: Path, claims: dict[str, tuple[int, ...]], **arrays: np.ndarray) -> None:
+    """An npz whose headers claim float32 arrays of these shapes, with a few bytes behind each."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, shape in claims.items():
+            member = io.BytesIO()
+            about = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(member, about)
+            archive.writestr(f"{name}.npy", member.getvalue() + bytes(64))
+        for name, values in arrays.items():
+            member = io.BytesIO()
+            np.save(member, values)
+            archive.writestr(f"{name}.npy", member.getvalue())
 
 
 def assert_as_made(file: Any, which: list[int] | None = None, atol: float = 1e-6) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from input_cameras import write_claims
 from media_samples import encode_film
 from recam.reconstruct import read_depth
 from recam.reconstruct.io.depth_kind import DepthOptions, check_near_and_far, metres_per_value
@@ -177,13 +178,10 @@ def test_depth_anything_3_brings_its_cameras(tmp_path: Path) -> None:
 
 
 def test_shapes_are_looked_at_before_values(tmp_path: Path) -> None:
-    np.savez_compressed(tmp_path / "bomb.npz", depth=np.zeros((N, 8000, 8000), np.float32))
-    assert (tmp_path / "bomb.npz").stat().st_size < 3_000_000
+    write_claims(tmp_path / "bomb.npz", {"depth": (N, 8000, 8000)})
     with pytest.raises(ValueError, match=r"bomb\.npz: depth says that it has the shape.*1536 MB"):
         read_depth(tmp_path / "bomb.npz", N, H, W)
-    np.savez_compressed(
-        tmp_path / "d.npz", depth=np.tile(FLOOR, (N, 1, 1)), unasked=np.zeros(500_000_000, np.uint8)
-    )
+    write_claims(tmp_path / "d.npz", {"unasked": (50_000, 50_000)}, depth=np.tile(FLOOR, (N, 1, 1)))
     assert_floor(read_depth(tmp_path / "d.npz", N, H, W))
     for shape in ((0, H, W), (N, 0, W), (N, H, 0)):
         np.savez(tmp_path / "zero.npz", depth=np.zeros(shape, np.float32))
@@ -227,7 +225,12 @@ def test_damaged_and_encrypted_archives(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"e\.npz"):
         read_depth(tmp_path / "e.npz", N, H, W)
     with zipfile.ZipFile(tmp_path / "v.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("0.exr", bytes(600_000_000))
+        archive.writestr("0.exr", bytes(1_000_000))
+    data = bytearray((tmp_path / "v.zip").read_bytes())
+    for head, at in ((b"PK\3\4", 22), (b"PK\1\2", 24)):  # where each says how large it is
+        where = data.index(head) + at
+        data[where : where + 4] = struct.pack("<I", 600_000_000)
+    (tmp_path / "v.zip").write_bytes(bytes(data))
     with pytest.raises(ValueError, match=r"0\.exr says that it is 600 MB"):
         read_depth(tmp_path / "v.zip", 1, H, W)
 
