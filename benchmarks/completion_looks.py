@@ -25,6 +25,7 @@ PSNR; processor seconds.
 from __future__ import annotations
 
 import argparse
+import resource
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ from recam.media import side_by_side, write_image
 from recam.reconstruct.scene_cache import open_scene
 from recam.render import render
 from recam.trajectories import focus_depth
-from recam.types import CameraPath, Cameras, Rendering, Scene
+from recam.types import CameraPath, Cameras, PartialVideo, Rendering, Scene
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 CHOOSE = {  # clip, first frame, and the direction of its orbit
@@ -262,6 +263,26 @@ def load_case(path: Path) -> Case:
     return Case(path.stem.replace("__", "/"), shown, value["truth"], value["unseen"])
 
 
+def print_cost(height: int, width: int, methods: list[str]) -> None:
+    """Processor seconds and peak memory of 48 frames: a video that pans by 2 px a frame, without a
+    sixth of its width at one side. Give one method: the peak is the process's."""
+    rng = np.random.default_rng(0)
+    wide = rng.integers(0, 256, (height // 4, (width + 96) // 4, 3)).astype(np.uint8)
+    wide = cv2.resize(wide, (width + 96, height), interpolation=cv2.INTER_CUBIC)
+    frames = np.stack([wide[:, 2 * i : 2 * i + width] for i in range(48)])
+    known = torch.ones(48, height, width)
+    known[:, :, : width // 6] = 0
+    video = torch.from_numpy(frames).permute(0, 3, 1, 2) * (known[:, None] > 0)
+    for method in methods:
+        clock = time.process_time()
+        METHODS[method](PartialVideo(video, known))  # type: ignore[arg-type]
+        spent = time.process_time() - clock
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        print(
+            f"48 x {width}x{height} {method:12s} cpu_s {spent:6.1f} peak_GB {peak:5.2f}", flush=True
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--set", choices=["choose", "report"], default="report")
@@ -271,7 +292,10 @@ def main() -> None:
     parser.add_argument("--synth4d", type=Path, help="folder of recam eval synth4d-make")
     parser.add_argument("--cases", type=Path, help="folder that keeps the cases for next time")
     parser.add_argument("--sheets", type=Path, help="folder for pictures (not for the repo)")
+    parser.add_argument("--cost", type=int, nargs=2, metavar=("H", "W"), help="time and memory")
     args = parser.parse_args()
+    if args.cost:
+        return print_cost(*args.cost, args.methods)
     rows: dict[tuple[str, str], list[dict[str, float]]] = {}
     for case in all_cases(args.set, args.clips, args.synth4d, args.cases):
         kind = case.name.split("/")[1]
