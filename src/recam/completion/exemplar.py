@@ -98,6 +98,8 @@ def fill_by_copies(
     if not hole.any():
         return picture.copy()
     levels = _pyramid(picture, hole, pool, behind)
+    if not levels[0].centres.any():
+        return picture.copy()
     rng = np.random.default_rng(seed)
     state: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     for level in reversed(levels):
@@ -109,8 +111,7 @@ def fill_by_copies(
         else:
             state = _enlarged(*state, level, rng)
         state = _settle(*state, level, rng, finest=level is levels[0])
-    if state is None:
-        return picture.copy()
+    assert state is not None
     now, filled, _ = state
     now = now + GUIDED * _shade(picture - now, hole & (filled > 0))
     copied = np.clip(now + 0.5, 0, 255).astype(np.uint8)
