@@ -75,7 +75,7 @@ def test_aim_preview_make_save(chromium: Any, studio: Studio, scene_folder: Path
     tab.waits(lambda: bool(studio.session.need_project().state.takes))
     tab.waits(lambda: tab.chosen("Take") == "1 · keys")
     tab.waits(lambda: tab.page.locator("video").count() == 1)
-    tab.page.get_by_text("Save", exact=True).click()
+    tab.says("Save").click()
     with tab.page.expect_download() as saved:
         tab.page.get_by_role("link", name="clip-1-result.mp4").click()
     film = Path(saved.value.path())

@@ -383,8 +383,8 @@ class AimPanel:
         there = self.selected is not None
         for control in (self.frame, self.fov, self.roll, self.key_buttons):
             control.visible = there
-        if scene is None:
-            return
+        if scene is None or self.page.view.previewer is not scene.previewer:
+            return  # it is drawn first, and this again with it
         shown = aim.keys if aim.mode == "keys" else ()
         held = time.monotonic() - self.dragging_s < 1.0  # the gizmo is where the hand is
         self.page.view.show_keys(shown, self.selected, keep_gizmo=held)

@@ -71,7 +71,7 @@ class Session:
     def open(self, sources: tuple[Path, ...], name: str | None = None) -> None:
         """A new project for files. Raises RecamError for what cannot be read."""
         if (sources[0] / "scene.json").is_file():
-            self.open_scene_folder(sources[0])
+            self.open_scene_folder(sources[0], name)
             return
         info = facts.look_at(sources[0])
         for other in sources[1:]:
@@ -86,9 +86,9 @@ class Session:
         project.update(sources=(str(folder.resolve()),))
         self._adopt(project, scene, folder)
 
-    def open_scene_folder(self, folder: Path) -> None:
+    def open_scene_folder(self, folder: Path, name: str | None = None) -> None:
         """The same for a folder that ``recam reconstruct`` wrote."""
-        project = self.workspace.new_project(folder.name, (folder,))
+        project = self.workspace.new_project(name or folder.name, (folder,))
         self._adopt(project, load_scene(folder), folder)
 
     def _adopt(self, project: Project, scene: Scene, folder: Path) -> None:
