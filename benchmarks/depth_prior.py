@@ -127,7 +127,9 @@ def village(data: Path, num_frames: int = 14) -> Pictures:
         scene = reconstruct(video, ReconstructConfig(cameras=str(file), size=LONG_SIDE))
     if scene.report["depth"]["source"] != "measured":
         raise SystemExit(f"village: depth was not measured ({scene.report['notes']})")
-    agreed = (scene.confidence > 0.6) & ~scene.dynamic & scene.valid
+    # The sky lies at the farthest depth; nothing was measured there.
+    below_sky = scene.depth < 0.9 * scene.depth.max()
+    agreed = (scene.confidence > 0.6) & ~scene.dynamic & scene.valid & below_sky
     every = slice(None, None, 3)
     return Pictures("village street", video.frames[every], scene.depth[every], agreed[every])
 

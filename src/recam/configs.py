@@ -120,6 +120,8 @@ class ReconstructRules:
     """Touching things that move are told apart, instead of one thing a connected region."""
     ground_contact: bool = True
     """What moves stands where its foot touches the ground."""
+    prior_of_moving: bool = True
+    """Where no foot is seen, it is as near as the depth network says."""
     scale_change: bool = True
     """How much nearer a thing comes is read off its points."""
 

@@ -41,7 +41,7 @@ from recam.reconstruct.motion_segmentation.flow_residual import (
 )
 from recam.reconstruct.motion_segmentation.regions import average_along_flow
 from recam.reconstruct.motion_segmentation.shadow_rejection import without_shadows
-from recam.reconstruct.object_depth.ground_contact import place_on_ground
+from recam.reconstruct.object_depth.ground_contact import PriorAround, place_on_ground
 from recam.reconstruct.object_depth.ground_plane import find_ground
 from recam.reconstruct.report import Report
 from recam.reconstruct.second_pass import SecondPassOptions, second_pass
@@ -246,7 +246,10 @@ def _predicted(
             rho = steady(rho, ~moves, flows, turning, stands, clip.progress)
             rho = _with_shift(solved, prior, rho, rgb, turning, ~moves)
     if not prior.is_large:
-        rho = place_on_ground(rho, moves, flows, clip.progress, rules=clip.config.rules)
+        beside = None if prior.is_stage else PriorAround(rho, prior.confidence * ~moves)
+        rho = place_on_ground(
+            rho, moves, flows, clip.progress, rules=clip.config.rules, prior=beside
+        )
     return _Geometry(rho, moves, prior.confidence, cameras, origin, metres)
 
 
@@ -312,8 +315,15 @@ def _measured(
         )
     if not prior.is_large:
         ground = find_ground(still.inverse_depth, sure, cameras)
+        beside = None if prior.is_stage else PriorAround(prior.inverse_depth, sure)
         depth = place_on_ground(
-            still.inverse_depth, still.dynamic, flows, clip.progress, ground, clip.config.rules
+            still.inverse_depth,
+            still.dynamic,
+            flows,
+            clip.progress,
+            ground,
+            clip.config.rules,
+            beside,
         )
     else:
         fitted = fitted_by_frame(prior.inverse_depth, still.inverse_depth, sure, prior.drift)

@@ -21,7 +21,6 @@ from recam.reconstruct.depth_prior.shipped import (
     available,
     network_size,
     shipped_depth,
-    shipped_focal,
 )
 from recam.training.data import step_generator
 from recam.training.depth.batch import compressed, draw_depth_batch, filmed, limited
@@ -77,12 +76,6 @@ def test_shipped_depth_of_any_aspect(shape: tuple[int, ...]) -> None:
     assert inverse.dtype == confidence.dtype == torch.float32
     assert float(inverse.min()) > 0 and bool(torch.isfinite(inverse).all())
     assert float(confidence.min()) >= 0 and float(confidence.max()) <= 1
-
-
-def test_focal_length_is_one_number_for_a_clip() -> None:
-    frames = (torch.rand(7, 3, 48, 80) * 255).to(torch.uint8)
-    focal, error = shipped_focal(frames, _woken(DepthNet(TINY)))
-    assert math.isfinite(focal) and focal > 0 and error > 0
 
 
 def test_encoder_pads_as_the_weights_expect() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from recam.flow.dense import STEPS_PER_PX, FlowSet
-from recam.reconstruct.object_depth.ground_contact import filled, place_on_ground
+from recam.reconstruct.object_depth.ground_contact import PriorAround, filled, place_on_ground
 from recam.reconstruct.object_depth.ground_plane import find_ground
 from recam.types import Cameras
 from reconstruct_scene import exact_flows, make_cameras, render_world
@@ -148,3 +148,23 @@ def test_a_foot_that_is_hidden_for_a_moment_does_not_send_the_thing_away() -> No
     out = place_on_ground(np.ascontiguousarray(rho), dynamic, flows)
     level = [float(np.median(out[i][dynamic[i]])) for i in range(t)]
     assert np.abs(np.array(level) / float(rho[0, 60, 0]) - 1).max() < 0.1
+
+
+def test_who_shows_no_foot_is_as_deep_as_the_prior_says() -> None:
+    """A person cut off by the lower border, before a wall: the prior has another scale in
+    every frame, and bends the wall a little, but sees that he stands twice as near."""
+    t, h, w = 5, 60, 90
+    rho = np.broadcast_to(np.linspace(0.2, 0.3, w, dtype=np.float32), (t, h, w)).copy()
+    dynamic = np.zeros((t, h, w), bool)
+    for i in range(t):
+        dynamic[i, 20:, 30 + i : 50 + i] = True
+    true = np.where(dynamic, np.float32(0.55), rho)
+    bend = np.linspace(0.95, 1.05, h)[:, None]
+    prior = np.stack([(0.5 + 0.1 * i) * true[i] * bend for i in range(t)]).astype(np.float32)
+    beside = PriorAround(prior, (~dynamic).astype(np.float32))
+    still = FlowSet(torch.zeros(t, h, w, dtype=torch.uint8), {}, {}, (1,))
+    without = place_on_ground(rho, dynamic, still)
+    found = place_on_ground(rho, dynamic, still, prior=beside)
+    assert np.abs(np.log(found / true)[dynamic]).max() < 0.12
+    assert np.median(np.abs(np.log(without / true)[dynamic])) > 0.4
+    assert np.array_equal(found[~dynamic], rho[~dynamic])

@@ -26,8 +26,6 @@ AREAS_PX = (144 * 192, 192 * 320)
 larger the edges."""
 MIN_AREA_PX = 96 * 128
 """Smaller pictures are looked at at this size."""
-FOCAL_FRAMES = 5
-"""Frames of a clip, at most, that are asked for the focal length."""
 SOON = 0.12
 """Part of a frame's own opinion in the running average over time, where nothing changed."""
 LIKE = 14.0
@@ -86,19 +84,6 @@ def shipped_depth(frames: Tensor, model: DepthNet | None = None) -> tuple[Tensor
         inverse[i] = np.exp(snap_to_edges(log, rgb, EDGE))
         trust[i] = cv2.resize(confidence[i], (w, h), interpolation=cv2.INTER_LINEAR)
     return torch.from_numpy(inverse), torch.from_numpy(trust)
-
-
-def shipped_focal(frames: Tensor, model: DepthNet | None = None) -> tuple[float, float]:
-    """Focal length over the longer side of the picture, and the expected absolute error of its
-    logarithm, by recam's own network.
-
-    frames: as shipped_depth's; taken by one camera, the principal point in the middle.
-    """
-    chosen = frames[:: -(-len(frames) // FOCAL_FRAMES)]
-    size = network_size(*frames.shape[-2:])
-    said = [_looked_at(f, size, model or _network())[1] for f in chosen]
-    focal = np.array([[s.log_focal.mean(), s.log_focal_error.mean()] for s in said])
-    return float(np.exp(np.median(focal[:, 0]))), float(np.exp(focal[:, 1].mean()))
 
 
 def network_size(height: int, width: int, area: int = AREAS_PX[0]) -> tuple[int, int]:

@@ -9,6 +9,7 @@ its depth in the others.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -23,6 +24,12 @@ from recam.flow.dense import FlowSet
 from recam.reconstruct.motion_segmentation.instances import segment_instances
 from recam.reconstruct.motion_segmentation.regions import average_along_flow
 from recam.reconstruct.object_depth.ground_plane import BELOW, Ground
+from recam.reconstruct.object_depth.prior_level import (
+    AGREE,
+    MIN_SAMPLES,
+    affine_near,
+    level_by_prior,
+)
 from recam.reconstruct.object_depth.scale_change import ScaleChange, relative_scale
 from recam.runtime.parallel import parallel_frames
 from recam.types import Progress, no_progress
@@ -56,13 +63,23 @@ MOST_TREND = 0.08
 @dataclass(frozen=True)
 class GroundContact:
     """One thing in a frame: its ``label``; rho: its inverse depth at its pixels [k], row by
-    row; level: their median; touches: whether its foot is seen."""
+    row; level: their median; touches: whether its foot is seen; by_prior: a depth prior told."""
 
     frame: int
     label: int
     rho: F32
     level: float
     touches: bool
+    by_prior: bool = False
+
+
+@dataclass(frozen=True)
+class PriorAround:
+    """A depth prior beside the still scene: inverse_depth float32 [t, h, w] up to a scale and shift
+    a frame; weight [t, h, w] of what was measured of the still scene, 0 = not."""
+
+    inverse_depth: F32
+    weight: F32
 
 
 def place_on_ground(
@@ -72,6 +89,7 @@ def place_on_ground(
     progress: Progress = no_progress,
     ground: Ground | None = None,
     rules: ReconstructRules = ALL_RULES,
+    prior: PriorAround | None = None,
 ) -> F32:
     """Inverse depth [t, h, w] in which moving things stand upright where they touch the ground.
 
@@ -84,6 +102,9 @@ def place_on_ground(
     ground: the level ground, if there is one: it is believed rather than what is near a contact,
     nothing beside a moving thing lies below it, and upright is along its normal (else all of a
     thing is as deep as its foot).
+
+    prior: whoever shows no foot (cut off by the border, in the air), or is much nearer than where
+    it seems to touch, is as deep as the prior says, by what stands still around it.
     """
     if not rules.ground_contact:
         return rho
@@ -91,6 +112,8 @@ def place_on_ground(
     if ground is not None:
         beside = np.stack([cv2.dilate(d.astype(np.uint8), _disc(BESIDE_PX)) > 0 for d in dynamic])
         out = np.where(beside, np.maximum(rho, BELOW * ground.rho), rho)
+    if not rules.prior_of_moving:
+        prior = None
     around = np.stack([cv2.dilate(d.astype(np.uint8), _disc(AROUND_PX)) > 0 for d in dynamic])
     background = filled(out, around)
     if rules.instances:
@@ -102,8 +125,13 @@ def place_on_ground(
 
     def job(i: int) -> None:
         """Stand every thing of frame i upright."""
+        told = None if prior is None else _frame_told(prior, rho, around, i)
         for n in np.unique(label[i][label[i] > 0]).tolist():
-            found[i].append(upright(background[i], label[i] == n, around[i], i, n, ground))
+            region = label[i] == n
+            one = upright(background[i], region, around[i], i, n, ground)
+            if told is not None:
+                one = _as_prior_says(one, told, rho[i], region)
+            found[i].append(one)
 
     parallel_frames(job, range(len(rho)), progress, "standing what moves on the ground")
     things: dict[int, list[GroundContact]] = {}
@@ -159,6 +187,36 @@ def upright(
     line = np.clip(line, float(values.min()), float(values.max()))
     own = _standing_on(line.astype(np.float32), region, middle, bottom, behind, ground, frame)
     return GroundContact(frame, label, own, float(np.median(own)), True)
+
+
+def _frame_told(
+    prior: PriorAround, rho: F32, around: Mask, i: int
+) -> tuple[F32, F32, tuple[float, float]]:
+    """Of frame i: the prior, the weight of what stands still, and the prior's scale and shift."""
+    own, weight = prior.inverse_depth[i], np.where(around[i], np.float32(0), prior.weight[i])
+    thin = (slice(None, None, 3), slice(None, None, 3))
+    x, y, w = (a[thin].ravel().astype(np.float64) for a in (own, rho[i], weight))
+    x, y, w = x[w > 0], y[w > 0], w[w > 0]
+    if len(x) < MIN_SAMPLES:
+        return own, weight * 0, (1.0, 0.0)
+    ratio = float(np.median(y / np.maximum(x, 1e-9)))
+    return own, weight, affine_near(x, y, w, (ratio, 0.0))
+
+
+def _as_prior_says(
+    one: GroundContact,
+    told: tuple[F32, F32, tuple[float, float]],
+    rho: F32,
+    region: Mask,
+) -> GroundContact:
+    """The thing as near as the prior says, if it shows no foot or the prior says much nearer: what
+    is in the air, or cut off below, is nearer than the ground at its lower edge, never farther."""
+    level = level_by_prior(told[0], rho, told[1], region, told[2])
+    if level is None or level < one.level * (math.exp(AGREE) if one.touches else 1.0):
+        return one
+    factor = level / max(one.level, 1e-12)
+    rho_own = (one.rho * factor).astype(np.float32)
+    return replace(one, rho=rho_own, level=level, touches=False, by_prior=True)
 
 
 def _standing_on(
@@ -252,6 +310,7 @@ def _as_near_as_around(
     frames = np.array([one.frame for one in thing])
     levels = np.log([max(one.level, 1e-9) for one in thing])
     stands = np.array([one.touches for one in thing])
+    by_prior = np.array([one.by_prior for one in thing])
     size, piece = _sizes(frames, growth)
     out = []
     for n, one in enumerate(thing):
@@ -267,8 +326,12 @@ def _as_near_as_around(
             )
             if not alike or _spread((levels - grown)[shown]) < _spread((levels - steady)[shown]):
                 told, expected = _told(tied, stands), grown
-        nearest = float(np.quantile((levels - expected)[told], NEARER_QUANTILE))
-        factor = float(np.exp(max(nearest - float(levels[n]), 0.0)))
+        if by_prior[told].mean() > 0.5:  # right on average, not at most
+            change = float(np.median((levels - expected)[told])) - float(levels[n])
+        else:
+            nearest = float(np.quantile((levels - expected)[told], NEARER_QUANTILE))
+            change = max(nearest - float(levels[n]), 0.0)
+        factor = float(np.exp(change))
         out.append(replace(one, rho=one.rho * np.float32(factor), level=one.level * factor))
     return out
 
