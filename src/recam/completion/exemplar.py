@@ -110,7 +110,8 @@ def fill_by_copies(
             state = level.picture.copy(), filled, _random_match(rng, level)
         else:
             state = _enlarged(*state, level, rng)
-        state = _settle(*state, level, rng, finest=level is levels[0])
+        now, filled, match = state
+        state = _settle(now, filled, match, level, rng, finest=level is levels[0])
     assert state is not None
     now, filled, _ = state
     now = now + GUIDED * _shade(picture - now, hole & (filled > 0))

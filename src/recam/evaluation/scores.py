@@ -120,7 +120,7 @@ def perceptual_scores(
 
     parts: suffix to weights [t, h, w], parts of the picture to give LPIPS of too (lpips_holes …).
     """
-    scores = {}
+    scores: dict[str, float] = {}
     if "lpips" in names:
         scores |= networks.lpips_of_parts(frames, target, parts or {}, progress=progress)
         if counted is not None and not bool(counted.all()):

@@ -34,7 +34,8 @@ def inverse_depth_warps(cameras: Cameras, i: int, others: Sequence[int]) -> tupl
 def project_reference(a: F32, b: F32, x: F32, y: F32, rho: F32) -> tuple[F32, F32, F32]:
     """``project`` for arrays of any shape, one frame: a [3, 3], b [3]. Slow and obvious."""
     point = np.stack([x, y, np.ones_like(x)], -1) @ a.T + rho[..., None] * b
-    return point[..., 0] / point[..., 2], point[..., 1] / point[..., 2], point[..., 2]
+    u, v, z = np.moveaxis(point.astype(np.float32), -1, 0)
+    return u / z, v / z, z
 
 
 @inlined

@@ -45,7 +45,7 @@ def _inlined_sources(function: Callable[..., Any], seen: set[str]) -> list[str]:
     """The text of every inlined function that one names, and of those that these name."""
     found = []
     for name in function.__code__.co_names:
-        other = function.__globals__.get(name)
+        other: Any = function.__globals__.get(name)
         if getattr(other, "recam_inlined", False) and name not in seen:
             seen.add(name)
             body = other.py_func

@@ -100,7 +100,7 @@ def _gray(scene: Scene, i: int) -> U8:
 
 
 def _flow(a: U8, b: U8) -> F64:
-    finder = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     return finder.calc(a, b, None)[STEP // 2 :: STEP, STEP // 2 :: STEP].astype(np.float64)
 
 

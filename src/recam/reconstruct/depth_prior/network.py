@@ -10,6 +10,7 @@ transformer: much of what a single picture says about depth is its layout.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -123,7 +124,8 @@ class DepthNet(nn.Module):
             nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
         for last in (self.focal_head, self.head, self.upsample_head):
             nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            if last.bias is not None:
+                nn.init.zeros_(last.bias)
 
     def forward(self, frames: Tensor) -> Prediction:
         """See the class. Raises ValueError for frames of another shape."""
@@ -136,7 +138,8 @@ class DepthNet(nn.Module):
         frames = frames.contiguous(memory_format=torch.channels_last)
         skips = [take(x) for take, x in zip(self.laterals, self.encoder(frames))]
         x, focal = self._whole_picture(skips.pop(), w / h)
-        for up, join in zip(reversed(self.ups), [*reversed(self.joins[:-1]), self._join_half]):
+        joins: list[Callable[[Tensor], Tensor]] = [*reversed(self.joins[:-1]), self._join_half]
+        for up, join in zip(reversed(self.ups), joins):
             skip = skips.pop()
             x = F.interpolate(up(x), size=skip.shape[-2:], mode="bilinear", align_corners=False)
             x = join(x + skip)

@@ -129,7 +129,9 @@ def load_scene(folder: str | Path, video: Video | None = None) -> Scene:
             f"px, but the video has {len(video)} of {video.width}×{video.height}"
         )
     return Scene(
-        video=video, cameras=cameras, **maps, metres_per_unit=about.metres_per_unit,
+        video=video, cameras=cameras, depth=maps["depth"], valid=maps["valid"],
+        dynamic=maps["dynamic"], confidence=maps["confidence"],
+        metres_per_unit=about.metres_per_unit,
         camera_motion=about.camera_motion or motion_of(cameras),
         depth_source=about.depth_source, report=about.report,
     )  # fmt: skip

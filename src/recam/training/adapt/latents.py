@@ -98,6 +98,7 @@ def _encode_all(
         for i, (example, condition) in enumerate(examples):
             if condition is None or time.monotonic() > until:
                 continue
+            assert isinstance(model, CogVideoX)  # no other has conditions
             again = _condition(model, condition, generator).cpu()
             examples[i] = (replace(example, beside=(*example.beside, again)), condition)
     return [example for example, _ in examples]
