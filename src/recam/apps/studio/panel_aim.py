@@ -388,8 +388,9 @@ class AimPanel:
         shown = aim.keys if aim.mode == "keys" else ()
         held = time.monotonic() - self.dragging_s < 1.0  # the gizmo is where the hand is
         self.page.view.show_keys(shown, self.selected, keep_gizmo=held)
-        if there:
-            key, previewer = self._key(), scene.previewer
+        previewer = scene.previewer
+        if there and previewer is not None:
+            key = self._key()
             self.frame.value, self.fov.value = key.frame, key.fov_deg
             pose = key_camera(key, previewer.source, previewer.focus_depth)
             self.roll.value = _roll_of(pose, previewer.source)
