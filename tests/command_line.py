@@ -15,10 +15,11 @@ def fails(*argv: str) -> str:
     with pytest.raises(SystemExit) as stop, redirect_stderr(said):
         main([*argv, "--quiet"])
     assert stop.value.code == 1, said.getvalue()
-    lines = [x for x in said.getvalue().splitlines() if not x.startswith("recam: note: ")]
-    line = lines[-1]
-    assert line.startswith("recam: ") and len(lines) == 1 and "internal error" not in line, lines
-    return line
+    lines = said.getvalue().splitlines()
+    errors = [x for x in lines if x.startswith("recam: ") and not x.startswith("recam: note: ")]
+    assert len(errors) == 1 and errors[0] == lines[-1], lines  # what was done before may be said
+    assert "internal error" not in errors[0] and "Traceback" not in said.getvalue(), lines
+    return errors[0]
 
 
 def left_behind(folder: Path) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from command_line import fails
 from recam.apps.cli import main
 from recam.evaluation import cognvs, perceptual
 from recam.evaluation.benchmark import run_method
@@ -119,6 +120,5 @@ def test_counts_below_one_are_refused(
     monkeypatch.setenv("RECAM_CACHE", str(tmp_path))
     for command in ("synth4d", "synth4d-make", "ablations"):
         name, count = option.split()
-        with pytest.raises(SystemExit, match=f"{name} {count}; expected 1 or more"):
-            main(["eval", command, name, count, "--quiet"])
+        assert f"{name} {count}; expected 1 or more" in fails("eval", command, name, count)
     assert json.dumps([f.name for f in tmp_path.iterdir()]) == "[]"

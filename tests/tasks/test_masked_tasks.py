@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from command_line import fails
 from recam.apps import doctor
 from recam.apps.cli import main
 from recam.completers import complete
@@ -40,12 +41,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RECAM_CACHE", str(tmp_path / "cache"))
-
-
-def fails(*argv: str) -> str:
-    with pytest.raises(SystemExit) as stop:
-        main([*argv, "--quiet"])
-    return str(stop.value)
 
 
 def test_reshoot_adapts_once_and_reuses_the_adapter(files: Path, capsys) -> None:
