@@ -12,7 +12,7 @@ from recam.configs import EditConfig
 from recam.evaluation.metrics import psnr
 from recam.media import read_image, read_video, write_image, write_video
 from recam.tasks.edit import changed_region, edit, remove
-from recam.types import Video
+from recam.types import Video, video_from_frames
 from task_clips import HEIGHT, WIDTH, moving_thing, texture, thing_region
 
 NUM = 8
@@ -125,19 +125,26 @@ def test_bad_input_ends_in_one_line(tmp_path: Path) -> None:
     changed = ("--edited-frame", "0", "input-same.png", "--mask")
     assert "white" in fails(*run, *changed, "input-empty.png")
     assert "everything" in fails(*run, *changed, "input-full.png")
-    assert "input-small.png is 160×40" in fails(*run, *changed, "input-small.png")
+    part = torch.zeros(3, HEIGHT, WIDTH, dtype=torch.uint8)
+    part[:, :20] = 255
+    write_image(part, Path("input-part.png"))
+    half = torch.zeros(3, 40, WIDTH, dtype=torch.uint8)
+    half[:, :20] = 255
+    write_image(half, Path("input-low.png"))
+    assert "input-low.png is 160×40" in fails(*run, *changed, "input-low.png")
     assert "there is no" in fails(*run, *changed, "input-none.png")
-    assert "160×40" in fails(*run, "--remove", "input-small.png")
+    assert "160×40" in fails(*run, "--remove", "input-low.png")
     assert "0…2" in fails(*run, "--edited-frame", "-1", "input-same.png")
-    assert "0…2" in fails(*run, "--remove", "input-same.png", "--at-frame", "3")
-    write_video(moving_thing(2), Path("input-masks"))
-    assert "2 for a video of 3 frames" in fails(*run, "--remove", "input-masks")
-    write_video(moving_thing(3), Path("input-all"))
+    assert "0…2" in fails(*run, "--remove", "input-part.png", "--at-frame", "3")
+    masks = part.expand(3, -1, -1, -1).contiguous()
+    write_video(video_from_frames(masks[:2]), Path("input-masks.mp4"))
+    assert "3 frames" in fails(*run, "--remove", "input-masks.mp4")
+    write_video(video_from_frames(masks), Path("input-all"))
     assert "leave it out" in fails(*run, "--remove", "input-all", "--at-frame", "1")
     assert "nothing is followed" in fails(*run, "--remove", "input-all", "--mask-weights", "none")
-    assert "--content" in fails(*run, "--remove", "input-same.png", "--content", "background")
+    assert "--content" in fails(*run, "--remove", "input-part.png", "--content", "background")
     assert "--at-frame" in fails(*run, *changed[:3], "--at-frame", "1")
-    assert "of its own" in fails(*run, "--remove", "input-same.png", "--mask", "input-same.png")
+    assert "of its own" in fails(*run, "--remove", "input-part.png", "--mask", "input-same.png")
     assert "either" in fails(*run, *changed[:3], "--remove", "input-same.png")
     assert "--remove" in fails(*run)
     assert left_behind(tmp_path) == [] and not Path("out").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -18,9 +19,12 @@ from recam.reconstruct import save_scene
 from studio_browser import Tab
 from studio_scene import small_clip
 
-pytestmark = pytest.mark.skipif(
-    studio_browser.missing() is not None, reason=str(studio_browser.missing())
-)
+pytestmark = [
+    pytest.mark.skipif(studio_browser.missing() is not None, reason=str(studio_browser.missing())),
+    pytest.mark.skipif(
+        not os.environ.get("RECAM_BROWSER"), reason="minutes in a browser: RECAM_BROWSER=1 runs it"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

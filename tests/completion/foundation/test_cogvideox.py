@@ -16,7 +16,7 @@ diffusers = pytest.importorskip("diffusers")
 
 from foundation_checkpoints import save_cogvideox, save_cogvideox_transformer  # noqa: E402
 from recam.apps.cli import main  # noqa: E402
-from recam.completers import FoundationCompleter, complete, resolve_config  # noqa: E402
+from recam.completers import FoundationCompleter, resolve_config  # noqa: E402
 from recam.completion.backbone import Backbone, Condition  # noqa: E402
 from recam.completion.foundation import (  # noqa: E402
     FitNote,
@@ -229,7 +229,7 @@ def test_what_was_done_to_the_length_is_said(model: CogVideoX) -> None:
 def test_seeds(model: CogVideoX, clip: PartialVideo) -> None:
     def run(seed: int) -> Tensor:
         config = CompleteConfig("cogvideox", sampling_steps=2, seed=seed)
-        return complete(clip, config, model=model).frames
+        return complete_published(model, clip, config).frames
 
     assert torch.equal(run(1), run(1))
     assert not torch.equal(run(1), run(2))
