@@ -62,9 +62,7 @@ class FlowSchedule:
             case "quadratic":
                 from diffusers.pipelines.ltx.pipeline_ltx_condition import linear_quadratic_schedule
 
-                # One step has no line to be quadratic after: it starts from noise alone.
-                whole = linear_quadratic_schedule(steps) if steps > 1 else torch.ones(1)
-                times = whole * 1000
+                times = linear_quadratic_schedule(steps) * 1000
                 scheduler.set_timesteps(timesteps=times)
             case "euler":
                 scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
