@@ -17,7 +17,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::recam.completion.foundation.win
 
 from foundation_checkpoints import save_ltx, save_wan  # noqa: E402
 from recam.apps.cli import main  # noqa: E402
-from recam.completers import complete  # noqa: E402
 from recam.completion.backbone import Backbone, Condition  # noqa: E402
 from recam.completion.foundation import PER_TOKEN, flow, load_foundation, parts  # noqa: E402
 from recam.completion.foundation.flow import FlowVideo  # noqa: E402
@@ -27,6 +26,7 @@ from recam.completion.foundation.published import MODELS as PUBLISHED  # noqa: E
 from recam.completion.foundation.wan import _vace_control  # noqa: E402
 from recam.configs import CompleteConfig, CompletionModel, FoundationConfig  # noqa: E402
 from recam.types import RecamError  # noqa: E402
+from small_models import complete_published  # noqa: E402
 
 MODELS: tuple[CompletionModel, ...] = ("wan22", "vace", "ltx")
 SIDE = 96
@@ -69,7 +69,7 @@ def test_any_length_and_aspect(case: tuple, num: int, height: int, width: int) -
     config, model = case
     model.max_frames = 9
     holed = moving_hole(panned(num, 1, height, width), 1, size_px=12, left_px=10)
-    filled = complete(holed, config, model=model).frames
+    filled = complete_published(model, holed, config).frames
     known = (holed.known == 1)[:, None].expand_as(filled)
     assert filled.shape == holed.frames.shape
     assert torch.equal(filled[known], holed.frames[known])
@@ -81,7 +81,7 @@ def test_seeds(case: tuple) -> None:
     holed = moving_hole(panned(9, 1, 64, 96), 1, size_px=30)
 
     def run(seed: int) -> Tensor:
-        return complete(holed, replace(config, seed=seed), model=model).frames
+        return complete_published(model, holed, replace(config, seed=seed)).frames
 
     assert torch.equal(run(1), run(1))
     assert not torch.equal(run(1), run(2))
@@ -318,15 +318,17 @@ def test_vae_in_tiles_where_memory_asks_for_it(
     name: str, checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A picture wider than a tile goes whole, or in several that overlap, nearly as in one."""
+    monkeypatch.setattr(flow, "TILE", 128)  # of 512 pixels, which take a CPU a minute
+    monkeypatch.setattr(flow, "TILE_STEP", 96)
     model = load_foundation(config_for(name, checkpoints[name]))  # type: ignore[arg-type]
     assert isinstance(model, FlowVideo)
-    frames = panned(9, 2, 256, 1056)[None] / 127.5 - 1
+    frames = panned(9, 2, 64, 288)[None] / 127.5 - 1
     model.tile_gb = 1.0
     with warnings.catch_warnings():
         warnings.simplefilter("error", ModelNote)
         whole = model.encode(frames)
     monkeypatch.setattr(flow, "free_gb", lambda device: 1.0)
-    with pytest.warns(ModelNote, match="tiles of 512 pixels: whole frames need about 1 GB"):
+    with pytest.warns(ModelNote, match="tiles of 128 pixels: whole frames need about 1 GB"):
         tiled = model.encode(frames)
     assert whole.shape == tiled.shape and not torch.equal(whole, tiled)
     assert float((whole - tiled).std()) < 0.2 * float(whole.std())

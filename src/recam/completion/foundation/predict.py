@@ -32,6 +32,8 @@ from recam.runtime.checkpoints import find_checkpoint
 from recam.types import RecamError
 
 SPEED_TRIAL_S = 0.5
+SMALLEST_SIDE, LARGEST_SIDE = 128, 4096
+"""Of the matrices whose product is timed."""
 
 
 def predict(config: CompleteConfig) -> list[str]:
@@ -117,23 +119,32 @@ def _vae_config(config: CompleteConfig, class_name: str) -> dict[str, Any]:
     return {}
 
 
-def measured_flop_per_s(device: torch.device, side: int = 2048) -> float:
-    """Speed of bf16 matrix products on the device, over half a second."""
+def measured_flop_per_s(device: torch.device) -> float:
+    """Speed of bf16 matrix products on the device, of the largest that take a fraction of the
+    trial: a CPU without bf16 units needs minutes for what a GPU does at once."""
+    side = SMALLEST_SIDE
+    while side < LARGEST_SIDE and _product_s(side, device) < SPEED_TRIAL_S / 25:
+        side *= 2
+    return 2 * side**3 / _product_s(side, device, SPEED_TRIAL_S)
+
+
+def _product_s(side: int, device: torch.device, at_least_s: float = 0.0) -> float:
+    """Seconds of a product, over as many as take so long."""
     a = torch.randn(side, side, device=device).bfloat16()
 
     def wait() -> None:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 
-    a @ a
+    a @ a  # what is set up for the first one does not count
     wait()
     start, products = time.perf_counter(), 0
-    while time.perf_counter() - start < SPEED_TRIAL_S:
+    while products == 0 or time.perf_counter() - start < at_least_s:
         for _ in range(50 if device.type == "cuda" else 1):
             a @ a
             products += 1
         wait()
-    return 2 * side**3 * products / (time.perf_counter() - start)
+    return (time.perf_counter() - start) / products
 
 
 def _duration(seconds: float) -> str:

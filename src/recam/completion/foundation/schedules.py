@@ -57,6 +57,9 @@ class FlowSchedule:
         match self.kind:
             case "own":
                 scheduler.set_timesteps(steps)
+            case "tokens" | "quadratic" if steps == 1:  # from noise to clean: nothing to stretch
+                scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
+                scheduler.set_timesteps(sigmas=[1.0])
             case "tokens":
                 scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps), mu=math.log(shift))
             case "quadratic":
