@@ -28,6 +28,7 @@ from input_cameras import (
     write_json,
 )
 from recam.camera_files import CameraFile, read_cameras
+from recam.geometry import quaternion_from_rotation
 from recam.types import RecamError, SourcePart
 
 POSES = world_from_cam()
@@ -57,8 +58,6 @@ def gaussians(folder: Path) -> Path:
 def record3d(folder: Path) -> Path:
     """OpenGL's axes, as ARKit has them."""
     gl = POSES @ FLIP
-    from recam.geometry import quaternion_from_rotation
-
     wxyz = quaternion_from_rotation(torch.from_numpy(gl[:, :3, :3])).numpy()
     poses = np.concatenate([wxyz[:, [1, 2, 3, 0]], gl[:, :3, 3]], 1)
     about = {"w": W, "h": H, "fps": 60, "K": K.T.ravel().tolist(), "poses": poses.tolist()}
@@ -126,8 +125,6 @@ def euroc(folder: Path) -> Path:
     """Poses of a body in which the camera sits turned and to the side."""
     body_from_cam = np.array([[0, -1, 0, 0.02], [1, 0, 0, -0.05], [0, 0, 1, 0.01], [0, 0, 0, 1.0]])
     body = POSES @ np.linalg.inv(body_from_cam)
-    from recam.geometry import quaternion_from_rotation
-
     q = quaternion_from_rotation(torch.from_numpy(body[:, :3, :3])).numpy()
     lines = ["#timestamp, p_RS_R_x [m], p_RS_R_y [m], p_RS_R_z [m], q_RS_w [], q_RS_x []"]
     for i in range(N):
@@ -367,12 +364,41 @@ def test_what_ns_process_data_applied_stays(tmp_path: Path) -> None:
     assert any("into the world of transforms.json" in note for note in file.notes)
 
 
-def test_instant_ngp_is_refused_with_the_reason(tmp_path: Path) -> None:
-    keys = [
-        {"R": [0, 0, 0, 1], "T": [0.5] * 3, "slice": 0.0, "scale": 1.5, "fov": 38, "timestamp": 0}
-    ]
-    path = write_json(tmp_path / "base_cam.json", {"path": keys})
-    with pytest.raises(ValueError, match=r"instant-ngp.*unit cube"):
+def ngp_path(tmp_path: Path, scale: float, offset: np.ndarray) -> Path:
+    """What instant-ngp would save of the cameras: each in its cube, as its reader puts it there."""
+    keys = []
+    for pose in POSES:
+        opengl = pose @ np.diag([1.0, -1, -1, 1])
+        columns = opengl[:3] * np.array([1.0, -1, -1, scale])  # its camera axes are OpenCV's
+        columns[:, 3] += offset
+        cube = columns[[1, 2, 0]]  # xyz <- yzx
+        w, *xyz = quaternion_from_rotation(torch.from_numpy(cube[:, :3].copy())).tolist()
+        key = {"R": [*xyz, w], "T": cube[:, 3].tolist(), "slice": 0.0, "scale": 1.5, "fov": 43.6}
+        keys.append({**key, "aperture_size": 0.0, "timestamp": 0.0})
+    return write_json(tmp_path / "base_cam.json", {"path": keys})
+
+
+@pytest.mark.parametrize(
+    "about, scale, offset",
+    [({}, 0.33, [0.5] * 3), ({"scale": 0.2, "offset": [0.1, 0.4, 0.7]}, 0.2, [0.1, 0.4, 0.7])],
+)
+def test_instant_ngp_by_the_capture_beside_it(
+    tmp_path: Path, about: dict, scale: float, offset: list
+) -> None:
+    path = ngp_path(tmp_path, scale, np.array(offset))
+    write_json(tmp_path / "transforms.json", {**about, "frames": [], "aabb_scale": 4})
+    file = read_cameras(path, height=48, width=64)
+    np.testing.assert_allclose(np.linalg.inv(file.cam_from_world.numpy()), POSES, atol=1e-6)
+    assert file.format == "instant-ngp" and "unit cube undone" in file.notes[0]
+    assert float(file.intrinsics[0, 1, 1]) == pytest.approx(60, rel=1e-3)  # fov is vertical
+
+
+def test_instant_ngp_alone_is_refused_with_the_reason(tmp_path: Path) -> None:
+    path = ngp_path(tmp_path, 0.33, np.full(3, 0.5))
+    with pytest.raises(ValueError, match=r"instant-ngp.*unit cube; put the transforms\.json"):
+        read_cameras(path)
+    write_json(tmp_path / "transforms.json", {"frames": [], "from_mitsuba": True})
+    with pytest.raises(ValueError, match="from_mitsuba in a way of its own"):
         read_cameras(path)
 
 
@@ -385,6 +411,34 @@ def test_empty_lines_and_comments(tmp_path: Path, between: str, head: str) -> No
     names = [f"{i:03d}.png" for i in range(N)]
     model = write_colmap(tmp_path, head + colmap_lines(names, between=between))
     assert_as_made(read_cameras(model, num_frames=N))
+
+
+def with_own_lenses(model: Path) -> Path:
+    """Every picture a camera of its own, of which the odd ones bend."""
+    lines = [f"{i + 1} OPENCV {W} {H} 60 60 32 24 {-0.1 * (i % 2)} 0 0 0\n" for i in range(N)]
+    (model / "cameras.txt").write_text("".join(lines))
+    text = (model / "images.txt").read_text()
+    (model / "images.txt").write_text(re.sub(r" 1 (\d+)\.png", own_camera, text))
+    return model
+
+
+def own_camera(match: re.Match[str]) -> str:
+    return f" {int(match[1]) + 1} {match[1]}.png"
+
+
+def test_pictures_with_lenses_of_their_own(tmp_path: Path) -> None:
+    names = [f"{i:03d}.png" for i in range(N)]
+    wanted = [[-0.1 * (i % 2), 0, 0, 0, 0] for i in range(N)]
+    model = with_own_lenses(write_colmap(tmp_path / "colmap", colmap_lines(names)))
+    content = transforms(names)
+    for i, frame in enumerate(content["frames"]):
+        frame["k1"] = -0.1 * (i % 2)
+    for path in (model, write_json(tmp_path / "transforms.json", content)):
+        file = read_cameras(path, num_frames=N)
+        assert_as_made(file)
+        np.testing.assert_allclose(file.distortion.numpy(), wanted)
+        some = file.at_frames(torch.tensor([1, 4]))
+        np.testing.assert_allclose(some.distortion.numpy(), [wanted[1], wanted[4]])
 
 
 def test_images_without_their_second_lines_are_told(tmp_path: Path) -> None:

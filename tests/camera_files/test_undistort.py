@@ -101,6 +101,17 @@ def test_intrinsics_follow_the_videos_size_and_may_zoom() -> None:
         undistort_video(noise_video(3), cameras(2), BARREL)
 
 
+def test_each_frame_may_have_a_lens_of_its_own() -> None:
+    """As pictures of one film have that were solved with lenses of their own."""
+    video, lenses = noise_video(3), torch.stack([BARREL, torch.zeros(5, dtype=F64), PINCUSHION])
+    straight, _, valid = undistort_video(video, cameras(3), lenses)
+    for i, lens in enumerate(lenses):
+        one = video_from_frames(video.frames[i : i + 1])
+        alone, _, seen = undistort_video(one, cameras(1), lens)
+        assert torch.equal(straight.frames[i], alone.frames[0])
+        assert torch.equal(valid[i], seen[0])
+
+
 FISHEYE = torch.tensor([0.05, -0.02, 0.004, -0.001], dtype=F64)
 
 

@@ -66,7 +66,8 @@ class CameraFile:
     frame_indices: int64 [n], video frames that the cameras belong to, increasing; None when the
         file does not say (its cameras are then the video's frames in order).
     times_s: float64 [n], or None.
-    distortion: float64 [5], OpenCV's k1 k2 p1 p2 k3 (of a fisheye k1 k2 k3 k4 0), or None.
+    distortion: float64 [5], OpenCV's k1 k2 p1 p2 k3 (of a fisheye k1 k2 k3 k4 0), [n, 5] where it
+        differs from camera to camera, or None.
     lens: what the distortion means; an equirectangular picture has neither it nor intrinsics.
     metric: translations are metres.
     relative_to_first: the format means motion relative to its first camera, so that its world is
@@ -107,6 +108,12 @@ class CameraFile:
         if self.height is None or self.width is None:
             return None
         return Cameras(self.cam_from_world, self.intrinsics, self.height, self.width)
+
+    def distortion_of(self, index: Tensor) -> Tensor | None:
+        """The distortion of these cameras, as ``distortion``."""
+        if self.distortion is None or self.distortion.dim() == 1:
+            return self.distortion
+        return self.distortion[index]
 
     def cameras_with(
         self,
@@ -191,6 +198,7 @@ class CameraFile:
             self,
             cam_from_world=pick(self.cam_from_world),
             intrinsics=pick(self.intrinsics),
+            distortion=self.distortion_of(index),
             times_s=pick(self.times_s) if len(self) > 1 else None,
             frame_indices=frames,
         )
@@ -204,6 +212,7 @@ class CameraFile:
             flat = interpolate_values(at, value.reshape(len(value), -1), frames)
             return flat.reshape(len(frames), *value.shape[1:])
 
+        differ = self.distortion is not None and self.distortion.dim() == 2
         absent = frames[~torch.isin(frames, at)].tolist()
         listed = ", ".join(map(str, absent[:6])) + (", …" if len(absent) > 6 else "")
         note = (
@@ -214,6 +223,7 @@ class CameraFile:
             self,
             cam_from_world=interpolate_poses(at, self.cam_from_world, frames, extrapolate=True),
             intrinsics=curve(self.intrinsics),
+            distortion=curve(self.distortion) if differ else self.distortion,
             times_s=None,
             frame_indices=frames,
             notes=(*self.notes, note),

@@ -17,8 +17,8 @@ from recam.camera_files.camera_file import CameraFile
 from recam.camera_files.checks import (
     MAX_CAMERAS,
     MAX_SIDE,
-    as_distortion,
     as_intrinsics,
+    as_lenses,
     as_poses,
     picture_size,
     pinhole,
@@ -195,12 +195,10 @@ def read_dycheck(path: Path, wanted: Wanted) -> CameraFile:
     sizes = [f.array("image_size", (2,)) for f in frames]
     h, w = _one_size([(float(s[1]), float(s[0])) for s in sizes], path)
     lenses = [_dycheck_lens(f) for f in frames]
-    if any(lens != lenses[0] for lens in lenses):
-        raise ValueError(f"{path}: frames with different lens distortion; undistort them first")
     notes = tuple(n for n in chosen.notes if "taken for those in" not in n)
     return CameraFile(
         "dycheck", poses, as_intrinsics(k, len(poses), path), h, w, frame_indices=chosen.frames,
-        distortion=as_distortion(lenses[0], path), numbers=chosen.numbers, missing=chosen.missing,
+        distortion=as_lenses(lenses, path), numbers=chosen.numbers, missing=chosen.missing,
         notes=notes,
     )  # fmt: skip
 

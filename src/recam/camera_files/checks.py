@@ -327,6 +327,17 @@ def as_distortion(values: Any, path: Path) -> Tensor | None:
     return full if bool(full.any()) else None
 
 
+def as_lenses(rows: Any, path: Path) -> Tensor | None:
+    """float64 [5] as of ``as_distortion`` where all rows are equal, else [n, 5]; None without any
+    distortion."""
+    rows = [list(row) for row in rows]
+    if all(row == rows[0] for row in rows):
+        return as_distortion(rows[0], path)
+    lenses = [as_distortion(row, path) for row in rows]
+    none = torch.zeros(5, dtype=torch.float64)
+    return torch.stack([none if lens is None else lens for lens in lenses])
+
+
 _DECIMAL_COMMA = re.compile(r"-?[0-9]+,[0-9]+(?:[eE][-+]?[0-9]+)?")
 
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from recam.camera_files.camera_file import CameraFile
 from recam.camera_files.checks import (
-    as_distortion,
     as_intrinsics,
+    as_lenses,
     as_poses,
     numbers,
     picture_size,
@@ -81,7 +81,7 @@ def read_colmap(path: Path, wanted: Wanted) -> CameraFile:
 
     Where the model has rigs and frames (COLMAP 3.12 and newer), these say where the cameras are, as
     they do for COLMAP itself. Raises ValueError for lens models other than pinhole, OpenCV's and
-    OpenCV's fisheye, and for images of several sizes or lenses.
+    OpenCV's fisheye, and for images of several sizes, or fisheyes among others.
     """
     folder = model_folder(path)
     if folder is None:
@@ -102,18 +102,18 @@ def read_colmap(path: Path, wanted: Wanted) -> CameraFile:
     if len({(c.width, c.height) for c in used}) > 1:
         raise ValueError(f"{folder}: images of several sizes; choose one video (file=…)")
     height, width = picture_size(used[0].height, used[0].width, folder)
-    lenses = [(c.model == FISHEYE, *_distortion_of(c)) for c in used]
-    if any(lens != lenses[0] for lens in lenses):
-        raise ValueError(f"{folder}: images with different lens distortion; undistort them first")
+    is_fisheye = used[0].model == FISHEYE
+    if any((c.model == FISHEYE) != is_fisheye for c in used):
+        raise ValueError(f"{folder}: fisheye images and others; choose one video (file=…)")
     poses = _poses(images, rigged, folder)
     k = np.zeros((len(used), 3, 3))
     for i, camera in enumerate(used):
         fx, fy, cx, cy = (camera.params[j] for j in _MODELS[camera.model][2])
         k[i] = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
-    is_fisheye = used[0].model == FISHEYE
+    lenses = as_lenses([_distortion_of(c) for c in used], folder)
     return CameraFile(
         "colmap", poses, as_intrinsics(k, len(poses), folder), height, width,
-        frame_indices=chosen.frames, distortion=as_distortion(lenses[0][1:], folder),
+        frame_indices=chosen.frames, distortion=lenses,
         lens="fisheye" if is_fisheye else "opencv", numbers=chosen.numbers, missing=chosen.missing,
         notes=chosen.notes + (_rig_note(images, rigged)),
     )  # fmt: skip

@@ -22,6 +22,7 @@ from recam.camera_files.checks import (
     read_object,
     write_arrays,
 )
+from recam.camera_files.instant_ngp import FIELDS, out_of_the_cube
 from recam.geometry import quaternion_from_rotation, rotation_from_quaternion, se3, se3_inverse
 from recam.runtime.records import write_json
 from recam.types import Cameras
@@ -32,8 +33,8 @@ GEN3C_PATH = (
     "(OpenCV axes), T, the camera's centre, and fov, vertical in degrees"
 )
 
-INSTANT_NGP = ("slice", "scale", "aperture_size", "glow_mode", "glow_y_cutoff")
-"""Fields that only instant-ngp's camera paths have, of which GEN3C's window is a relative."""
+
+SPLINE_NOTE = "the path passes through its keys; the program's own spline only passes near them"
 
 
 def read_gen3c(path: Path) -> CameraFile:
@@ -51,16 +52,11 @@ def write_gen3c(path: Path, cameras: Cameras) -> None:
 
 
 def read_gen3c_path(path: Path, height: int | None, width: int | None) -> CameraFile:
-    """A camera path saved by GEN3C's window: keys of a designed path."""
+    """A camera path saved by GEN3C's window, or by instant-ngp's, which it descends from: keys of a
+    designed path."""
     entries = read_object(path).records("path", 0, MAX_CAMERAS)
     if not entries:
         raise ValueError(f"{path}: an empty path; expected {GEN3C_PATH}")
-    if telling := [name for name in INSTANT_NGP if name in entries[0]]:
-        raise ValueError(
-            f"{path}: a camera path of instant-ngp (its keys have {', '.join(telling)}), "
-            "which is in that program's unit cube; the scale and offset of the cube are not in the "
-            "file. Export the path from nerfstudio, or write its cameras as a transforms.json"
-        )
     try:
         quaternion = torch.tensor([_xyzw(e.value["R"]) for e in entries], dtype=torch.float64)
         center = torch.tensor([_xyzw(e.value["T"]) for e in entries], dtype=torch.float64)
@@ -74,6 +70,10 @@ def read_gen3c_path(path: Path, height: int | None, width: int | None) -> Camera
     poses = as_poses(
         se3(rotation_from_quaternion(quaternion[:, [3, 0, 1, 2]]), center), path, GEN3C_PATH
     )
+    format, note = "gen3c", SPLINE_NOTE
+    if any(name in entries[0] for name in FIELDS):
+        poses, cube = out_of_the_cube(poses, path)
+        format, note = "instant-ngp", f"{cube}; {SPLINE_NOTE}"
     h, w = height or 720, width or 1280
     focal = focal_from_vertical_fov(fov, h, path)
     stamps = [e.number("timestamp", default=0.0) for e in entries]
@@ -82,8 +82,7 @@ def read_gen3c_path(path: Path, height: int | None, width: int | None) -> Camera
         times = torch.arange(len(entries), dtype=torch.float64)
     k = as_intrinsics(pinhole(focal, focal, w / 2, h / 2), len(poses), path)
     return CameraFile(
-        "gen3c", se3_inverse(poses), k, h, w, times_s=times, designed=True,
-        notes=("the path passes through its keys; GEN3C's own spline only passes near them",),
+        format, se3_inverse(poses), k, h, w, times_s=times, designed=True, notes=(note,),
     )  # fmt: skip
 
 

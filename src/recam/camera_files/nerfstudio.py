@@ -14,8 +14,8 @@ from recam.camera_files.camera_file import CameraFile, LensKind
 from recam.camera_files.checks import (
     MAX_CAMERAS,
     MAX_SIDE,
-    as_distortion,
     as_intrinsics,
+    as_lenses,
     as_poses,
     focal_from_vertical_fov,
     picture_size,
@@ -76,14 +76,12 @@ def read_transforms(
     (kind,) = lens
     coefficients = _FISHEYE if kind == "fisheye" else _DISTORTION
     lenses = [[f.number(name, default=0.0) for name in coefficients] for f in frames]
-    if any(values != lenses[0] for values in lenses):
-        raise ValueError(f"{path}: frames with different lens distortion; undistort them first")
     intrinsics, h, w = _frame_intrinsics(frames, path, height, width)
     if kind == "equirectangular":
         intrinsics = None
     return CameraFile(
         "nerfstudio", se3_inverse(gl @ FLIP), intrinsics, h, w, frame_indices=chosen.frames,
-        distortion=None if kind == "equirectangular" else as_distortion(lenses[0], path),
+        distortion=None if kind == "equirectangular" else as_lenses(lenses, path),
         lens=kind, numbers=chosen.numbers, missing=chosen.missing, notes=chosen.notes,
     )  # fmt: skip
 

@@ -36,8 +36,8 @@ from recam.camera_files.camera_file import CameraFile, Keyframes
 from recam.camera_files.checks import (
     MAX_CAMERAS,
     MAX_SIDE,
-    as_distortion,
     as_intrinsics,
+    as_lenses,
     as_poses,
     read_json,
     read_object,
@@ -76,8 +76,6 @@ def read_recam(path: Path, wanted: Wanted) -> CameraFile:
         raise ValueError(f"{path}: only some cameras have a frame number")
     poses = as_poses([f.value["w2c"] for f in frames], path, RECAM)
     lenses = [f.value.get("dist") or [0.0] for f in frames]
-    if any(lens != lenses[0] for lens in lenses):
-        raise ValueError(f"{path}: frames with different lens distortion; undistort them first")
     sizes = {(f.whole("h", 1, MAX_SIDE, None), f.whole("w", 1, MAX_SIDE, None)) for f in frames}
     if len(sizes) > 1:
         raise ValueError(f"{path}: cameras of different picture sizes; choose one video (file=…)")
@@ -91,7 +89,7 @@ def read_recam(path: Path, wanted: Wanted) -> CameraFile:
     return CameraFile(
         "recam", poses, intrinsics, h, w, frame_indices=indices,
         times_s=_table([f.number("time_s") for f in frames]) if has_times else None,
-        distortion=as_distortion(lenses[0], path),
+        distortion=as_lenses(lenses, path),
         metric=str(content.value.get("units", "")).startswith("metre"), notes=chosen.notes,
         missing=chosen.missing,
     )  # fmt: skip

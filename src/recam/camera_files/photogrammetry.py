@@ -17,6 +17,7 @@ from recam.camera_files.camera_file import CameraFile, LensKind
 from recam.camera_files.checks import (
     as_distortion,
     as_intrinsics,
+    as_lenses,
     as_poses,
     numbers,
     picture_size,
@@ -302,16 +303,14 @@ def _heading_pitch_roll(heading: np.ndarray, pitch: np.ndarray, roll: np.ndarray
 
 
 def _brown(rows: list[list[float]], path: Path, expected: str) -> Tensor | None:
-    """OpenCV's coefficients of k1 k2 k3 k4 t1 t2, equal for all."""
-    if any(row != rows[0] for row in rows):
-        raise ValueError(f"{path}: pictures with different lens distortion; undistort them first")
-    k1, k2, k3, k4, t1, t2 = (rows[0] + [0.0] * 6)[:6]
-    if k4 or t1 or t2:
+    """OpenCV's coefficients of each picture's k1 k2 k3 k4 t1 t2."""
+    rows = [(row + [0.0] * 6)[:6] for row in rows]
+    if any(any(row[3:]) for row in rows):
         raise ValueError(
             f"{path}: distortion with k4, t1 or t2; recam undoes k1, k2, k3 of these lenses: "
             f"export undistorted pictures; expected {expected}"
         )
-    return as_distortion([k1, k2, 0.0, 0.0, k3], path)
+    return as_lenses([[k1, k2, 0.0, 0.0, k3] for k1, k2, k3, *_ in rows], path)
 
 
 def xmp_files(path: Path) -> list[Path]:

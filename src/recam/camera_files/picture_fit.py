@@ -106,5 +106,5 @@ def _turned_lens(file: CameraFile, rotation: Tensor) -> Tensor | None:
     if file.distortion is None or file.lens != "opencv":
         return file.distortion
     out = file.distortion.clone()
-    out[[3, 2]] = rotation[:2, :2] @ file.distortion[[3, 2]]
+    out[..., [3, 2]] = file.distortion[..., [3, 2]] @ rotation[:2, :2].T
     return out

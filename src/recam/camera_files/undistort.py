@@ -40,8 +40,9 @@ def undistort_video(
 ) -> tuple[Video, Cameras, Tensor]:
     """The video as pinhole cameras with the same intrinsics would have seen it.
 
-    cameras: one per frame (or one for all), of any picture size; distortion [5] k1 k2 p1 p2 k3
-    (OpenCV). into: uint8 like the video's frames, to hold the result; memory may be mapped.
+    cameras: one per frame (or one for all), of any picture size; distortion k1 k2 p1 p2 k3
+    (OpenCV), [5] or one for each camera [n, 5]. into: uint8 like the video's frames, to hold the
+    result; memory may be mapped.
     Returns the video, the cameras at the video's size, and valid bool [t, h, w], False where the
     lens saw nothing. Bilinear: bicubic would ring at the borders of valid pixels.
     """
@@ -52,10 +53,13 @@ def undistort_video(
     height, width = video.height, video.width
     cameras = cameras.resized(height, width)
 
-    def place(i: int) -> tuple[Tensor, Tensor]:
-        return undistortion_map(cameras.intrinsics[i], height, width, distortion)
+    lenses = distortion.to(torch.float64).expand(len(cameras), 5)
 
-    straight, valid = _remapped(video, cameras.intrinsics, place, progress, into)
+    def place(i: int) -> tuple[Tensor, Tensor]:
+        return undistortion_map(cameras.intrinsics[i], height, width, lenses[i])
+
+    differ = torch.cat([cameras.intrinsics.flatten(1), lenses], 1)
+    straight, valid = _remapped(video, differ, place, progress, into)
     return straight, cameras, valid
 
 
@@ -85,15 +89,16 @@ def straightened_video(
     k = target.expand(len(file), 3, 3).clone()
     cameras = Cameras(file.cam_from_world, k, height, width)
 
+    zero = torch.zeros(5, dtype=torch.float64)
+    lenses = (zero if file.distortion is None else file.distortion).expand(len(file), 5)
+
     def place(i: int) -> tuple[Tensor, Tensor]:
         if own is None:
             return sphere_map(target, height, width)
-        lens = torch.zeros(4) if file.distortion is None else file.distortion[:4]
-        return fisheye_map(target, height, width, own[i], lens)
+        return fisheye_map(target, height, width, own[i], lenses[i, :4])
 
-    straight, valid = _remapped(
-        video, k if own is None else own, place, progress, into, wraps=own is None
-    )
+    differ = torch.cat([(k if own is None else own).flatten(1), lenses], 1)
+    straight, valid = _remapped(video, differ, place, progress, into, wraps=own is None)
     return straight, cameras, valid
 
 
@@ -159,7 +164,7 @@ def _remapped(
     into: Tensor | None,
     wraps: bool = False,
 ) -> tuple[Video, Tensor]:
-    """The video with each pixel taken from where ``place`` says, which hangs on lenses [n, 3, 3]
+    """The video with each pixel taken from where ``place`` says, which hangs on lenses [n, any]
     (n may be 1), and valid bool [t, h, w]."""
     import cv2
 

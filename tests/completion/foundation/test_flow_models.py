@@ -251,7 +251,7 @@ def test_only_what_is_used_is_fetched(
     names += ["ltxv-13b-0.9.7-dev.safetensors", "media/demo.mp4"]
     fetched: set[str] = set()
 
-    def snapshot(name: str, allow_patterns: list[str]) -> str:
+    def snapshot(name: str, allow_patterns: list[str], revision: object) -> str:
         fetched.update(n for n in names if any(fnmatch(n, p) for p in allow_patterns))
         return str(checkpoints["ltx"])
 

@@ -45,6 +45,14 @@ def test_levels_of_wan(shift: float, steps: int) -> None:
     assert np.array_equal(scheduler.timesteps, np.floor(1000 * s))
 
 
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_one_step_of_ltx_goes_from_noise_to_clean(dynamic: bool, tmp_path: Path) -> None:
+    """Where nothing can be stretched to a last level, nor a line be followed by a curve."""
+    save_ltx(tmp_path, dynamic_shifting=dynamic)
+    scheduler = ltx_schedule(tmp_path / "scheduler", "own", None).begin(1, 330)
+    assert scheduler.sigmas.tolist() == [1, 0] and scheduler.timesteps.tolist() == [1000]
+
+
 @pytest.mark.parametrize("tokens", [330, 6930, 20000])
 def test_levels_of_ltx_follow_the_number_of_tokens(tokens: int, tmp_path: Path) -> None:
     """Of the clip's own, not clamped, and stretched so that the last one is shift_terminal."""

@@ -80,7 +80,7 @@ def pairs(num: int = 4) -> list[Pair]:
 def sampled(model) -> Tensor:  # type: ignore[no-untyped-def]
     partial = moving_hole(panned(9, 2, 64, 96, seed=3), 2, size_px=30)
     shown = torch.where(partial.known[:, None] > 0, partial.frames / 127.5 - 1, -1.0)[None]
-    return model.sample(shown, partial.known[None, :, None], 2, 0)  # ltx has no level for 1
+    return model.sample(shown, partial.known[None, :, None], 1, 0)
 
 
 @pytest.mark.parametrize("name", MODELS)

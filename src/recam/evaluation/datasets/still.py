@@ -174,15 +174,16 @@ def _still_sample(
     if not index:
         raise RecamError(f"{name} has {len(pictures)} pictures; two or more are needed")
     times_s = [i / 24 for i in range(len(pictures))] if times_s is None else times_s
+    lens, first_lens = (file.distortion_of(torch.tensor(i)) for i in (index, [0]))
     wanted = (
-        file.distortion, [pictures[i] for i in index], [times_s[i] for i in index],
+        lens, [pictures[i] for i in index], [times_s[i] for i in index],
         cameras[torch.tensor(index)],
     )  # fmt: skip
     path = CameraPath(wanted[3], torch.zeros(len(index), dtype=torch.int64))
     read_seen = None if file.distortion is None else partial(_seen, *wanted)
     return EvaluationSample(
         name=name,
-        read_video=partial(_clip, file.distortion, pictures[:1], times_s[:1], cameras[:1]),
+        read_video=partial(_clip, first_lens, pictures[:1], times_s[:1], cameras[:1]),
         cameras=cameras[:1],
         views=(TargetView("following frames", path, partial(_clip, *wanted), read_seen),),
         notes=(
