@@ -17,7 +17,7 @@ from recam.reconstruct.motion_segmentation.view_consistency import (
     segment_by_votes,
     slopes,
 )
-from recam.reconstruct.object_depth.ground_contact import upright
+from recam.reconstruct.object_depth.ground_contact import place_upright
 from recam.reconstruct.second_pass import SecondPassOptions, second_pass
 from recam.reconstruct.static_depth import StaticGeometry
 from recam.reconstruct.temporal_windows import windows
@@ -259,6 +259,6 @@ def test_a_thing_stands_where_the_level_ground_meets_its_lowest_row() -> None:
     rho = np.broadcast_to(np.linspace(0.1, 1.0, 100)[:, None], (100, 120)).astype(np.float32)
     region = np.zeros((100, 120), bool)
     region[30:80, 40:52] = True
-    found = upright(rho, region, region)
+    found = place_upright(rho, region, region)
     assert found.touches
     assert np.allclose(found.rho, rho[80, 0], rtol=0.01)

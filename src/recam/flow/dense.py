@@ -130,18 +130,20 @@ def compute_flows(
             # Results are listed only when the whole offset is done: a job reads shorter ones alone.
             num = len(video) - k
             steps = scratch_tensor((2, num, height, width, 2), torch.int16)
-            sure = scratch_tensor((2, num, height, width), torch.uint8)
-            for i, (there, back, sure_there, sure_back) in enumerate(pool.map(job, range(num))):
-                steps[0, i], steps[1, i], sure[0, i], sure[1, i] = (
+            certainty = scratch_tensor((2, num, height, width), torch.uint8)
+            for i, (there, back, sure_there, certainty_back) in enumerate(
+                pool.map(job, range(num))
+            ):
+                steps[0, i], steps[1, i], certainty[0, i], certainty[1, i] = (
                     there,
                     back,
                     sure_there,
-                    sure_back,
+                    certainty_back,
                 )
                 progress("optical flow", len(flows) // 2 + i + 1, total)
             for i in range(num):
                 flows[i, i + k], flows[i + k, i] = steps[0, i], steps[1, i]
-                confidences[i, i + k], confidences[i + k, i] = sure[0, i], sure[1, i]
+                confidences[i, i + k], confidences[i + k, i] = certainty[0, i], certainty[1, i]
     return FlowSet(torch.from_numpy(gray), flows, confidences, offsets)
 
 
@@ -308,16 +310,19 @@ def flows_to_frame(
             summed_from = summed_from.clip(-farthest, farthest)
             direct = dis(here, gray_anchor, summed.copy())
             direct_from = dis(gray_anchor, here, summed_from.copy())
-            sure, sure_summed = _confidence(direct, direct_from), _confidence(summed, summed_from)
-            better = (sure >= sure_summed)[..., None]
+            certainty, certainty_summed = (
+                _confidence(direct, direct_from),
+                _confidence(summed, summed_from),
+            )
+            better = (certainty >= certainty_summed)[..., None]
             to_anchor = np.where(better, direct, summed)
             better = _confidence(direct_from, direct) >= _confidence(summed_from, summed)
             from_anchor = np.where(better[..., None], direct_from, summed_from)
             ahead = next_step[1]
-            ahead_sure = _confidence(ahead, next_step[0]) * np.float32(k in order)
+            ahead_certainty = _confidence(ahead, next_step[0]) * np.float32(k in order)
             yield AnchoredFlow(
-                j, to_anchor, np.maximum(sure, sure_summed), back, _confidence(back, forth),
-                ahead, ahead_sure,
+                j, to_anchor, np.maximum(certainty, certainty_summed),
+                back, _confidence(back, forth), ahead, ahead_certainty,
             )  # fmt: skip
             done += 1
             progress("following motion", done, len(video) - 1)
@@ -347,24 +352,24 @@ def flow_between(
         start, start_back = _flow_of(plane, a.shape), _flow_of(np.linalg.inv(plane), a.shape)
         found.append((dis(a, b, start), dis(b, a, start_back)))
     # Smooth areas return anywhere: what is reached must also look alike.
-    forth, sure = _best([(f, _confidence(f, g) * _likeness(a, b, f)) for f, g in found])
-    back, sure_back = _best([(g, _confidence(g, f) * _likeness(b, a, g)) for f, g in found])
-    return forth, sure, back, sure_back
+    forth, certainty = _best([(f, _confidence(f, g) * _likeness(a, b, f)) for f, g in found])
+    back, certainty_back = _best([(g, _confidence(g, f) * _likeness(b, a, g)) for f, g in found])
+    return forth, certainty, back, certainty_back
 
 
 def _best(
     found: list[tuple[NDArray[np.float32], NDArray[np.float32]]],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """At every pixel the flow that is the surest around it, and its confidence."""
-    flow, sure = found[0]
-    around = cv2.blur(sure, (9, 9))
-    for other, other_sure in found[1:]:
-        other_around = cv2.blur(other_sure, (9, 9))
+    flow, certainty = found[0]
+    around = cv2.blur(certainty, (9, 9))
+    for other, other_certainty in found[1:]:
+        other_around = cv2.blur(other_certainty, (9, 9))
         better = other_around > around
         flow = np.where(better[..., None], other, flow)
-        sure = np.where(better, other_sure, sure)
+        certainty = np.where(better, other_certainty, certainty)
         around = np.maximum(around, other_around)
-    return flow, sure
+    return flow, certainty
 
 
 def _likeness(

@@ -11,7 +11,7 @@ from pathlib import Path
 from struct import error as StructError
 from struct import unpack_from
 
-_MOST_BYTES = 8 << 20  # of a file's beginning: boxes stand before the pictures
+_MAX_BYTES = 8 << 20  # of a file's beginning: boxes stand before the pictures
 _UNSPECIFIED = 2
 
 
@@ -48,7 +48,7 @@ class ItemProperties:
 def item_properties(path: Path) -> ItemProperties:
     """Of the primary item; nothing where the boxes are not as expected."""
     with path.open("rb") as file:
-        data = file.read(_MOST_BYTES)
+        data = file.read(_MAX_BYTES)
     try:
         meta = dict(_boxes(data)).get(b"meta", b"")[4:]
         inside = dict(_boxes(meta))

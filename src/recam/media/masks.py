@@ -25,7 +25,7 @@ from recam.types import SourcePart
 _COLORFUL = 60
 """Steps of 255 between the strongest and the weakest of red, green and blue."""
 _SAME_SHAPE = 0.06
-_MOST_LABELS = 64
+_MAX_LABELS = 64
 _VOID = 255
 """The index of labels that stands for neither a thing nor what is behind it."""
 _NUMBER = re.compile(r"([0-9]+)(?=[^0-9]*$)")
@@ -191,7 +191,7 @@ def _labels(image: Any) -> np.ndarray | None:
         return values if 0 < int(values.max()) < 1000 else None
     if image.mode not in {"P", "RGB"} or "transparency" in image.info:
         return None
-    found = image.getcolors(_MOST_LABELS)
+    found = image.getcolors(_MAX_LABELS)
     if found is None:
         return None
     if image.mode == "P":

@@ -18,7 +18,7 @@ _ONE_KIND = {
 }  # fmt: skip
 _NUMBER = re.compile(r"([0-9]+)")  # \d and isdigit() know digits that int() does not
 _PRINTF = re.compile(r"%0?[0-9]*d")
-_MOST_LISTED = 4
+_MAX_LISTED = 4
 
 
 def natural_key(path: Path) -> list[tuple[int, int, str]]:
@@ -83,8 +83,8 @@ def one_series(folder: Path, files: list[Path]) -> tuple[list[Path], list[str]]:
 
 
 def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-    return ", ".join(names[:_MOST_LISTED]) + more
+    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    return ", ".join(names[:_MAX_LISTED]) + more
 
 
 def _glob_of(chosen: list[Path], files: list[Path]) -> str:

@@ -242,8 +242,8 @@ def _predicted(
     if not prior.is_stage:
         with report.timed("steadying"):
             rho = aligned_over_time(rho, prior.drift, flows, turning, ~moves)
-            stands = solved.motion == "static"
-            rho = steady(rho, ~moves, flows, turning, stands, clip.progress)
+            static = solved.motion == "static"
+            rho = steady(rho, ~moves, flows, turning, static, clip.progress)
             rho = _with_shift(solved, prior, rho, rgb, turning, ~moves)
     if not prior.is_large:
         beside = None if prior.is_stage else PriorAround(rho, prior.confidence * ~moves)
@@ -303,7 +303,7 @@ def _measured(
     """Depth of what stands still as measured, and of what moves by a large model or its contact."""
     report.figure("depth", source="measured", measured=round(still.measured, 3))
     dynamic, confidence = still.dynamic, still.confidence
-    sure = _by_frame(
+    trusted = _by_frame(
         confidence, lambda i: np.where(dynamic[i] | (confidence[i] < 0.3), 0, confidence[i])
     )
     if not prior.is_stage:
@@ -314,8 +314,8 @@ def _measured(
             f"({prior.choice.why})"
         )
     if not prior.is_large:
-        ground = find_ground(still.inverse_depth, sure, cameras)
-        beside = None if prior.is_stage else PriorAround(prior.inverse_depth, sure)
+        ground = find_ground(still.inverse_depth, trusted, cameras)
+        beside = None if prior.is_stage else PriorAround(prior.inverse_depth, trusted)
         depth = place_on_ground(
             still.inverse_depth,
             still.dynamic,
@@ -326,13 +326,13 @@ def _measured(
             beside,
         )
     else:
-        fitted = fitted_by_frame(prior.inverse_depth, still.inverse_depth, sure, prior.drift)
+        fitted = fitted_by_frame(prior.inverse_depth, still.inverse_depth, trusted, prior.drift)
         least = still.reference / NEAREST_TO_FAR
         depth = np.where(still.dynamic, np.maximum(fitted, least), still.inverse_depth)
         depth = average_along_flow(depth.astype(np.float32), still.dynamic, flows)
     metres = None
-    if prior.metric and int((sure > 0).sum()) >= MIN_PIXELS:
-        there = (sure > 0) & (prior.inverse_depth > 0)
+    if prior.metric and int((trusted > 0).sum()) >= MIN_PIXELS:
+        there = (trusted > 0) & (prior.inverse_depth > 0)
         metres = float(np.median(still.inverse_depth[there] / prior.inverse_depth[there]))
         report.note(f"the scene's scale is {prior.source}'s: metric")
     trust = _by_frame(confidence, lambda i: np.where(dynamic[i], np.float32(0.3), confidence[i]))
@@ -354,10 +354,10 @@ def _tell_prior(solved: CameraStage, prior: DepthPrior, report: Report) -> None:
         )
         return
     report.figure("depth", source="predicted", model=prior.source, metric=prior.metric)
-    stands = "" if prior.is_large else "; moving things stand upright on it"
+    posture = "" if prior.is_large else "; moving things stand upright on it"
     own = prior.choice.model == "shipped"
     who = "recam's own small network guesses" if own else f"{prior.source} says"
-    report.note(f"{why}: {who} what it is ({prior.choice.why}){stands}")
+    report.note(f"{why}: {who} what it is ({prior.choice.why}){posture}")
     if prior.metric:
         report.note(f"the scene's scale is {prior.source}'s: metres")
 

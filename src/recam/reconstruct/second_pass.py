@@ -55,12 +55,12 @@ from recam.runtime.cache import scratch_tensor
 from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
 
-TIMES_ASKED = 2
+NUM_VOTES = 2
 """How often frames are asked at first: where less is taken for moving, more of them can be."""
-MOST_POLISHED, SETTLED = 6, 0.005
+MAX_REFINED_FRAMES, SETTLED = 6, 0.005
 """How often cameras are fitted to patches at most, and the relative change of the focal length from
 which on they are again."""
-LEAST_GAIN = 0.02
+MIN_GAIN = 0.02
 """By how much (relative) the patches' residual must fall every further time."""
 ANOTHER_LENS = 0.03
 """Relative change of the focal length from which on depth is measured anew."""
@@ -68,7 +68,7 @@ STEPS = (0.012, 0.006)
 """Relative changes of inverse depth that are tried, pass by pass (``local_plane_sweep``)."""
 SHARP = 0.3
 """Sharpness of a match that is trusted in full."""
-LEAST_TRUST = 0.05
+MIN_TRUST = 0.05
 FILLED_WEIGHT, FOUND_WEIGHT, MATCHED_WEIGHT = 2.0, 60.0, 300.0
 """Data weights for ``complete`` of what was filled in, measured before, and matched again."""
 ALIKE = 0.015
@@ -106,7 +106,7 @@ def second_pass(
     cameras: Cameras,
     still: StaticGeometry,
     prior: F32,
-    how: SecondPassOptions = SecondPassOptions(),
+    options: SecondPassOptions = SecondPassOptions(),
     drift: Drift = "none",
     prior_weight: float = PRIOR_WEIGHT,
     progress: Progress = no_progress,
@@ -118,28 +118,28 @@ def second_pass(
     with frames around as witnesses. Steps that are done are ``kept``.
     """
     begun = time.monotonic()
-    rules = how.rules
+    rules = options.rules
     clip = _Clip(rgb, flows, prior, drift, prior_weight, progress, kept, rules)
 
     def pass_of(step: float) -> Callable[[_State], _State]:
         return lambda state: _matched(clip, state, step, step == STEPS[-1])
 
     steps: list[tuple[str, Callable[[_State], _State]]] = []
-    asks = rules.view_consistency and not how.masks_given
-    if asks:
-        steps.append(("asked", lambda state: _asked(clip, state, textures=False)))
-    if how.cameras_free and rules.photometric_refinement:
-        steps.append(("polished", lambda state: _polished(clip, state, how)))
+    vote = rules.view_consistency and not options.masks_given
+    if vote:
+        steps.append(("voted", lambda state: _voted(clip, state, textures=False)))
+    if options.cameras_free and rules.photometric_refinement:
+        steps.append(("refined", lambda state: _refined(clip, state, options)))
     for number, step in enumerate(STEPS):
         if rules.local_plane_sweep:
             steps.append((f"matched-{number}", pass_of(step)))
-        if number == 0 and asks and rules.texture_consistency:
-            steps.append(("asked-again", lambda state: _asked(clip, state, textures=True)))
+        if number == 0 and vote and rules.texture_consistency:
+            steps.append(("voted-again", lambda state: _voted(clip, state, textures=True)))
     state, before = _State(cameras, still, None), "depth"
     for number, (name, work) in enumerate(steps):
         if any(kept.has(later) for later, _ in steps[number + 1 :]):
             continue
-        if how.minutes is not None and time.monotonic() - begun >= 60 * how.minutes:
+        if options.minutes is not None and time.monotonic() - begun >= 60 * options.minutes:
             return Refined(state.cameras, state.still, state.residual_px, False)
         if kept.folder is None:
             state = work(state)
@@ -185,9 +185,9 @@ def _state_from(arrays: Arrays) -> _State:
     return _State(cameras_from(arrays), still_from(arrays), pair)
 
 
-def _asked(clip: _Clip, state: _State, textures: bool) -> _State:
+def _voted(clip: _Clip, state: _State, textures: bool) -> _State:
     """What moves, by other frames: by their colours, or by their textures as well."""
-    name, times = ("asked-again", 1) if textures else ("asked", TIMES_ASKED)
+    name, times = ("voted-again", 1) if textures else ("voted", NUM_VOTES)
     still = state.still
     out = still.dynamic.copy()
     for wide, inner, own in windows(len(clip.rgb)):
@@ -201,11 +201,11 @@ def _asked(clip: _Clip, state: _State, textures: bool) -> _State:
                 sky = clear_sky(rgb, cameras, rho / still.reference, confidence)
             found = still.dynamic[wide]
             for _ in range(times):
-                said = collect_votes(rgb, found, rho, confidence, cameras, clip.progress)
+                votes = collect_votes(rgb, found, rho, confidence, cameras, clip.progress)
                 texture = None
                 if textures:
                     texture = unlike_in_texture(rgb, found, rho, cameras, clip.progress)
-                found = segment_by_votes(said, found, part, rgb, clip.progress, texture) & ~sky
+                found = segment_by_votes(votes, found, part, rgb, clip.progress, texture) & ~sky
                 if clip.rules.shadow_rejection:
                     found = without_shadows(found, rgb, rho, cameras, clip.progress)
             return {"dynamic": found[inner]}
@@ -214,20 +214,20 @@ def _asked(clip: _Clip, state: _State, textures: bool) -> _State:
     return replace(state, still=replace(still, dynamic=out))
 
 
-def _polished(clip: _Clip, state: _State, how: SecondPassOptions) -> _State:
+def _refined(clip: _Clip, state: _State, options: SecondPassOptions) -> _State:
     """Cameras fitted to patches, again and again while that still changes the focal length: with
     the better one more patches are found. Depth of another lens is another one: if it has changed
     much, depth is measured anew."""
     before, residual, gray = state.cameras, None, clip.flows.gray.numpy()
-    for _ in range(MOST_POLISHED):
+    for _ in range(MAX_REFINED_FRAMES):
         still = state.still
         better = refine_photometrically(
-            gray, state.cameras, still.inverse_depth, still.dynamic, how.fov_free, how.fov_known,
-            clip.progress,
+            gray, state.cameras, still.inverse_depth, still.dynamic,
+            options.fov_free, options.fov_known, clip.progress,
         )  # fmt: skip
         if better is None:
             break
-        if residual is not None and better.residual_px[1] > (1 - LEAST_GAIN) * residual[1]:
+        if residual is not None and better.residual_px[1] > (1 - MIN_GAIN) * residual[1]:
             break  # nothing tells one lens from the other
         residual = ((residual or better.residual_px)[0], better.residual_px[1])
         change = abs(_focal(better.cameras) / _focal(state.cameras) - 1)
@@ -263,11 +263,11 @@ def _matched(clip: _Clip, state: _State, step: float, last: bool) -> _State:
                 clip.rgb[wide], clip.prior[wide], clip.drift, clip.prior_weight, still.reference,
                 clip.progress,
             )  # fmt: skip
-            new, sure = _matched_window(
+            new, new_confidence = _matched_window(
                 clip.flows.gray.numpy()[wide], clip.rgb[wide], state.cameras[wide], part, solve,
                 step, last, clip.progress, clip.rules.sky,
             )  # fmt: skip
-            return {"inverse_depth": new[inner], "confidence": sure[inner]}
+            return {"inverse_depth": new[inner], "confidence": new_confidence[inner]}
 
         found = clip.kept.arrays(f"matched-{STEPS.index(step)}-{own.start}", window)
         rho[own], confidence[own] = found["inverse_depth"], found["confidence"]
@@ -285,11 +285,11 @@ def _matched_window(
     progress: Progress,
     find_sky: bool,
 ) -> tuple[F32, F32]:
-    rho, stands, reference = still.inverse_depth, ~still.dynamic, still.reference
+    rho, static, reference = still.inverse_depth, ~still.dynamic, still.reference
     factor, sharpness = local_plane_sweep(gray, cameras, rho, still.dynamic, step, progress)
-    trust = LEAST_TRUST + np.clip(sharpness / SHARP, 0, 1)
+    trust = MIN_TRUST + np.clip(sharpness / SHARP, 0, 1)
     mean, total, through = fuse_views(
-        rho * factor, trust.astype(np.float32), stands, cameras, ALIKE * reference, progress
+        rho * factor, trust.astype(np.float32), static, cameras, ALIKE * reference, progress
     )
     agreed = np.minimum(total / 3, 1) ** 2 * (1 - through)
     before = np.clip((still.confidence - UNMEASURED) / (1 - UNMEASURED), 0, 1)
@@ -297,9 +297,9 @@ def _matched_window(
     far = np.float32(reference / NEAREST_TO_FAR)
     sky = np.zeros(rho.shape, bool)
     if find_sky:
-        sky = stands & clear_sky(rgb, cameras, rho / reference, still.confidence)
+        sky = static & clear_sky(rgb, cameras, rho / reference, still.confidence)
     mean, weight = np.where(sky, far, mean), np.where(sky, MATCHED_WEIGHT, weight)
-    new = solve(mean, np.where(stands, weight, 0).astype(np.float32), "smoothing")
+    new = solve(mean, np.where(static, weight, 0).astype(np.float32), "smoothing")
     new = np.maximum(new, far)
     if last:
         parallel_frames(
@@ -308,7 +308,7 @@ def _matched_window(
         )  # fmt: skip
         again = np.float32(0.2) + agreed.astype(np.float32)
         new = np.maximum(
-            fuse_views(new, again, stands, cameras, ALIKE * reference, progress)[0], far
+            fuse_views(new, again, static, cameras, ALIKE * reference, progress)[0], far
         )
-    sure = np.maximum(still.confidence, UNMEASURED + (1 - UNMEASURED) * agreed)
-    return np.where(sky, far, new), sure.astype(np.float32)
+    new_confidence = np.maximum(still.confidence, UNMEASURED + (1 - UNMEASURED) * agreed)
+    return np.where(sky, far, new), new_confidence.astype(np.float32)

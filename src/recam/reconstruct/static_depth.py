@@ -123,8 +123,8 @@ def static_depth_by_windows(
     find_sky: bool = True,
 ) -> StaticGeometry:
     """``static_depth``; of long clips WINDOW frames at a time, each with OVERLAP more on both sides
-    as witnesses, so that memory grows with the result alone. The cameras are the clip's, so windows
-    agree where they meet."""
+    as other views, so that memory grows with the result alone. The cameras are the clip's, so
+    windows agree where they meet."""
     num = len(rgb)
     if len(windows(num)) == 1:
         return static_depth(

@@ -162,15 +162,15 @@ def max_bytes() -> int:
     return int(size_gb * 1e9)
 
 
-def evict(most_bytes: int, spare_s: float = IN_USE_S) -> list[Kept]:
-    """Take away what was unused for longest until no more than ``most_bytes`` are kept; returns it.
+def evict(max_bytes: int, spare_s: float = IN_USE_S) -> list[Kept]:
+    """Take away what was unused for longest until no more than ``max_bytes`` are kept; returns it.
 
     spare_s: things used within so many seconds stay.
     """
     everything = kept()
     total, gone = sum(k.num_bytes for k in everything), []
     for entry in everything:
-        if total <= most_bytes or time.time() - entry.used_s < spare_s:
+        if total <= max_bytes or time.time() - entry.used_s < spare_s:
             break
         forget(entry.path)
         total -= entry.num_bytes

@@ -277,7 +277,7 @@ def _paste(
         # not the edit carried on.
         near, shift = mean_near(tracked.at - grid, tracked.inside, 2.0 * FEATHER_PX)
         alike = np.hypot(*(tracked.at - grid - shift).transpose(2, 0, 1)) < ONE_SURFACE_PX
-        around = _dilated(tracked.inside, FEATHER_PX) & ~tracked.inside & tracked.sure
+        around = _dilated(tracked.inside, FEATHER_PX) & ~tracked.inside & tracked.reliable
         rim[i] = around & alike & (near > 1e-4)
         frames[i] = torch.where(torch.from_numpy(rim[i]), layer[i], frames[i])
     timings_s["follow"] = time.perf_counter() - clock
@@ -305,9 +305,9 @@ def _copied(frames: Tensor) -> Tensor:
     return out
 
 
-def _gain(here: U8, there: F32, sure: Mask) -> F32:
+def _gain(here: U8, there: F32, reliable: Mask) -> F32:
     """Exposure [3] of a frame against the edited one, from what both show of the original."""
-    a, b = here[sure].astype(np.float32), there[sure]
+    a, b = here[reliable].astype(np.float32), there[reliable]
     fair = (np.minimum(a, b) > 8).all(1) & (np.maximum(a, b) < 245).all(1)
     if fair.sum() < 50:
         return np.ones(3, np.float32)
@@ -315,13 +315,13 @@ def _gain(here: U8, there: F32, sure: Mask) -> F32:
     return np.where(np.abs(ratio - 1) > 0.01, ratio.clip(0.5, 2.0), 1.0).astype(np.float32)
 
 
-def _shading(here: U8, there: F32, sure: Mask) -> F32:
+def _shading(here: U8, there: F32, reliable: Mask) -> F32:
     """How much brighter [h, w] a surface is in a frame than in the edited one, smoothly: light that
     passes over it, or its turning away, does the same to another material."""
     a, b = here.mean(-1), there.mean(-1)
     off = np.log(np.maximum(a, 1) / np.maximum(b, 1)).astype(np.float32)
     # What is far off is another thing, or the flow's fault.
-    fair = sure & (np.minimum(a, b) > 8) & (np.maximum(a, b) < 245)
+    fair = reliable & (np.minimum(a, b) > 8) & (np.maximum(a, b) < 245)
     weight = fair * np.exp(-0.5 * (off / USUAL_SHADING) ** 2).astype(np.float32)
     sigma = max(here.shape[:2]) * SHADING_SCALE
     total = cv2.GaussianBlur(weight, (0, 0), sigma)
@@ -362,17 +362,17 @@ def _carried(made: _Made, here: U8, tracked: Tracked) -> tuple[U8, F32]:
     """
     before = sample_at(made.original, tracked.at)
     lands = (sample_at(made.region, tracked.at) > 0.5) & tracked.inside
-    gain = _gain(here, before, tracked.sure & lands)
-    light = gain * _shading(here, before * gain, tracked.sure & lands)[..., None]
+    gain = _gain(here, before, tracked.reliable & lands)
+    light = gain * _shading(here, before * gain, tracked.reliable & lands)[..., None]
     own = here / light
     off = cv2.blur(np.abs(own - before).mean(-1), (5, 5))
-    trust = lands * np.where(tracked.sure, 1, UNSURE) / (1 + (off / UNLIKE) ** 2)
+    trust = lands * np.where(tracked.reliable, 1, UNSURE) / (1 + (off / UNLIKE) ** 2)
     # Around it, unless it is seen to be another surface: outlines are often a pixel too narrow.
-    inside = tracked.inside | (_dilated(tracked.inside, FEATHER_PX) & ~tracked.sure)
+    inside = tracked.inside | (_dilated(tracked.inside, FEATHER_PX) & ~tracked.reliable)
     detail = sample_at(made.detail, tracked.at, cv2.INTER_CUBIC)
     colours = sample_at(made.edited, tracked.at, cv2.INTER_CUBIC)
-    told = changed_colours(made.change, own[inside], tracked.at[inside])
-    colours[inside] = told + trust[inside, None] * detail[inside]
+    recolored = changed_colours(made.change, own[inside], tracked.at[inside])
+    colours[inside] = recolored + trust[inside, None] * detail[inside]
     known = np.where(tracked.inside, np.maximum(trust, GUESSED), 0).astype(np.float32)
     return np.rint(colours * light).clip(0, 255).astype(np.uint8), known
 

@@ -56,9 +56,9 @@ def colour_change(original: F32, edited: F32, where: Mask) -> ColourChange:
             into += weight * gaussian_filter(
                 sums.reshape(size), sigma, mode="constant", truncate=2.5
             )
-    sure = count > 1e-20
+    observed = count > 1e-20
     mean = edited[where].mean(0)
-    table = np.where(sure[..., None], table / np.maximum(count, 1e-20)[..., None], mean)
+    table = np.where(observed[..., None], table / np.maximum(count, 1e-20)[..., None], mean)
     return ColourChange(table.astype(np.float32), cell)
 
 

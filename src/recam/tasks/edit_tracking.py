@@ -41,7 +41,7 @@ class Tracked:
     frame: int
     inside: Mask
     at: F32
-    sure: Mask
+    reliable: Mask
 
 
 def as_picture(frame: Tensor) -> U8:
@@ -67,20 +67,20 @@ def track(video: Video, frame: int, region: Mask, progress: Progress) -> Iterato
         if abs(found.frame - frame) == 1:
             label = whole
         flow, step = (_enlarged(f, height, width) for f in (found.to_anchor, found.to_before))
-        sure, step_sure = (
+        reliable, step_reliable = (
             cv2.resize(c, (width, height), interpolation=cv2.INTER_LINEAR) > SURE
             for c in (found.confidence, found.before_confidence)
         )
         direct, chained = sample_at(whole, grid + flow), sample_at(label, grid + step)
         ahead = _enlarged(found.to_next, height, width)
         ahead_sure = cv2.resize(found.next_confidence, (width, height)) > SURE
-        moves = ((step, step_sure), (ahead, ahead_sure))
-        before = np.where(step_sure, np.where(chained > 0.5, 1.0, -1.0), 0.0)
+        moves = ((step, step_reliable), (ahead, ahead_sure))
+        before = np.where(step_reliable, np.where(chained > 0.5, 1.0, -1.0), 0.0)
         picture = as_picture(video.frames[found.frame])
-        label = _by_likeness(direct, sure, picture, moves, before)
-        sides = _sides(label, sure, moves, before, colours.reach)
+        label = _by_likeness(direct, reliable, picture, moves, before)
+        sides = _sides(label, reliable, moves, before, colours.reach)
         label = _cut_out(picture, label, sides, before, colours)
-        yield Tracked(found.frame, label > 0.5, grid + flow, sure)
+        yield Tracked(found.frame, label > 0.5, grid + flow, reliable)
 
 
 def outlined(followed: Iterator[Tracked], video: Video, weights: str | None) -> Iterator[Tracked]:
@@ -144,10 +144,10 @@ def _between_points(
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
     from_there = (grid + smooth).astype(np.float32)
     in_region = sample_at(region.astype(np.float32), from_there) > 0.5
-    better = reached & ~tracked.sure & (tracked.inside | in_region)
+    better = reached & ~tracked.reliable & (tracked.inside | in_region)
     where = np.where(better[..., None], from_there, tracked.at)
-    inside, sure = tracked.inside | better, tracked.sure | better
-    return replace(tracked, inside=inside, at=where, sure=sure)
+    inside, reliable = tracked.inside | better, tracked.reliable | better
+    return replace(tracked, inside=inside, at=where, reliable=reliable)
 
 
 def _enlarged(flow: F32, height: int, width: int) -> F32:
@@ -182,11 +182,11 @@ def _by_likeness(
         for side, sign in ((inside, 1), (outside, -1)):
             weight, mean = mean_near(picture.astype(np.float32), side, sigma)
             off = np.abs(picture - mean).sum(-1) + 20 + BEFORE_WEIGHT * (before * sign < 0)
-            for flow, sure in moves:
-                near, motion = mean_near(flow, side & sure, sigma)
+            for flow, reliable in moves:
+                near, motion = mean_near(flow, side & reliable, sigma)
                 apart = np.hypot(*(flow - motion).transpose(2, 0, 1))
                 # Beyond a limit it belongs to neither side's motion, as a head that turns.
-                off += MOTION_WEIGHT * np.where(sure & (near > 1e-4), np.minimum(apart, 2), 0)
+                off += MOTION_WEIGHT * np.where(reliable & (near > 1e-4), np.minimum(apart, 2), 0)
             misfit.append(off)
             share.append(weight**0.25)  # nearness counts, but less than likeness
         alike = misfit[0] * share[1] < misfit[1] * share[0]
@@ -240,16 +240,16 @@ def _sides(
     """
     sides = np.where(decided, np.where(label > 0.5, 1, -1), 0).astype(np.int8)
     inside, outside = sides > 0, sides < 0
-    for flow, sure in moves:
+    for flow, reliable in moves:
         off = []
         for side in (inside, outside):
-            near, motion = mean_near(flow, side & sure, max(reach / 4, 4.0))
+            near, motion = mean_near(flow, side & reliable, max(reach / 4, 4.0))
             apart = np.hypot(*(flow - motion).transpose(2, 0, 1))
             off.append(np.where(near > 1e-4, apart, np.nan))
         with_in = (off[0] < SAME_MOTION_PX) & (off[1] > OTHER_MOTION_PX)
         with_out = (off[1] < SAME_MOTION_PX) & (off[0] > OTHER_MOTION_PX)
-        sides[(sides == 0) & sure & with_in & (before >= 0)] = 1
-        sides[(sides == 0) & sure & with_out & (before <= 0)] = -1
+        sides[(sides == 0) & reliable & with_in & (before >= 0)] = 1
+        sides[(sides == 0) & reliable & with_out & (before <= 0)] = -1
     return sides
 
 

@@ -102,9 +102,9 @@ def interpolate(
     frames[::step], known[::step] = views, 1.0
     for k, (pair, bends) in enumerate(_pairs(views, config.size)):
         for i in range(config.frames):
-            picture, sure = _moment(pair, bends, (i + 1) / step)
+            picture, certainty = _moment(pair, bends, (i + 1) / step)
             frames[k * step + 1 + i] = torch.from_numpy(picture).permute(2, 0, 1)
-            known[k * step + 1 + i] = torch.from_numpy(sure)
+            known[k * step + 1 + i] = torch.from_numpy(certainty)
             progress("warping", k * config.frames + i + 1, (len(views) - 1) * config.frames)
     timings_s["warp"] = time.perf_counter() - clock
     partial = PartialVideo(frames, known)
@@ -204,7 +204,7 @@ def _flows(a: U8, b: U8, size: int) -> _Flows:
     level = [(float(g.mean()), max(float(g.std()), 1.0)) for g in grey]
     matched = (grey[1] - level[1][0]) * (level[0][1] / level[1][1]) + level[0][0]
     grey[1] = matched.clip(0, 255).astype(np.uint8)
-    forth, sure, back, sure_back = flow_between(*grey)
+    forth, certainty, back, certainty_back = flow_between(*grey)
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     plain = [dis.calc(grey[0], grey[1], None), dis.calc(grey[1], grey[0], None)]
     h, w = grey[0].shape
@@ -214,8 +214,8 @@ def _flows(a: U8, b: U8, size: int) -> _Flows:
         return cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
 
     return _Flows(
-        (large(forth) * size_up, large(sure)),
-        (large(back) * size_up, large(sure_back)),
+        (large(forth) * size_up, large(certainty)),
+        (large(back) * size_up, large(certainty_back)),
         (large(plain[0]) * size_up, large(plain[1]) * size_up),
     )
 
@@ -269,8 +269,8 @@ def _moment(pair: _Pair, bends: tuple[F32, F32] | None, moment: float) -> tuple[
         (1, 1 - moment, (moment - 1) * log_gain),
     ):
         side = sides[k]
-        way = side.flow if bends is None else side.flow + np.float32(1 - share) * bends[k]
-        back, trust = _carried(way, side.trust, np.float32(share))
+        displacement = side.flow if bends is None else side.flow + np.float32(1 - share) * bends[k]
+        back, trust = _carried(displacement, side.trust, np.float32(share))
         colours = _fetch(side.picture, back) * np.exp(gain)
         # Where the other view knows better, motion that was only guessed has no say.
         mine = (1 - share) * trust**2
@@ -281,8 +281,8 @@ def _moment(pair: _Pair, bends: tuple[F32, F32] | None, moment: float) -> tuple[
     # Where the flow is not to be trusted a cross-fade errs least.
     faded = (1 - moment) * sides[0].picture * np.exp(moment * log_gain)
     faded += moment * sides[1].picture * np.exp((moment - 1) * log_gain)
-    sure = (best / SURE).clip(0, 1)[..., None] ** 2
-    colours = np.where(weight[..., None] > 0, sure * colours + (1 - sure) * faded, faded)
+    certainty = (best / SURE).clip(0, 1)[..., None] ** 2
+    colours = np.where(weight[..., None] > 0, certainty * colours + (1 - certainty) * faded, faded)
     # Two ways of finding motion err in different places: their mean is better than either.
     colours = (colours + _plainly(pair, bends, np.float32(moment))) / 2
     known = np.where(weight > 0, (best / SURE).clip(0, 1), 0)

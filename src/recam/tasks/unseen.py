@@ -36,8 +36,9 @@ def path_in_scene(
     if config.max_unseen is not None:
         most = read_share(config.max_unseen)
         limited, worst = limited_move(scene, config, most, render_config, progress)
-        how = "as asked for" if limited == config else f"limited by --max-unseen {most:.0%}"
-        note = f"{describe_amounts(limited)} ({how}); at most {worst:.1%} of a frame is never seen"
+        reason = "as asked for" if limited == config else f"limited by --max-unseen {most:.0%}"
+        amounts = describe_amounts(limited)
+        note = f"{amounts} ({reason}); at most {worst:.1%} of a frame is never seen"
         config = limited
     return path_for_scene(scene, config, num_frames=num_frames), note
 

@@ -24,14 +24,14 @@ from recam.reconstruct.cameras.bundle_adjustment import (
     triangulated,
 )
 from recam.reconstruct.cameras.motion_model import (
-    MOST_FOR_UPRIGHT,
+    MAX_COST_OF_FLIP,
     Fit,
     bas_relief_flip,
+    prefer_ground_below,
     rms_px,
     shift_inverse_depth,
     start_bundle,
     unit_depth,
-    upright,
 )
 from recam.reconstruct.cameras.solve import CameraSolution, solve_cameras
 from recam.reconstruct.matching.tracks import Tracks
@@ -227,11 +227,11 @@ def test_of_two_reliefs_the_one_with_the_ground_below_is_taken(ground: bool) -> 
         fits.append(Fit(unit_depth(bundle), cost, rms_px(bundle, tracks, 3)))
     right, inside_out = fits
     if ground:
-        found = upright(inside_out, tracks, None)
+        found = prefer_ground_below(inside_out, tracks, None)
         assert np.corrcoef(found.bundle.inverse_depth, right.bundle.inverse_depth)[0, 1] > 0.9
     else:
-        assert inside_out.cost > MOST_FOR_UPRIGHT * right.cost, "the pictures tell"
-    assert upright(right, tracks, None) is right
+        assert inside_out.cost > MAX_COST_OF_FLIP * right.cost, "the pictures tell"
+    assert prefer_ground_below(right, tracks, None) is right
 
 
 def test_points_held_at_infinity_are_brought_back() -> None:

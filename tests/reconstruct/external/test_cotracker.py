@@ -69,13 +69,13 @@ def test_points_are_followed_both_ways_and_on_from_part_to_part(
 def test_where_the_flow_is_not_sure_the_points_say_where_the_surface_is_from(weights: str) -> None:
     video, region = moving_thing(5), thing_region(0).numpy()
     lost = [
-        replace(one, at=one.at + 20, sure=np.zeros_like(one.sure))
+        replace(one, at=one.at + 20, reliable=np.zeros_like(one.reliable))
         for one in track(video, 0, region, no_progress)
     ]
     found = list(pointed(iter(lost), video, 0, region, weights, no_progress))
     for one in found:
         inside = thing_region(one.frame).numpy() & one.inside
-        there = one.sure & inside
+        there = one.reliable & inside
         assert there.sum() > 0.8 * inside.sum() > 500
         rows, columns = np.nonzero(there)
         true = np.stack([columns - STEP * one.frame, rows], 1)
@@ -87,7 +87,7 @@ def test_where_the_flow_is_not_sure_the_points_say_where_the_surface_is_from(wei
 def test_what_was_lost_is_found_again_by_its_points(weights: str) -> None:
     video, region = moving_thing(5), thing_region(0).numpy()
     lost = [
-        replace(one, inside=np.zeros_like(one.inside), sure=np.zeros_like(one.sure))
+        replace(one, inside=np.zeros_like(one.inside), reliable=np.zeros_like(one.reliable))
         for one in track(video, 0, region, no_progress)
     ]
     for one in pointed(iter(lost), video, 0, region, weights, no_progress):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from recam.completion.backbone import Condition, require_uniform
-from recam.completion.foundation.fit import Fit, fit_fixed, fit_multiple, least_share
+from recam.completion.foundation.fit import Fit, fit_fixed, fit_multiple, min_share
 from recam.completion.foundation.parts import (
     choose_place,
     find_parts,
@@ -112,7 +112,7 @@ class CogVideoX:
         return decode(self, z)
 
     def token_levels(self, known: Tensor) -> Tensor:
-        return least_share(known, self.pixel_multiple, self.time)
+        return min_share(known, self.pixel_multiple, self.time)
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition | None) -> Tensor:
         """Clean estimate of a flow latent; what is known comes from the condition.

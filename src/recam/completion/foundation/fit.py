@@ -107,7 +107,7 @@ def from_model(frames: Tensor, fit: Fit, num_frames: int) -> Tensor:
     return torch.from_numpy(np.stack(back)).permute(0, 3, 1, 2).contiguous()
 
 
-def least_share(values: Tensor, side: int, time: int) -> Tensor:
+def min_share(values: Tensor, side: int, time: int) -> Tensor:
     """[b, t', h', w']: the least of values [b, t, 1, h, w] over a latent's side × side pixels and
     frames, of which the first latent has one, and every other ``time``."""
     share = known_share(values, side)

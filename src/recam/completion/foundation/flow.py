@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from recam.completion.backbone import Condition, require_uniform
-from recam.completion.foundation.fit import Fit, fit_multiple, least_share
+from recam.completion.foundation.fit import Fit, fit_multiple, min_share
 from recam.completion.foundation.known_tokens import KnownTokens
 from recam.completion.foundation.placement import ModelNote, free_gb, on_device
 from recam.completion.foundation.schedules import FlowSchedule
@@ -149,7 +149,7 @@ class FlowVideo:
             return run()
 
     def token_levels(self, known: Tensor) -> Tensor:
-        return least_share(known, self.pixel_multiple, self.time)
+        return min_share(known, self.pixel_multiple, self.time)
 
     @torch.no_grad()
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition | None) -> Tensor:

@@ -240,7 +240,7 @@ def _stepped(
 ) -> Bundle | None:
     """The bundle after one damped step; None if the system is singular."""
     num = len(free) - 1
-    how = (
+    terms = (
         *_as_arrays(bundle, tracks), weight, freedom.sigma_px, freedom.redescending, freedom.depth,
         freedom.depth_prior_px**2, damping,
     )  # fmt: skip
@@ -248,7 +248,7 @@ def _stepped(
     if free.any():
         band = np.zeros((num, band_width(tracks.start, tracks.frame)))
         column, right, own = np.zeros(num + 1), np.zeros(num + 1), np.zeros(num + 1)
-        reduced_system(*how, band, column, right, own)
+        reduced_system(*terms, band, column, right, own)
         off, std = _off_usual(bundle, freedom)
         column[-1] += 1 / std**2
         own[-1] += 1 / std**2
@@ -260,4 +260,4 @@ def _stepped(
         if found is None:
             return None
         step = found
-    return _moved(bundle, step, point_steps(*how, step))
+    return _moved(bundle, step, point_steps(*terms, step))

@@ -35,8 +35,8 @@ FRAMES = 3
 """That lines and ground are looked for in."""
 NEAR_DEG = 1.8
 """How far an edge may point past where it ought to meet others; less counts more."""
-MOST_LINES, LEAST_LINES = 150, 12
-LEAST_LENGTH, LEAST_PX = 0.05, 14.0
+MAX_LINES, MIN_LINES = 150, 12
+MIN_LENGTH, MIN_PX = 0.05, 14.0
 """Of a line, as part of the longer side and in px."""
 BELIEF = 80.0
 """Nats by which directions that explain all edges are likelier than those that explain none."""
@@ -68,7 +68,7 @@ def level_by_lines(rgb: U8, cameras: Cameras, still: Mask, focal_sure: bool) -> 
     """How likely every pitch, roll and focal length is by straight edges that stand still; None
     where there are too few. Arguments as above."""
     ends, share = _lines(rgb, cameras, still, line_frames(cameras, focal_sure))
-    if len(ends) < LEAST_LINES:
+    if len(ends) < MIN_LINES:
         return None
     side = max(cameras.height, cameras.width)
     if focal_sure:
@@ -143,8 +143,8 @@ def _lines(rgb: U8, cameras: Cameras, still: Mask, frames: list[int]) -> tuple[F
         x, y = ends.mean(1).astype(int).T
         ends = ends[still[i, y.clip(0, h - 1), x.clip(0, w - 1)]]
         length = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
-        order = np.argsort(-length, kind="stable")[: MOST_LINES // len(frames)]
-        order = order[length[order] > max(LEAST_LENGTH * max(h, w), LEAST_PX)]
+        order = np.argsort(-length, kind="stable")[: MAX_LINES // len(frames)]
+        order = order[length[order] > max(MIN_LENGTH * max(h, w), MIN_PX)]
         every.append(_turned(ends[order], cameras, i, frames[0]))
     if not every or not sum(len(ends) for ends in every):
         return np.zeros((0, 2, 2)), np.zeros(0)
@@ -180,7 +180,7 @@ def _explained(
     of all such directions the best. middle, along [n, 2]: of the lines; down, ahead, across [m, 3];
     turns [a, 2]: cosine and sine of azimuths; near: square of the angle up to which a line fits."""
     out = np.zeros((len(focals), len(down)))
-    upright = np.zeros(len(share))
+    verticality = np.zeros(len(share))
     for i in range(len(focals)):
         f = focals[i]
         for m in range(len(down)):
@@ -189,12 +189,12 @@ def _explained(
                 y = f * down[m, 1] - middle[n, 1] * down[m, 2]
                 off = x * along[n, 1] - y * along[n, 0]
                 off = off * off / ((x * x + y * y + 1e-9) * near)
-                upright[n] = (1 - off) ** 2 if off < 1 else 0.0
+                verticality[n] = (1 - off) ** 2 if off < 1 else 0.0
             for a in range(len(turns)):
                 c, s = turns[a]
                 total = 0.0
                 for n in range(len(share)):
-                    fits = upright[n]
+                    fits = verticality[n]
                     for side in range(2):
                         p, q = (c, s) if side == 0 else (-s, c)
                         z = p * ahead[m, 2] + q * across[m, 2]

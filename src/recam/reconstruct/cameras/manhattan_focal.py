@@ -25,25 +25,25 @@ FOVS_DEG = (17.0, 110.0)
 """Of the longer side, searched in STEPS even steps of the focal length's logarithm."""
 STEPS = 40
 NUM_FRAMES = 8
-LEAST_LENGTH, LEAST_PX = 0.05, 14.0
+MIN_LENGTH, MIN_PX = 0.05, 14.0
 """Of a line, as part of the longer side and in px."""
-MOST_LINES, LEAST_LINES = 400, 25
+MAX_LINES, MIN_LINES = 400, 25
 """Of all frames together, and of each on average: they may all show the same."""
 TRIES = 300
 """Pairs of directions tried for each focal length; the best REFINED are fitted to their lines."""
 REFINED = 5
-LEAST_SPREAD = 0.02, 0.05
+MIN_SPREAD = 0.02, 0.05
 """Sine of the angle between planes through lines, below which they give no direction."""
 SIGMA = math.radians(0.7)
 """How far lines point past where they ought to meet."""
 NEARLY, WITHIN = 0.95, 1.6
 """Focal lengths at which NEARLY as many lines fit must lie within this factor, or none is told."""
-LEAST_SHARE, LEAST_SECOND = 0.2, 0.06
+MIN_SHARE, MIN_SECOND = 0.2, 0.06
 """Part of the lines' length along the three directions, and along the second best of them."""
 
 ALIKE_RAD = 1e-3
 """Views that are turned by less show the same."""
-LEAST_CLEAR, MOST_SPREAD = 0.15, 0.35
+MIN_CLEAR, MAX_SPREAD = 0.15, 0.35
 """How clear lines must be (``horizon.Level``) in a single view, and how narrow what they leave open
 of the focal length's logarithm."""
 AGREE = 0.15
@@ -82,12 +82,12 @@ def focal_from_right_angles(
     camera = Cameras(pose, torch.from_numpy(intrinsics[middle].copy()), h, w)
     rgb = np.repeat(gray[middle, ..., None], 3, -1)
     level = level_by_lines(rgb, camera, np.ones((1, h, w), bool), False)
-    if level is None or level.clear < LEAST_CLEAR:
+    if level is None or level.clear < MIN_CLEAR:
         return None
     log_focal, spread = level.log_focal()
     if free is not None and abs(math.log(free) - log_focal) < AGREE:
         return free
-    return math.exp(log_focal) if spread < MOST_SPREAD else None
+    return math.exp(log_focal) if spread < MAX_SPREAD else None
 
 
 def camera_of_picture(
@@ -113,7 +113,7 @@ def camera_of_picture(
 def _from_free_directions(gray: U8, intrinsics: F64, rotvec: F64, reference: float) -> float | None:
     """The focal length by lines alone, along any three directions at right angles."""
     lines, vectors = _lines(gray, intrinsics, rotvec)
-    if len(lines.ends) < LEAST_LINES * min(len(gray), NUM_FRAMES):
+    if len(lines.ends) < MIN_LINES * min(len(gray), NUM_FRAMES):
         return None
     side = max(gray.shape[1:])
     widest, longest = (0.5 * side / math.tan(math.radians(fov) / 2) for fov in FOVS_DEG[::-1])
@@ -125,7 +125,7 @@ def _from_free_directions(gray: U8, intrinsics: F64, rotvec: F64, reference: flo
     low, high = nearly[0], nearly[-1]
     if low == 0 or high == STEPS - 1 or focals[high] > WITHIN * focals[low]:
         return None
-    if score[best] < LEAST_SHARE or np.sort(found[best][1])[1] < LEAST_SECOND:
+    if score[best] < MIN_SHARE or np.sort(found[best][1])[1] < MIN_SECOND:
         return None
     step = math.log(focals[1] / focals[0])
     left, mid, right = score[best - 1 : best + 2]
@@ -151,8 +151,8 @@ def _lines(gray: U8, intrinsics: F64, rotvec: F64) -> tuple[Lines, F64]:
         return Lines(np.zeros((0, 2, 2)), np.zeros((0, 3, 3)), np.zeros(0)), np.zeros((0, 3))
     all_ends, frame = np.concatenate(ends), np.concatenate(frames)
     length = np.linalg.norm(all_ends[:, 1] - all_ends[:, 0], axis=1)
-    keep = np.argsort(-length, kind="stable")[:MOST_LINES]
-    keep = keep[length[keep] > max(LEAST_LENGTH * max(h, w), LEAST_PX)]
+    keep = np.argsort(-length, kind="stable")[:MAX_LINES]
+    keep = keep[length[keep] > max(MIN_LENGTH * max(h, w), MIN_PX)]
     if not len(keep):
         return Lines(np.zeros((0, 2, 2)), np.zeros((0, 3, 3)), np.zeros(0)), np.zeros((0, 3))
     # One very long line shall not count for many.
@@ -173,7 +173,7 @@ def _best_axes(lines: Lines, vectors: F64, reference: float, focal: float) -> tu
     a, b, c = normal[rng.choice(len(normal), (3, TRIES), p=lines.share)]
     first, spread = _directions(a, b)
     second, other = _directions(first, c)
-    good = (spread > LEAST_SPREAD[0]) & (other > LEAST_SPREAD[1])
+    good = (spread > MIN_SPREAD[0]) & (other > MIN_SPREAD[1])
     axes = np.stack([first, second, np.cross(first, second)], -1)[good]
     if not len(axes):
         return 0.0, np.zeros(3)

@@ -37,12 +37,12 @@ only keeps it from running away. The second is for when the motion does not tell
 a few hundredths of the cost are as well made by rolling shutters and lens distortion."""
 WEAK_FOCAL = 0.04
 """A focal length is known if one 25 % off, either way, raises the cost by more than this part."""
-UPSIDE_DOWN, MOST_FOR_UPRIGHT = 0.7, 3.0
+UPSIDE_DOWN, MAX_COST_OF_FLIP = 0.7, 3.0
 """Inverse depth low in the picture over that high in it, below which a relief may be inside out;
 and how many times the cost may be of one that is not."""
-MOST_AGAINST = 0.1
+MAX_AGAINST = 0.1
 """By what part a focal length that something else tells may raise the cost."""
-STANDS = 0.5
+STATIC = 0.5
 """Tracks with more stillness than this count as standing still."""
 TURNING_SHARE, MOVING_SHARE = 0.12, 0.2
 """Part of the tracks that must need a freer model for it to be chosen."""
@@ -158,11 +158,13 @@ def fit_moving(
     starts += [carried_on(bas_relief_flip(bundle, tracks)) for _, bundle in starts[:2]]
     starts.sort(key=lambda start: start[0])
     starts += [carried_on(shift_inverse_depth(bundle, tracks)) for _, bundle in starts[:3]]
-    return upright(_best_of_two(starts, tracks, "moving", usual_focal), tracks, usual_focal)
+    return prefer_ground_below(
+        _best_of_two(starts, tracks, "moving", usual_focal), tracks, usual_focal
+    )
 
 
-def upright(fit: Fit, tracks: Tracks, usual_focal: float | None) -> Fit:
-    """The fit, or the one with its relief reversed, where that costs at most MOST_FOR_UPRIGHT times
+def prefer_ground_below(fit: Fit, tracks: Tracks, usual_focal: float | None) -> Fit:
+    """The fit, or the one with its relief reversed, where that costs at most MAX_COST_OF_FLIP times
     as much and puts what is low in the picture before what is high, instead of behind it: nearly
     all pictures have ground at the bottom, and with a long lens the cost alone may prefer the wrong
     relief."""
@@ -176,8 +178,8 @@ def upright(fit: Fit, tracks: Tracks, usual_focal: float | None) -> Fit:
     )
     if nearer.cost < other.cost:
         other = nearer
-    stands = _below_to_above(other.bundle) > 1 / UPSIDE_DOWN
-    return other if stands and other.cost < MOST_FOR_UPRIGHT * fit.cost else fit
+    ground_below = _below_to_above(other.bundle) > 1 / UPSIDE_DOWN
+    return other if ground_below and other.cost < MAX_COST_OF_FLIP * fit.cost else fit
 
 
 def _below_to_above(bundle: Bundle) -> float:
@@ -273,7 +275,7 @@ def with_focal_settled(
     that move would drown the differences.
     """
     still = stillness(residuals_px(fit.bundle, tracks), tracks)
-    good = select_tracks(tracks, still > STANDS)
+    good = select_tracks(tracks, still > STATIC)
 
     def at(bundle: Bundle, focal: float | None, prior_cost: float) -> Fit:
         return refined(bundle, good, motion, focal, prior_cost, 0.5, False)
@@ -298,11 +300,11 @@ def with_focal(fit: Fit, tracks: Tracks, motion: CameraMotion, focal: float) -> 
     Judged by the tracks that stand still, as in :func:`with_focal_settled`.
     """
     still = stillness(residuals_px(fit.bundle, tracks), tracks)
-    good = select_tracks(tracks, still > STANDS)
+    good = select_tracks(tracks, still > STATIC)
     own = refined(with_points(fit.bundle, good, motion), good, motion, None, 0.0, 0.5, False)
     start = with_points(refocused(own.bundle, focal / own.bundle.focal), good, motion)
     other = refined(start, good, motion, None, 0.0, 0.5, False)
-    return other if other.cost < own.cost * (1 + MOST_AGAINST) else None
+    return other if other.cost < own.cost * (1 + MAX_AGAINST) else None
 
 
 def with_points(bundle: Bundle, tracks: Tracks, motion: CameraMotion) -> Bundle:

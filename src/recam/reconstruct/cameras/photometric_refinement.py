@@ -27,7 +27,7 @@ from recam.reconstruct.cameras.bundle_adjustment import (
 from recam.reconstruct.cameras.motion_model import (
     FIRM_PRIOR,
     LIGHT_PRIOR,
-    STANDS,
+    STATIC,
     focal_from_fov,
     refined,
     start_bundle,
@@ -50,7 +50,7 @@ NUM_FIRSTS = 12
 EVERY = 8
 PLANE = 0.06
 """Relative difference of inverse depth that a patch may have inside."""
-LEAST_POWER, LEAST_CORNER = 60.0, 150.0
+MIN_POWER, MIN_CORNER = 60.0, 150.0
 """Squared grey levels that a patch must have, and the smaller eigenvalue of its shift's normal
 matrix."""
 LIKE = 0.9
@@ -58,8 +58,8 @@ LIKE = 0.9
 FARTHEST_PX = 3.0
 """Shift from where it was expected, from which on it is another one."""
 SIGMA_PX = 0.3
-LEAST_TRACKS = 60
-MOST_CHANGE = 0.5
+MIN_TRACKS = 60
+MAX_CHANGE = 0.5
 """Relative change of focal length at once beyond which something is wrong."""
 
 
@@ -89,7 +89,7 @@ def refine_photometrically(
     hardly drawn to a usual one.
     """
     tracks = follow_patches(gray, cameras, rho, moving, progress)
-    if len(tracks) < LEAST_TRACKS:
+    if len(tracks) < MIN_TRACKS:
         return None
     k = cameras.intrinsics.numpy()
     focal = float(k[0, 0, 0])
@@ -101,7 +101,7 @@ def refine_photometrically(
     with threadpool_limits(1, user_api="blas"):
         before, after, good = _fitted(centred, cameras, focal, usual, fov_known)
     residual = tuple(float(np.median(residuals_px(b, good))) for b in (before, after))
-    if residual[1] > residual[0] or abs(after.focal / focal - 1) > MOST_CHANGE:
+    if residual[1] > residual[0] or abs(after.focal / focal - 1) > MAX_CHANGE:
         return None
     after, field = _in_old_units(after, good, tracks_in_px(good, cameras, focal), rho)
     pose = se3(torch.from_numpy(after.rotation), torch.zeros(len(gray), 3, dtype=torch.float64))
@@ -126,7 +126,7 @@ def _fitted(
     rotation = np.ascontiguousarray(cameras.cam_from_world.numpy()[:, :3, :3])
     start = start_bundle(tracks, rotation, focal)
     start = triangulated(replace(start, center=cameras.centers.numpy().copy()), tracks)
-    still = stillness(residuals_px(start, tracks), tracks) > STANDS
+    still = stillness(residuals_px(start, tracks), tracks) > STATIC
     good = select_tracks(tracks, still)
     before = with_points(start, good, "moving")
     begun = refined(before, good, "moving", None, 0.0, SIGMA_PX, False, iterations=6)
@@ -231,7 +231,7 @@ def _follow(gray, rho, moving, first, others, a, b, xs, ys, out):
     for n in range(len(xs)):
         x, y = xs[n], ys[n]
         power = _cut_out(gray[first], rho[first], moving[first], x, y, patch)
-        if power < LEAST_POWER:
+        if power < MIN_POWER:
             continue
         for k in range(len(others)):
             j = others[k]
@@ -299,7 +299,7 @@ def _shifted(image, patch, power, place, out):
         value, ix, iy = seen[:, :, 0], seen[:, :, 1], seen[:, :, 2]
         like = (value * patch).sum() / np.sqrt(power * (value * value).sum() + 1e-6)
         xx, xy, yy = (ix * ix).sum(), (ix * iy).sum(), (iy * iy).sum()
-        if 0.5 * (xx + yy - np.sqrt((xx - yy) ** 2 + 4 * xy * xy)) < LEAST_CORNER:
+        if 0.5 * (xx + yy - np.sqrt((xx - yy) ** 2 + 4 * xy * xy)) < MIN_CORNER:
             return
         off = value - patch
         gx, gy = (ix * off).sum(), (iy * off).sum()

@@ -21,14 +21,14 @@ from recam.reconstruct.cameras.bundle_adjustment import (
     adjust,
     residuals_px,
 )
-from recam.reconstruct.cameras.motion_model import STANDS, stillness, with_points
+from recam.reconstruct.cameras.motion_model import STATIC, stillness, with_points
 from recam.reconstruct.matching.tracks import Tracks, select_tracks
 from recam.types import CameraMotion
 
-LEAST_BEND = 0.01
+MIN_BEND = 0.01
 """Below which a lens counts as straight: what the corners move by, as a part of their distance from
 the middle."""
-LEAST_GAIN = 0.03
+MIN_GAIN = 0.03
 """Part of the cost that bending must take away: of twenty rendered pinhole clips it took at most
 0.026, of 17 bent ones 0.03 to 0.64 but of one with a long lens (0.017). And at least as large a
 part as the bending: a lens that bends much is to be seen clearly."""
@@ -38,11 +38,11 @@ part of that. Beyond -4/27 a lens of one parameter shows nothing that far out; a
 bends outwards by more."""
 STEP = 0.02
 """What is tried first."""
-MOST_K1, MOST_REFOCUSED = 0.3, 0.6
+MAX_K1, MAX_REFOCUSED = 0.3, 0.6
 """Lenses are not bent more, and the log focal length does not change more, unless what was fitted
 is something else: a camera that drives straight ahead tells neither."""
 SIGMA_PX = 0.5
-LEAST_TRACKS = 100
+MIN_TRACKS = 100
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ def find_bend(
     bundle: cameras of all frames, found for a pinhole; tracks: uv_px from the principal point;
     radius: of the picture's corners, px.
     """
-    good = select_tracks(tracks, stillness(residuals_px(bundle, tracks), tracks) > STANDS)
-    if motion == "static" or len(good) < LEAST_TRACKS:
+    good = select_tracks(tracks, stillness(residuals_px(bundle, tracks), tracks) > STATIC)
+    if motion == "static" or len(good) < MIN_TRACKS:
         return None
     fit = _Fits(with_points(bundle, good, motion), good, motion, radius, focal_free)
     best = _least(fit.cost, STEP)
@@ -90,8 +90,8 @@ def find_bend(
     focal = fit.found[best][1].focal
     gain = 1 - fit.cost(best) / fit.cost(0.0)
     found = Bend(best * (focal / radius) ** 2, focal, abs(best) * radius, gain)
-    clear = abs(best) > LEAST_BEND and gain > max(LEAST_GAIN, abs(best))
-    likely = abs(found.k1) < MOST_K1 and abs(math.log(focal / bundle.focal)) < MOST_REFOCUSED
+    clear = abs(best) > MIN_BEND and gain > max(MIN_GAIN, abs(best))
+    likely = abs(found.k1) < MAX_K1 and abs(math.log(focal / bundle.focal)) < MAX_REFOCUSED
     return found if clear and likely else None
 
 

@@ -68,13 +68,13 @@ def find_rolling_shutter(scene: Scene) -> RollingShutter | None:
         # Speed at frame i + 1 less that at frame i, to fourth order: shake is fast.
         change = (8 * (flows[i + 1] - flows[i - 1]) - flows[i + 2] + flows[i - 2]) / 12
         for columns, sums in found.items():
-            said = _pair(scene, i, flows[i], change, columns)
-            if said is not None:
-                sums.append(said)
+            estimate = _pair(scene, i, flows[i], change, columns)
+            if estimate is not None:
+                sums.append(estimate)
         flows = {k: f for k, f in flows.items() if k >= i - 1}
     best = max((_together(sums, columns) for columns, sums in found.items()), key=_significance)
-    sure = _significance(best) >= MIN_SIGNIFICANCE
-    return best if sure and MIN_READOUT <= abs(best.readout) <= MAX_READOUT else None
+    significant = _significance(best) >= MIN_SIGNIFICANCE
+    return best if significant and MIN_READOUT <= abs(best.readout) <= MAX_READOUT else None
 
 
 def _significance(shutter: RollingShutter) -> float:

@@ -37,7 +37,7 @@ from recam.reconstruct.cameras.manhattan_focal import focal_from_right_angles
 from recam.reconstruct.cameras.motion_model import (
     FIRM_PRIOR,
     LIGHT_PRIOR,
-    STANDS,
+    STATIC,
     Decision,
     Fit,
     chained_rotations,
@@ -280,19 +280,19 @@ def _solve(
     few = _sampled(_on_frames(centred, keys, num), len(keys))
     focals = [lens.reference] if lens.known else start_focals(max(flows.height, flows.width))
     usual = None if lens.known else lens.reference
-    asked = config.motion
-    auto = asked == "auto"
+    requested = config.motion
+    auto = requested == "auto"
     fits: dict[str, Fit] = {}
-    if auto or asked == "static":
+    if auto or requested == "static":
         fits["static"] = fit_static(few, len(keys), lens.reference)
     progress("cameras", 1, 4)
-    if auto or asked == "rotating":
+    if auto or requested == "rotating":
         fits["rotating"] = fit_rotating(few, len(keys), focals, usual)
     progress("cameras", 2, 4)
-    if auto or asked == "moving":
+    if auto or requested == "moving":
         fits["moving"] = fit_moving(few, len(keys), focals, usual, config.rules.relief_restarts)
     progress("cameras", 3, 4)
-    decision, motion = None, asked
+    decision, motion = None, requested
     if motion == "auto":
         decision = decide(few, fits["static"], fits["rotating"], fits["moving"])
         motion = decision.motion
@@ -389,7 +389,7 @@ def _all_frames(
     bundle = adjust(bundle, many, freedom, 8)[0]
     begun = refined(bundle, many, motion, usual, 0.0, sigma_px=2.0, iterations=10).bundle
     bundle = refined(begun, many, motion, usual, 0.0, iterations=20).bundle
-    good = select_tracks(many, stillness(residuals_px(bundle, many), many) > STANDS)
+    good = select_tracks(many, stillness(residuals_px(bundle, many), many) > STATIC)
     bundle = with_points(bundle, good, motion)
     begun_cost = refined(bundle, good, motion, None, 0.0, 0.5, False, iterations=3).cost
     prior = (LIGHT_PRIOR if fov_known else FIRM_PRIOR) * begun_cost
@@ -436,11 +436,11 @@ def _solution(
     residual = residuals_px(points, centred)
     still = stillness(residual, centred)
     inverse_depth = np.ones(len(centred.frame))
-    standing = still[centred.track] > STANDS
-    residual_px = float(np.median(residual[standing])) if standing.any() else 0.0
+    static = still[centred.track] > STATIC
+    residual_px = float(np.median(residual[static])) if static.any() else 0.0
     if motion == "moving":
         if not given:
-            points = _unit_scale(points, centred, standing)
+            points = _unit_scale(points, centred, static)
         inverse_depth = inverse_depths(points, centred)
     intrinsics = lens.with_focal(points.focal)
     pose = se3(torch.from_numpy(points.rotation), torch.zeros(len(flows), 3, dtype=torch.float64))
@@ -455,9 +455,9 @@ def _solution(
     )  # fmt: skip
 
 
-def _unit_scale(points: Bundle, tracks: Tracks, standing: Mask) -> Bundle:
+def _unit_scale(points: Bundle, tracks: Tracks, static: Mask) -> Bundle:
     """Scaled so that the median depth of what stands still is 1 (its mean inverse, if far away)."""
-    rho = inverse_depths(points, tracks)[standing]
+    rho = inverse_depths(points, tracks)[static]
     if not len(rho):
         return points
     middle = float(np.median(rho))
@@ -468,10 +468,10 @@ def _unit_scale(points: Bundle, tracks: Tracks, standing: Mask) -> Bundle:
 
 def _parallax_px(points: Bundle, tracks: Tracks, still: F64) -> float:
     """Median over standing tracks of the largest displacement that translation gives them."""
-    if not (still > STANDS).any():
+    if not (still > STATIC).any():
         return 0.0
     largest = np.maximum.reduceat(shifts_px(points, tracks), tracks.start[:-1])
-    return float(np.median(largest[still > STANDS]))
+    return float(np.median(largest[still > STATIC]))
 
 
 def _bridged(bundle: Bundle, blind: Mask) -> Bundle:

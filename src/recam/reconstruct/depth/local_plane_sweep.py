@@ -24,13 +24,13 @@ PARTS = (1.0, 0.8, 0.6)
 """Of the longest way that a point may move: where the witnesses of each side are taken."""
 FARTHEST = 48
 """Frames."""
-LEAST_INSIDE = 0.55
+MIN_INSIDE = 0.55
 HIDDEN = 1.08
 """Inverse depth over what was expected, from which on something nearer is in the way."""
 WINDOW_PX = 3
 SAME_SURFACE = 0.06
 """Relative difference of inverse depth within which a window's pixels are matched together."""
-LEAST_CURVE = 1e-4
+MIN_CURVE = 1e-4
 
 
 def local_plane_sweep(
@@ -91,7 +91,7 @@ def witnesses_of(
         u, v = (p[..., :2] / np.maximum(p[..., 2:], 0.05) for p in (far, near))
         inside = (ok & ((v > 0) & (v < [w, h])).all(-1)).mean(1)
         px = np.median(np.linalg.norm(v - u, axis=-1), axis=1)
-        fits = (inside > LEAST_INSIDE) & (px <= longest_px)
+        fits = (inside > MIN_INSIDE) & (px <= longest_px)
         if fits.any():
             top = float(px[fits].max())
             away = [np.where(fits, np.abs(px - part * top), np.inf) for part in PARTS]
@@ -177,7 +177,7 @@ def _pick(cost, seen, rho, step, factor, sharpness):
                 continue
             left, mid, right = total[best - 1] / n, total[best] / n, total[best + 1] / n
             curve = left - 2 * mid + right
-            if curve > LEAST_CURVE:
+            if curve > MIN_CURVE:
                 at = np.float32(best - (num - 1) // 2) + np.float32(0.5) * (left - right) / curve
                 factor[y, x] = 1 + step * at
                 sharpness[y, x] = curve / (mid + 3)

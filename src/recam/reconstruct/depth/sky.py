@@ -22,12 +22,12 @@ CLEARLY = 40
 smooth surface makes up, does not count."""
 SMOOTH = 7.0
 """Levels between neighbours, 3 px around, up to which a surface is smooth."""
-LEAST_AREA = 0.01
+MIN_AREA = 0.01
 """Part of the picture that a patch of sky takes at least."""
 WITNESSES = 8
 AGREE = 0.8
 """Part of the look-ups at infinity that must find sky again."""
-MOST_NEAR, NEAR = 0.1, 0.15
+MAX_NEAR, NEAR = 0.1, 0.15
 """Part of a patch that may have been measured to be near; inverse depth, of that of what is near,
 from which on it is."""
 SURE = 0.4
@@ -35,7 +35,7 @@ SURE = 0.4
 PLAIN, BRIGHTER, BEYOND = 10, 1.05, 0.55
 """For ``far_sky``: levels up to which it is smooth, brightness over the rest's, and inverse depth
 over that of the farthest tenth of the rest."""
-TAKEN_OFF, LEAST_LEFT = 0.5, 0.05
+TAKEN_OFF, MIN_LEFT = 0.5, 0.05
 """Part of the sky's inverse depth that is taken off all, and of each pixel's own that is left."""
 
 
@@ -62,11 +62,11 @@ def clear_sky(rgb: U8, cameras: Cameras, rho: F32, confidence: F32) -> Mask:
         top = set(np.unique(labels[:2]).tolist())
         for n in range(1, num):
             patch = labels == n
-            if n not in top or stats[n, cv2.CC_STAT_AREA] < LEAST_AREA * h * w:
+            if n not in top or stats[n, cv2.CC_STAT_AREA] < MIN_AREA * h * w:
                 continue
             colour = rgb[i][patch].astype(np.int16)
             clearly = float(np.median(colour[:, 2] - colour[:, 0])) >= CLEARLY
-            if not clearly and near[i][patch].mean() > MOST_NEAR:
+            if not clearly and near[i][patch].mean() > MAX_NEAR:
                 continue
             if _at_infinity(patch, alike, cameras, i, others):
                 out[i] |= patch
@@ -119,7 +119,7 @@ def far_sky(rgb: U8, rho: F32) -> Mask:
     for i, picture in enumerate(rgb):
         smooth = (_contrast(picture) <= PLAIN).astype(np.uint8)
         _, labels, stats, _ = cv2.connectedComponentsWithStats(smooth, connectivity=4)
-        large = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] >= LEAST_AREA * smooth.size)
+        large = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] >= MIN_AREA * smooth.size)
         patch = np.isin(labels, np.intersect1d(large, labels[:2])) & (smooth > 0)
         if not patch.any() or patch.all():
             continue
@@ -140,5 +140,5 @@ def with_sky_at_infinity(rho: F32, sky: Mask, shift: float) -> F32:
     """Inverse depth [t, h, w] of a model with a shift, 0 in the sky; nothing else gets there."""
     if shift == 0 and not sky.any():
         return rho
-    out = np.maximum(rho + np.float32(shift), LEAST_LEFT * rho)
+    out = np.maximum(rho + np.float32(shift), MIN_LEFT * rho)
     return np.where(sky, 0, out).astype(np.float32)

@@ -9,7 +9,7 @@ from recam.reconstruct.external.prior_depth import Drift
 TOGETHER = 2
 """Frames to either side that a frame with a scale and shift of its own is fitted with."""
 
-LEAST_SHARE = 0.02
+MIN_SHARE = 0.02
 """Part of their pixels that must have been measured for that."""
 
 
@@ -54,7 +54,7 @@ def fitted_by_frame(
     out = np.empty_like(whole)
     for i in range(len(prior)):
         piece = slice(max(i - TOGETHER, 0), i + TOGETHER + 1)
-        if (weight[piece] > 0).mean() < LEAST_SHARE:
+        if (weight[piece] > 0).mean() < MIN_SHARE:
             out[i] = whole[i]
             continue
         fit, _ = fit_prior(prior[piece], rho[piece], weight[piece])

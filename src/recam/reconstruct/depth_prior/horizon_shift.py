@@ -25,7 +25,7 @@ CLEAR = (0.08, 0.18)
 SHIFT_SPREAD = 0.1
 """Usual error of the shift, in units of the inverse depth of what is near (its 95 % quantile)."""
 
-MOST_SHIFT = 0.3
+MAX_SHIFT = 0.3
 """Of the same."""
 
 SHIFTS = np.arange(-25, 31, dtype=np.float64) * 0.02
@@ -34,7 +34,7 @@ SHIFTS = np.arange(-25, 31, dtype=np.float64) * 0.02
 GROUND_BELIEF = 80.0
 """Nats by which a ground that all pixels under the horizon lie on is likelier than none."""
 
-FARTHEST, MOST_TAKEN = 0.02, 0.6
+FARTHEST, MAX_TAKEN = 0.02, 0.6
 """No more than this part of the inverse depth of the farthest (a quantile) is taken off: the walls
 that end a view are not at infinity."""
 
@@ -48,7 +48,7 @@ ground's inverse depth under which it lies below that."""
 NO_GROUND = 0.2
 """Part of the pixels that lie on a ground where there is none."""
 
-LEAST_UNDER, LEAST_REACH = 0.1, 0.15
+MIN_UNDER, MIN_REACH = 0.1, 0.15
 """Part of the picture that must be under the horizon; and by how much of the largest the heights
 under the horizon of the two pixels of a pair differ."""
 
@@ -91,21 +91,21 @@ def shift_by_horizon(
         fits = _ground(own_units, cameras, still, down, focal)
         if fits.max() > NO_GROUND:
             shift[i] = _mean(SHIFTS, GROUND_BELIEF * fits + habit)
-    told = np.isfinite(shift)
-    if told.sum() < 2:
+    known = np.isfinite(shift)
+    if known.sum() < 2:
         return expected
-    rows = horizon_row(tried, focal, k)[told]
+    rows = horizon_row(tried, focal, k)[known]
     order = np.argsort(rows)
     row = horizon_row(level.down, level.focal, k)
-    own = np.interp(row, rows[order], shift[told][order])
+    own = np.interp(row, rows[order], shift[known][order])
     log_weight = level.log_weight - 0.5 * ((own - expected / near) / SHIFT_SPREAD) ** 2
     log_weight[(row < rows.min()) | (row > rows.max())] = -np.inf
     if not np.isfinite(log_weight).any():
         return expected
     trust = float(np.clip((level.clear - CLEAR[0]) / (CLEAR[1] - CLEAR[0]), 0, 1))
     mean = trust * _mean(own, log_weight) + (1 - trust) * expected / near
-    least = MOST_TAKEN * farthest / near
-    return near * float(np.clip(mean, -min(least, MOST_SHIFT), MOST_SHIFT))
+    least = MAX_TAKEN * farthest / near
+    return near * float(np.clip(mean, -min(least, MAX_SHIFT), MAX_SHIFT))
 
 
 def _mean(values: F64, log_weight: F64) -> float:
@@ -132,14 +132,14 @@ def _ground(rho: dict[int, F32], cameras: Cameras, still: Mask, down: F64, focal
         under.append(height[seen])
         own.append(rho[i][y[seen], x[seen]])
     g, r = np.concatenate(under), np.concatenate(own).astype(np.float64)
-    if len(g) < LEAST_UNDER * len(x) * len(frames):
+    if len(g) < MIN_UNDER * len(x) * len(frames):
         return out
     g /= g.max()
     far = g < 0.02
     g, r = g[~far], r[~far]
     pair = np.random.default_rng(0).integers(0, len(g), (2, TRIES))
     reach = g[pair[0]] - g[pair[1]]
-    apart = np.abs(reach) > LEAST_REACH
+    apart = np.abs(reach) > MIN_REACH
     slope = (r[pair[0]] - r[pair[1]])[apart] / reach[apart]
     shift = slope * g[pair[0, apart]] - r[pair[0, apart]]
     number = np.rint((shift - SHIFTS[0]) / (SHIFTS[1] - SHIFTS[0])).astype(int)

@@ -104,8 +104,8 @@ def _guessed(frames: Tensor, model: DepthNet) -> tuple[F32, F32, U8]:
     gray = np.empty((t, height, width), np.uint8)
     for i in range(t):
         for size in sizes:
-            small, said = _looked_at(frames[i], size, model)
-            for inverse, error in zip(said.log_inverse.numpy(), said.log_error.numpy()):
+            small, prediction = _looked_at(frames[i], size, model)
+            for inverse, error in zip(prediction.log_inverse.numpy(), prediction.log_error.numpy()):
                 # Each is right up to a scale of its own.
                 own = np.stack([inverse - np.median(inverse), error])
                 for k in range(2):
@@ -131,10 +131,10 @@ def _looked_at(frame: Tensor, size: tuple[int, int], model: DepthNet) -> tuple[U
     kind = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     small = cv2.resize(picture, (width, height), interpolation=kind)
     x = torch.from_numpy(small).permute(2, 0, 1)[None].float() / 255
-    said = model(torch.cat([x, x.flip(-1)]))
-    for both in (said.log_inverse, said.log_error):
+    prediction = model(torch.cat([x, x.flip(-1)]))
+    for both in (prediction.log_inverse, prediction.log_error):
         both[1] = both[1].flip(-1)
-    return small, said
+    return small, prediction
 
 
 def _steadied(log_inverse: F32, gray: U8) -> F32:

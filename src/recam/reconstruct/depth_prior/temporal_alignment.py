@@ -33,7 +33,7 @@ from recam.types import Cameras, Progress, no_progress
 
 GRID_PX = 9
 """Distance of the points that frames are compared at."""
-LEAST_CONFIDENCE = 0.6
+MIN_CONFIDENCE = 0.6
 _HOLD = 1e-3
 """How strongly, against one sample, frames keep to the scale and shift that they came with."""
 
@@ -81,9 +81,13 @@ def estimate_depth_prior(
     if choice.model == "shipped":
         rho, confidence = shipped_depth(frames)
         return DepthPrior(rho.numpy(), confidence.numpy(), "scale-and-shift", False, choice)
-    said = external_depth(choice, frames.contiguous(), progress, config.fov)
+    prediction = external_depth(choice, frames.contiguous(), progress, config.fov)
     return DepthPrior(
-        said.inverse_depth.numpy(), said.confidence.numpy(), said.drift, said.metric, choice
+        prediction.inverse_depth.numpy(),
+        prediction.confidence.numpy(),
+        prediction.drift,
+        prediction.metric,
+        choice,
     )
 
 
@@ -128,7 +132,7 @@ def _samples(rho: F32, flows: FlowSet, cameras: Cameras, still: Mask) -> F64:
             continue
         flow, confidence = (a.numpy()[y, x] for a in flows.get(i, j))
         u, v = x + flow[:, 0], y + flow[:, 1]
-        good = (confidence > LEAST_CONFIDENCE) & still[i, y, x]
+        good = (confidence > MIN_CONFIDENCE) & still[i, y, x]
         good &= (u > 0) & (v > 0) & (u < flows.width - 1) & (v < flows.height - 1)
         iu, iv = u[good].round().astype(int), v[good].round().astype(int)
         good[good] &= still[j, iv, iu]
@@ -180,7 +184,7 @@ def steady(
     still: Mask,
     flows: FlowSet,
     cameras: Cameras,
-    stands: bool,
+    static: bool,
     progress: Progress = no_progress,
 ) -> F32:
     """Aligned inverse depth [t, h, w] in which still points keep theirs over time.
@@ -190,7 +194,7 @@ def steady(
     """
     if len(rho) < 2:
         return rho
-    if stands:
+    if static:
         out = _median_over_time(rho, still)
     else:
         turning = cameras.cam_from_world.clone()

@@ -72,15 +72,15 @@ def choose_depth_model(config: ReconstructConfig) -> DepthChoice:
     own network if its weights are here and better than the stage; else the stage. Raises
     RecamError when weights do not say what they are of, or come with a model that needs none.
     """
-    asked, weights = config.depth_model, config.depth_weights
-    if asked in ("shipped", "stage"):
+    requested, weights = config.depth_model, config.depth_weights
+    if requested in ("shipped", "stage"):
         if weights is not None:
-            raise RecamError(f"--depth-model {asked} takes no --depth-weights")
-        if asked == "shipped" and not shipped_available():
+            raise RecamError(f"--depth-model {requested} takes no --depth-weights")
+        if requested == "shipped" and not shipped_available():
             raise RecamError("this installation came without the depth network's weights")
-        return DepthChoice(asked, None, "asked for")
-    if asked != "auto":
-        return DepthChoice(asked, weights or PUBLISHED[asked], "asked for")
+        return DepthChoice(requested, None, "asked for")
+    if requested != "auto":
+        return DepthChoice(requested, weights or PUBLISHED[requested], "asked for")
     if weights is not None:
         return DepthChoice(_kind_of(weights), weights, "the model of --depth-weights")
     for model, name in PUBLISHED.items():

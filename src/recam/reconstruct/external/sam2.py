@@ -24,9 +24,9 @@ from recam.runtime.checkpoints import (
 )
 from recam.types import Progress, RecamError, no_progress
 
-LEAST_LIKENESS = 0.5
+MIN_LIKENESS = 0.5
 """Intersection over union with what was found, below which an answer is about something else."""
-LEAST_AREA = 0.0006
+MIN_AREA = 0.0006
 MARGIN = 0.05
 """Boxes are widened by this part of their sides: what was found may fall short."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -65,8 +65,8 @@ def outlined_by_sam2(
                 kept &= ~region
             for region, answer in zip(regions, answers):
                 like = _likeness(answer, region)
-                known += like >= LEAST_LIKENESS
-                kept |= answer if like >= LEAST_LIKENESS else region
+                known += like >= MIN_LIKENESS
+                kept |= answer if like >= MIN_LIKENESS else region
             total += len(regions)
             out[i] = kept
         progress("outlining by SAM 2", i + 1, len(rgb))
@@ -75,7 +75,7 @@ def outlined_by_sam2(
 
 def _regions(found: Mask) -> list[Mask]:
     num, labels, stats, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8))
-    least = LEAST_AREA * found.size
+    least = MIN_AREA * found.size
     return [labels == k for k in range(1, num) if stats[k, cv2.CC_STAT_AREA] >= least]
 
 

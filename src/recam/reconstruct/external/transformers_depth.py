@@ -75,15 +75,15 @@ def depth_pro(
         if getattr(out, "field_of_view", None) is not None:
             fovs.append(float(out.field_of_view.reshape(-1)[0]))
         progress("depth model", i + 1, len(frames))
-    said = float(torch.tensor(fovs).median()) if fovs else None
-    if said is not None and not 1 < said < 170:
-        said = None  # not an angle that a lens has
-    known = fov_deg or said
+    fov = float(torch.tensor(fovs).median()) if fovs else None
+    if fov is not None and not 1 < fov < 170:
+        fov = None  # not an angle that a lens has
+    known = fov_deg or fov
     rho = torch.cat(maps)
     if known is not None:
         rho = rho * (2 * math.tan(math.radians(known) / 2))
     rho = rho.clamp(1 / FARTHEST_M, 1 / NEAREST_M)
-    return PriorDepth(rho, no_confidence(rho), known is not None, "scale", said)
+    return PriorDepth(rho, no_confidence(rho), known is not None, "scale", fov)
 
 
 def _checkpoint(weights: str, kind: str) -> Path:

@@ -19,7 +19,7 @@ from recam.media.limits import check_pixels
 _MAGIC = 20000630
 _COMPRESSIONS = ("none", "RLE", "ZIPS", "ZIP", "PIZ", "PXR24", "B44", "B44A", "DWAA", "DWAB")
 _LINES_PER_CHUNK = {"none": 1, "RLE": 1, "ZIPS": 1, "ZIP": 16}
-_MOST_CHUNK_BYTES = 16 << 20
+_MAX_CHUNK_BYTES = 16 << 20
 _TYPES = (np.dtype("<u4"), np.dtype("<f2"), np.dtype("<f4"))
 
 
@@ -115,7 +115,7 @@ def _read_channel(data: bytes, header: _Header, channel: _Channel, name: str) ->
     num_chunks = -(-header.height // per_chunk)
     offsets = struct.unpack_from(f"<{num_chunks}Q", data, header.chunks_at)
     line_size = sum(c.dtype.itemsize for c in header.channels) * header.width
-    if line_size * per_chunk > _MOST_CHUNK_BYTES:
+    if line_size * per_chunk > _MAX_CHUNK_BYTES:
         raise ValueError(f"{name}: an EXR of {len(header.channels)} channels, {header.width} wide")
     before = header.channels[: header.channels.index(channel)]
     start = sum(c.dtype.itemsize for c in before) * header.width

@@ -17,7 +17,7 @@ CUT_CONFIDENCE = (0.2, 0.3)
 """… or where the flow's mean confidence is below this, and below this part of the clip's median."""
 BLACK = 10
 """Grey levels (of 255) that black borders stay below, in every frame."""
-MOST_BORDER = 0.4
+MAX_BORDER = 0.4
 """Part of the height or width that one side's border may take."""
 
 
@@ -30,15 +30,15 @@ def find_cuts(
     """
     first, last = tracks.frame[tracks.start[:-1]], tracks.frame[tracks.start[1:] - 1]
     seen = np.bincount(tracks.frame, minlength=len(flows))
-    sure = {
+    confidence = {
         (a, b): float(flows.get(a, b)[1].mean()) for a, b in pairwise(frames) if flows.has(a, b)
     }
-    usual = float(np.median(list(sure.values()))) if sure else 0.0
+    usual = float(np.median(list(confidence.values()))) if confidence else 0.0
     cuts = []
     for a, b in pairwise(frames):
         across = int(((first <= a) & (last >= b)).sum())
         few = across < max(least, CUT_SHARE * min(seen[a], seen[b]))
-        lost = sure.get((a, b), 1.0) < min(CUT_CONFIDENCE[0], CUT_CONFIDENCE[1] * usual)
+        lost = confidence.get((a, b), 1.0) < min(CUT_CONFIDENCE[0], CUT_CONFIDENCE[1] * usual)
         if few or lost:
             cuts.append((int(a), int(b)))
     return cuts
@@ -57,9 +57,9 @@ def black_border(gray: U8) -> Mask:
     for index, size, axis in ((rows, h, 0), (columns, w, 1)):
         before, after = int(index[0]), size - 1 - int(index[-1])
         along = np.zeros(size, bool)
-        if 2 <= before <= MOST_BORDER * size:
+        if 2 <= before <= MAX_BORDER * size:
             along[:before] = True
-        if 2 <= after <= MOST_BORDER * size:
+        if 2 <= after <= MAX_BORDER * size:
             along[size - after :] = True
         out |= along[:, None] if axis == 0 else along[None]
     return out

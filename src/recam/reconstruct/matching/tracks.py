@@ -137,8 +137,8 @@ class _Following:
             flow, confidence = (a.numpy() for a in flows.get(frame - k, frame))
             uv = self.uv[here, past]
             there = uv + sample_bilinear(flow, uv)
-            sure = sample_bilinear(confidence, uv)
-            here, there = here[sure > MIN_CONFIDENCE], there[sure > MIN_CONFIDENCE]
+            certainty = sample_bilinear(confidence, uv)
+            here, there = here[certainty > MIN_CONFIDENCE], there[certainty > MIN_CONFIDENCE]
             steps = self.steps[here, past] + 1
             weight = steps**-2.0
             total[here] += weight[:, None] * there

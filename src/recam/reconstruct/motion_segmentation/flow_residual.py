@@ -54,7 +54,7 @@ class Residuals:
     """
 
     misfit: F32
-    sure: F32
+    certainty: F32
     contrast: F32
     ghost: F32
 
@@ -88,9 +88,9 @@ def residuals(
             flow, confidence = (x.numpy() for x in flows.get(i, j))
             _add_residual(
                 flow, confidence, a[k : k + 1], b[k : k + 1], at, slack, gray[i], gray[j],
-                out.misfit[i], out.sure[i], sums[int(j > i)],
+                out.misfit[i], out.certainty[i], sums[int(j > i)],
             )  # fmt: skip
-        np.sqrt(out.misfit[i] / np.maximum(out.sure[i], 1e-6), out=out.misfit[i])
+        np.sqrt(out.misfit[i] / np.maximum(out.certainty[i], 1e-6), out=out.misfit[i])
         mean = sums[:, 0] / np.maximum(sums[:, 1], 1e-6)
         both = (sums[:, 1] > 0.3).all(0)
         out.contrast[i] = np.where(both, mean.min(0), mean.max(0))
@@ -105,7 +105,7 @@ def residuals(
 
 
 @kernel
-def _add_residual(flow, confidence, a, b, rho, sigma, here, there, misfit, sure, contrast):
+def _add_residual(flow, confidence, a, b, rho, sigma, here, there, misfit, certainty, contrast):
     """Adds one flow's capped squared residual and its contrast, times its confidence."""
     h, w, _ = flow.shape
     for y in range(h):
@@ -131,7 +131,7 @@ def _add_residual(flow, confidence, a, b, rho, sigma, here, there, misfit, sure,
                 vx += shift * jx
                 vy += shift * jy
             misfit[y, x] += c * min(e2, MISFIT_CAP * MISFIT_CAP)
-            sure[y, x] += c
+            certainty[y, x] += c
             own = float(here[y, x])
             still = abs(_bilinear(there, vx - 0.5, vy - 0.5) - own)
             moved = abs(_bilinear(there, px + fx - 0.5, py + fy - 0.5) - own)
@@ -184,14 +184,14 @@ def segment_motion(
     sure core and is not tiny. Where a surface is plain, flow that seems to move is not believed:
     such pixels go with what is around them.
     """
-    sure = np.minimum(found.sure, 1)
+    certainty = np.minimum(found.certainty, 1)
     misfit = found.misfit / _usual_misfit(found, flows)
     evidence = (misfit - STILL_MISFIT) / (MOVING_MISFIT - STILL_MISFIT)
     np.clip(evidence, 0, 1, out=evidence)
     seen = np.clip((found.contrast - PLAIN[0]) / (PLAIN[1] - PLAIN[0]), 0, 1)
-    belief = sure * (1 - evidence * (1 - seen))
+    belief = certainty * (1 - evidence * (1 - seen))
     # What the flow lost sight of altogether, but is not there in the frames around it either.
-    lost = (1 - sure) * np.clip((found.ghost - GHOST[0]) / (GHOST[1] - GHOST[0]), 0, 1)
+    lost = (1 - certainty) * np.clip((found.ghost - GHOST[0]) / (GHOST[1] - GHOST[0]), 0, 1)
     evidence = np.where(lost > belief, lost, evidence)
     belief = np.maximum(belief, lost)
     seen = np.maximum(seen, lost)
@@ -233,5 +233,5 @@ def _usual_misfit(found: Residuals, flows: FlowSet) -> float:
     """The unit in which misfits are judged: the median where there is texture to follow."""
     gray = flows.gray.numpy()[::4].astype(np.float32)
     texture = np.abs(np.diff(gray, axis=1, append=0)) + np.abs(np.diff(gray, axis=2, append=0))
-    good = (found.sure[::4] > 0.5) & (texture > 4)
+    good = (found.certainty[::4] > 0.5) & (texture > 4)
     return max(float(np.median(found.misfit[::4][good])), 0.7) if good.sum() > 100 else 1.0

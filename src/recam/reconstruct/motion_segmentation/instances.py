@@ -31,22 +31,22 @@ from recam.reconstruct.motion_segmentation.trajectory_clustering import (
 from recam.reconstruct.temporal_windows import windows
 from recam.types import Progress, no_progress
 
-LEAST_AREA, LEAST_FRAMES = 0.004, 8
+MIN_AREA, MIN_FRAMES = 0.004, 8
 """Part of the picture and number of frames that a part covers at least."""
 STEP_AHEAD = 4
 """Frames over which the step of motion at the border of two parts is measured,"""
 AROUND = 5.0
 """from points up to so many cells from it,"""
-LEAST_PAIRS = 4
+MIN_PAIRS = 4
 """where so many pairs of neighbours are of both."""
 STEP, LARGEST_STEP = 1.9, 3.0
 """Step, of what is alike, up to which two parts are one thing; and what it counts for at most."""
-LEAST_BORDER, LEAST_TOLD = 0.1, 0.02
+MIN_BORDER, MIN_SEPARATED = 0.1, 0.02
 """A border of fewer pairs than this part of the smaller part's points does not tell how large the
 step is; and of fewer than this, not even that there may be one."""
-LEAST_SHARE = 0.27
+MIN_SHARE = 0.27
 """A thing covers at least this part of the area of what it touches, where it is seen best."""
-LEAST_GROUND = 0.12
+MIN_GROUND = 0.12
 """In this part of its frames a thing is seen to stand on the ground,"""
 ALONE = 0.5
 """or in this it touches nothing."""
@@ -96,9 +96,9 @@ def _large(points: Points, group: I64, shape: tuple[int, ...]) -> I64:
     t, h, w = shape
     num = int(group.max(initial=0)) + 1
     seen = np.stack([np.bincount(group[ids], minlength=num) for ids in points.ids])
-    frames = (seen * points.cell**2 >= LEAST_AREA * h * w).sum(0)
+    frames = (seen * points.cell**2 >= MIN_AREA * h * w).sum(0)
     number = np.zeros(num, np.int64)
-    large = np.flatnonzero(frames >= min(LEAST_FRAMES, -(-t // 3)))
+    large = np.flatnonzero(frames >= min(MIN_FRAMES, -(-t // 3)))
     number[large] = np.arange(1, len(large) + 1)
     return number[group]
 
@@ -114,15 +114,19 @@ def _steps(points: Points, part: I64, region: I32) -> tuple[F64, F64]:
     n = int(part.max()) + 1
     total, num = np.zeros((n, n)), np.zeros((n, n))
     for i in range(len(points.ids) - 1):
-        here, way = motion_of(points, i, min(STEP_AHEAD, len(points.ids) - 1 - i))
+        here, displacement = motion_of(points, i, min(STEP_AHEAD, len(points.ids) - 1 - i))
         own = part[points.ids[i][here]]
         known = own > 0
-        at, way, own = points.uv_px[i][here][known].astype(np.float64), way[known], own[known]
+        at, displacement, own = (
+            points.uv_px[i][here][known].astype(np.float64),
+            displacement[known],
+            own[known],
+        )
         for p, q, border in _common_borders(at, own, region[i], points.cell):
             near = cKDTree(border).query(at)[0] < AROUND * points.cell
             mine, yours = near & (own == p), near & (own == q)
-            one = _affine(at[mine], way[mine], border, points.cell)
-            other = _affine(at[yours], way[yours], border, points.cell)
+            one = _affine(at[mine], displacement[mine], border, points.cell)
+            other = _affine(at[yours], displacement[yours], border, points.cell)
             step = ((one - other) ** 2).sum(1) / allowed(one, other, points.cell)
             total[p, q] += np.minimum(step, LARGEST_STEP**2).sum()
             num[p, q] += len(border)
@@ -149,20 +153,20 @@ def _common_borders(at: F64, own: I64, region: I32, cell: int) -> Iterator[tuple
     first, second = np.minimum(own[a], own[b]), np.maximum(own[a], own[b])
     for p, q in np.unique(np.stack([first, second], 1), axis=0).tolist():
         both = (first == p) & (second == q)
-        if both.sum() >= LEAST_PAIRS:
+        if both.sum() >= MIN_PAIRS:
             yield p, q, (at[a[both]] + at[b[both]]) / 2
 
 
-def _affine(at: F64, way: F64, there: F64, cell: int) -> F64:
-    """The motion [k, 2] at ``there`` of the affine motion that fits ``way`` [m, 2] at ``at``;
-    with few points more like their mean."""
+def _affine(at: F64, displacement: F64, there: F64, cell: int) -> F64:
+    """The motion [k, 2] at ``there`` of the affine motion that fits ``displacement`` [m, 2] at
+    ``at``; with few points more like their mean."""
     middle, unit = at.mean(0), 2.0 * cell
     a = np.concatenate([np.ones((len(at), 1)), (at - middle) / unit], 1)
     weight, found = np.ones(len(at)), np.zeros((3, 2))
     for _ in range(3):
         normal = (a * weight[:, None]).T @ a + np.diag([1e-6, 0.5, 0.5])
-        found = np.linalg.solve(normal, (a * weight[:, None]).T @ way)
-        weight = 1 / (1 + ((way - a @ found) ** 2).sum(1) / (ALIKE * cell) ** 2)
+        found = np.linalg.solve(normal, (a * weight[:, None]).T @ displacement)
+        weight = 1 / (1 + ((displacement - a @ found) ** 2).sum(1) / (ALIKE * cell) ** 2)
     return np.concatenate([np.ones((len(there), 1)), (there - middle) / unit], 1) @ found
 
 
@@ -177,14 +181,14 @@ def _joined(points: Points, part: I64, region: I32, dynamic: Mask) -> I64:
     thing = np.arange(len(total))
     while True:
         smaller = np.maximum(np.minimum(size[:, None], size[None]), 1)
-        enough = num >= LEAST_BORDER * smaller
+        enough = num >= MIN_BORDER * smaller
         step = np.where(enough & (touch > 0), np.sqrt(total / np.maximum(num, 1)), np.inf)
         if step.min() > STEP:
             now = thing[label]
-            told = np.isfinite(step.min(axis=1))
-            step = np.where(told[:, None] | (touch == 0), step, LARGEST_STEP + 1 / (1 + touch))
-            told |= ((touch > 0) & (num >= LEAST_TOLD * smaller)).max(axis=1)
-            for p in np.flatnonzero(told & (touch.max(axis=1) > 0)).tolist():
+            certain = np.isfinite(step.min(axis=1))
+            step = np.where(certain[:, None] | (touch == 0), step, LARGEST_STEP + 1 / (1 + touch))
+            certain |= ((touch > 0) & (num >= MIN_SEPARATED * smaller)).max(axis=1)
+            for p in np.flatnonzero(certain & (touch.max(axis=1) > 0)).tolist():
                 if _stands_alone(now == p, now, dynamic):
                     step[p] = np.inf
         if not np.isfinite(step.min()):
@@ -221,8 +225,8 @@ def _stands_alone(own: Mask, label: I64, dynamic: Mask) -> bool:
     if len(frames) - len(beside) >= ALONE * len(frames):
         return True
     # It may be hidden in most frames.
-    large = float(np.quantile(area, 0.9)) >= LEAST_SHARE * float(np.median(beside))
-    return large and float(np.mean(ground)) >= LEAST_GROUND
+    large = float(np.quantile(area, 0.9)) >= MIN_SHARE * float(np.median(beside))
+    return large and float(np.mean(ground)) >= MIN_GROUND
 
 
 def _on_ground(own: Mask, dynamic: Mask) -> bool:

@@ -93,8 +93,8 @@ def refine_mask_grabcut(found: Mask, rgb: U8, certain: Mask | None = None) -> Ma
         if inner.sum() < 30:
             inner = cv2.erode(region, np.ones((3, 3), np.uint8), borderValue=1)
         if certain is not None:
-            sure = (certain[box] & (inner > 0)).astype(np.uint8)
-            inner = sure if sure.sum() >= 0.1 * inner.sum() else inner
+            core = (certain[box] & (inner > 0)).astype(np.uint8)
+            inner = core if core.sum() >= 0.1 * inner.sum() else inner
         if inner.sum() < 10 or (outer == 0).sum() < 30:
             continue
         state = np.where(region > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)

@@ -24,12 +24,12 @@ from recam.types import Cameras, Progress, no_progress
 
 NUM_FRAMES = 32
 """Frames that are asked what is behind."""
-LEAST_SEEN = 3
+MIN_SEEN = 3
 LIGHT_PX, TEXTURE_PX = 5, 9
 """Sides of the windows in which light is even, and in which texture is compared."""
 DARK = 6.0
 """Levels (of 255) that are added before brightness is compared by its logarithm."""
-LEARNED_FROM, LEAST_LEARNED = 12, 200
+LEARNED_FROM, MIN_LEARNED = 12, 200
 """Frames that tell the colour of the clip's shadows, and pixels that must."""
 OFF_COLOR, OFF_ANY_COLOR = 0.06, 0.09
 """How far (log) a channel may be from the colour of shadows; and from grey, where that is not
@@ -46,7 +46,7 @@ COLORFUL = (0.1, 0.3)
 """Log difference of a surface's channels from grey from which on its colour says something, and
 says all: a grey car on a grey road has the colour of a shadow."""
 SHADOW = 0.6
-PROVEN, LEAST_PROVEN = 0.5, 0.2
+PROVEN, MIN_PROVEN = 0.5, 0.2
 """What texture or colour must say at a pixel, and at what part of a region's."""
 
 
@@ -79,11 +79,11 @@ def without_shadows(
     What fewer than three other frames show stays as it is.
     """
     t = len(rgb)
-    asked = np.unique(np.linspace(0, t - 1, min(NUM_FRAMES, t)).round().astype(int))
+    views = np.unique(np.linspace(0, t - 1, min(NUM_FRAMES, t)).round().astype(int))
     blocked = np.stack([cv2.dilate(d.astype(np.uint8), np.ones((5, 5), np.uint8)) for d in dynamic])
 
     def compared(i: int) -> _Compared | None:
-        return _compare(rgb, dynamic[i], blocked, rho, cameras, i, asked[np.abs(asked - i) > 1])
+        return _compare(rgb, dynamic[i], blocked, rho, cameras, i, views[np.abs(views - i) > 1])
 
     color, known = _color_of_shadows(compared, dynamic)
     out = dynamic.copy()
@@ -112,7 +112,7 @@ def _compare(
 ) -> _Compared | None:
     """Frame i around what moves in it beside the median of what ``others`` show behind."""
     y, x = np.nonzero(moving)
-    if not len(y) or len(others) < LEAST_SEEN:
+    if not len(y) or len(others) < MIN_SEEN:
         return None
     rows = slice(max(int(y.min()) - TEXTURE_PX, 0), int(y.max()) + TEXTURE_PX + 1)
     columns = slice(max(int(x.min()) - TEXTURE_PX, 0), int(x.max()) + TEXTURE_PX + 1)
@@ -130,7 +130,7 @@ def _compare(
         shown,
     )
     num = (~np.isnan(shown[..., 0])).sum(1)
-    enough = np.flatnonzero(num >= LEAST_SEEN)
+    enough = np.flatnonzero(num >= MIN_SEEN)
     y, x = wanted[enough].T
     shown.sort(axis=1)  # what was not seen goes last
     behind = np.zeros(rgb.shape[1:], np.float32)
@@ -171,12 +171,12 @@ def _color_of_shadows(
         if one is None:
             continue
         depth = one.light.mean(-1)
-        sure = (one.alike > 0.6) & (one.texture > 0.04) & (depth < -0.25) & one.seen
-        sure &= dynamic[i][one.rows, one.columns]
-        sure &= np.abs(one.light - depth[..., None]).max(-1) < 0.3
-        found.append(one.light[sure] / -depth[sure][:, None])
+        certain = (one.alike > 0.6) & (one.texture > 0.04) & (depth < -0.25) & one.seen
+        certain &= dynamic[i][one.rows, one.columns]
+        certain &= np.abs(one.light - depth[..., None]).max(-1) < 0.3
+        found.append(one.light[certain] / -depth[certain][:, None])
     pixels = np.concatenate(found) if found else np.zeros((0, 3))
-    if len(pixels) < LEAST_LEARNED:
+    if len(pixels) < MIN_LEARNED:
         return -np.ones(3), False
     return np.median(pixels, axis=0).astype(np.float64), True
 
@@ -187,22 +187,22 @@ def _is_shadow(one: _Compared, moving: Mask, rgb: U8, color: F64, known: bool) -
     off = np.abs(one.light - depth[..., None] * color).max(-1)
     like = np.clip(1.5 - off / (OFF_COLOR if known else OFF_ANY_COLOR), -1, 1)
     never = (depth > DEEPEST) | (one.light.mean(-1) > BRIGHTER)
-    told, hued = _between(one.texture, TEXTURE), _between(one.colorful, COLORFUL)
+    textured, hued = _between(one.texture, TEXTURE), _between(one.colorful, COLORFUL)
     same = _between(one.alike, ALIKE)
     by_color = 0.5 + 0.4 * like
     by_texture = np.minimum(same, 0.5 + 0.5 * like)
-    evidence = np.where(never | ~one.seen, 0, told * by_texture + (1 - told) * by_color)
-    belief = told + (1 - told) * hued * COLOR_ALONE
+    evidence = np.where(never | ~one.seen, 0, textured * by_texture + (1 - textured) * by_color)
+    belief = textured + (1 - textured) * hued * COLOR_ALONE
     belief = np.where((like <= -0.5) | never, 1, belief) * one.seen
     weight = np.where(moving, belief + 1e-3, 0).astype(np.float32)
     whole = tgv_inpaint(evidence.astype(np.float32), weight, np.ascontiguousarray(rgb), SNAP)
     found = moving & (whole > SHADOW)
     num, part = cv2.connectedComponents(found.astype(np.uint8), connectivity=4)
-    says = np.maximum(told * same, (1 - told) * hued)
-    proven = one.seen & (says > PROVEN) & (like > 0) & ~never
+    agreement = np.maximum(textured * same, (1 - textured) * hued)
+    proven = one.seen & (agreement > PROVEN) & (like > 0) & ~never
     share = np.bincount(part[found & proven], minlength=num) / np.bincount(part.ravel())
     share[0] = 0
-    return np.asarray((share > LEAST_PROVEN)[part])
+    return np.asarray((share > MIN_PROVEN)[part])
 
 
 def _between(values: F32, ends: tuple[float, float]) -> F32:

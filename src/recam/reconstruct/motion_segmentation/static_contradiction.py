@@ -15,7 +15,7 @@ from recam.runtime.jit import kernel
 from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
 
-NUM_WITNESSES = 14
+NUM_VIEWS = 14
 CONTRADICTED = 0.35
 """Part of the witnesses, of those that see the place free, that must see something else there."""
 DIFFERENCE = 22.0
@@ -42,12 +42,12 @@ def contradicted(
     level = gray.astype(np.float32)
     level -= np.median(level[:, ::4, ::4], axis=(1, 2))[:, None, None]
     t = len(gray)
-    witnesses = np.unique(np.linspace(0, t - 1, min(NUM_WITNESSES, t)).round().astype(np.int64))
+    views = np.unique(np.linspace(0, t - 1, min(NUM_VIEWS, t)).round().astype(np.int64))
     blocked = np.stack([cv2.dilate(d.astype(np.uint8), np.ones((5, 5), np.uint8)) for d in dynamic])
     out = np.zeros(gray.shape, bool)
 
     def job(i: int) -> None:
-        others = witnesses[np.abs(witnesses - i) > 1]
+        others = views[np.abs(views - i) > 1]
         if len(others) < 3:
             return
         share = np.zeros(gray.shape[1:], np.float32)

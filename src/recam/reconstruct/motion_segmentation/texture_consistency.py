@@ -28,12 +28,12 @@ HALF = 3
 """Windows of 7×7 px are compared."""
 BLUR_PX = 0.8
 """Depth errs by parts of a pixel, which fine grain would not survive."""
-NOISE, LEAST_POWER = 12.0, 9.0
+NOISE, MIN_POWER = 12.0, 9.0
 """Squared grey levels: what noise and compression add to a window's variance; and the variance
 that a window must have here or there."""
-LEAST_SEEN = 0.6
+MIN_SEEN = 0.6
 """Part of a window that must be seen in the other frame."""
-LEAST_FRAMES, ENOUGH_FRAMES = 3, 6
+MIN_FRAMES, ENOUGH_FRAMES = 3, 6
 """Frames that must show a pixel; and those up to which its answer is drawn to ALIKE."""
 UNLIKE, ALIKE = 0.3, 0.8
 """Mean correlations up to which a texture is another one, from which on it is the same."""
@@ -61,13 +61,13 @@ def unlike_in_texture(
     gray = np.stack([_smooth(frame) for frame in rgb])
     around = np.ones((2 * AROUND_PX + 1, 2 * AROUND_PX + 1), np.uint8)
     blocked = np.stack([cv2.dilate(d.astype(np.uint8), around) for d in dynamic])
-    asked = np.unique(np.linspace(0, t - 1, min(NUM_FRAMES, t)).round().astype(np.int64))
+    views = np.unique(np.linspace(0, t - 1, min(NUM_FRAMES, t)).round().astype(np.int64))
     window = np.ones((2 * HALF + 1, 2 * HALF + 1), np.uint8)
     out = np.zeros((t, h, w), np.float32)
 
     def job(i: int) -> None:
         """Compare frame i with the others."""
-        others = asked[np.abs(asked - i) > 1].tolist()
+        others = views[np.abs(views - i) > 1].tolist()
         a, b = inverse_depth_warps(cameras, i, others)
         total, count = np.zeros((h, w), np.float32), np.zeros((h, w), np.float32)
         slope, centers = slopes(rho[i]), centers_seen_from(cameras, i, np.array(others, np.int64))
@@ -79,9 +79,9 @@ def unlike_in_texture(
                 seen,
             )  # fmt: skip
             there = cv2.remap(gray[j], at[..., 0], at[..., 1], cv2.INTER_LINEAR)
-            like, told = _likeness(gray[i], there, seen)
-            total += np.where(told, like, 0)
-            count += told
+            like, textured = _likeness(gray[i], there, seen)
+            total += np.where(textured, like, 0)
+            count += textured
         best = cv2.dilate(_with_doubt(total, count), window)
         unlike = np.clip((ALIKE - best) / (ALIKE - UNLIKE), 0, 1)
         out[i] = np.where(best < -1.5, 0, unlike)
@@ -100,7 +100,7 @@ def _with_doubt(total: F32, count: F32) -> F32:
     like = total / np.maximum(count, 1)
     missing = np.maximum(ENOUGH_FRAMES - count, 0)
     drawn = (total + missing * np.maximum(like, ALIKE)) / (count + missing)
-    return np.where(count >= LEAST_FRAMES, drawn, -2).astype(np.float32)
+    return np.where(count >= MIN_FRAMES, drawn, -2).astype(np.float32)
 
 
 def _likeness(here: F32, there: F32, seen: F32) -> tuple[F32, Mask]:
@@ -115,7 +115,7 @@ def _likeness(here: F32, there: F32, seen: F32) -> tuple[F32, Mask]:
     var_b = np.maximum(_mean(seen * b * b) / weight - mean_b * mean_b, 0)
     both = _mean(seen * a * b) / weight - mean_a * mean_b
     like = (both + NOISE) / np.sqrt((var_a + NOISE) * (var_b + NOISE))
-    return like.astype(np.float32), (part > LEAST_SEEN) & (np.maximum(var_a, var_b) > LEAST_POWER)
+    return like.astype(np.float32), (part > MIN_SEEN) & (np.maximum(var_a, var_b) > MIN_POWER)
 
 
 def _mean(field: F32) -> F32:

@@ -22,7 +22,7 @@ Pairs = tuple[I64, I64, F64]
 
 CELLS_ACROSS = 96
 """Points across the width of the picture, if all of it moved."""
-SURE = 0.3
+MIN_CERTAINTY = 0.3
 """Confidence of flow below which a point is lost,"""
 CHANGED = 25.0
 """and grey levels by which it changes from one frame to the next."""
@@ -86,7 +86,7 @@ def _step(uv: F32, i: int, dynamic: Mask, flows: FlowSet, cell: int) -> tuple[I6
     flow, confidence = (a.numpy() for a in flows.get(i - 1, i))
     there = (uv + sample_bilinear(flow, uv)).astype(np.float32)
     size = np.array(dynamic.shape[::-1])
-    kept = ((there > 0) & (there < size)).all(1) & (sample_bilinear(confidence, uv) > SURE)
+    kept = ((there > 0) & (there < size)).all(1) & (sample_bilinear(confidence, uv) > MIN_CERTAINTY)
     x, y = np.clip(there.astype(np.int64), 0, size - 1).T
     kept &= dynamic[y, x]
     before, after = (flows.gray[j].numpy().astype(np.float32) for j in (i - 1, i))
@@ -117,9 +117,9 @@ def _still_motion(dynamic: Mask, flows: FlowSet) -> F64:
     """float64 [t, 2] px: how far what stands still has moved in the picture, in the median."""
     out = np.zeros((len(dynamic), 2))
     for i in range(1, len(dynamic)):
-        stands = ~dynamic[i - 1, ::2, ::2]
-        if flows.has(i - 1, i) and stands.any():
-            out[i] = np.median(flows.get(i - 1, i)[0].numpy()[::2, ::2][stands], 0)
+        static = ~dynamic[i - 1, ::2, ::2]
+        if flows.has(i - 1, i) and static.any():
+            out[i] = np.median(flows.get(i - 1, i)[0].numpy()[::2, ::2][static], 0)
     return np.cumsum(out, 0)
 
 
@@ -160,12 +160,12 @@ def _neighbours(points: Points, region: I32) -> list[Pairs]:
         for k in AHEAD:
             if i + k >= len(points.ids) or not len(pairs):
                 continue
-            here, way = motion_of(points, i, k)
+            here, displacement = motion_of(points, i, k)
             at = np.full(len(ids), -1)
             at[here] = np.arange(len(here))
             both = (at[pairs] >= 0).all(1)
             a, b = pairs[both].T
-            one, other = way[at[a]], way[at[b]]
+            one, other = displacement[at[a]], displacement[at[b]]
             unlike = ((one - other) ** 2).sum(1) / allowed(one, other, points.cell)
             out.append((ids[a], ids[b], k / AHEAD[0] * np.maximum(1 - unlike / HOLDS**2, -REPELS)))
             pairs = pairs[~both]
@@ -182,11 +182,11 @@ def _found_again(points: Points, flows: FlowSet) -> list[Pairs]:
                 continue
             flow, confidence = (a.numpy() for a in flows.get(i, i - k))
             x, y = uv[new].astype(np.int64).T
-            sure = confidence[y, x]
+            certainty = confidence[y, x]
             away, at = cKDTree(points.uv_px[i - k]).query(uv[new] + flow[y, x])
             other = points.ids[i - k][at]
-            same = (sure > SURE) & (away < NEAR * points.cell) & ~np.isin(other, ids)
-            out.append((ids[new][same], other[same], AGAIN * sure[same].astype(np.float64)))
+            same = (certainty > MIN_CERTAINTY) & (away < NEAR * points.cell) & ~np.isin(other, ids)
+            out.append((ids[new][same], other[same], AGAIN * certainty[same].astype(np.float64)))
     return out
 
 
@@ -196,7 +196,7 @@ def well_apart(points: Points, region: I32) -> Pairs:
     draw, k = np.random.default_rng(0), AHEAD[0]
     out = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
     for i in range(0, len(points.ids) - k, 2):
-        here, way = motion_of(points, i, k)
+        here, displacement = motion_of(points, i, k)
         ids, at = points.ids[i][here], points.uv_px[i][here]
         x, y = at.astype(np.int64).T
         own = region[i, y, x]
@@ -205,7 +205,9 @@ def well_apart(points: Points, region: I32) -> Pairs:
             other = draw.permutation(len(ids))
             a = np.flatnonzero(far[own, own[other]])
             b = other[a]
-            unlike = ((way[a] - way[b]) ** 2).sum(1) / allowed(way[a], way[b], points.cell)
+            unlike = ((displacement[a] - displacement[b]) ** 2).sum(1) / allowed(
+                displacement[a], displacement[b], points.cell
+            )
             out.append((ids[a], ids[b], unlike))
     a, b, unlike = (np.concatenate(one) for one in zip(*out))
     return a, b, unlike

@@ -30,17 +30,17 @@ from recam.runtime.jit import kernel
 from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
 
-NUM_WITNESSES = 16
-GRID_PX, LEAST_GRID = 6, 50
+NUM_VIEWS = 16
+GRID_PX, MIN_GRID = 6, 50
 """Distance of the points that brightness is compared at, and how many must be seen."""
-LEAST_WITNESSES = 3
-ENOUGH_WITNESSES = 6
+MIN_VIEWS = 3
+ENOUGH_VIEWS = 6
 NEARER = 1.1
 """Inverse depth over what was expected from which on something nearer is in the way."""
 DIFFERENCE, SHADED = 20.0, 8.0
 """Levels (of 255) in the worst channel that surely differ; the same once brightness is evened
 out, up to which the difference may be a shadow."""
-LEAST_TRUST = 0.3
+MIN_TRUST = 0.3
 """Confidence from which on a frame's depth can say that something ought to be hidden."""
 UNLIKE = (0.2, 0.55)
 """Shares of the witnesses that contradict, up to which a pixel surely stands still, from which on
@@ -86,14 +86,14 @@ def collect_votes(
     """
     t, h, w = rgb.shape[:3]
     level = rgb.astype(np.float32)
-    witnesses = np.unique(np.linspace(0, t - 1, min(NUM_WITNESSES, t)).round().astype(np.int64))
+    views = np.unique(np.linspace(0, t - 1, min(NUM_VIEWS, t)).round().astype(np.int64))
     around = np.ones((5, 5), np.uint8)
     blocked = np.stack([cv2.dilate(d.astype(np.uint8), around) for d in dynamic])
     out = ConsistencyVotes(*(np.zeros((t, h, w), np.float32) for _ in range(3)))
 
     def job(i: int) -> None:
         """Ask the witnesses about frame i."""
-        others = witnesses[np.abs(witnesses - i) > 1]
+        others = views[np.abs(views - i) > 1]
         votes = np.zeros((3, h, w), np.float32)
         a, b = inverse_depth_warps(cameras, i, others.tolist())
         gains = _gains(level, rho[i], i, others, a, b)
@@ -115,7 +115,7 @@ def collect_votes(
 
 
 def segment_by_votes(
-    said: ConsistencyVotes,
+    tally: ConsistencyVotes,
     dynamic: Mask,
     flows: FlowSet,
     rgb: U8,
@@ -131,13 +131,13 @@ def segment_by_votes(
     are coloured like what is around them), and take away what surely does not.
     """
     least, most = UNLIKE
-    unlike, firm = (np.clip((x - least) / (most - least), 0, 1) for x in (said.unlike, said.firm))
+    unlike, firm = (np.clip((x - least) / (most - least), 0, 1) for x in (tally.unlike, tally.firm))
     if texture is not None:
         unlike, firm = np.maximum(unlike, texture), np.maximum(firm, texture)
-    asked = said.count >= LEAST_WITNESSES
+    judged = tally.count >= MIN_VIEWS
     evidence = np.where(dynamic, KEPT + (1 - KEPT) * unlike, firm)
-    evidence = np.where(asked, evidence, 0.9 * dynamic).astype(np.float32)
-    belief = np.where(asked, np.minimum(said.count / ENOUGH_WITNESSES, 1), 0.3).astype(np.float32)
+    evidence = np.where(judged, evidence, 0.9 * dynamic).astype(np.float32)
+    belief = np.where(judged, np.minimum(tally.count / ENOUGH_VIEWS, 1), 0.3).astype(np.float32)
     shared, trust = share_over_time(evidence, belief, flows)
     out = np.zeros(dynamic.shape, bool)
     around = np.ones((2 * BORDER_PX + 1, 2 * BORDER_PX + 1), np.uint8)
@@ -148,9 +148,9 @@ def segment_by_votes(
         coarse = regions(smooth)
         inside = refine_mask_grabcut(coarse, rgb[i], evidence[i] > 0.6)
         near = cv2.dilate((coarse | inside).astype(np.uint8), around) > 0
-        own = np.where(asked[i], 0.5 * (shared[i] + smooth), smooth).astype(np.float32)
+        own = np.where(judged[i], 0.5 * (shared[i] + smooth), smooth).astype(np.float32)
         own = cv2.medianBlur(own, 3)
-        share = np.where(dynamic[i], said.unlike[i], said.firm[i]) * asked[i]
+        share = np.where(dynamic[i], tally.unlike[i], tally.firm[i]) * judged[i]
         if texture is not None:
             share = np.maximum(share, texture[i])
         surely = (own > 0.5) & (cv2.medianBlur(share.astype(np.float32), 3) > SURELY)
@@ -172,7 +172,7 @@ def _gains(level: F32, rho: F32, i: int, others: NDArray, a: F32, b: F32) -> F32
         at = pixels @ a[k].T + rho[y, x, None] * b[k]
         u, v = (at[:, :2] / np.maximum(at[:, 2:], 0.05)).T
         seen = (at[:, 2] > 0.05) & (u > 0) & (v > 0) & (u < w) & (v < h)
-        if seen.sum() >= LEAST_GRID:
+        if seen.sum() >= MIN_GRID:
             there = level[j, v[seen].astype(np.int64), u[seen].astype(np.int64)].sum(-1) + 1
             out[k] = np.median(own[seen] / there)
     return out
@@ -270,7 +270,7 @@ def _draw(level, gain, blocked, rho, confidence, a, b, front):
     h, w, _ = level.shape
     for y in range(h):
         for x in range(w):
-            if blocked[y, x] or confidence[y, x] < LEAST_TRUST:
+            if blocked[y, x] or confidence[y, x] < MIN_TRUST:
                 continue
             px, py, own = x + 0.5, y + 0.5, rho[y, x]
             u, v, z = project(a, b, 0, px, py, own)

@@ -47,16 +47,16 @@ BESIDE_PX = 6
 """Nothing so near to what moves lies below the ground."""
 ON_GROUND = 1.15
 """Inverse depth, of the level ground's, from which on a level contact is higher: a table."""
-MOST_LEAN = 2.0
+MAX_LEAN = 2.0
 """How many times nearer than its foot the top of a thing may be."""
-LEAST_FRAMES = 5
-AROUND_FRAMES, LEAST_AROUND, NEARER_QUANTILE = 12, 3, 0.85
+MIN_FRAMES = 5
+AROUND_FRAMES, MIN_AROUND, NEARER_QUANTILE = 12, 3, 0.85
 """A thing is as near as in this quantile of the frames around that show its foot, if so many do."""
-TIED_FRAMES, LEAST_TIED = 32, 4
+TIED_FRAMES, MIN_TIED = 32, 4
 """Frames around where its growth is known, and how many there must be."""
 ALIKE = 0.25
 """Difference of log depth over these frames up to which growth and trend say nearly the same."""
-MOST_TREND = 0.08
+MAX_TREND = 0.08
 """Of log depth a frame."""
 
 
@@ -125,12 +125,12 @@ def place_on_ground(
 
     def job(i: int) -> None:
         """Stand every thing of frame i upright."""
-        told = None if prior is None else _frame_told(prior, rho, around, i)
+        told = None if prior is None else _prior_of_frame(prior, rho, around, i)
         for n in np.unique(label[i][label[i] > 0]).tolist():
             region = label[i] == n
-            one = upright(background[i], region, around[i], i, n, ground)
+            one = place_upright(background[i], region, around[i], i, n, ground)
             if told is not None:
-                one = _as_prior_says(one, told, rho[i], region)
+                one = _by_prior(one, told, rho[i], region)
             found[i].append(one)
 
     parallel_frames(job, range(len(rho)), progress, "standing what moves on the ground")
@@ -144,7 +144,7 @@ def place_on_ground(
     return _steady(out, label, flows)
 
 
-def upright(
+def place_upright(
     rho: F32,
     region: Mask,
     dynamic: Mask,
@@ -177,8 +177,8 @@ def upright(
         plane = ground.rho[frame, np.minimum(y + 1, h - 1), x].astype(np.float64)
         higher = level_there and float(np.median(values / np.maximum(plane, 1e-12))) > ON_GROUND
         values = values if higher else plane
-    stands = y >= y.max() - max(1.0, 0.015 * (bottom - top))  # no foot in the air, no ball's side
-    level, middle = float(np.median(values[stands])), float(np.median(x[stands]))
+    grounded = y >= y.max() - max(1.0, 0.015 * (bottom - top))  # no foot in the air, no ball's side
+    level, middle = float(np.median(values[grounded])), float(np.median(x[grounded]))
     slope = 0.0
     if len(x) > 0.5 * len(columns):  # only a wide contact says how a thing is turned
         away = x - x.mean()
@@ -189,7 +189,7 @@ def upright(
     return GroundContact(frame, label, own, float(np.median(own)), True)
 
 
-def _frame_told(
+def _prior_of_frame(
     prior: PriorAround, rho: F32, around: Mask, i: int
 ) -> tuple[F32, F32, tuple[float, float]]:
     """Of frame i: the prior, the weight of what stands still, and the prior's scale and shift."""
@@ -203,7 +203,7 @@ def _frame_told(
     return own, weight, affine_near(x, y, w, (ratio, 0.0))
 
 
-def _as_prior_says(
+def _by_prior(
     one: GroundContact,
     told: tuple[F32, F32, tuple[float, float]],
     rho: F32,
@@ -227,9 +227,9 @@ def _standing_on(
     rows, columns = np.nonzero(region)
     own = line[columns]
     if ground is not None:
-        a, b, c = ground.upright(frame, x, y)
+        a, b, c = ground.standing_plane(frame, x, y)
         lean = a * (columns + 0.5) + b * (rows + 0.5) + c
-        own = own * np.clip(lean, 1 / MOST_LEAN, MOST_LEAN)
+        own = own * np.clip(lean, 1 / MAX_LEAN, MAX_LEAN)
     return np.maximum(own, least).astype(np.float32)
 
 
@@ -309,23 +309,21 @@ def _as_near_as_around(
     stands if both say nearly the same and the trend fits the frames better that show its foot."""
     frames = np.array([one.frame for one in thing])
     levels = np.log([max(one.level, 1e-9) for one in thing])
-    stands = np.array([one.touches for one in thing])
+    grounded = np.array([one.touches for one in thing])
     by_prior = np.array([one.by_prior for one in thing])
     size, piece = _sizes(frames, growth)
     out = []
     for n, one in enumerate(thing):
         away = frames - one.frame
-        told = _told(np.abs(away) <= AROUND_FRAMES, stands)
+        told = _usable(np.abs(away) <= AROUND_FRAMES, grounded)
         expected = away * _trend(frames[told], levels[told])
         tied = (piece == piece[n]) & (np.abs(away) <= TIED_FRAMES) & (piece >= 0)
-        if tied.sum() >= LEAST_TIED:
-            grown, shown = size - size[n], tied & stands
+        if tied.sum() >= MIN_TIED:
+            grown, shown = size - size[n], tied & grounded
             steady = away * _trend(frames[shown], levels[shown])
-            alike = (
-                np.ptp((grown - steady)[shown]) < ALIKE if shown.sum() >= LEAST_FRAMES else False
-            )
+            alike = np.ptp((grown - steady)[shown]) < ALIKE if shown.sum() >= MIN_FRAMES else False
             if not alike or _spread((levels - grown)[shown]) < _spread((levels - steady)[shown]):
-                told, expected = _told(tied, stands), grown
+                told, expected = _usable(tied, grounded), grown
         if by_prior[told].mean() > 0.5:  # right on average, not at most
             change = float(np.median((levels - expected)[told])) - float(levels[n])
         else:
@@ -340,9 +338,9 @@ def _spread(values: NDArray) -> float:
     return float(np.median(np.abs(values - np.median(values))))
 
 
-def _told(around: Mask, stands: Mask) -> Mask:
+def _usable(around: Mask, grounded: Mask) -> Mask:
     """Which of the frames around [k] say how near: those that show the foot, if so many do."""
-    return around & stands if (around & stands).sum() >= LEAST_AROUND else around
+    return around & grounded if (around & grounded).sum() >= MIN_AROUND else around
 
 
 def _sizes(frames: NDArray, growth: ScaleChange | None) -> tuple[NDArray, NDArray]:
@@ -356,11 +354,11 @@ def _sizes(frames: NDArray, growth: ScaleChange | None) -> tuple[NDArray, NDArra
 
 def _trend(frames: NDArray, levels: NDArray) -> float:
     """Change of log inverse depth a frame: the median slope of all pairs (Theil 1950, Sen 1968)."""
-    if len(frames) < LEAST_FRAMES:
+    if len(frames) < MIN_FRAMES:
         return 0.0
     a, b = np.triu_indices(len(frames), 1)
     slopes = (levels[b] - levels[a]) / (frames[b] - frames[a])
-    return float(np.clip(np.median(slopes), -MOST_TREND, MOST_TREND))
+    return float(np.clip(np.median(slopes), -MAX_TREND, MAX_TREND))
 
 
 def _steady(rho: F32, label: I32, flows: FlowSet) -> F32:

@@ -25,9 +25,9 @@ BELOW = 0.9
 """Part of the plane's inverse depth under which a point lies below it."""
 STEEPEST_DEG = 40.0
 """Between the ground's normal and the mean picture's vertical."""
-LEAST_SHARE, MOST_BELOW = 0.2, 0.1
+MIN_SHARE, MAX_BELOW = 0.2, 0.1
 """Parts of the points that must lie on the ground, and that may lie below it."""
-LEAST_TRUST = 0.3
+MIN_TRUST = 0.3
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Ground:
     down: F64
     rays_from_pixels: F64
 
-    def upright(self, frame: int, x: float, y: float) -> F64:
+    def standing_plane(self, frame: int, x: float, y: float) -> F64:
         """The vertical plane that faces the camera, through the point of the ground at a pixel: its
         inverse depth at (x', y') is that at (x, y) times result · (x' + ½, y' + ½, 1)."""
         there = np.array([x + 0.5, y + 0.5, 1.0])
@@ -75,8 +75,8 @@ def _points(rho: F32, trust: F32, cameras: Cameras, i: int) -> tuple[F64, F64]:
     h, w = rho.shape
     step = max(1, w // GRID)
     y, x = np.mgrid[int(LOWER * h) + step // 2 : h : step, step // 2 : w : step].reshape(2, -1)
-    sure = (trust[y, x] > LEAST_TRUST) & (rho[y, x] > 0)
-    y, x = y[sure], x[sure]
+    trusted = (trust[y, x] > MIN_TRUST) & (rho[y, x] > 0)
+    y, x = y[trusted], x[trusted]
     return _rays(cameras, i, x, y), rho[y, x].astype(np.float64)
 
 
@@ -124,7 +124,7 @@ def _best_plane(points: F64, frame: NDArray, centers: F64, down: F64) -> F64 | N
         if best is None:
             return None
     on, below = _sides(best, points, own)
-    good = on.mean() > LEAST_SHARE and below.mean() < MOST_BELOW
+    good = on.mean() > MIN_SHARE and below.mean() < MAX_BELOW
     return best if good else None
 
 

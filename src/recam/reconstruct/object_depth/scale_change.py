@@ -17,15 +17,15 @@ from scipy.sparse.linalg import spsolve
 from recam.arrays import F32, F64, I32, I64, Mask
 from recam.flow.dense import FlowSet, sample_bilinear
 
-LEAST_PIXELS, POINTS, PAIRS = 60, 300, 600
+MIN_PIXELS, POINTS, PAIRS = 60, 300, 600
 """Pixels that a thing must have; points on it that are followed; pairs of them that are used."""
-LEAST_FOUND, LEAST_PAIRS, LEAST_HEIGHT_PX = 20, 40, 8
+MIN_FOUND, MIN_PAIRS, MIN_HEIGHT_PX = 20, 40, 8
 """How many of them must be found again, and how far apart the highest and lowest must be."""
 SURE = 0.5
 """Confidence from which on flow is believed."""
 APART = 0.35
 """Pairs are so far apart, in the picture's vertical, as a part of the thing's height."""
-MOST_SPREAD = 0.15
+MAX_SPREAD = 0.15
 """Spread of the log heights over pairs, from which on they say nothing: limbs, or wrong flow."""
 TWEAK = 0.003
 """Differences of log scale below this are noise."""
@@ -55,7 +55,7 @@ def relative_scale(label: I32, flows: FlowSet) -> dict[int, ScaleChange]:
         later = [(i + k, flows.get(i, i + k)) for k in flows.offsets if flows.has(i, i + k)]
         for number in np.unique(label[i][label[i] > 0]).tolist():
             y, x = np.nonzero(label[i] == number)
-            if len(y) < LEAST_PIXELS:
+            if len(y) < MIN_PIXELS:
                 continue
             pick = rng.choice(len(y), min(POINTS, len(y)), replace=False)
             points = np.stack([x[pick], y[pick]], 1).astype(np.float32) + np.float32(0.5)
@@ -80,17 +80,17 @@ def _ratio(
     x, y = np.clip(moved.astype(np.int64), 0, [w - 1, h - 1]).T
     kept = ((moved > 0) & (moved < [w, h])).all(1) & there[y, x]
     kept &= sample_bilinear(confidence, points) > SURE
-    if kept.sum() < LEAST_FOUND:
+    if kept.sum() < MIN_FOUND:
         return None
     before, after = points[kept, 1], moved[kept, 1]
     a, b = rng.integers(len(before), size=(2, PAIRS))
     height, grown = before[a] - before[b], after[a] - after[b]
     apart = (np.abs(height) > APART * np.ptp(before)) & (height * grown > 0)
-    if apart.sum() < LEAST_PAIRS or np.ptp(before) < LEAST_HEIGHT_PX:
+    if apart.sum() < MIN_PAIRS or np.ptp(before) < MIN_HEIGHT_PX:
         return None
     ratio = np.log(grown[apart] / height[apart])
     middle = float(np.median(ratio))
-    return middle if 1.48 * np.median(np.abs(ratio - middle)) < MOST_SPREAD else None
+    return middle if 1.48 * np.median(np.abs(ratio - middle)) < MAX_SPREAD else None
 
 
 def _fitted(ratios: list[tuple[int, int, float]]) -> ScaleChange:

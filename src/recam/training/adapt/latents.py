@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recam.completion.foundation import FoundationModel
 from recam.completion.foundation.cogvideox import CogVideoX, encode, encode_spread
-from recam.completion.foundation.fit import least_share, to_model
+from recam.completion.foundation.fit import min_share, to_model
 from recam.completion.foundation.flow import FlowVideo, filled
 from recam.training.adapt.examples import hide_more
 from recam.training.adapt.loop import num_learned
@@ -143,8 +143,8 @@ def encode_example(
     else:
         raise ValueError(f"cannot adapt a {type(model).__name__}; expected CogVideoX or FlowVideo")
     first, late = _when(num, frames, model.time)
-    truth = least_share(true, model.space, model.time)[:, :, None]
-    hole = (least_share(known, model.space, model.time) < 1).float()[:, :, None]
+    truth = min_share(true, model.space, model.time)[:, :, None]
+    hole = (min_share(known, model.space, model.time) < 1).float()[:, :, None]
     parts = (mean, spread, *beside, clean, truth * first, truth * hole * late)
     mean, spread, *given, clean, learn, check = (part.cpu() for part in parts)
     return LatentExample(mean, spread, tuple(given), clean, learn, check), condition

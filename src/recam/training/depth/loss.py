@@ -15,23 +15,25 @@ learned nothing yet would drown the rest."""
 MIN_LOG_ERROR = -4.0
 
 
-def depth_loss(said: Prediction, target: Tensor, log_focal: Tensor) -> tuple[Tensor, Tensor]:
+def depth_loss(prediction: Prediction, target: Tensor, log_focal: Tensor) -> tuple[Tensor, Tensor]:
     """The loss of a batch and its parts [6]: scale-invariant, affine-invariant, gradient,
     confidence, metric, focal length; see the functions below.
 
     target float32 [b, h, w]: log of inverse depth; log_focal [b]. The metric part, the error
     without any alignment, keeps the free scale from wandering off.
     """
-    wrong = said.log_inverse - target
+    wrong = prediction.log_inverse - target
     off = wrong - _median(wrong).detach()
     parts = torch.stack(
         [
             off.abs().mean(),
-            affine_loss(said.log_inverse, target),
+            affine_loss(prediction.log_inverse, target),
             gradient_loss(off),
-            expected_error_loss(off.detach().abs(), said.log_error),
+            expected_error_loss(off.detach().abs(), prediction.log_error),
             wrong.abs().mean(),
-            expected_error_loss((said.log_focal - log_focal).abs(), said.log_focal_error),
+            expected_error_loss(
+                (prediction.log_focal - log_focal).abs(), prediction.log_focal_error
+            ),
         ]
     )
     shares = parts.new_tensor(

@@ -129,8 +129,8 @@ def _step(
     batch = draw_depth_batch(pool, num, int(config.area * size), generator)
     run.model.encoder.requires_grad_(late >= config.frozen * config.steps)
     with _precision(device):
-        said = run.model(batch.frames)
-    loss, parts = depth_loss(said, batch.target, batch.log_focal)
+        prediction = run.model(batch.frames)
+    loss, parts = depth_loss(prediction, batch.target, batch.log_focal)
     torch.autograd.backward(loss)
     lr = learning_rate(late, config.steps, config.lr, config.warmup)
     norm = update(run.optimizer, list(run.model.parameters()), lr)
@@ -156,10 +156,10 @@ def heldout_figures(model: DepthNet, chunk: Chunk) -> tuple[float, float]:
         frame, log_depth, focal_px = chunk[i]
         height, width = (side // STRIDE * STRIDE for side in frame.shape[-2:])
         target = limited(-log_depth[None, :height, :width].float().to(device))
-        said = model(frame[None, :, :height, :width].to(device).float() / 255)
-        off = said.log_inverse - target
+        prediction = model(frame[None, :, :height, :width].to(device).float() / 255)
+        off = prediction.log_inverse - target
         good.append(((off - off.median()).abs() < math.log(1.25)).float().mean())
-        focal.append((said.log_focal - math.log(focal_px / max(height, width))).abs()[0])
+        focal.append((prediction.log_focal - math.log(focal_px / max(height, width))).abs()[0])
     return float(torch.stack(good).mean()), float(torch.stack(focal).mean())
 
 
