@@ -41,6 +41,7 @@ MAY_IMPORT = {
 MAY_IMPORT["api"] = MAY_IMPORT["tasks"] | {"tasks"}
 MAY_IMPORT["evaluation"] = MAY_IMPORT["tasks"] | {"tasks", "training", "synthetic"}
 MAY_IMPORT["apps"] = MAY_IMPORT["evaluation"] | {"evaluation", "drawing", "api"}
+MAY_IMPORT["train"] = {"apps"}
 OPEN_TO_ALL = {"types", "configs", "runtime", "arrays"}
 
 # Inside reconstruct/, likewise. What several rooms use lies beside them.

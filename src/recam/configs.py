@@ -415,8 +415,13 @@ class PretrainConfig:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     videos: str | None = None
     """Folder of videos to learn from beside the layered clips made on the fly."""
+    data: str | None = None
+    """Folder or URL of shards that `recam pairs` wrote, to learn from as well, streamed."""
+    data_window: int = 256
+    """Pairs of the shards that are kept in memory, of which a step draws; each step brings as many
+    new ones as it has clips."""
     synthetic_share: float = 0.1
-    """With videos or scenes: share of samples that are layered clips all the same."""
+    """With videos, scenes or shards: share of samples that are layered clips all the same."""
     num_scenes: int = 0
     """Also learn from so many random 3D scenes, with holes as a reshoot leaves them; made once."""
     workers: int = 0
@@ -439,8 +444,14 @@ class PretrainConfig:
     ema: float = 0.995
     grad_checkpoint: bool = False
     compile: bool = False
-    devices: int = 1
-    """More than one needs the train extra (accelerate) and its launcher."""
+    devices: int = 0
+    """Processes that learn together, which torchrun or accelerate's launcher starts (see `python -m
+    recam.train`). Default: as many as were started."""
+    accumulate: int = 1
+    """Batches of each device that make one step. So many devices with so many batches each give
+    what any other division of as many batches gives."""
+    split_weights: bool = False
+    """Split weights, gradients and the optimizer's states over the devices (FSDP)."""
     device: str = "auto"
     """auto takes the GPU if there is one and says so."""
     checkpoint_every: int = 100
@@ -476,6 +487,12 @@ class DepthTrainConfig:
     """The pool's size at the end, in chunks of 6 scenes (up to 60 pictures)."""
     first_chunks: int = 8
     """With so many it begins; it has all chunks when two thirds of the steps are done."""
+    devices: int = 0
+    """Processes that learn together, as in PretrainConfig."""
+    accumulate: int = 1
+    """Batches of each device that make one step."""
+    split_weights: bool = False
+    """Split weights, gradients and the optimizer's states over the devices (FSDP)."""
     photos: str | None = None
     """Folder of photographs of which some of the scenes' surfaces are made."""
     workers: int = 1
@@ -488,6 +505,29 @@ class DepthTrainConfig:
     """auto takes the GPU if there is one and says so."""
     checkpoint_every: int = 100
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class FoundationTrainConfig:
+    """Adapting a published video model to the pairs of shards."""
+
+    data: str | None = None
+    """Folder or URL of shards that `recam pairs` wrote (needed)."""
+    out: str = "pretrain-foundation"
+    """Folder of checkpoint and adapter; run again to resume."""
+    complete: CompleteConfig = field(default_factory=CompleteConfig)
+    """Which model, from which weights; also the seed."""
+    method: AdaptMethod = "lora"
+    """lora: a low-rank adapter. whole: every weight, split over the devices (FSDP) where there are
+    several."""
+    num_pairs: int = 64
+    """Pairs of the shards, two of them held back to check on."""
+    steps: int = 1000
+    minutes: float = 60.0
+    """At most."""
+    evaluate_every: int = 50
+    """Steps; a checkpoint is written then, too."""
+    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -526,6 +566,72 @@ class InputConfig:
     """Use every stride-th frame."""
     max_side: int | None = None
     """Scale the video down to this longer side before anything else; default: its own size."""
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """Where many rows of work are done, and what happens when one fails."""
+
+    engine: Literal["local", "ray"] = "local"
+    """local: processes on this machine. ray: Ray Data, on a cluster or here."""
+    address: str = "auto"
+    """Of the Ray cluster. auto: the one that this machine belongs to. local: begin one here, for
+    this batch alone. Or ray://HOST:10001."""
+    workers: int = 1
+    """Rows that are done at the same time, each in a process of its own."""
+    threads: int | None = None
+    """Of each worker. Default: its share of this machine's cores; with ray, --cpus."""
+    cpus: int = 1
+    """ray: cores that a worker takes up."""
+    gpus: float = 0.0
+    """ray: GPUs that a worker takes up. Local workers share the GPUs that there are in turn."""
+    memory_gb: float | None = None
+    """ray: memory that a worker takes up."""
+    shard: str | None = None
+    """i/n: only every n-th row, from the i-th (of 0 to n - 1). Default: what a scheduler sets, such
+    as SLURM_ARRAY_TASK_ID; else all."""
+    retries: int = 1
+    """More tries for rows that failed for a reason that may pass: a crash, a full disk, the
+    network, too little memory, the time limit. They come after all others."""
+    timeout: float | None = None
+    """Seconds that a row may take; then its process is ended."""
+    limit: int | None = None
+    """Do so many rows at most."""
+    fail_fast: bool = False
+    """Stop at the first row that fails."""
+
+
+@dataclass(frozen=True)
+class PairsConfig:
+    """Training pairs of many films, and what is not worth learning from."""
+
+    num_frames: int = 12
+    """Frames of a pair; shorter shots give none."""
+    max_side: int = 400
+    """Films are scaled down to this longer side."""
+    shot_frames: int = 24
+    """A shot is reconstructed in parts of so many frames, …"""
+    parts_per_shot: int = 2
+    """… of which it gives at most so many, evenly apart."""
+    pairs_per_part: int = 3
+    films_per_shard: int = 8
+    """Films that are done together, as one row of work."""
+    min_motion: float = 0.0005
+    """Gate "static": the median flow from frame to frame, in picture widths, at least."""
+    max_motion: float = 0.06
+    """Gate "motion": likewise at most."""
+    min_sharpness: float = 0.05
+    """Gate "blur": share of a picture's contrast that is in its finest detail, at least."""
+    max_text: float = 0.02
+    """Gate "text": share of the picture that writing takes which stands still, at most."""
+    min_parallax: float = 0.0
+    """Gate "parallax": the camera's way from its mean place, in focus depths, at least. 0 = cameras
+    that stand or turn are welcome too: their depth is estimated."""
+    min_holes: float = 0.005
+    """Gate "holes": share of a pair that is unknown, at least, …"""
+    max_holes: float = 0.8
+    """… and at most."""
+    seed: int = 0
 
 
 @dataclass(frozen=True)

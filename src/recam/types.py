@@ -16,6 +16,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from recam.runtime.errors import RecamError as RecamError
+
 Progress = Callable[[str, int, int], None]
 """Called by long work as ``progress(what, done, total)``."""
 
@@ -29,10 +31,6 @@ the user."""
 
 def no_progress(what: str, done: int, total: int) -> None:
     """The default: report nothing."""
-
-
-class RecamError(Exception):
-    """Something that the user can fix; the apps print it as one line, without a traceback."""
 
 
 def _expect_shape(name: str, tensor: Tensor, shape: tuple[int | None, ...]) -> None:

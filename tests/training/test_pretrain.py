@@ -204,7 +204,7 @@ def test_folder_of_videos(tmp_path: Path) -> None:
 
 
 def test_several_devices_need_their_launcher(tmp_path: Path) -> None:
-    with pytest.raises(RecamError, match="accelerate"):
+    with pytest.raises(RecamError, match="torchrun --nproc-per-node 2"):
         pretrain(replace(TINY, out=str(tmp_path), devices=2))
 
 

@@ -9,17 +9,64 @@ from __future__ import annotations
 
 import sys
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, Suppress, arg
 
 from recam import __version__
 from recam.apps import process
 from recam.apps import progress as shown
 from recam.apps.tasks_cli import TASKS, Common, Paths, parse
-from recam.configs import CompleteConfig, DepthTrainConfig, PathConfig, PretrainConfig
+from recam.configs import (
+    CompleteConfig,
+    DepthTrainConfig,
+    EngineConfig,
+    FoundationTrainConfig,
+    PairsConfig,
+    PathConfig,
+    PretrainConfig,
+)
+
+
+@dataclass(frozen=True)
+class Batch(Common):
+    """Do many rows of work: a folder of films, a pattern, or a table of tasks with their options.
+
+    After `--` come the task (default: reshoot) and options of rows that name none of their own:
+    recam batch films -o out -- reshoot --path orbit --yaw 20"""
+
+    jobs: Annotated[Positional[str], arg(metavar="JOBS")] = tyro.MISSING
+    """Folder of films, pattern (quoted), or table (.csv, .jsonl, .parquet; columns: input, task,
+    id, and options by their names). May be a URL such as s3://…"""
+    out: Annotated[str, arg(aliases=["-o"], metavar="OUT")] = tyro.MISSING
+    """Folder or URL for results/, done/ and summary.json; run again to go on."""
+    config: EngineConfig = field(default_factory=EngineConfig)
+    words: Annotated[tuple[str, ...], Suppress] = ()
+
+    def run(self) -> None:
+        from recam.apps.batch.command import batch
+
+        batch(self.jobs, self.out, self.config, self.words, self.quiet)
+
+
+@dataclass(frozen=True)
+class Pairs(Common):
+    """Make training pairs of many films, in webdataset shards, for `recam pretrain --data`."""
+
+    films: Annotated[Positional[str], arg(metavar="FILMS")] = tyro.MISSING
+    """Folder of films, pattern (quoted), or table with a column input. May be a URL."""
+    out: Annotated[str, arg(aliases=["-o"], metavar="SHARDS")] = tyro.MISSING
+    """Folder or URL for the shards and index.json; run again to go on."""
+    config: PairsConfig = field(default_factory=PairsConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+
+    def run(self) -> None:
+        from recam.apps.batch.pairs import pairs
+
+        pairs(self.films, self.out, self.config, self.engine, self.quiet)
 
 
 @dataclass(frozen=True)
@@ -44,6 +91,18 @@ class PretrainDepth(Common):
         from recam.apps import learning_depth
 
         learning_depth.pretrain_depth(self.config, self.quiet)
+
+
+@dataclass(frozen=True)
+class PretrainFoundation(Common):
+    """Adapt a published video model to the pairs of shards."""
+
+    config: FoundationTrainConfig = field(default_factory=FoundationTrainConfig)
+
+    def run(self) -> None:
+        from recam.apps import learning
+
+        learning.train_foundation(self.config, self.quiet)
 
 
 @dataclass(frozen=True)
@@ -133,8 +192,11 @@ class Eval:
 COMMANDS = {
     **TASKS,
     "paths": Paths,
+    "batch": Batch,
+    "pairs": Pairs,
     "pretrain": Pretrain,
     "pretrain-depth": PretrainDepth,
+    "pretrain-foundation": PretrainFoundation,
     "eval": Eval,
     "demo": Demo,
     "studio": Studio,
@@ -169,6 +231,9 @@ def _parsed(argv: list[str]) -> Any:
         from recam.apps import eval_cli
 
         return eval_cli.parse(argv[1:])
+    if argv[:1] == ["batch"] and "--" in argv:
+        at = argv.index("--")
+        return replace(parse(COMMANDS, argv[:at]), words=tuple(argv[at + 1 :]))
     return parse(COMMANDS, argv)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import replace
@@ -11,15 +12,17 @@ import numpy as np
 from torch import Tensor
 
 from recam.apps.progress import show_progress
-from recam.configs import InputConfig, PretrainConfig, ReconstructConfig
+from recam.configs import FoundationTrainConfig, InputConfig, PretrainConfig, ReconstructConfig
 from recam.covisibility import make_pairs
 from recam.runtime.cache import cache_folder
 from recam.training.data import FilledPair, find_videos
+from recam.training.devices import joined_devices
 from recam.training.optim import pick_device
 from recam.training.panning_pairs import panned_pairs
 from recam.training.pretrain import pretrain as train
 from recam.training.scenes import BACK, filled, kept_part, many_scene_pairs
 from recam.training.self_check import self_check
+from recam.training.shards.read import shuffled_pairs
 from recam.types import Progress, RecamError
 
 SCENE_GB = 0.108
@@ -30,15 +33,21 @@ PART_FRAMES, PAIRS_OF_A_PART = 24, 3
 """… in parts of so many frames, each reconstructed by itself."""
 
 
+def is_first() -> bool:
+    """Whether this is the process that speaks, of those that a launcher started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    if is_first():
+        print(text, file=sys.stderr, flush=True)
 
 
 def pretrain(config: PretrainConfig, quiet: bool = False) -> Path:
     """Check the device, gather the pairs, train; returns the weight file and prints it."""
     started = time.monotonic()
     say(self_check(pick_device(config.device)))
-    with show_progress(quiet) as progress:
+    with show_progress(quiet or not is_first()) as progress:
         pairs: list[FilledPair] = []
         heldout: list[FilledPair] = []
         if config.num_scenes:
@@ -63,7 +72,39 @@ def pretrain(config: PretrainConfig, quiet: bool = False) -> Path:
             left = config.minutes - (time.monotonic() - started) / 60
             config = replace(config, minutes=max(left, 0.0))
         path = train(config, pairs, progress, say, heldout)
-    print(path)
+    if is_first():
+        print(path)
+    return path
+
+
+def train_foundation(config: FoundationTrainConfig, quiet: bool = False) -> Path:
+    """Adapt a published video model to pairs of shards; returns the adapter's file and prints it.
+
+    Started by torchrun, every process learns from examples of its own.
+    """
+    from recam.completion.foundation import load_foundation
+    from recam.training.adapt.foundation import finetune_foundation, foundation_finetune_config
+
+    if config.data is None:
+        raise RecamError("give --data: a folder of shards that `recam pairs` wrote")
+    given = config.complete
+    options = foundation_finetune_config(config.minutes, config.method, config.steps, given.seed)
+    options = replace(options, num_pairs=config.num_pairs, evaluate_every=config.evaluate_every)
+    with (
+        joined_devices(config.device, 0) as devices,
+        show_progress(quiet or not is_first()) as progress,
+    ):
+        if devices.num > 1:  # the weights come to a device of their own
+            on = replace(given.foundation, model_device=str(devices.device), compile=False)
+            given = replace(given, foundation=replace(on, placement="swap"))
+        model = load_foundation(given)
+        pairs = shuffled_pairs(config.data, given.seed)
+        side = given.foundation.work_side
+        done = finetune_foundation(model, pairs, options, side, Path(config.out), progress)
+        say(str(done))
+    path = Path(config.out) / "adapter.safetensors"
+    if is_first():
+        print(path)
     return path
 
 

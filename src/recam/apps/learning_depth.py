@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+from recam.apps.learning import is_first, say
 from recam.apps.progress import show_progress
 from recam.configs import DepthTrainConfig
 from recam.training.depth.pretrain import pretrain_depth as learn
@@ -12,11 +12,8 @@ from recam.training.depth.pretrain import pretrain_depth as learn
 
 def pretrain_depth(config: DepthTrainConfig, quiet: bool = False) -> Path:
     """Train the depth network; returns the weight file and prints it."""
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
-    with show_progress(quiet) as progress:
+    with show_progress(quiet or not is_first()) as progress:
         path = learn(config, progress=progress, say=say)
-    print(path)
+    if is_first():
+        print(path)
     return path

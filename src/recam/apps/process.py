@@ -13,6 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
+from recam.runtime.errors import RecamError
+
 SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129, "SIGBREAK": 149}
 """What asks the program to stop, and its exit status then: 128 and the signal's number."""
 BROKEN_PIPE = 141
@@ -95,10 +97,8 @@ def _silence(stream: TextIO) -> None:
 
 def one_line(error: Exception) -> str:
     """What went wrong, for a person; a fault of recam's own says how to see all of it."""
-    types = sys.modules.get("recam.types")  # else the error is none of its kind
-    known = (ValueError, types.RecamError) if types else (ValueError,)
     text = " ".join(str(error).split())
-    if isinstance(error, known):
+    if isinstance(error, ValueError | RecamError):
         return text
     if isinstance(error, MemoryError):
         return "not enough memory; use --max-side or --num-frames to make the input smaller"

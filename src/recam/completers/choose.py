@@ -44,9 +44,29 @@ def resolve_config(config: CompleteConfig, task: Task = "complete") -> CompleteC
     return replace(config, model=model, adapt_minutes=minutes, steady=steady)
 
 
+_kept: dict[CompleteConfig, Completer] | None = None
+
+
+def keep_open() -> None:
+    """From now on, this process keeps the completer that it opened last for who asks for it again:
+    for processes that do the same to one video after another."""
+    global _kept
+    _kept = {} if _kept is None else _kept
+
+
 def open_completer(config: CompleteConfig) -> Completer:
     """The completer of a resolved config, as its weights are. Raises RecamError when it has none,
     ValueError for an unknown model."""
+    adapts_in_place = needs_published_weights(config) and bool(config.adapt_minutes)
+    if _kept is None or adapts_in_place:
+        return _open(config)
+    if config not in _kept:
+        _kept.clear()  # before the next one is loaded: two may not fit
+        _kept[config] = _open(config)
+    return _kept[config]
+
+
+def _open(config: CompleteConfig) -> Completer:
     match config.model:
         case "none":
             return LeaveHoles(config)

@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from recam.types import RecamError
+from recam.runtime.errors import RecamError
 
 MAX_TEXT_BYTES = 256 << 20
 """No camera file, however long its video, comes near this."""

@@ -38,7 +38,17 @@ def tensorboard_writer(folder: Path, purge_step: int) -> Any | None:
         return None
     from torch.utils.tensorboard import SummaryWriter
 
+    if importlib.util.find_spec("wandb") is not None:  # it takes over what TensorBoard is told
+        wandb = importlib.import_module("wandb")
+        wandb.init(dir=folder, name=folder.name, sync_tensorboard=True)
     return SummaryWriter(str(folder), purge_step=purge_step)
+
+
+def add_row(writer: Any, row: dict[str, float]) -> None:
+    """A step's figures to a writer of ``tensorboard_writer``."""
+    for name, value in row.items():
+        if name != "step":
+            writer.add_scalar(name, value, int(row["step"]))
 
 
 def write_csv(path: Path, rows: list[dict[str, float]]) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recam.completion.transformer import VideoTransformer, num_parameters
 from recam.configs import PretrainConfig
-from recam.training.curves import Curve, draw_curves, tensorboard_writer, write_csv
+from recam.training.curves import Curve, add_row, draw_curves, tensorboard_writer, write_csv
 from recam.training.data import FilledPair, draw_batch, step_generator
 from recam.training.loss import masked_loss
 from recam.training.masks import Size
@@ -78,7 +78,7 @@ class Board:
         """Add a step's row; score the held-out clips when it is time, and at the end."""
         config = self.config
         self.seconds.append(seconds)
-        row["samples_per_s"] = config.batch * config.devices / seconds
+        row["samples_per_s"] = config.batch * config.accumulate * config.devices / seconds
         row["share_of_peak"] = self.flops / seconds / self.peak
         if self.heldout and (last or row["step"] % config.evaluate_every == 0):
             for name, held in self.heldout.items():
@@ -90,9 +90,7 @@ class Board:
             self.say(f"step {row['step']:g}: loss {self._recent_loss(row):.4f}, {scores}")
         self.rows.append(row)
         if self.writer is not None:
-            for name, value in row.items():
-                if name != "step":
-                    self.writer.add_scalar(name, value, int(row["step"]))
+            add_row(self.writer, row)
         if last:
             self.summarise()
 
@@ -111,7 +109,7 @@ class Board:
             "step": f"{last['step']:g} of {config.steps}, {len(self.seconds)} in this session",
             "clips": f"{config.batch} of {config.num_frames}x{config.height}x{config.width} a step",
             "seconds a step": f"{seconds:.3f}, of which {self.data_s:.3f} to make the clips",
-            "samples/s": f"{config.batch * config.devices / seconds:.1f}",
+            "samples/s": f"{config.batch * config.accumulate * config.devices / seconds:.1f}",
             "TFLOP/s": f"{self.flops / seconds / 1e12:.2f} ({self.flops / 1e12:.3f} a step)",
             "bf16 peak": f"{self.peak / 1e12:.1f} TFLOP/s (a large product, measured here)",
             "share of peak": f"{self.flops / seconds / self.peak:.1%}",

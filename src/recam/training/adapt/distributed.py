@@ -65,7 +65,7 @@ def _run(arguments: tuple[Any, ...], num: int, progress: Progress) -> None:
             progress(*told.get())
     except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
-        reason = lines[-1].removeprefix("recam.types.RecamError: ")
+        reason = lines[-1].removeprefix("recam.runtime.errors.RecamError: ")
         raise RecamError(f"adapting on {num} devices: {reason}") from error
     finally:
         for process in running.processes:

@@ -27,27 +27,29 @@ from recam.reconstruct.depth_prior.network import (
     DepthNetConfig,
     load_depth_net,
 )
-from recam.training.curves import write_csv
+from recam.runtime.records import write_json
+from recam.training.curves import add_row, tensorboard_writer, write_csv
 from recam.training.data import step_generator
 from recam.training.depth.batch import draw_depth_batch, limited
 from recam.training.depth.data import Chunk, Pool, heldout_chunk
 from recam.training.depth.loss import depth_loss
+from recam.training.devices import Devices, joined_devices
 from recam.training.optim import (
     average_of,
     bf16,
     follow,
     learning_rate,
     new_optimizer,
-    pick_device,
     update,
 )
-from recam.training.run import Run, keep, resume
+from recam.training.run import Run, is_sharded, keep, resume, resume_sharded, split_over
 from recam.types import Progress, RecamError, no_progress
 
 NETWORK = DepthNetConfig()
 MAY_CHANGE = {
     "out", "start", "encoder", "minutes", "finish", "steps", "workers", "device",
     "checkpoint_every", "num_chunks", "first_chunks", "area", "photos", "frozen",
+    "devices", "accumulate", "split_weights",
 }  # fmt: skip
 """Options that may differ when a run is resumed; any other would make it another run."""
 AREAS = (0.45, 0.45, 1.0, 1.0, 2.0)
@@ -72,14 +74,30 @@ def pretrain_depth(
     killed and resumed ends in the same bytes as one that was not. evaluate: say now and then how it
     does on held-out scenes. Raises RecamError when the folder holds a run of other options.
     """
+    with joined_devices(config.device, config.devices, config.split_weights) as devices:
+        told = say if devices.worker == 0 else lambda line: None
+        return _pretrain_depth(config, network, devices, pool, progress, told, evaluate)
+
+
+def _pretrain_depth(
+    config: DepthTrainConfig,
+    network: DepthNetConfig,
+    devices: Devices,
+    pool: Pool | None,
+    progress: Progress,
+    say: Callable[[str], None],
+    evaluate: bool,
+) -> Path:
+    """``pretrain_depth``, as one of the processes."""
     started = time.monotonic()
     budget = 60 * (math.inf if config.minutes is None else config.minutes)
-    device = pick_device(config.device)
+    device = devices.device
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
-    run = _start_or_resume(config, network, out, device)
+    run = _start_or_resume(config, network, out, devices)
     first_step, last = run.step, run.step >= config.steps
     say(f"training on {device}, bf16, from step {run.step}")
+    writer = tensorboard_writer(out, len(run.rows)) if devices.worker == 0 else None
     made_here = pool is None
     if pool is None:
         pool = Pool(config.seed, config.photos)
@@ -99,17 +117,22 @@ def pretrain_depth(
                 pool.grow(chunks_at(0, config))
                 pool.grow(chunks_at(late, config), wait)
             middle = time.perf_counter()
-            run.rows.append(_step(run, config, pool, late, device))
+            run.rows.append(_step(run, config, pool, late, devices))
+            if writer is not None:
+                add_row(writer, run.rows[-1])
             waited, learned = waited + middle - before, learned + time.perf_counter() - middle
-            last = run.step >= config.steps or time.monotonic() - started > budget
+            last = run.step >= config.steps
+            last = devices.agree(last or time.monotonic() - started > budget)
             if last or run.step % config.checkpoint_every == 0:
-                _save(run, config, out)
+                _save(run, config, out, devices)
+                if devices.worker > 0:
+                    continue
                 say(_figures(run, config, len(pool), waited, learned, evaluate and made_here))
             progress("training", run.step, config.steps)
     finally:
         if made_here:
             pool.close()
-    return _export(run, out)
+    return _export(run, out) if devices.worker == 0 else out / "weights.safetensors"
 
 
 def chunks_at(step: int, config: DepthTrainConfig) -> int:
@@ -120,25 +143,32 @@ def chunks_at(step: int, config: DepthTrainConfig) -> int:
 
 
 def _step(
-    run: Run[DepthNet], config: DepthTrainConfig, pool: Pool, late: int, device: torch.device
+    run: Run[DepthNet], config: DepthTrainConfig, pool: Pool, late: int, devices: Devices
 ) -> dict[str, float]:
     """One step, at the learning rate and picture size of step ``late``."""
-    generator = step_generator(config.seed, run.step, 0, device)
-    size = AREAS[int(torch.randint(len(AREAS), (), generator=generator, device=device))]
-    num = max(1, round(config.batch / size))
-    batch = draw_depth_batch(pool, num, int(config.area * size), generator)
+    device = devices.device
     run.model.encoder.requires_grad_(late >= config.frozen * config.steps)
-    with _precision(device):
-        prediction = run.model(batch.frames)
-    loss, parts = depth_loss(prediction, batch.target, batch.log_focal)
-    torch.autograd.backward(loss)
+    figures = []
+    for i in range(config.accumulate):
+        number = devices.worker * config.accumulate + i
+        generator = step_generator(config.seed, run.step, number, device)
+        size = AREAS[int(torch.randint(len(AREAS), (), generator=generator, device=device))]
+        num = max(1, round(config.batch / size))
+        batch = draw_depth_batch(pool, num, int(config.area * size), generator)
+        with _precision(device):
+            prediction = run.model(batch.frames)
+        loss, parts = depth_loss(prediction, batch.target, batch.log_focal)
+        torch.autograd.backward(loss / config.accumulate)
+        figures.append(torch.cat([loss.detach()[None], parts.detach()]).tolist())
+    parameters = list(run.model.parameters())
+    devices.average_gradients(parameters)
     lr = learning_rate(late, config.steps, config.lr, config.warmup)
-    norm = update(run.optimizer, list(run.model.parameters()), lr)
+    norm = update(run.optimizer, parameters, lr)
     follow(run.average, run.model, run.step, config.ema)
     run.step += 1
-    names = ("scale", "affine", "gradient", "confidence", "metric", "focal")
-    row = dict(zip(names, parts.tolist()))
-    return {"step": run.step, "loss": loss.item(), "norm": norm, "lr": lr, **row}
+    names = ("loss", "scale", "affine", "gradient", "confidence", "metric", "focal")
+    row = {name: devices.mean(sum(f) / len(f)) for name, f in zip(names, zip(*figures))}
+    return {"step": run.step, "norm": norm, "lr": lr, **row}
 
 
 def _precision(device: torch.device) -> AbstractContextManager:
@@ -185,21 +215,26 @@ def _figures(
 
 
 def _start_or_resume(
-    config: DepthTrainConfig, network: DepthNetConfig, out: Path, device: torch.device
+    config: DepthTrainConfig, network: DepthNetConfig, out: Path, devices: Devices
 ) -> Run[DepthNet]:
     torch.manual_seed(config.seed)
-    model = DepthNet(network).to(device)
+    model = DepthNet(network).to(devices.device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.encoder is not None:
         load_encoder(model, Path(config.encoder))
-    optimizer = _optimizer(model, config)
-    run = Run(model, average_of(model), optimizer)
-    if not resume(run, out, _options(config, network), MAY_CHANGE) and config.start is not None:
+    run = Run(model, average_of(model), _optimizer(model, config))
+    options = _options(config, network)
+    resumed = resume(run, out, options, MAY_CHANGE)
+    if not resumed and config.start is not None and not is_sharded(out):
         given = load_depth_net(Path(config.start))
         if given.config != network:
             raise RecamError(f"{config.start}: a network of other options ({given.config})")
         for mine in (model, run.average):
             mine.load_state_dict(given.state_dict())
+    split_over(run, devices, lambda model: _optimizer(model, config))
+    resumed = resumed or resume_sharded(run, out, options, MAY_CHANGE)
+    if not resumed and devices.worker == 0:
+        write_json(out / "config.json", options)
     return run
 
 
@@ -228,8 +263,10 @@ def _options(config: DepthTrainConfig, network: DepthNetConfig) -> dict[str, Any
     return {**dataclasses.asdict(config), "network": dataclasses.asdict(network)}
 
 
-def _save(run: Run[DepthNet], config: DepthTrainConfig, out: Path) -> None:
-    keep(run, out, _options(config, run.model.config))
+def _save(run: Run[DepthNet], config: DepthTrainConfig, out: Path, devices: Devices) -> None:
+    keep(run, out, _options(config, run.average.config), devices)
+    if devices.worker > 0:
+        return
     if run.rows:
         write_csv(out / "curve.csv", run.rows)
     _export(run, out)

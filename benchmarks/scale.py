@@ -1,0 +1,280 @@
+"""What many rows cost: engines and workers, kills, full disks, ten thousand rows, pairs an hour.
+
+    python benchmarks/scale.py --out scale --tables engines overhead kills disk rows pairs
+
+Each table is written to OUT/{table}.json when it is whole, and not made again. Films are rendered
+scenes, unless --films gives a folder for the pairs. ``disk`` mounts a small tmpfs (root only).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+sys.path.insert(0, str(TESTS))
+os.environ["PYTHONPATH"] = f"{TESTS}:{os.environ.get('PYTHONPATH', '')}"
+from batch_jobs import double  # noqa: E402
+from recam.apps.batch.command import do_all  # noqa: E402
+from recam.apps.batch.job import run_job  # noqa: E402
+from recam.configs import EngineConfig  # noqa: E402
+
+RECAM = [sys.executable, "-m", "recam.apps.cli"]
+
+
+def make_films(folder: Path, num: int, frames: int, height: int, width: int) -> Path:
+    """Short films of random scenes, a folder of them."""
+    from recam.media import write_video
+    from recam.synthetic import CAMERA_KINDS, synthetic_clip
+
+    seed = 500
+    while len(list(folder.glob("*.mp4"))) < num:
+        path = folder / f"film{seed}.mp4"
+        if not path.exists():
+            try:
+                clip = synthetic_clip(seed, frames, height, width, CAMERA_KINDS[seed % 3])[0]
+            except ValueError:  # a scene that leaves a camera no room
+                seed += 1
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            write_video(clip.video, path)
+        seed += 1
+    return folder
+
+
+def film_rows(films: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted(films.glob("*.mp4")):
+        yield {"id": path.name, "task": "reconstruct", "input": str(path)}
+
+
+def numbered(num: int) -> Iterator[dict[str, Any]]:
+    return ({"id": f"{i // 1000}/{i}", "number": i} for i in range(num))
+
+
+def engine(name: str, workers: int) -> EngineConfig:
+    return EngineConfig(engine=name, address="local", workers=workers, threads=1)  # type: ignore[arg-type]
+
+
+def engines(out: Path, films: Path) -> dict[str, Any]:
+    """Seconds of all films by each engine with one worker and with two, a thread each."""
+    table: dict[str, Any] = {}
+    for name in ("local", "ray"):
+        for workers in (1, 2):
+            kept = out / f"{name}{workers}.json"
+            if not kept.exists():
+                folder = out / f"{name}{workers}"
+                shutil.rmtree(folder, ignore_errors=True)
+                os.environ["RECAM_CACHE"] = str(folder / "cache")
+                load = os.getloadavg()[0]
+                summary = do_all(
+                    lambda: film_rows(films), str(folder), engine(name, workers), run_job, True
+                )
+                kept.write_text(json.dumps(summary | {"load_before": load}))
+            table[f"{name} {workers}"] = json.loads(kept.read_text())
+        one, two = table[f"{name} 1"]["seconds"], table[f"{name} 2"]["seconds"]
+        table[f"{name} speed-up"] = round(one / two, 2)
+        rows = table[f"{name} 1"]
+        spent = rows["row_seconds"]["total"]
+        table[f"{name} overhead_s_a_row"] = round((rows["seconds"] - spent) / rows["rows"], 3)
+    return table
+
+
+def overhead(out: Path, num: int = 300) -> dict[str, Any]:
+    """Seconds a row of work that takes no time."""
+    table = {}
+    for name in ("local", "ray"):
+        folder = out / f"overhead-{name}"
+        shutil.rmtree(folder, ignore_errors=True)
+        started = time.perf_counter()
+        do_all(lambda: numbered(1), str(folder / "first"), engine(name, 1), double, True)
+        first = time.perf_counter() - started
+        summary = do_all(lambda: numbered(num), str(folder), engine(name, 1), double, True)
+        table[name] = {
+            "start_s": round(first, 2),
+            "ms_a_row": round(1000 * (summary["seconds"] - first) / num, 2),
+        }
+    return table
+
+
+def rows(out: Path, num: int = 10_000) -> dict[str, Any]:
+    """The driver's memory over ten thousand rows, and how long they took."""
+    import psutil
+
+    table = {}
+    for name in ("local", "ray"):
+        folder = out / f"rows-{name}"
+        shutil.rmtree(folder, ignore_errors=True)
+        seen: list[tuple[int, float]] = []
+        ended = threading.Event()
+
+        def watch(folder: Path = folder, seen: list = seen, ended: Any = ended) -> None:
+            while not ended.wait(2.0):
+                done = sum(1 for _ in (folder / "done").rglob("*.json")) if folder.exists() else 0
+                seen.append((done, psutil.Process().memory_info().rss / 1e6))
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        summary = do_all(lambda: numbered(num), str(folder), engine(name, 2), double, True)
+        ended.set()
+        thread.join()
+        early = [mb for done, mb in seen if num * 0.1 <= done <= num * 0.3]
+        table[name] = {
+            "ok": summary["ok"], "seconds": summary["seconds"],
+            "mb_at_a_fifth": round(max(early, default=0)), "mb_at_the_end": round(seen[-1][1]),
+        }  # fmt: skip
+        shutil.rmtree(folder, ignore_errors=True)
+    return table
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """What was made of each film: the sha256 of its depth and cameras."""
+    records = [json.loads(p.read_text()) for p in (folder / "done").rglob("*.json")]
+    return {
+        record["id"] + "/" + name: about["sha256"]
+        for record in records
+        if record["status"] == "ok"
+        for name, about in record["files"].items()
+        if name not in ("config.json", "timings.json", "scene.json")
+    }
+
+
+def kills(out: Path, films: Path) -> dict[str, Any]:
+    """kill -9 in the middle, then the same command again: everything once, the same bytes."""
+    reference = out / "kill-none"
+    command = [*RECAM, "batch", str(films), "--threads", "1", "--quiet", "--limit", "6"]
+    words = ["--", "reconstruct"]
+
+    def run(folder: Path, *more: str) -> subprocess.Popen:
+        environment = os.environ | {"RECAM_CACHE": str(folder / "cache")}
+        return subprocess.Popen(
+            [*command, "-o", str(folder), *more, *words], env=environment, start_new_session=True,
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    if not (reference / "summary.json").exists():
+        run(reference).wait()
+    table = {}
+    for name in ("local", "ray"):
+        more = ("--engine", name, "--address", "local", "--workers", "2")
+        for what in ("worker", "driver", "all"):
+            folder = out / f"kill-{name}-{what}"
+            shutil.rmtree(folder, ignore_errors=True)
+            process = run(folder, *more)
+            while len(list((folder / "done").rglob("*.json"))) < 2 and process.poll() is None:
+                time.sleep(0.2)
+            before = {p: p.read_bytes() for p in (folder / "done").rglob("*.json")}
+            kill(process, what)
+            process.wait()
+            time.sleep(2)
+            again = run(folder, *more)
+            again.wait()
+            kept = all(p.read_bytes() == text for p, text in before.items())
+            table[f"{name} {what}"] = {
+                "done_before": len(before), "exit": again.returncode,
+                "none_done_twice": kept, "same_bytes": hashes(folder) == hashes(reference),
+            }  # fmt: skip
+    return table
+
+
+def kill(process: subprocess.Popen, what: str) -> None:
+    """The driver, all processes of its session and below, or one that works."""
+    import psutil
+
+    below = psutil.Process(process.pid).children(recursive=True)
+    if what == "worker":
+        working = [p for p in below if "spawn_main" in " ".join(p.cmdline())]
+        below = [max(working, key=lambda p: p.memory_info().rss)]
+    targets = {"worker": below, "driver": [], "all": below}[what]
+    if what != "worker":
+        process.send_signal(signal.SIGKILL)
+    for target in targets:
+        with suppress(psutil.NoSuchProcess):
+            target.kill()
+
+
+def disk(out: Path, films: Path) -> dict[str, Any]:
+    """A disk that fills up, is enlarged, and the same rows again."""
+    place = out / "small-disk"
+    place.mkdir(exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(place)]
+    if subprocess.run(mount).returncode:
+        return {"skipped": "no right to mount a tmpfs"}
+    try:
+        config = engine("local", 2)
+        os.environ["RECAM_CACHE"] = str(out / "disk-cache")
+        first = do_all(lambda: film_rows(films), str(place / "o"), config, run_job, True)
+        left = [str(p) for p in (place / "o").rglob(".*")]
+        subprocess.run(["mount", "-o", "remount,size=200m", str(place)], check=True)
+        again = do_all(lambda: film_rows(films), str(place / "o"), config, run_job, True)
+        return {
+            "ok": first["ok"], "failed_by_kind": first["failed_by_kind"], "left_behind": left,
+            "then_ok": again["ok"], "then_reused": again["reused"],
+        }  # fmt: skip
+    finally:
+        subprocess.run(["umount", str(place)], check=False)
+
+
+def pairs(out: Path, films: Path) -> dict[str, Any]:
+    """Pairs an hour of one core, and the share of parts that each gate drops."""
+    from recam.configs import PairsConfig
+    from recam.training.shards.write import write_shards
+
+    os.environ["RECAM_CACHE"] = str(out / "pairs-cache")
+    shutil.rmtree(out / "pairs-cache", ignore_errors=True)
+    paths = sorted(p for p in films.rglob("*") if p.suffix in (".mp4", ".webm", ".mov", ".mkv"))
+    config = PairsConfig(num_frames=8, shot_frames=12, max_side=256, parts_per_shot=1)
+    started, cpu = time.perf_counter(), time.process_time()
+    folder = out / "pairs"
+    shutil.rmtree(folder, ignore_errors=True)
+    decisions = write_shards(paths, folder, config)
+    spent, used = time.perf_counter() - started, time.process_time() - cpu
+    num = sum(d.get("pairs", 0) for d in decisions)
+    gates: dict[str, int] = {}
+    for decision in decisions:
+        gate = decision.get("dropped_by") or "kept"
+        gates[gate] = gates.get(gate, 0) + 1
+    num_bytes = sum(p.stat().st_size for p in folder.glob("*.tar"))
+    return {
+        "films": len(paths), "parts": len(decisions), "pairs": num, "seconds": round(spent, 1),
+        "processor_seconds": round(used, 1), "pairs_a_core_hour": round(3600 * num / used),
+        "bytes_a_pair": round(num_bytes / max(num, 1)),
+        "share_of_parts": {g: round(n / len(decisions), 3) for g, n in gates.items()},
+    }  # fmt: skip
+
+
+def main() -> None:
+    tables = ("engines", "overhead", "kills", "disk", "rows", "pairs")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("scale"))
+    parser.add_argument("--tables", nargs="+", choices=tables, default=tables)
+    parser.add_argument("--films", type=Path, help="folder, for the pairs")
+    parser.add_argument("--num", type=int, default=24, help="films that are made")
+    parser.add_argument("--size", type=int, nargs=3, default=(4, 48, 64), help="frames, h, w")
+    args = parser.parse_args()
+    out: Path = args.out.absolute()
+    out.mkdir(parents=True, exist_ok=True)
+    films = make_films(out / "films", args.num, *args.size)
+    for name in args.tables:
+        kept = out / f"{name}.json"
+        if not kept.exists():
+            needs = {"overhead": (out,), "rows": (out,), "pairs": (out, args.films or films)}
+            load = os.getloadavg()[0]
+            table = globals()[name](*needs.get(name, (out, films)))
+            table["load"] = [round(load, 1), round(os.getloadavg()[0], 1)]
+            kept.write_text(json.dumps(table, indent=1) + "\n")
+        print(name, kept.read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Training pairs of many films: shots, quality gates, webdataset shards, and their stream."""

@@ -1,0 +1,97 @@
+"""Several processes train as one that takes their batches in turn; gloo, two processes."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+
+from recam.completion.weights import load_model
+from recam.configs import ModelConfig, PretrainConfig
+from recam.training.devices import joined_devices
+from recam.training.pretrain import pretrain
+from recam.types import RecamError
+
+TINY = PretrainConfig(
+    model=ModelConfig(patch=8, hidden=32, heads=2, blocks=3, stem=8, fills=("pull-push",)),
+    steps=3, batch=1, num_frames=2, height=16, width=24, warmup=1, device="cpu",
+    checkpoint_every=2, evaluate_every=9, num_heldout=0,
+)  # fmt: skip
+
+
+def losses(out: Path) -> list[float]:
+    import csv
+
+    for name in ("curves.csv", "curve.csv"):
+        if (out / name).is_file():
+            with (out / name).open() as file:
+                return [float(row["loss"]) for row in csv.DictReader(file)]
+    raise AssertionError(f"no curve in {out}")
+
+
+def by_two(work: Callable[[], object], tmp_path: Path) -> None:
+    """Run a function in two processes, as torchrun starts them."""
+    mp.spawn(_as_rank, (work, str(tmp_path / "meeting")), nprocs=2)
+
+
+def _as_rank(rank: int, work: Callable[[], object], meeting: str) -> None:
+    torch.set_num_threads(1)
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2")
+    address = f"file://{meeting}"
+    torch.distributed.init_process_group("gloo", address, rank=rank, world_size=2)
+    work()
+    torch.distributed.destroy_process_group()
+
+
+class Train:
+    """pretrain of a config, in a form that another process can be handed."""
+
+    def __init__(self, *configs: PretrainConfig) -> None:
+        self.configs = configs
+
+    def __call__(self) -> None:
+        for config in self.configs:
+            pretrain(config)
+
+
+def test_two_processes_learn_as_one_with_both_batches(tmp_path: Path) -> None:
+    one = replace(TINY, out=str(tmp_path / "one"), accumulate=2)
+    pretrain(one)
+    together = replace(TINY, out=str(tmp_path / "two"))
+    split = replace(TINY, out=str(tmp_path / "split"), split_weights=True)
+    # Stopped after two steps, which one process takes up, and the other way round.
+    begun = replace(TINY, out=str(tmp_path / "begun"), steps=2, split_weights=True)
+    alone = replace(one, out=str(tmp_path / "alone"), steps=2)
+    pretrain(alone)
+    taken_up = replace(alone, steps=3, accumulate=1, split_weights=True)
+    by_two(Train(together, split, begun, taken_up), tmp_path)
+    pretrain(replace(begun, steps=3, accumulate=2, split_weights=False))
+    expected = losses(tmp_path / "one")
+    for name in ("two", "split", "begun", "alone"):
+        assert losses(tmp_path / name) == pytest.approx(expected, rel=2e-3), name
+        assert not (tmp_path / name / ".checkpoint.part").exists()
+    assert (tmp_path / "split" / "checkpoint" / "run.json").is_file()
+    a, b = (load_model(tmp_path / n / "weights.safetensors").state_dict() for n in ("one", "split"))
+    for name, value in a.items():
+        assert torch.allclose(value.float(), b[name].float(), atol=2e-2), name
+
+
+def test_what_no_launcher_started_is_refused() -> None:
+    with (
+        pytest.raises(RecamError, match="torchrun --nproc-per-node 3"),
+        joined_devices("cpu", 3),
+    ):
+        pass
+    with pytest.raises(RecamError, match="several devices"), joined_devices("cpu", 0, True):
+        pass
+
+
+def test_a_launcher_s_variables_say_who_is_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with joined_devices("cpu", 0) as alone:
+        assert (alone.worker, alone.num, alone.split) == (0, 1, False)
+        assert alone.mean(2.5) == 2.5 and alone.agree(True) and not alone.agree(False)
