@@ -7,6 +7,9 @@ anew, killed with -9 after a random share of the time that it took, and run once
 What must hold each time: the result is the reference's, bit for bit; a result that was there
 before is as it was right after the kill; no process of the killed run lives on; nothing hidden is
 left beside the result afterwards. Prints a row for each command, and every violation.
+
+A run is a fork of this process, which has imported recam: the kills fall into the work, not into
+the imports before it.
 """
 
 from __future__ import annotations
@@ -18,7 +21,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,10 +30,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from recam.apps import cli
 from recam.media import write_image, write_video
 from recam.types import video_from_frames
 
-NUM, H, W = 12, 96, 144
+NUM, H, W = 6, 48, 64
+OUT = "{out}"
 UNSTEADY = {"config.json", "timings.json", "curves.png", "summary.txt", "curves.csv"}
 """Files that hold times of day or seconds spent."""
 
@@ -47,22 +51,26 @@ def sample(folder: Path) -> None:
     mask[30:60, 50:90] = False
     write_image(mask, folder / "known.png")
     write_image(~mask, folder / "remove.png")
+    (folder / "clips").mkdir()
+    shutil.copy(folder / "clip.mp4", folder / "clips" / "clip.mp4")
 
 
 def commands(clip: Path) -> dict[str, list[str]]:
     """What is run; the result's place follows."""
     own = ["--model", "propagate"]
-    small = ["--depth-model", "stage"]
+    small = ["--quality", "draft", "--size", "48", "--depth-model", "stage"]
+    name = lambda file: str(clip.with_name(file))  # noqa: E731
     return {
-        "reshoot": ["reshoot", str(clip), "--yaw", "5", *own, *small, "-o"],
-        "complete": ["complete", str(clip), "--known", str(clip.with_name("known.png")), *own,
-                     "--window", "4", "--overlap", "2", "-o"],
-        "edit": ["edit", str(clip), "--remove", str(clip.with_name("remove.png")), *own, "-o"],
-        "reconstruct": ["reconstruct", str(clip), *small, "--export", "colmap", "-o"],
+        "complete": ["complete", str(clip), "--known", name("known.png"), *own,
+                     "--window", "4", "--overlap", "2", "-o", OUT],
+        "edit": ["edit", str(clip), "--remove", name("remove.png"), *own, "-o", OUT],
+        "reconstruct": ["reconstruct", str(clip), *small, "--export", "colmap", "-o", OUT],
+        "reshoot": ["reshoot", str(clip), "--yaw", "5", *own, *small, "-o", OUT],
         "eval": ["eval", "synth4d", "--limit", "1", "--views", "orbit_20", "--num-frames", "4",
-                 "--method", "propagate", "-o"],
+                 "--method", "propagate", "-o", OUT],
         "pretrain": ["pretrain", "--num-scenes", "1", "--num-heldout", "1", "--steps", "4",
-                     "--out"],
+                     "--out", OUT],
+        "batch": ["batch", name("clips"), "-o", OUT, "--", "--yaw", "5", *own, *small],
     }  # fmt: skip
 
 
@@ -99,73 +107,104 @@ class Row:
     faults: list[str] = field(default_factory=list)
 
 
-def begin(words: list[str], out: Path, cache: Path, log: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "RECAM_CACHE": str(cache), "TMPDIR": str(cache.parent / "tmp")}
+def begin(words: list[str], out: Path, cache: Path, log: Path) -> int:
+    """The process of a run, a group of its own."""
     (cache.parent / "tmp").mkdir(exist_ok=True)
-    with log.open("wb") as told:
-        return subprocess.Popen(
-            [sys.executable, "-m", "recam.apps.cli", *words, str(out)], stdout=told, stderr=told,
-            env=environment, start_new_session=True,
-        )  # fmt: skip
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 70
+    try:
+        os.setsid()
+        told = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(told, 1)
+        os.dup2(told, 2)
+        os.environ.update(RECAM_CACHE=str(cache), TMPDIR=str(cache.parent / "tmp"))
+        tempfile.tempdir = None
+        cli.main([str(out) if word == OUT else word for word in words])
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
-def attack(name: str, words: list[str], kills: int, seed: int, folder: Path) -> Row:
-    rng, row = random.Random(f"{name} {seed}"), Row()
+def ended(pid: int) -> int:
+    """Wait for a run: its status, negative for the signal that ended it."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def attack(name: str, words: list[str], kills: int, until_s: float, folder: Path) -> Row:
+    rng, row = random.Random(name), Row()
     log, suffix = folder / "log.txt", ".mp4" if name == "complete" else ""
-    reference = folder / f"reference{suffix}"
+    reference, cache = folder / f"reference{suffix}", folder / "cache"
     began = time.monotonic()
-    if begin(words, reference, folder / "cache", log).wait() != 0:
+    if ended(begin(words, reference, cache, log)) != 0:
         row.faults.append(f"does not run: {log.read_text()[-300:]}")
         return row
     took_s = time.monotonic() - began
     wanted = {k.partition("/")[2]: v for k, v in hashes(reference).items()}
     out = folder / f"out{suffix}"
-    for number in range(kills):
-        there = number % 2 == 1  # every second time over a good result
+    while row.kills < kills and time.monotonic() < until_s:
+        there = row.kills % 2 == 1  # every second time over a good result
         if not there:
             shutil.rmtree(out, ignore_errors=True) if out.is_dir() else out.unlink(missing_ok=True)
-        shutil.rmtree(folder / "cache")
+        shutil.rmtree(cache)
         before = hashes(out) if out.exists() else {}
-        running = begin(words, out, folder / "cache", log)
-        time.sleep(rng.uniform(0.05, 1.0) * took_s)
-        ended = running.poll() is not None
-        running.send_signal(signal.SIGKILL)
-        running.wait()
-        row.kills += not ended
-        for _ in range(30):
-            if not group_alive(running.pid):
-                break
-            time.sleep(0.1)
-        if alive := group_alive(running.pid):
-            row.alive += 1
-            row.faults.append(f"kill {number}: {alive} live on")
-            os.killpg(running.pid, signal.SIGKILL)
-        resumes = name in ("eval", "pretrain")  # these write into their folder as they go
-        if not ended and there and not resumes and hashes(out) != before:
-            row.harmed += 1
-            row.faults.append(f"kill {number}: the earlier result is harmed")
-        if begin(words, out, folder / "cache", log).wait() != 0:
+        running = begin(words, out, cache, log)
+        time.sleep(rng.uniform(0.02, 0.95) * took_s)
+        os.kill(running, signal.SIGKILL)
+        if ended(running) != -signal.SIGKILL:
+            continue  # it had ended before
+        row.kills += 1
+        look_after_kill(name, running, row, there and hashes(out) != before)
+        began = time.monotonic()
+        if ended(begin(words, out, cache, log)) != 0:
             row.differs += 1
-            row.faults.append(f"kill {number}: does not go on: {log.read_text()[-300:]}")
+            row.faults.append(f"kill {row.kills}: does not go on: {log.read_text()[-300:]}")
             continue
-        got = {k.partition("/")[2]: v for k, v in hashes(out).items()}
-        if got != wanted:
-            row.differs += 1
-            other = sorted(k for k in got | wanted if got.get(k) != wanted.get(k))
-            row.faults.append(f"kill {number}: other bytes in {other}")
-        hidden = [p.name for p in out.parent.iterdir() if p.name.startswith(".")]
-        hidden += [p.name for p in (folder / "tmp").iterdir()]
-        hidden += [p.name for p in out.rglob(".*")] if out.is_dir() else []
-        if hidden:
-            row.left += 1
-            row.faults.append(f"kill {number}: left over: {hidden}")
+        took_s = max(0.5 * took_s, min(took_s, time.monotonic() - began))  # the machine's load
+        look_at_result(out, wanted, row, [folder / "tmp", out.parent])
     return row
+
+
+def look_after_kill(name: str, group: int, row: Row, changed: bool) -> None:
+    """Nothing lives on, and the result that was there is as it was."""
+    for _ in range(50):
+        if not group_alive(group):
+            break
+        time.sleep(0.1)
+    if alive := group_alive(group):
+        row.alive += 1
+        row.faults.append(f"kill {row.kills}: {alive} live on")
+        os.killpg(group, signal.SIGKILL)
+    # eval, pretrain and batch add to their folder as they go
+    if changed and name not in ("eval", "pretrain", "batch"):
+        row.harmed += 1
+        row.faults.append(f"kill {row.kills}: the earlier result is harmed")
+
+
+def look_at_result(out: Path, wanted: dict[str, str], row: Row, places: list[Path]) -> None:
+    """What the run after the kill has made: the reference's bytes and nothing else."""
+    got = {k.partition("/")[2]: v for k, v in hashes(out).items()}
+    if got != wanted:
+        row.differs += 1
+        other = sorted(k for k in got | wanted if got.get(k) != wanted.get(k))
+        row.faults.append(f"kill {row.kills}: other bytes in {other}")
+    hidden = [p.name for p in places[0].iterdir()]
+    hidden += [p.name for p in places[1].iterdir() if p.name.startswith(".")]
+    hidden += [p.name for p in out.rglob(".*")] if out.is_dir() else []
+    if hidden:
+        row.left += 1
+        row.faults.append(f"kill {row.kills}: left over: {hidden}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=600.0, help="at most, a command")
     parser.add_argument("--commands", nargs="+", default=None)
     parser.add_argument("--out", type=Path, default=None, help="JSON of the rows")
     options = parser.parse_args()
@@ -178,7 +217,8 @@ def main() -> None:
         for name in options.commands or everything:
             folder = Path(scratch) / name
             folder.mkdir()
-            row = attack(name, everything[name], options.kills, options.seed, folder)
+            until_s = time.monotonic() + 60 * options.minutes
+            row = attack(name, everything[name], options.kills, until_s, folder)
             rows[name] = vars(row)
             counts = (row.kills, row.harmed, row.differs, row.alive, row.left)
             print(f"| {name} | {' | '.join(str(count) for count in counts)} |")

@@ -14,13 +14,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import studio_browser
 from recam.apps.studio.aim import key_at, with_key
 from recam.apps.studio.launch import Studio, start
-from recam.configs import CompleteConfig, PathConfig
+from recam.configs import CompleteConfig, InputConfig, PathConfig, ReconstructConfig
 from recam.geometry import intrinsics_from_fov
 from recam.reconstruct import load_scene, save_scene
 from recam.runtime.cache import cache_folder
@@ -129,7 +129,7 @@ def pictures(out: Path, num: int, height: int, width: int, only: list[str]) -> N
         studio = start(Path(folder), port=8792)
         try:
             studio.session.open((sample(num, height, width),), "sample")
-            tab = Tab(browser, studio.url, LAPTOP)
+            tab = Tab(browser, studio.url, LAPTOP, calm=True)
             for name, act in steps(studio, tab):
                 if only and name not in only:
                     continue
@@ -147,7 +147,7 @@ def pictures(out: Path, num: int, height: int, width: int, only: list[str]) -> N
                 return
             studio.page.theme(True)
             studio.page.monitor.show_view("New camera")
-            phone = Tab(browser, studio.url, PHONE, device_scale_factor=2, has_touch=True)
+            phone = Tab(browser, studio.url, PHONE, True, device_scale_factor=2, has_touch=True)
             settled(phone, studio)
             shoot(phone, out / "studio_phone.jpg")
             phone.close()
@@ -170,7 +170,7 @@ def recording(out: Path, num: int, height: int, width: int) -> None:
     with tempfile.TemporaryDirectory() as folder, studio_browser.browser() as browser:
         studio = start(Path(folder) / "ws", port=8793)
         try:
-            tab = Tab(browser, studio.url, (1180, 680))
+            tab = Tab(browser, studio.url, (1180, 680), calm=True)
 
             def hold(times: int = 1) -> None:
                 png = Path(folder) / "a.png"
@@ -227,7 +227,7 @@ def latency(num: int, height: int, width: int) -> None:
         studio = start(Path(folder), port=8794)
         try:
             studio.session.open((sample(num, height, width),), "sample")
-            tab = Tab(browser, studio.url)
+            tab = Tab(browser, studio.url, calm=True)
             tab.open("Aim")
             settled(tab, studio)
             tab.page.evaluate(WATCH)
@@ -279,7 +279,9 @@ def drop(film: Path) -> None:
         os.environ["RECAM_CACHE"] = str(Path(folder) / "cache")
         studio = start(Path(folder) / "ws", port=8795)
         try:
-            tab = Tab(browser, studio.url)
+            tab = Tab(browser, studio.url, calm=True)
+            used = resource.getrusage(resource.RUSAGE_CHILDREN)
+            children_s, own_s = used.ru_utime + used.ru_stime, time.process_time()
             clock = time.perf_counter()
             tab.upload(film)
             tab.says("not reconstructed")
@@ -296,6 +298,9 @@ def drop(film: Path) -> None:
                 assert job is not None and job.state in ("running", "done"), job
             tab.says("never seen")
             print(f"first useful view: {time.perf_counter() - clock:.1f} s after dropping")
+            used = resource.getrusage(resource.RUSAGE_CHILDREN)
+            job_s = used.ru_utime + used.ru_stime - children_s
+            print(f"processor seconds: job {job_s:.1f}, server {time.process_time() - own_s:.1f}")
             if clicks:
                 print("a click while it ran:", summary(clicks))
         finally:
@@ -304,8 +309,6 @@ def drop(film: Path) -> None:
 
 def memory(num: int) -> None:
     """Resident memory of the server with a clip of so many frames of 480p."""
-    import resource
-
     with tempfile.TemporaryDirectory() as folder:
         save_scene(plain_scene(num), Path(folder) / "scene")
         child = os.fork()
@@ -314,9 +317,12 @@ def memory(num: int) -> None:
             return
         from recam.apps.studio.preview import write_small
 
-        about: dict[str, Any] = {"input": {}, "reconstruct": {}, "reused": True, "seconds": 0.0}
         if os.fork() == 0:  # what makes the small copy is another process
-            write_small(load_scene(Path(folder) / "scene"), Path(folder) / "small", **about)
+            write_small(
+                load_scene(Path(folder) / "scene"), Path(folder) / "small",
+                folder=Path(folder) / "scene", input=InputConfig(),
+                reconstruct=ReconstructConfig(),
+            )  # fmt: skip
             os._exit(0)
         os.wait()
         studio = start(Path(folder) / "ws", port=8796)

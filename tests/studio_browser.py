@@ -26,6 +26,14 @@ NO_WARNING = """addEventListener("DOMContentLoaded", () => {
   document.head.append(style);
 })"""
 """Without the note that this machine has no GPU, which lies over the page."""
+CALM = """addEventListener("DOMContentLoaded", () => {
+  const style = document.createElement("style");
+  style.textContent = "* { animation: none !important; transition: none !important }";
+  document.head.append(style);
+});
+window.requestAnimationFrame = (draw) => setTimeout(() => draw(performance.now()), 2000);
+window.cancelAnimationFrame = clearTimeout;"""
+"""A picture of the 3D view every two seconds: without a GPU it costs a quarter of a second each."""
 
 
 def chromium() -> str | None:
@@ -59,13 +67,23 @@ def browser() -> Iterator[Any]:
 class Tab:
     """A tab on the studio."""
 
-    def __init__(self, browser: Any, url: str, size: tuple[int, int] = SLIM, **options: Any):
+    def __init__(
+        self,
+        browser: Any,
+        url: str,
+        size: tuple[int, int] = SLIM,
+        calm: bool = False,
+        **options: Any,
+    ):
+        """calm: draw seldom, for tests; figures of speed are taken without it."""
         width, height = size
         self.context = browser.new_context(
             viewport={"width": width, "height": height}, accept_downloads=True, **options
         )
         self.context.set_default_timeout(1000 * PATIENCE_S)
         self.context.add_init_script(NO_WARNING)
+        if calm:
+            self.context.add_init_script(CALM)
         self.page = self.context.new_page()
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
@@ -13,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from recam.runtime.records import write_json
+from recam.runtime.files import read_json
+from recam.runtime.records import Record, write_json
 from recam.runtime.whole import finish_replacing, remove, staged_folder
 from recam.types import RecamError
 
@@ -56,7 +56,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         written = sorted(path.name for path in staged.iterdir())
         record = staged / "config.json"
         if record.is_file():
-            content = json.loads(record.read_text(encoding="utf-8"))
+            content = read_json(record)
             write_json(record, {**content, "files": written})
         stale = _written_before(folder) - set(written)
     for name in stale:  # a truth or an export of the earlier run would not be of this one
@@ -66,9 +66,9 @@ def new_folder(folder: Path) -> Iterator[Path]:
 def _written_before(folder: Path) -> set[str]:
     """What an earlier run left in the folder, by its own record."""
     try:
-        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        named = set(content.get("files", []))
-    except (OSError, ValueError, AttributeError, TypeError):
+        record = Record(read_json(folder / "config.json"), folder / "config.json")
+        named = {str(name) for name in record.items("files")}
+    except (ValueError, RecamError):  # no run's folder
         return set()
     return named & {path.name for path in folder.iterdir()}  # nothing outside, whatever it says
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
@@ -54,9 +54,10 @@ from recam.evaluation.scores import (
     view_scores,
     warping_scores,
 )
-from recam.media import contact_sheet, write_image, write_video
+from recam.media import MediaWarning, contact_sheet, write_image, write_video
 from recam.runtime.cache import content_hash
-from recam.runtime.records import write_json
+from recam.runtime.files import read_json
+from recam.runtime.records import Record, write_json
 from recam.runtime.workers import worker_pool
 from recam.types import CameraPath, Progress, RecamError, Video, no_progress
 
@@ -327,8 +328,15 @@ def code_hash() -> str:
 
 
 def _read_record(path: Path, key: str) -> dict[str, Any] | None:
+    """A row that an earlier run kept; None where none of this key is there whole."""
     if not path.is_file():
         return None
-    record = json.loads(path.read_text())
-    record["scores"] = {k: math.nan if v is None else float(v) for k, v in record["scores"].items()}
-    return record if record["key"] == key else None
+    try:
+        record = Record(read_json(path), path)
+        if record.text("key") != key:
+            return None
+        scores = record.record("scores")
+        return record.value | {"scores": {name: scores.measured(name) for name in scores.value}}
+    except (ValueError, RecamError) as error:
+        warnings.warn(f"{error}; it is worked out again", MediaWarning, stacklevel=2)
+        return None

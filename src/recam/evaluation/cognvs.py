@@ -31,6 +31,7 @@ from recam.evaluation.configs import Perceptual
 from recam.evaluation.metrics import psnr_per_frame, ssim_uniform
 from recam.evaluation.scores import SET_METRICS, perceptual_scores, set_features, set_scores
 from recam.media import read_video
+from recam.runtime.files import read_text
 from recam.types import Progress, RecamError, no_progress
 
 CogNVSDataset = Literal["kubric_4d", "pardom_4d", "dycheck", "dycheck-360p"]
@@ -95,7 +96,7 @@ def _correspondence(root: Path, scene: str, end: str) -> tuple[int, ...] | None:
     camera = end.removeprefix("_cam")
     if not path.is_file():
         return None
-    words = (line.strip().removesuffix(".png").split("_") for line in path.read_text().splitlines())
+    words = (line.strip().removesuffix(".png").split("_") for line in read_text(path).splitlines())
     return tuple(int(w[1]) for w in words if len(w) == 2 and w[0] == camera)
 
 

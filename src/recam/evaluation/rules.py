@@ -18,6 +18,8 @@ from recam.configs import ALL_RULES, ReconstructConfig, ReconstructRules
 from recam.evaluation.cameras import camera_errors
 from recam.evaluation.depth import depth_errors
 from recam.reconstruct import reconstruct
+from recam.runtime.files import parse_json
+from recam.runtime.records import Record, jsonable
 from recam.synthetic import CAMERA_KINDS, SCENE_KINDS, synthetic_clip
 from recam.types import Progress, Scene, no_progress
 
@@ -96,11 +98,14 @@ class _Scores:
         self.of: dict[tuple[int, str], dict[str, Any]] = {}
         for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
+                row = Record(parse_json(line, path), path)
+                scores = row.record("scores")
+                key = row.whole("scene", 0, 1_000_000), row.text("variant")
+                measured = {name: scores.measured(name) for name in scores.value}
+            except ValueError:
                 continue  # a line that was being written when the run was stopped
-            if row["size"] == self.size:
-                self.of[row["scene"], row["variant"]] = row["scores"]
+            if row.value.get("size") == self.size:
+                self.of[key] = measured
 
     def has(self, scene: int, variant: str) -> bool:
         return (scene, variant) in self.of
@@ -109,7 +114,7 @@ class _Scores:
         self.of[scene, variant] = scores
         row = {"scene": scene, "variant": variant, "size": self.size, "scores": scores}
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(jsonable(row)) + "\n")
 
 
 def _table(

@@ -13,10 +13,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -68,6 +69,13 @@ class Record:
         if not is_number(got) or not low <= got <= high:
             raise self.wrong(name, expected)
         return float(got)
+
+    def measured(self, name: str) -> float:
+        """A float as ``jsonable`` writes it: null for NaN, "inf" and "-inf" for the infinite."""
+        got = self._get(name, _REQUIRED, "a number")
+        if got is None:
+            return math.nan
+        return float(got) if got in ("inf", "-inf") else self.number(name)
 
     def whole(self, name: str, low: int, high: int, default: Any = _REQUIRED) -> int:
         """A whole number from low to high; ``default`` when the field is not there."""
@@ -136,30 +144,45 @@ class Record:
 
 
 def as_dataclass(
-    record: Record, kind: type[T], bounds: Mapping[str, tuple[float, float]] = {}
+    record: Record,
+    kind: type[T],
+    bounds: Mapping[str, tuple[float, float]] = {},
+    most: float = MAX_NUMBER,
 ) -> T:
-    """A dataclass of plain fields (int, float, bool, str, Literal, tuples of these) from a record.
+    """A dataclass from a record: what ``asdict`` and JSON made of it.
 
-    bounds: of the numbers by field; others are refused beyond ±MAX_NUMBER. Raises ValueError for a
-    wrong field, and for one that the dataclass does not have.
+    Its fields are int, float, bool, str, Literal, other dataclasses, tuples of these, or None where
+    the field may be. bounds: of the numbers by field; others are refused beyond ±most. Raises
+    ValueError for a wrong field, a missing one without a default, and one that the dataclass does
+    not have.
     """
     hints = get_type_hints(kind)
     if extra := sorted(set(record.value) - set(hints)):
         raise ValueError(f"{record.path}: of a newer recam: unknown {record.where}{extra[0]}")
-    values = {}
-    for name in record.value:
-        low, high = bounds.get(name, (-MAX_NUMBER, MAX_NUMBER))
-        values[name] = _as_type(record, name, hints[name], low, high)
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        needed = field.default is field.default_factory is dataclasses.MISSING
+        if needed and field.name not in record:
+            raise record.wrong(field.name, "a value")
+    values = {name: _as_type(record, name, hints[name], bounds, most) for name in record.value}
     return kind(**values)
 
 
-def _as_type(record: Record, name: str, hint: Any, low: float, high: float) -> Any:
+def _as_type(
+    record: Record, name: str, hint: Any, bounds: Mapping[str, tuple[float, float]], most: float
+) -> Any:
+    if get_origin(hint) in (Union, types.UnionType):  # only ever with None
+        if record.value[name] is None:
+            return None
+        hint = next(kind for kind in get_args(hint) if kind is not types.NoneType)
+    if dataclasses.is_dataclass(hint):
+        return as_dataclass(record.record(name), hint, bounds, most)  # type: ignore[arg-type]
     if get_origin(hint) is tuple:
         members = get_args(hint)
         low_len, high_len = (0, MAX_ENTRIES) if members[-1] is ... else (len(members),) * 2
         entries = record.items(name, low_len, high_len)
         row = Record({f"{name}[{i}]": e for i, e in enumerate(entries)}, record.path, record.where)
-        return tuple(_as_type(row, entry, members[0], low, high) for entry in row.value)
+        return tuple(_as_type(row, entry, members[0], bounds, most) for entry in row.value)
+    low, high = bounds.get(name.partition("[")[0], (-most, most))
     if get_origin(hint) is Literal:
         return record.text(name, [str(choice) for choice in get_args(hint)])
     if hint is bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -76,31 +77,37 @@ def limited_move(
     if config.path not in DEFAULTS:
         raise RecamError(f"--max-unseen limits a preset's amount; {config.path} is a file")
     small = _small(scene)
-    amounts = preset_amounts(config)
 
-    def lacks(scale: float) -> float:
-        path = path_for_scene(scene, _scaled(config, amounts, scale))
+    def lacks(move: PathConfig) -> float:
+        path = path_for_scene(scene, move)
         index = torch.linspace(0, len(path) - 1, min(MAX_FRAMES, len(path))).round().long()
         shown = CameraPath(path.cameras[index], path.source_frames[index])
         return float(_shares(small, shown, render_config, progress).max())
 
-    worst = lacks(1.0)
+    return largest_within(config, most, lacks)
+
+
+def largest_within(
+    config: PathConfig, most: float, lacks: Callable[[PathConfig], float]
+) -> tuple[PathConfig, float]:
+    """``limited_move`` by any way of counting: lacks says what a frame of a move lacks at most."""
+    worst = lacks(config)
     if worst <= most:
         return config, worst
-    low, high, kept = 0.0, 1.0, lacks(0.0)
+    low, high, kept = 0.0, 1.0, lacks(scaled(config, 0.0))
     if kept > most:
         raise RecamError(
-            f"--max-unseen {most:.0%}: the source's own view lacks {kept:.0%} already; "
+            f"at most {most:.0%} never seen: without any move {kept:.0%} are never seen already; "
             "give a higher limit"
         )
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        found = lacks(middle)
+        found = lacks(scaled(config, middle))
         if found <= most:
             low, kept = middle, found
         else:
             high = middle
-    return _scaled(config, amounts, low), kept
+    return scaled(config, low), kept
 
 
 def read_share(text: str) -> float:
@@ -133,9 +140,13 @@ def describe_amounts(config: PathConfig) -> str:
     return f"{config.path}: {', '.join(done) or 'no motion'}"
 
 
-def _scaled(config: PathConfig, amounts: dict[str, float], scale: float) -> PathConfig:
+def scaled(config: PathConfig, share: float) -> PathConfig:
+    """A preset with its amounts at a share of what they are (a zoom's as a power)."""
+    amounts = preset_amounts(config)
     changed = {
-        name: value**scale if name == "zoom" else value * scale for name, value in amounts.items()
+        name: value**share if name == "zoom" else value * share
+        for name, value in amounts.items()
+        if name != "smoothness"  # says how long, not how far
     }
     if config.path == "dolly-zoom":  # one of its two follows from the other
         free = "distance" if amounts["distance"] != 0 else "zoom"

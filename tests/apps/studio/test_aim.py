@@ -11,18 +11,18 @@ from recam.apps.studio.aim import (
     Aim,
     History,
     Key,
-    from_json,
     key_at,
     key_camera,
     path_config,
     retimed,
-    scaled,
     source_fov_deg,
     with_key,
     without_key,
 )
 from recam.configs import PathConfig
 from recam.geometry import intrinsics_from_fov, se3, so3_exp
+from recam.runtime.records import Record, as_dataclass
+from recam.tasks.unseen import scaled
 from recam.trajectories import make_path
 from recam.trajectories.presets import DEFAULTS
 from recam.types import Cameras
@@ -124,9 +124,11 @@ def test_history_goes_back_and_forward() -> None:
 def test_an_aim_survives_json() -> None:
     key = Key(3, tuple(float(v) for v in range(16)), 41.5)
     aim = Aim("keys", PathConfig("dolly", distance=0.3), (key,), limit=0.1, focus_depth=1.25)
-    assert from_json(Aim, json.loads(json.dumps(dataclasses.asdict(aim)))) == aim
-    with pytest.raises(ValueError, match="expected fields of Aim"):
-        from_json(Aim, {"mood": 1})
+    there = json.loads(json.dumps(dataclasses.asdict(aim)))
+    assert as_dataclass(Record(there, "a.json"), Aim) == aim
+    for field, value in (("mode", "mood"), ("limit", "x"), ("preset", 3), ("keys", [{"frame": 1}])):
+        with pytest.raises(ValueError, match=rf"a\.json: {field}"):
+            as_dataclass(Record({**there, field: value}, "a.json"), Aim)
 
 
 def test_one_move_of_a_control_is_one_step() -> None:

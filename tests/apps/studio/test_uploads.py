@@ -8,11 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
-from recam.apps.studio.facts import describe_cameras
+from recam.apps.studio.facts import describe_cameras, describe_depth, describe_masks, limits
 from recam.apps.studio.uploads import keep, sniff
 from recam.camera_files import write_cameras
-from recam.media import probe, write_video
+from recam.media import probe, write_image, write_video
 from recam.types import RecamError
 from studio_scene import small_clip
 
@@ -94,3 +95,21 @@ def test_a_camera_file_is_described(tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
     keys.write_text(json.dumps({"keys": [{"frame": 0}, {"frame": 7, "yaw": 10}]}))
     assert "keyframes" in describe_cameras(keys)
+
+
+def test_depth_and_masks_are_described(tmp_path: Path) -> None:
+    clip = small_clip()
+    depth, masks = tmp_path / "depth.npz", tmp_path / "masks"
+    np.savez(depth, depth=clip.depth.numpy())
+    masks.mkdir()
+    for i in range(8):
+        white = torch.zeros(3, 96, 144, dtype=torch.uint8)
+        white[:, :48] = 255
+        write_image(white, masks / f"{i:03d}.png")
+    said = describe_depth(depth, 8, 96, 144)
+    middle = f"{float(clip.depth[clip.valid].median()):.2g}"
+    assert said.startswith("npz: 8 depth maps") and middle in said
+    assert describe_masks(masks, 8, 96, 144) == "a folder of png: 50% of the pixels move"
+    with pytest.raises(ValueError, match="7"):
+        describe_depth(depth, 7, 96, 144)
+    assert "one job at a time" in limits() and "GB" in limits()

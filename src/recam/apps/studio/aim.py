@@ -7,7 +7,6 @@ builds too.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +18,6 @@ from torch import Tensor
 from recam.camera_files.own import write_keyframes
 from recam.configs import PathConfig
 from recam.geometry import fov_x_deg, se3_inverse
-from recam.trajectories.presets import AMOUNTS, DEFAULTS
 from recam.types import Cameras
 
 Mode = Literal["preset", "keys", "file"]
@@ -40,6 +38,10 @@ class Key:
     frame: int
     target_from_source: tuple[float, ...]
     fov_deg: float
+
+    def __post_init__(self) -> None:
+        if len(self.target_from_source) != 16:
+            raise ValueError(f"a key has {len(self.target_from_source)} numbers; expected 16")
 
 
 @dataclass(frozen=True)
@@ -147,23 +149,6 @@ def pose_parts(cam_from_world: Tensor) -> tuple[Tensor, Tensor]:
     return inverse[:3, :3], inverse[:3, 3]
 
 
-def scaled(preset: PathConfig, share: float) -> PathConfig:
-    """A preset with its amounts at a share in [0, 1] of what they are (zoom: by its logarithm)."""
-    changed: dict[str, float] = {}
-    for name, default in DEFAULTS[preset.path].items():  # type: ignore[index]
-        value = getattr(preset, name)
-        given = any(getattr(preset, n) is not None for n in AMOUNTS)
-        if value is None:
-            if given and preset.path not in ("handheld", "stabilise"):
-                continue
-            value = default
-        if name != "smoothness":  # says how long, not how far
-            changed[name] = value**share if name == "zoom" else value * share
-    if preset.path == "dolly-zoom" and len(changed) == 2:
-        del changed["distance"]
-    return replace(preset, **changed)  # type: ignore[arg-type]
-
-
 class History:
     """Values with undo and redo. A value equal to the present one is no step."""
 
@@ -205,27 +190,3 @@ class History:
             return False
         self.at += 1
         return True
-
-
-def from_json(kind: type, values: Any) -> Any:
-    """A dataclass of plain values and nested dataclasses from what ``asdict`` and JSON made of it.
-
-    Raises ValueError for a field that it does not have.
-    """
-    plain = kind()
-    known = {f.name for f in dataclasses.fields(kind)}
-    if not isinstance(values, dict) or values.keys() - known:
-        raise ValueError(f"expected fields of {kind.__name__}, got {values!r}"[:200])
-    built: dict[str, Any] = {}
-    for name, value in values.items():
-        nested = getattr(plain, name)
-        if dataclasses.is_dataclass(nested):
-            built[name] = from_json(type(nested), value)
-        elif kind is Aim and name == "keys":
-            built[name] = tuple(
-                Key(int(k["frame"]), tuple(map(float, k["target_from_source"])), k["fov_deg"])
-                for k in value
-            )
-        else:
-            built[name] = tuple(value) if isinstance(value, list) else value
-    return kind(**built)

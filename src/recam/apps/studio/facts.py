@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
@@ -12,13 +11,20 @@ from torch import Tensor
 from recam.camera_files import read_cameras
 from recam.camera_files.camera_file import CameraFile
 from recam.geometry import se3_inverse, so3_log
-from recam.media import MediaInfo, probe
+from recam.media import MediaInfo, probe, read_mask
 from recam.media.input import BASE_BYTES, BYTES_PER_PIXEL
-from recam.runtime.records import write_json
+from recam.reconstruct import read_depth
+from recam.runtime.files import read_json
+from recam.runtime.memory import memory_bytes
+from recam.runtime.records import Record, write_json
+from recam.runtime.threads import num_cores
+from recam.types import RecamError
 
 SECONDS_PER_FRAME = {"draft": 0.5, "best": 5.0, "make": 1.0}
 """On two cores, until this machine has been measured: a rough guess that is called one."""
 KEPT_RATES = 5
+LOOK_SIDE = 128
+"""Longer side in pixels at which depth is looked at for its sentence."""
 MOVED = 0.1
 """Shifts below this part of the longest, and turns below MOVED_DEG, are not worth a word."""
 MOVED_DEG = 1.0
@@ -55,14 +61,30 @@ def cost(frames: int | None, height: int, width: int, rates: dict[str, list[floa
     """What it takes, in one sentence."""
     memory = (BASE_BYTES + BYTES_PER_PIXEL * height * width) / 1e9
     if frames is None:
-        return f"About {memory:.1f} GB of memory; the file does not say how long it is."
+        return f"{_memory(memory)}; the file does not say how long it is."
     parts = []
     for name, words in (("draft", "a draft"), ("best", "the full scene")):
         known = rates.get(name)
         rate = sorted(known)[len(known) // 2] if known else SECONDS_PER_FRAME[name]
         parts.append(f"{words} in about {_about(rate * frames)}")
     source = "as measured on this machine" if rates.get("draft") else "a guess, for two cores"
-    return f"{' and '.join(parts).capitalize()} ({source}); about {memory:.1f} GB of memory."
+    return f"{' and '.join(parts).capitalize()} ({source}). {_memory(memory)}."
+
+
+def _memory(needed_gb: float) -> str:
+    """What a job needs and what it may take here."""
+    limit = memory_bytes()
+    if limit is None:
+        return f"About {needed_gb:.1f} GB of memory"
+    short = "; choose a smaller size above" if needed_gb > limit / 1e9 else ""
+    return f"About {needed_gb:.1f} of {limit / 1e9:.1f} GB of memory{short}"
+
+
+def limits() -> str:
+    """What a job may take of this machine, in one line."""
+    limit = memory_bytes()
+    memory = "" if limit is None else f", at most {limit / 1e9:.1f} GB of memory"
+    return f"one job at a time, {num_cores()} threads at low priority{memory}"
 
 
 def _about(seconds: float) -> str:
@@ -74,9 +96,9 @@ def _about(seconds: float) -> str:
 def read_rates(file: Path) -> dict[str, list[float]]:
     """Seconds a frame of earlier jobs on this machine, by kind."""
     try:
-        values = json.loads(file.read_text())
-        return {str(k): [float(x) for x in v] for k, v in values.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        rates = Record(read_json(file), file)
+        return {kind: rates.array(kind, (None,)).tolist() for kind in rates.value}
+    except (ValueError, RecamError):  # not measured yet, or damaged: measured anew
         return {}
 
 
@@ -104,6 +126,33 @@ def describe_cameras(path: Path) -> str:
     return (
         about + f"{num} camera{'s' * (num != 1)}; {lens}{motion(file.cam_from_world, file.metric)}"
     )
+
+
+def describe_depth(path: Path, num: int, height: int, width: int) -> str:
+    """What a depth file or folder is and says of a film. Raises what ``read_depth`` raises."""
+    scale = min(1.0, LOOK_SIDE / max(height, width))
+    h, w = max(2, round(height * scale)), max(2, round(width * scale))
+    found = read_depth(path, num, h, w)
+    good = found.depth[found.valid]
+    some = good[:: len(good) // 100_000 + 1]
+    low, middle, high = torch.quantile(some, torch.tensor([0.02, 0.5, 0.98])).tolist()
+    kind = path.suffix[1:] or f"a folder of {_suffixes(path)}"
+    unit = " m" if found.metric else ""
+    return (
+        f"{kind}: {num} depth map{'s' * (num != 1)}, {low:.2g} to {high:.2g}{unit}, the middle "
+        f"{middle:.2g}{unit}; {float(found.valid.float().mean()):.0%} usable"
+    )
+
+
+def describe_masks(path: Path, num: int, height: int, width: int) -> str:
+    """The same of masks of what moves. Raises what ``read_mask`` raises."""
+    share = float((read_mask(path, num, height, width, resize=True) > 0.5).float().mean())
+    kind = path.suffix[1:] or f"a folder of {_suffixes(path)}"
+    return f"{kind}: {share:.0%} of the pixels move"
+
+
+def _suffixes(folder: Path) -> str:
+    return " and ".join(sorted({p.suffix[1:] for p in folder.iterdir() if p.suffix})) or "files"
 
 
 def _fov(file: CameraFile) -> str:

@@ -50,6 +50,8 @@ class Job:
     """Finished frames to look at, as the work reaches them."""
     process: subprocess.Popen[bytes] | None = None
     cancel_asked: bool = False
+    expected_s: float | None = None
+    """How long such a job takes on this machine, where that was measured."""
 
     @property
     def share(self) -> float:
@@ -79,6 +81,8 @@ class Job:
             left = self.stage_left_s()
             if left is not None and left >= 1:
                 parts.append(f"{duration(left)} to go in this step")
+            if self.expected_s is not None and self.expected_s - self.seconds >= 1:
+                parts.append(f"about {duration(self.expected_s - self.seconds)} in all")
             return f"{self.label}: {', '.join(parts)} · {duration(self.seconds)} so far"
         if self.state == "failed":
             return f"{self.label}: {self.error}"

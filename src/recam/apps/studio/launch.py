@@ -16,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from recam.apps.studio import facts
 from recam.apps.studio.guard import Guard, guarded
 from recam.apps.studio.page import Page
 from recam.apps.studio.session import Session
@@ -115,6 +116,7 @@ def run(
             studio.session.resume()
         print(studio.url, flush=True)
         print(f"workspace: {studio.session.workspace.folder}", file=sys.stderr)
+        print(f"jobs: {facts.limits()}", file=sys.stderr)
         print("Ctrl-C stops it; nothing in the workspace is lost", file=sys.stderr)
         if open_browser:
             webbrowser.open(studio.url)

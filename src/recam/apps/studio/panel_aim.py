@@ -160,8 +160,18 @@ class AimPanel:
 
     def _amount(self, name: str, _: Any = None) -> None:
         aim = self.session.aim
-        preset = replace(aim.preset, **{name: float(self.sliders[name].value)})
+        shown = float(self.sliders[name].value)
+        value = shown / self._shown_distance() if name == "distance" else shown
+        preset = replace(aim.preset, **{name: value})
         self._set_preset(preset, name)
+
+    def _shown_distance(self) -> float:
+        """What one focus depth is called in the panel: its metres where they are known, else 1."""
+        scene = self.session.scene
+        metres = None if scene is None else scene.previewer.scene.metres_per_unit
+        if scene is None or metres is None:
+            return 1.0
+        return scene.previewer.focus_depth * metres * (self.session.aim.focus_depth or 1.0)
 
     def _rest_of_preset(self) -> None:
         aim = self.session.aim
@@ -311,7 +321,7 @@ class AimPanel:
             self._offer(project.keys_file, project)
             return
         times_s, _ = path_times_s(scene.previewer.scene, path)
-        cameras = path.cameras.resized(scene.about["height"], scene.about["width"])
+        cameras = path.cameras.resized(scene.about.height, scene.about.width)
         suffix = SUFFIXES.get(chosen, ".json")
         out = folder / f"{chosen}{suffix}"
         full = scene.previewer.source.resized(cameras.height, cameras.width)
@@ -363,10 +373,15 @@ class AimPanel:
                 low, high, step = 0.0, HANDHELD[name], HANDHELD[name] / 100
             elif preset.path == "freeze" and name == "yaw":
                 low, high = -180.0, 180.0
-            slider.min, slider.max, slider.step = low, high, step
             value = getattr(preset, name)
             value = uses[name] if value is None else value
-            slider.value = min(max(float(value), low), high)
+            times = self._shown_distance() if name == "distance" else 1.0
+            slider.min, slider.max, slider.step = low * times, high * times, step * times
+            slider.value = min(max(float(value), low), high) * times
+            if name == "distance":
+                metric = times != 1.0
+                slider.label = "Distance m" if metric else "Distance"
+                slider.precision = 3
         self.speed.value = preset.speed
         self.moment.visible = preset.path in ("static", "freeze")
         scene = self.session.scene

@@ -22,6 +22,8 @@ class BringPanel:
 
     def __init__(self, page: Shell) -> None:
         self.page = page
+        self.sentences: dict[str, str] = {}
+        """What files of the user's are and say, by their path."""
         gui = page.server.gui
         self.upload = gui.add_upload_button(
             "Open film, picture or zip of frames", icon="upload",
@@ -137,14 +139,27 @@ class BringPanel:
 
     def _add_file(self, event: Any) -> None:
         project, what = self.page.session.need_project(), self.what.value
-        kind, path = self.page.upload(event)
-        if what == "Cameras":
-            facts.describe_cameras(path)  # refuses what is none, before it is kept
-        elif kind == FILM and what == "Depth":
-            raise RecamError("depth comes as npz, npy, or a zip of PNG, EXR or npy files")
+        _, path = self.page.upload(event)
+        try:
+            self.sentences[str(path)] = self._describe(what, path)
+        except RecamError as error:  # what is none is refused before it is kept
+            raise RecamError(str(error).replace(str(path), event.target.value.name)) from None
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(path), event.target.value.name)) from None
         config = replace(project.state.reconstruct, **{FIELDS[what]: str(path)})  # type: ignore[arg-type]
         project.update(reconstruct=config)
         self._say_files()
+
+    def _describe(self, what: str, path: Path) -> str:
+        """What a file is and says, in one sentence."""
+        if what == "Cameras":
+            return facts.describe_cameras(path)
+        info = self.page.session.info
+        num = None if info is None else 1 if info.kind == "picture" else info.num_frames
+        if info is None or num is None:
+            return path.suffix[1:] or "a folder"
+        describe = facts.describe_depth if what == "Depth" else facts.describe_masks
+        return describe(path, num, info.height, info.width)
 
     def _forget(self) -> None:
         project = self.page.session.need_project()
@@ -156,13 +171,10 @@ class BringPanel:
         project = self.page.session.project
         rows = []
         if project is not None:
-            config = project.state.reconstruct
-            if config.cameras:
-                rows.append(("Cameras", facts.describe_cameras(Path(config.cameras))))
-            if config.depth:
-                rows.append(("Depth", Path(config.depth).suffix[1:] or "a folder"))
-            if config.masks:
-                rows.append(("Moving areas", Path(config.masks).suffix[1:] or "a folder"))
+            for what, field in FIELDS.items():
+                file = getattr(project.state.reconstruct, field)
+                if file is not None:
+                    rows.append((what, self.sentences.get(file) or Path(file).suffix or "a folder"))
         self.said.content = small(table(rows)) if rows else ""
 
     def _reconstruct(self) -> None:
@@ -227,4 +239,5 @@ class BringPanel:
         num = 1 if session.kind == "picture" else info.num_frames
         frames = facts.frames_used(num, part.start, part.num_frames, part.stride)
         rates = facts.read_rates(session.workspace.folder / "rates.json")
-        self.cost.content = small(facts.cost(frames, info.height, info.width, rates))
+        cost = facts.cost(frames, info.height, info.width, rates)
+        self.cost.content = small(f"{cost} {facts.limits().capitalize()}.")

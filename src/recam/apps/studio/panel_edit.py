@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from recam.apps.studio import recipe
 from recam.apps.studio.jobs import Job
 from recam.apps.studio.paint import Stroke, mask_of, painted
 from recam.apps.studio.panel_make import download_link
 from recam.apps.studio.shell import Shell, small
 from recam.apps.studio.uploads import ARCHIVE, DATA, FILM, PICTURE
-from recam.configs import CompleteConfig
+from recam.configs import CompleteConfig, EditConfig
 from recam.media import read_video, write_image
 from recam.types import RecamError
 
@@ -69,7 +70,7 @@ class EditPanel:
         self.said = gui.add_html("")
         self.follow = gui.add_button(
             "See it followed first", color="gray", icon="eye",
-            hint="Follows what you painted through the film, and fills nothing",
+            hint="Follows what you painted or changed through the film, and fills nothing",
         )  # fmt: skip
         self.go = gui.add_button("Make it", icon="brush")
         self._connect()
@@ -97,7 +98,7 @@ class EditPanel:
         self.painting.visible = film and self.kind != "complete"
         self.edited.visible = film and self.kind == "edit"
         self.mask_film.visible = film and self.kind == "complete"
-        self.follow.visible = film and self.kind == "remove"
+        self.follow.visible = film and self.kind != "complete"
         self.go.visible = film
         self.help.content = small(
             {
@@ -269,29 +270,38 @@ class EditPanel:
             mask, frame = self._write_mask()
             session.make_remove(mask, frame, config)
         elif self.kind == "edit":
-            if self.picture is None or self.edited_number is None:
-                raise RecamError("load the edited frame first")
+            picture, frame = self._need_picture()
             mask_file = self._write_mask()[0] if self.strokes else None
-            session.make_edit(self.picture, self.edited_number, mask_file, config)
+            session.make_edit(picture, frame, mask_file, config)
         else:
             if self.known is None:
                 raise RecamError("load the mask first")
             session.make_complete(self.known, config)
         self.stop()
 
-    def _follow(self) -> None:
-        """Follow what was painted, without filling: the same command with the model ``none``."""
-        session = self.page.session
-        mask, frame = self._write_mask()
-        out = self._out("followed")
-        from recam.apps.studio import recipe
-        from recam.configs import EditConfig
+    def _need_picture(self) -> tuple[Path, int]:
+        if self.picture is None or self.edited_number is None:
+            raise RecamError("load the edited frame first")
+        return self.picture, self.edited_number
 
+    def _follow(self) -> None:
+        """Follow what was painted or changed, without filling: the same command with the model
+        ``none``."""
+        session = self.page.session
         project = session.need_project()
-        config = EditConfig(complete=CompleteConfig(model="none"))
+        none = CompleteConfig(model="none")
+        if self.kind == "remove":
+            mask, frame = self._write_mask()
+            config = EditConfig(complete=none)
+            extra = ["--remove", str(mask), "--at-frame", str(frame)]
+        else:
+            picture, frame = self._need_picture()
+            config = EditConfig(project.state.content, none)
+            extra = ["--edited-frame", str(frame), str(picture)]
+            extra += ["--mask", str(self._write_mask()[0])] if self.strokes else []
+        out = self._out("followed")
         words = ["recam", "edit", str(project.source)]
-        words += recipe.options(project.state.input, config)
-        words += ["--remove", str(mask), "--at-frame", str(frame), "-o", str(out)]
+        words += [*recipe.options(project.state.input, config), *extra, "-o", str(out)]
 
         def done(job: Job) -> None:
             if job.state == "done":

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import html
-import json
 import os
 import zipfile
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -18,8 +17,10 @@ from recam.apps.studio.guard import Guard
 from recam.apps.studio.jobs import Job, duration
 from recam.apps.studio.shell import Shell, small, table
 from recam.apps.studio.workspace import Take
-from recam.configs import CompleteConfig, CompletionModel, SceneFormat
+from recam.configs import CompleteConfig, CompletionModel, PathConfig, SceneFormat
 from recam.media import read_image, read_video, write_image
+from recam.runtime.files import read_json
+from recam.runtime.records import Record, as_dataclass
 from recam.types import RecamError, Video
 
 NONE = "no takes yet"
@@ -44,8 +45,8 @@ class MakePanel:
             "Weights", "", hint="Folder or Hub name of a published model", visible=False
         )
         self.frames = gui.add_number(
-            "Frames", 48, min=2, max=2000, step=1, hint="Length of the film made of a picture",
-            visible=False,
+            "Frames", 48, min=1, max=2000, step=1, visible=False,
+            hint="Of one picture: length of the film. Of several: how many between two of them",
         )  # fmt: skip
         with gui.add_folder("More", expand_by_default=False):
             self.steps = gui.add_number(
@@ -95,7 +96,11 @@ class MakePanel:
 
     def _options(self) -> None:
         project = self.page.session.need_project()
-        project.update(complete=self.config(), picture_frames=int(self.frames.value))
+        project.update(complete=self.config())
+        if self.page.session.kind == "views":
+            project.update(between_frames=int(self.frames.value))
+        elif self.page.session.kind == "picture":
+            project.update(picture_frames=max(2, int(self.frames.value)))
         self.weights.visible = self.model.value in FOUNDATION
         if self.page.session.kind == "picture":
             self.page.want("aim")
@@ -165,8 +170,9 @@ class MakePanel:
         self.seed.value = config.seed
         self.weights.visible = config.model in FOUNDATION
         self.frames.visible = session.kind != "film"
-        if session.project is not None and session.kind == "picture":
-            self.frames.value = session.project.state.picture_frames
+        if session.project is not None and session.kind != "film":
+            state, views = session.project.state, session.kind == "views"
+            self.frames.value = state.between_frames if views else state.picture_frames
 
     def _show_take(self, take: Take) -> None:
         folder, guard = self._folder(take), self.page.guard
@@ -226,16 +232,11 @@ class MakePanel:
         session, chosen = self.page.session, self.export.value
         project, scene = session.need_project(), session.need_scene()
         from recam.apps.studio import recipe
-        from recam.apps.studio.aim import from_json
-        from recam.configs import InputConfig, ReconstructConfig
 
         out = project.folder / "exports" / f"{scene.which}-{chosen}"
         archive = out.with_suffix(".zip")
-        configs = (
-            from_json(InputConfig, scene.about["input"]),
-            from_json(ReconstructConfig, scene.about["reconstruct"]),
-        )
-        words = ["recam", "reconstruct", str(project.source), *recipe.options(*configs)]
+        configs = recipe.options(scene.about.input, scene.about.reconstruct)
+        words = ["recam", "reconstruct", str(project.source), *configs]
         words += ["--export", chosen, "-o", str(out)]
 
         def done(job: Job) -> None:
@@ -290,11 +291,8 @@ class MakePanel:
         session = self.page.session
         if session.scene is None or take.task not in ("reshoot", "image"):
             return torch.zeros_like(known, dtype=torch.bool)
-        from recam.apps.studio.aim import from_json
-        from recam.configs import PathConfig
-
-        record = json.loads((self._folder(take) / "config.json").read_text())
-        path = from_json(PathConfig, record["config"]["path"])
+        record = _record(self._folder(take)).record("config").record("path")
+        path = as_dataclass(record, PathConfig)
         previewer = session.scene.previewer
         preview = previewer.frame(previewer.path(path, session.num_frames), frame)
         return compare.same_size(
@@ -348,17 +346,23 @@ def _label(take: Take) -> str:
 
 
 def _known(folder: Path) -> list[tuple[str, str]]:
-    try:
-        record: dict[str, Any] = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError):
-        return []
     rows = []
-    if record.get("known_fraction") is not None:
-        rows.append(("Seen", f"{record['known_fraction']:.1%} of the pixels; the rest made up"))
-    config = record.get("config") or {}
-    if isinstance(config.get("complete"), dict):
-        rows.append(("Model", str(config["complete"].get("model"))))
+    try:
+        record = _record(folder)
+        if "known_fraction" in record:
+            share = record.number("known_fraction", 0, 1)
+            rows.append(("Seen", f"{share:.1%} of the pixels; the rest made up"))
+        if "config" in record and "complete" in record.record("config"):
+            rows.append(("Model", record.record("config").record("complete").text("model")))
+    except (ValueError, RecamError) as error:
+        rows.append(("Record", str(error)))
     return rows
+
+
+def _record(folder: Path) -> Record:
+    """What a take's run wrote down of itself."""
+    file = folder / "config.json"
+    return Record(read_json(file), file)
 
 
 def download_link(guard: Guard, path: Path, name: str, words: str = "") -> str:

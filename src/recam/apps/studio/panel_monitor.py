@@ -169,6 +169,8 @@ class MonitorPanel:
         if words & {"scene", "aim", "project"}:
             self.moved_s = time.monotonic()
             view.show_path(path)
+            focus = scene.previewer.focus_depth * (session.aim.focus_depth or 1.0)
+            view.show_focus(focus, min(moment, len(scene.previewer.scene) - 1))
         picture: Preview | None = None
         if path is not None:
             picture = scene.previewer.frame(path, self.frame)

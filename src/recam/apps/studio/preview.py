@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from recam.apps.commands import holes_shown
-from recam.apps.studio.aim import scaled
-from recam.configs import PathConfig, RenderConfig
+from recam.configs import InputConfig, PathConfig, ReconstructConfig, RenderConfig
 from recam.covisibility import resize_scene
 from recam.geometry import fov_x_deg
 from recam.reconstruct import save_scene
 from recam.render import StaticSet, build_static, render_frames
-from recam.runtime.records import write_json
+from recam.runtime.files import read_json
+from recam.runtime.records import Record, as_dataclass, write_json
+from recam.tasks.unseen import largest_within
 from recam.trajectories import focus_depth, make_path
 from recam.trajectories.presets import DEFAULTS, orbit
 from recam.types import CameraPath, Cameras, PartialVideo, Scene, Video
@@ -35,7 +35,9 @@ GRAPH_FRAMES = 60
 """Frames at most that the graph is counted at; those between are joined by lines."""
 YAWS_DEG = (-45.0, -36.0, -27.0, -18.0, -9.0, 0.0, 9.0, 18.0, 27.0, 36.0, 45.0)
 PITCHES_DEG = (-18.0, -9.0, 0.0, 9.0, 18.0, 27.0)
-LIMIT_STEPS = 7
+ABOUT = "about.json"
+LIMIT_FRAMES = 9
+"""Frames that are counted, spread evenly, while a limit is looked for."""
 
 
 def small_scene(scene: Scene, side: int | None = None) -> Scene:
@@ -62,16 +64,48 @@ def small_scene(scene: Scene, side: int | None = None) -> Scene:
     )  # fmt: skip
 
 
-def write_small(full: Scene, out: Path, **about: Any) -> None:
-    """A small copy of a scene, and what previews need to know of the whole one."""
-    (out / "about.json").unlink(missing_ok=True)  # until all is written, there is none
+@dataclass(frozen=True)
+class About:
+    """What is known of the whole scene beside its small copy.
+
+    focus_depth: in the scene's units. height, width: of its video. folder: where it is. reused: it
+    was there already. input, reconstruct: what it was made by.
+    """
+
+    focus_depth: float
+    height: int
+    width: int
+    folder: str = ""
+    seconds: float = 0.0
+    reused: bool = True
+    input: InputConfig = field(default_factory=InputConfig)
+    reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)
+
+
+def write_small(
+    full: Scene,
+    out: Path,
+    *,
+    folder: Path,
+    input: InputConfig,
+    reconstruct: ReconstructConfig,
+    seconds: float = 0.0,
+    reused: bool = True,
+) -> None:
+    """A small copy of a scene, and what is said of the whole one (see ``About``)."""
+    (out / ABOUT).unlink(missing_ok=True)  # until all is written, there is none
     save_scene(small_scene(full), out)
-    known = {
-        "focus_depth": focus_depth(full),
-        "height": full.video.height,
-        "width": full.video.width,
-    }
-    write_json(out / "about.json", {**known, **about})
+    video = full.video
+    about = About(
+        focus_depth(full), video.height, video.width, str(folder), seconds, reused, input,
+        reconstruct,
+    )  # fmt: skip
+    write_json(out / ABOUT, about)
+
+
+def read_about(folder: Path) -> About:
+    """What ``write_small`` left. Raises ValueError for a file that it did not."""
+    return as_dataclass(Record(read_json(folder / ABOUT), folder / ABOUT), About, most=1e15)
 
 
 def _picked(values: Tensor, height: int, width: int) -> Tensor:
@@ -187,23 +221,17 @@ class Previewer:
     def within(self, config: PathConfig, limit: float, num_frames: int | None = None) -> PathConfig:
         """The preset with its amounts as large as the limit on the never-seen share allows.
 
-        Found by halving (the share grows with the amount, nearly always); paths of files and
-        presets without amounts come back as they are.
+        Paths of files and presets without amounts come back as they are. Raises RecamError where
+        even the source's own view lacks more.
         """
         if not DEFAULTS.get(config.path):  # type: ignore[call-overload]
             return config
 
-        def worst(share: float) -> float:
-            path = self.path(scaled(config, share), num_frames)
-            return max(self.never_seen(path, spread(len(path), 9)))
+        def lacks(move: PathConfig) -> float:
+            path = self.path(move, num_frames)
+            return max(self.never_seen(path, spread(len(path), LIMIT_FRAMES)))
 
-        if worst(1.0) <= limit:
-            return config
-        low, high = 0.0, 1.0
-        for _ in range(LIMIT_STEPS):
-            middle = (low + high) / 2
-            low, high = (middle, high) if worst(middle) <= limit else (low, middle)
-        return scaled(config, low)
+        return largest_within(config, limit, lacks)[0]
 
 
 def orbit_by(yaw_deg: float, pitch_deg: float, focus_depth: float) -> Tensor:

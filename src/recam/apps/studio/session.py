@@ -7,7 +7,6 @@ here: jobs run the command line, previews run the renderer.
 from __future__ import annotations
 
 import dataclasses
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -16,18 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from recam.apps.studio import facts, recipe
-from recam.apps.studio.aim import Aim, History, from_json, path_config
+from recam.apps.studio.aim import Aim, History, path_config
 from recam.apps.studio.jobs import Job, JobQueue
-from recam.apps.studio.preview import Previewer, write_small
+from recam.apps.studio.preview import About, Previewer, read_about, write_small
 from recam.apps.studio.workspace import Project, ProjectState, Take, Workspace
 from recam.configs import (
     CompleteConfig,
     EditConfig,
     ImageConfig,
-    InputConfig,
     InterpolateConfig,
     PathConfig,
-    ReconstructConfig,
     ReshootConfig,
 )
 from recam.media import MediaInfo
@@ -41,7 +38,7 @@ class OpenScene:
     """The scene that is shown: which one, what is said of it, and its previews."""
 
     which: str
-    about: dict[str, Any]
+    about: About
     previewer: Previewer
 
 
@@ -170,25 +167,34 @@ class Session:
         def done(job: Job) -> None:
             if job.state != "done":
                 return
-            about = _read_about(project.scene_folder(which))
+            about = read_about(project.scene_folder(which))
             if self.project is project:
                 self.load(which)
-                if not about["reused"] and self.scene is not None:
+                if not about.reused and self.scene is not None:
                     num = len(self.scene.previewer.scene)
                     rates = self.workspace.folder / "rates.json"
-                    facts.add_rate(rates, which, about["seconds"] / num)
+                    facts.add_rate(rates, which, about.seconds / num)
             if then_best:
                 self.submit(self._scene_job(project, "best", False))
 
         label = "Draft" if which == "draft" else "Full scene"
-        return Job(label, ["scene", str(folder / "job.json")], folder, done)
+        words = ["scene", str(folder / "job.json")]
+        return Job(label, words, folder, done, expected_s=self._expected_s(project, which))
+
+    def _expected_s(self, project: Project, which: str) -> float | None:
+        """How long a scene takes here, by earlier ones; None where none was measured."""
+        known = facts.read_rates(self.workspace.folder / "rates.json").get(which)
+        part = project.state.input
+        total = self.info.num_frames if self.info is not None else None
+        frames = facts.frames_used(total, part.start, part.num_frames, part.stride)
+        return sorted(known)[len(known) // 2] * frames if known and frames else None
 
     def load(self, which: str) -> None:
         """Show the draft or the best scene of the project."""
         project = self.need_project()
         folder = project.scene_folder(which)
-        about = _read_about(folder)
-        previewer = Previewer(load_scene(folder), about["focus_depth"])
+        about = read_about(folder)
+        previewer = Previewer(load_scene(folder), about.focus_depth)
         with self.lock:
             self.scene = OpenScene(which, about, previewer)
             self._path = None
@@ -284,8 +290,7 @@ class Session:
         keys = project.folder / "paths" / f"{number}.json"
         keys.parent.mkdir(exist_ok=True)
         path = self.path_config(keys_file=keys)
-        reconstruct = from_json(ReconstructConfig, scene.about["reconstruct"])
-        part = from_json(InputConfig, scene.about["input"])
+        reconstruct, part = scene.about.reconstruct, scene.about.input
         out = project.take_folder(number)
         source = str(project.source)
         if self.kind == "picture":
@@ -436,15 +441,7 @@ def _info(project: Project) -> MediaInfo | None:
 
 def write_preview(scene: Scene, out: Path, folder: Path, state: ProjectState) -> None:
     """The small copy of a scene that was not reconstructed here."""
-    write_small(
-        scene, out, folder=str(folder), seconds=0.0, reused=True,
-        input=dataclasses.asdict(state.input), reconstruct=dataclasses.asdict(state.reconstruct),
-    )  # fmt: skip
-
-
-def _read_about(folder: Path) -> dict[str, Any]:
-    about: dict[str, Any] = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    return about
+    write_small(scene, out, folder=folder, input=state.input, reconstruct=state.reconstruct)
 
 
 def label_of(path: PathConfig) -> str:

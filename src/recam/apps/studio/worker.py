@@ -7,14 +7,12 @@ python -m recam.apps.studio.worker PARENT recam reshoot my.mp4 --yaw 20 …
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 
 def main(words: list[str]) -> None:
@@ -33,7 +31,7 @@ def main(words: list[str]) -> None:
         if kind == "sample":
             sample(Path(rest[0]))
         else:
-            scene(json.loads(Path(rest[0]).read_text(encoding="utf-8")))
+            scene(Path(rest[0]))
 
 
 def _end_with(parent: int) -> None:
@@ -58,30 +56,28 @@ def sample(out: Path) -> None:
     write_video(clip.video, out)
 
 
-def scene(job: dict[str, Any]) -> None:
+def scene(job: Path) -> None:
     """Reconstruct, or find in the cache, and write a small copy for previews.
 
-    job: source, input, reconstruct (as ``asdict`` gives them), out (a folder).
+    job: JSON with source, input, reconstruct (as ``asdict`` gives them) and out, a folder.
     """
     from recam.apps.progress import show_progress
-    from recam.apps.studio.aim import from_json
     from recam.apps.studio.preview import write_small
     from recam.configs import InputConfig, ReconstructConfig
     from recam.reconstruct.scene_cache import open_scene
+    from recam.runtime.files import read_json
+    from recam.runtime.records import Record, as_dataclass
 
     clock = time.perf_counter()
+    asked = Record(read_json(job), job)
+    part = as_dataclass(asked.record("input"), InputConfig, most=1e15)
+    config = as_dataclass(asked.record("reconstruct"), ReconstructConfig, most=1e15)
     with show_progress() as progress:
-        opened = open_scene(
-            Path(job["source"]),
-            from_json(InputConfig, job["input"]),
-            from_json(ReconstructConfig, job["reconstruct"]),
-            progress,
-        )
+        opened = open_scene(Path(asked.text("source")), part, config, progress)
         progress("preview", 0, 1)
         write_small(
-            opened.scene, Path(job["out"]), folder=str(opened.folder), reused=opened.reused,
-            seconds=time.perf_counter() - clock, input=job["input"],
-            reconstruct=job["reconstruct"],
+            opened.scene, Path(asked.text("out")), folder=opened.folder, reused=opened.reused,
+            seconds=time.perf_counter() - clock, input=part, reconstruct=config,
         )  # fmt: skip
         progress("preview", 1, 1)
 

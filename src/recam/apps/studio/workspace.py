@@ -14,24 +14,26 @@ Nothing is lost when the page is reloaded or the server is killed: what is not i
 from __future__ import annotations
 
 import dataclasses
-import json
 import secrets
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from recam.apps.studio.aim import Aim, from_json
+from recam.apps.studio.aim import Aim
 from recam.configs import (
     CompleteConfig,
     EditContent,
     InputConfig,
     ReconstructConfig,
 )
-from recam.runtime.records import write_json
+from recam.runtime.files import read_json
+from recam.runtime.records import Record, as_dataclass, write_json
 from recam.types import RecamError
 
 Task = Literal["reshoot", "image", "interpolate", "edit", "remove", "complete"]
+MAX_NUMBER = 1e15
+"""Of a project's file: times of day, and seeds."""
 SCENES = ("draft", "best")
 """Scenes of a project, worse first."""
 
@@ -134,9 +136,9 @@ class Workspace:
         if folder.parent != self.folder / "projects" or not (folder / "project.json").is_file():
             raise RecamError(f"{identity}: no such project in {self.folder}")
         try:
-            state = _state(json.loads((folder / "project.json").read_text(encoding="utf-8")))
-        except (ValueError, TypeError, KeyError) as error:
-            raise RecamError(f"{folder / 'project.json'}: broken ({error}); delete it") from error
+            state = _read_state(folder / "project.json")
+        except (ValueError, RecamError) as error:
+            raise RecamError(f"{error}; the project is broken, delete its folder") from error
         project = Project(folder, state)
         self.remember(project)
         return project
@@ -148,9 +150,9 @@ class Workspace:
     def last(self) -> Project | None:
         """The project that was open last, if it can still be opened."""
         try:
-            name = json.loads((self.folder / "state.json").read_text())["project"]
-            return self.open_project(str(name))
-        except (OSError, ValueError, KeyError, RecamError):
+            file = self.folder / "state.json"
+            return self.open_project(Record(read_json(file), file).text("project"))
+        except (ValueError, RecamError):
             return None
 
     def recent(self, most: int = 20) -> list[tuple[str, str]]:
@@ -158,14 +160,16 @@ class Workspace:
         found = []
         for file in (self.folder / "projects").glob("*/project.json"):
             try:
-                state = _state(json.loads(file.read_text(encoding="utf-8")))
-            except (OSError, ValueError, TypeError, KeyError):
+                state = _read_state(file)
+            except (ValueError, RecamError):
                 continue
-            if state.sources and all(Path(s).exists() for s in state.sources):
+            if all(Path(s).exists() for s in state.sources):
                 found.append((state.created_s, file.parent.name, state.name))
         return [(identity, name) for _, identity, name in sorted(found, reverse=True)[:most]]
 
 
-def _state(values: dict[str, Any]) -> ProjectState:
-    takes = tuple(Take(**t) for t in values.pop("takes", []))
-    return replace(from_json(ProjectState, values), takes=takes)
+def _read_state(file: Path) -> ProjectState:
+    state = as_dataclass(Record(read_json(file), file), ProjectState, most=MAX_NUMBER)
+    if not state.sources:
+        raise ValueError(f"{file}: sources is empty; expected a file")
+    return state

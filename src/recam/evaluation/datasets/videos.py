@@ -11,6 +11,7 @@ from recam.evaluation.datasets.pictures import picture_size, read_marks, read_pi
 from recam.evaluation.datasets.sample import EvaluationSample
 from recam.media import probe, read_video
 from recam.media.pictures import natural_key, pictures_at
+from recam.runtime.files import read_text
 from recam.types import RecamError
 
 DAVIS_FPS = 24.0
@@ -34,7 +35,7 @@ def davis_samples(
         listed = folder / "ImageSets" / f"{subset}.txt"
         if not listed.is_file():
             raise RecamError(f"there is no list of sequences {listed}")
-        names = [line.split()[0] for line in listed.read_text().splitlines() if line.strip()]
+        names = [line.split()[0] for line in read_text(listed).splitlines() if line.strip()]
     for name in names:
         pictures = pictures_at(root / name)
         if not pictures:

@@ -13,7 +13,6 @@ manifest.json                       all of them, and what each scene is
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import time
@@ -39,7 +38,8 @@ from recam.evaluation.synth4d.scenes import (
 )
 from recam.geometry import project, unproject
 from recam.runtime.cache import cache_folder
-from recam.runtime.records import write_json
+from recam.runtime.files import read_json
+from recam.runtime.records import Record, write_json
 from recam.runtime.threads import one_torch_thread
 from recam.runtime.workers import worker_pool
 from recam.synthetic.render import SyntheticFrames, optical_flow, render_synthetic
@@ -98,7 +98,8 @@ def _entry(spec: SceneSpec, folder: Path) -> dict[str, Any]:
         "kind": spec.kind, "camera": spec.camera, "rigid": spec.rigid, "split": spec.split,
         "moved_px": spec.moved_px, "degrees": {view: getattr(spec, view) for view in VIEWS},
     }  # fmt: skip
-    return described | json.loads((folder / spec.name / "hashes.json").read_text())
+    file = folder / spec.name / "hashes.json"
+    return described | Record(read_json(file), file).value
 
 
 def differing_scenes(manifest: dict[str, Any]) -> list[str]:
@@ -107,7 +108,7 @@ def differing_scenes(manifest: dict[str, Any]) -> list[str]:
     Files may differ all the same where another version of a library packs the same pixels in
     other bytes.
     """
-    reference = json.loads(REFERENCE.read_text())
+    reference = read_json(REFERENCE)
     return [
         name
         for name, entry in manifest["scenes"].items()
