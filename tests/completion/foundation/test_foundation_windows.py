@@ -5,6 +5,7 @@ of a picture that stands still. Random weights would jump everywhere, at borders
 """
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from completion_clips import panned, with_known
 from recam.completion.foundation import FoundationModel, window_overlap
 from recam.completion.foundation.flow import Family, FlowVideo
+from recam.completion.foundation.schedules import FlowSchedule
 from recam.completion.schedule import spread_levels
 from recam.configs import CompleteConfig, FoundationConfig
 from recam.types import PartialVideo
@@ -28,16 +30,25 @@ class Part(nn.Module):
     """Stands for a transformer or a VAE."""
 
     dtype = torch.float32
+    config = SimpleNamespace(out_channels=3)
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
 
+    def disable_tiling(self) -> None:
+        """It never tiles."""
 
-def encoded(vae: object, frames: Tensor) -> Tensor:
-    pooled = F.avg_pool2d(frames.flatten(0, 1), SIDE).unflatten(0, frames.shape[:2])
-    rest = pooled[:, 1:].unflatten(1, (-1, TIME)).mean(2)
-    return torch.cat([pooled[:, :1], rest], 1)
+
+def pooled(frames: Tensor) -> Tensor:
+    small = F.avg_pool2d(frames.flatten(0, 1), SIDE).unflatten(0, frames.shape[:2])
+    rest = small[:, 1:].unflatten(1, (-1, TIME)).mean(2)
+    return torch.cat([small[:, :1], rest], 1)
+
+
+def encoded(vae: object, frames: Tensor) -> tuple[Tensor, Tensor]:
+    mean = pooled(frames)
+    return mean, torch.zeros_like(mean)
 
 
 def decoded(vae: object, z: Tensor) -> Tensor:
@@ -54,12 +65,13 @@ def still(x: Tensor, sigma: Tensor) -> Tensor:
     return ((weight * x).sum(1, keepdim=True) / (1 + power.sum(1, keepdim=True))).expand_as(x)
 
 
-def velocity(transformer, x, sigma, text, control):  # type: ignore[no-untyped-def]
+def velocity(transformer, x, times, text, control):  # type: ignore[no-untyped-def]
+    sigma = times / 1000
     s = spread_levels(sigma, x)
     if control is None:
         x0 = still(x, sigma)
     else:  # a completer that copies what is known, a little off in every other window
-        shown, known, bias = control.split([3, 1, 1], 2)
+        shown, known, bias = control.transpose(1, 2).split([3, 1, 1], 2)
         seen = known.sum(1, keepdim=True)
         mean = (shown * known).sum(1, keepdim=True) / seen.clamp(min=1)
         x0 = torch.where(seen > 0, mean, still(x, sigma)) + bias
@@ -72,14 +84,14 @@ def exact_model(per_token: bool) -> FlowVideo:
     def control(vae: object, shown: Tensor, known: Tensor) -> Tensor:
         windows.append(1)
         bias = torch.full_like(known, 0.1 * (-1) ** len(windows))
-        return torch.cat([encoded(vae, part) for part in (shown, known, bias)], 2)
+        return torch.cat([pooled(part) for part in (shown, known, bias)], 2).transpose(1, 2)
 
     family = Family(velocity, encoded, decoded, None if per_token else control)
     text = (torch.zeros(1, 1, 1), torch.ones(1, 1, dtype=torch.bool))
     return FlowVideo(
         family=family, transformer=Part(), vae=Part(), prompt=text, negative=None, guidance=1.0,
-        device=torch.device("cpu"), placement="resident", space=SIDE, time=TIME, patch=1, shift=1.0,
-        max_frames=WINDOW, side=96, steps=4,
+        device=torch.device("cpu"), placement="resident", space=SIDE, time=TIME, patch=1,
+        schedule=FlowSchedule(None, 1.0, "euler"), max_frames=WINDOW, side=96, steps=4,
     )  # fmt: skip
 
 

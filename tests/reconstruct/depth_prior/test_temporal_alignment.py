@@ -64,7 +64,7 @@ def test_still_points_of_a_tripod_keep_their_depth(tripod: Truth) -> None:
     noisy = (1 / tripod.depth * rng.normal(1, 0.1, tripod.depth.shape)).astype(np.float32)
     still = ~tripod.moving
     flows = exact_flows(tripod, (1, 2))
-    out = steady(noisy, still, flows, tripod.cameras, stands=True)
+    out = steady(noisy, still, flows, tripod.cameras, static=True)
     both = still[0] & still[-1]
     assert np.array_equal(out[0][both], out[-1][both])
     error = np.abs(out * tripod.depth - 1)
@@ -76,7 +76,7 @@ def test_a_turning_camera_averages_what_it_sees_again(turning: Truth) -> None:
     rng = np.random.default_rng(0)
     noisy = (1 / turning.depth * rng.normal(1, 0.03, turning.depth.shape)).astype(np.float32)
     still = np.ones(noisy.shape, bool)
-    out = steady(noisy, still, exact_flows(turning, (1, 2)), turning.cameras, stands=False)
+    out = steady(noisy, still, exact_flows(turning, (1, 2)), turning.cameras, static=False)
     error = np.abs(out * turning.depth - 1)[:, 8:-8, 8:-8]
     assert np.median(error) < 0.5 * np.median(np.abs(noisy * turning.depth - 1))
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from recam.arrays import F32, F64, U8, Mask
+from recam.arrays import F32, U8, Mask
 from recam.geometry import DEFAULT_FOV_DEG, se3
 from recam.reconstruct.cameras.bundle_adjustment import (
     Bundle,
@@ -35,6 +35,7 @@ from recam.reconstruct.cameras.motion_model import (
     with_points,
 )
 from recam.reconstruct.matching.tracks import Tracks, corners, select_tracks
+from recam.reconstruct.robust import robust_least_squares
 from recam.reconstruct.warping import MIN_Z, inverse_depth_warps, project
 from recam.runtime.cache import scratch_tensor
 from recam.runtime.jit import kernel
@@ -154,23 +155,10 @@ def _in_old_units(bundle: Bundle, tracks: Tracks, in_px: Tracks, rho: F32) -> tu
             out[i] = rho[i]
             continue
         a = np.stack([own[here] / unit, np.ones(len(here)), x[here] / w - 0.5, y[here] / h - 0.5])
-        by = _robust_fit(a.T, (found[here] - own[here]) / unit)
+        by, _ = robust_least_squares(a.T, (found[here] - own[here]) / unit, ridge=1e-3)
         ramp = unit * (by[1] + by[2] * columns + by[3] * rows)
         out[i] = np.maximum(rho[i] * (1 + by[0]) + ramp, 0.1 * rho[i])
     return bundle, out
-
-
-def _robust_fit(a: F64, b: F64) -> F64:
-    """Least squares with Cauchy weights, held a little to 0."""
-    hold = 1e-3 * len(b) * np.eye(a.shape[1])
-    x = np.zeros(a.shape[1])
-    for _ in range(6):
-        off = b - a @ x
-        spread = max(1.48 * float(np.median(np.abs(off))), 1e-9)
-        weight = 1 / (1 + (off / (2 * spread)) ** 2)
-        normal = (a * weight[:, None]).T @ a + hold
-        x = np.asarray(np.linalg.solve(normal, (a * weight[:, None]).T @ b), np.float64)
-    return x
 
 
 def follow_patches(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from recam.reconstruct.external.prior_depth import Drift
+from recam.reconstruct.robust import robust_least_squares
 
 TOGETHER = 2
 """Frames to either side that a frame with a scale and shift of its own is fitted with."""
@@ -26,17 +27,10 @@ def fit_prior(
     x, y, w = x[keep].astype(np.float64), y[keep].astype(np.float64), w[keep].astype(np.float64)
     if len(x) < 10:
         return prior.copy(), float("inf")
-    scale, shift, robust = 0.0, float(np.median(y)), np.ones_like(w)
-    spread = 1.0
-    for _ in range(8):
-        total = w * robust
-        mx, my = np.average(x, weights=total), np.average(y, weights=total)
-        variance = np.average((x - mx) ** 2, weights=total)
-        scale = max(0.0, np.average((x - mx) * (y - my), weights=total) / max(variance, 1e-12))
-        shift = my - scale * mx
-        off = y - scale * x - shift
-        spread = max(1.48 * float(np.median(np.abs(off))), 1e-9)
-        robust = 1 / (1 + (off / (2 * spread)) ** 2)
+    (scale, shift), spread = robust_least_squares(np.stack([x, np.ones_like(x)], 1), y, w)
+    if scale < 0:  # the prior is no better than a constant
+        (shift,), spread = robust_least_squares(np.ones((len(y), 1)), y, w)
+        scale = 0.0
     return (scale * prior + shift).astype(np.float32), spread
 
 

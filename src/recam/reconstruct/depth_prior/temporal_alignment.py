@@ -28,6 +28,7 @@ from recam.reconstruct.external.choose import (
 )
 from recam.reconstruct.external.prior_depth import Drift
 from recam.reconstruct.motion_segmentation.regions import average_along_flow
+from recam.reconstruct.robust import cauchy_weights
 from recam.reconstruct.warping import inverse_depth_warps
 from recam.types import Cameras, Progress, no_progress
 
@@ -110,11 +111,9 @@ def aligned_over_time(rho: F32, drift: Drift, flows: FlowSet, cameras: Cameras, 
     num = len(rho)
     scale, shift = np.ones(num), np.zeros(num)
     with_shift = drift == "scale-and-shift"
-    spread = 1.0
     for _ in range(8):
         off = scale[i] * here + shift[i] - scale[j] * there - ratio * shift[j]
-        spread = max(1.48 * float(np.median(np.abs(off))), 1e-6)
-        weight = 1 / (1 + (off / (2 * spread)) ** 2)
+        weight, _ = cauchy_weights(off, 1e-6)
         scale, shift = _solved(i, j, here, there, ratio, weight, num, with_shift)
     out = scale[:, None, None] * rho + unit * shift[:, None, None]
     return np.maximum(out, 0).astype(np.float32)

@@ -31,6 +31,7 @@ from recam.reconstruct.object_depth.prior_level import (
     level_by_prior,
 )
 from recam.reconstruct.object_depth.scale_change import ScaleChange, relative_scale
+from recam.reconstruct.robust import robust_least_squares
 from recam.runtime.parallel import parallel_frames
 from recam.types import Progress, no_progress
 
@@ -261,13 +262,7 @@ def _ground_at(rho: F32, dynamic: Mask, x: I64, y: I64, size: int) -> tuple[F64,
     v, u = v[::thin] + rows.start, u[::thin] + span.start
     own = rho[v, u].astype(np.float64)
     a = np.stack([np.ones(len(own)), (u - x.mean()) / reach, (v - y.max()) / reach], 1)
-    weight, plane, spread = np.ones(len(own)), np.zeros(3), 0.0
-    for _ in range(8):
-        normal = (a * weight[:, None]).T @ a + 1e-6 * len(own) * np.eye(3)
-        plane = np.linalg.solve(normal, (a * weight[:, None]).T @ own)
-        off = own - a @ plane
-        spread = max(1.48 * float(np.median(np.abs(off))), 1e-9)
-        weight = 1 / (1 + (off / (2 * spread)) ** 2)
+    plane, spread = robust_least_squares(a, own, ridge=1e-6)
     found = plane[0] + plane[1] * (x - x.mean()) / reach + plane[2] * (y + 1 - y.max()) / reach
     off = np.abs(found / np.maximum(below, 1e-12) - 1)
     fits = spread < LEVEL * plane[0] and float(np.median(off)) < FAR_OFF and found.min() > 0

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from recam.arrays import F32, F64, Mask
+from recam.reconstruct.robust import robust_least_squares
 
 AGREE = 0.35
 """Difference of log depth up to which contact and prior agree: contact then is more exact."""
@@ -29,20 +30,11 @@ the weight of what is around it."""
 def affine_near(x: F64, y: F64, weight: F64, start: tuple[float, float]) -> tuple[float, float]:
     """Scale and shift [of x to y] by least squares with Cauchy weights, drawn to ``start`` as HOLD
     says: around a thing before a wall x hardly varies."""
-    scale, shift = start
     middle = float(np.average(x, weights=weight))
     spread_x = max(float(np.average(np.abs(x - middle), weights=weight)), 0.1 * middle, 1e-9)
-    robust = np.ones_like(x)
-    for _ in range(8):
-        total = weight * robust
-        hold = HOLD * total.sum()
-        a = np.column_stack([x, np.ones_like(x)])
-        normal = (a * total[:, None]).T @ a + hold * np.diag([spread_x**2, 0.0])
-        right = (a * total[:, None]).T @ y + hold * np.array([spread_x**2 * start[0], 0.0])
-        scale, shift = np.linalg.solve(normal + 1e-12 * np.eye(2), right)
-        off = y - scale * x - shift
-        spread = max(1.48 * float(np.median(np.abs(off))), 1e-9)
-        robust = 1 / (1 + (off / (2 * spread)) ** 2)
+    a = np.column_stack([x, np.ones_like(x)])
+    ridge = np.array([HOLD * spread_x**2, 0.0])
+    (scale, shift), _ = robust_least_squares(a, y, weight, ridge, start)
     return (float(scale), float(shift)) if scale > 0 else start
 
 

@@ -16,6 +16,7 @@ from scipy.sparse.linalg import spsolve
 
 from recam.arrays import F32, F64, I32, I64, Mask
 from recam.flow.dense import FlowSet, sample_bilinear
+from recam.reconstruct.robust import cauchy_weights
 
 MIN_PIXELS, POINTS, PAIRS = 60, 300, 600
 """Pixels that a thing must have; points on it that are followed; pairs of them that are used."""
@@ -110,6 +111,6 @@ def _fitted(ratios: list[tuple[int, int, float]]) -> ScaleChange:
         weighted = differences.T @ diags(weight)
         normal = (weighted @ differences + 1e-6 * identity(n)).tocsc()
         size = spsolve(normal, weighted @ value)
-        off = np.abs(differences @ size - value)
-        weight = 1 / (1 + (off / max(2 * 1.48 * float(np.median(off)), TWEAK)) ** 2)
+        off = differences @ size - value
+        weight, _ = cauchy_weights(off, TWEAK / 2)
     return ScaleChange(frames, connected_components(tie, directed=False)[1].astype(np.int64), size)
