@@ -242,7 +242,7 @@ def decode(model: CogVideoX, z: Tensor) -> Tensor:
 
 
 def load_cogvideox(
-    weights: str, options: FoundationConfig, dtype: torch.dtype = torch.bfloat16
+    weights: str, options: FoundationConfig, dtype: torch.dtype | None = None
 ) -> CogVideoX:
     """The model of a checkpoint: a whole pipeline's folder, or a transformer alone (CogNVS, or one
     adapted to a sequence) with the rest from options.base.
@@ -252,7 +252,8 @@ def load_cogvideox(
     diffusers = require_diffusers()
     parts = find_parts(weights, options.base, PUBLISHED)
     check_completer(parts.config, parts.vae_config, parts.transformer)
-    device, placement = choose_place(parts, PUBLISHED, cogvideox_tokens(parts.config), options)
+    tokens = cogvideox_tokens(parts.config)
+    device, placement, dtype = choose_place(parts, PUBLISHED, tokens, options, dtype)
     guidance = PUBLISHED.guidance if options.guidance is None else options.guidance
     length = parts.config["max_text_seq_length"]
     prompt, negative = prompt_pair(parts, options, guidance, length, dtype, encode_t5)

@@ -36,7 +36,7 @@ DECODE_TIME, DECODE_NOISE = 0.05, 0.025
 
 
 def load_ltx(
-    weights: str, options: FoundationConfig, dtype: torch.dtype = torch.bfloat16
+    weights: str, options: FoundationConfig, dtype: torch.dtype | None = None
 ) -> FlowVideo:
     """LTX-Video from a checkpoint in diffusers' layout: a whole pipeline, or a transformer alone
     with the rest from options.base.
@@ -51,7 +51,7 @@ def load_ltx(
             f"{parts.transformer}: takes {takes} latent channels, but the VAE of {parts.rest} "
             f"gives {gives}; the parts are of different models"
         )
-    device, placement = choose_place(parts, PUBLISHED, PUBLISHED.tokens, options)
+    device, placement, dtype = choose_place(parts, PUBLISHED, PUBLISHED.tokens, options, dtype)
     guidance = PUBLISHED.guidance if options.guidance is None else options.guidance
     length = PUBLISHED.text_length
     prompt, negative = prompt_pair(parts, options, guidance, length, dtype, encode_masked_t5)

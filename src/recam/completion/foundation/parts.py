@@ -14,6 +14,7 @@ from recam.completion.foundation.placement import (
     EXPLAINED,
     ModelNote,
     choose_placement,
+    compute_dtype,
     free_gb,
     pick_device,
     place_transformer,
@@ -121,15 +122,18 @@ def transformer_folder(folder: Path, class_name: str) -> Path:
 
 
 def choose_place(
-    parts: Parts, published: Published, tokens: int, options: FoundationConfig
-) -> tuple[torch.device, Placement]:
-    """Where it computes, and how its parts share the memory that is free there now.
+    parts: Parts, published: Published, tokens: int, options: FoundationConfig,
+    dtype: torch.dtype | None,
+) -> tuple[torch.device, Placement, torch.dtype]:  # fmt: skip
+    """Where it computes, how its parts share the memory that is free there now, and at which
+    precision (dtype, where one is given).
 
     Raises RecamError, before anything is loaded, where nothing fits.
     """
     device = pick_device(options.model_device)
     size = meta_transformer(published.transformer, parts.config, tokens)
-    need = memory_need(size, published, parts.vae_config, options.quantize)
+    dtype = dtype or compute_dtype(device)
+    need = memory_need(size, published, parts.vae_config, options.quantize, dtype)
     free = free_gb(device)
     placement = choose_placement(need, free, options.placement, device.type == "cpu")
     if placement != "resident" and options.placement == "auto":
@@ -139,7 +143,7 @@ def choose_place(
             ModelNote,
             stacklevel=2,
         )
-    return device, placement
+    return device, placement, dtype
 
 
 def load_transformer(

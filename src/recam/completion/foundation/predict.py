@@ -14,6 +14,7 @@ from recam.completion.foundation.placement import (
     ORDER,
     Need,
     choose_placement,
+    compute_dtype,
     free_gb,
     pick_device,
     possible_placements,
@@ -65,8 +66,9 @@ def predict(config: CompleteConfig) -> list[str]:
     floor_s = passes * size.pass_flop / speed
     lines.append(
         f"a clip takes at least {_duration(floor_s)}: {passes} passes of "
-        f"{size.pass_flop / 1e15:.2g} PFLOP at the {speed / 1e12:.3g} TFLOP/s that large bf16 "
-        "products reach here now; memory and time are predicted, not measured"
+        f"{size.pass_flop / 1e15:.2g} PFLOP at the {speed / 1e12:.3g} TFLOP/s that large "
+        f"{8 * compute_dtype(device).itemsize}-bit products reach here now; memory and time are "
+        "predicted, not measured"
     )
     lines += sparse_lines(config.model, size, config.sampling_steps or published.steps)
     return lines
@@ -91,7 +93,7 @@ def _adapting_lines(size: TransformerSize) -> list[str]:
 
 
 def costs(config: CompleteConfig) -> tuple[TransformerSize, Need, int]:
-    """Size and memory of a foundation model, and the frames of its longest clip."""
+    """Size of a foundation model, its memory on its device, and the frames of its longest clip."""
     published = MODELS[config.model]
     shape, vae = published.shapes
     if config.weights is not None:
@@ -106,7 +108,8 @@ def costs(config: CompleteConfig) -> tuple[TransformerSize, Need, int]:
     if config.model == "cogvideox":  # the others take any size
         tokens, frames = cogvideox_tokens(shape), shape["sample_frames"]
     size = meta_transformer(published.transformer, shape, tokens)
-    return size, memory_need(size, published, vae, config.foundation.quantize), frames
+    dtype = compute_dtype(pick_device(config.foundation.model_device))
+    return size, memory_need(size, published, vae, config.foundation.quantize, dtype), frames
 
 
 def _vae_config(config: CompleteConfig, class_name: str) -> dict[str, Any]:
@@ -120,8 +123,7 @@ def _vae_config(config: CompleteConfig, class_name: str) -> dict[str, Any]:
 
 
 def measured_flop_per_s(device: torch.device) -> float:
-    """Speed of bf16 matrix products on the device, of the largest that take a fraction of the
-    trial: a CPU without bf16 units needs minutes for what a GPU does at once."""
+    """Speed of matrix products on the device, of the largest that take a fraction of the trial."""
     side = SMALLEST_SIDE
     while side < LARGEST_SIDE and _product_s(side, device) < SPEED_TRIAL_S / 25:
         side *= 2
@@ -130,7 +132,7 @@ def measured_flop_per_s(device: torch.device) -> float:
 
 def _product_s(side: int, device: torch.device, at_least_s: float = 0.0) -> float:
     """Seconds of a product, over as many as take so long."""
-    a = torch.randn(side, side, device=device).bfloat16()
+    a = torch.randn(side, side, device=device).to(compute_dtype(device))
 
     def wait() -> None:
         if device.type == "cuda":

@@ -88,22 +88,25 @@ def cogvideox_tokens(config: dict[str, Any]) -> int:
 
 
 def memory_need(
-    size: TransformerSize, published: Published, vae: dict[str, Any], quantize: Quantize = "none"
-) -> Need:
-    """Gigabytes of a transformer and its VAE, of which vae is the config."""
+    size: TransformerSize, published: Published, vae: dict[str, Any], quantize: Quantize = "none",
+    dtype: Any = None,
+) -> Need:  # fmt: skip
+    """Gigabytes of a transformer and its VAE, of which vae is the config; dtype: of torch, default
+    bf16."""
+    number = BYTES if dtype is None else dtype.itemsize
     vae_params = sum(p.numel() for p in on_meta(published.vae, vae).parameters())
     linear = size.blocks * size.block_linear / 1e9
     if quantize != "none":
         linear_gb, others = linear, size.params / 1e9 - linear
     else:
-        linear_gb, others = linear * BYTES, size.params / 1e9 - linear
+        linear_gb, others = linear * number, size.params / 1e9 - linear
     return Need(
         linear=linear_gb,
-        others=others * BYTES,
-        transformer_work=WORK_TENSORS * size.tokens * size.width * BYTES / 1e9,
-        vae=vae_params * published.vae_bytes / 1e9,
-        vae_work=tile_gb(published, vae),
-        block=size.block_params * BYTES / 1e9,
+        others=others * number,
+        transformer_work=WORK_TENSORS * size.tokens * size.width * number / 1e9,
+        vae=vae_params * max(published.vae_bytes, number) / 1e9,
+        vae_work=tile_gb(published, vae) * max(published.vae_bytes, number) / published.vae_bytes,
+        block=size.block_params * number / 1e9,
     )
 
 

@@ -34,7 +34,7 @@ VACE_NOTE = (
 
 
 def load_wan(
-    model: str, weights: str, options: FoundationConfig, dtype: torch.dtype = torch.bfloat16
+    model: str, weights: str, options: FoundationConfig, dtype: torch.dtype | None = None
 ) -> FlowVideo:
     """wan22 or vace from a checkpoint in diffusers' layout: a whole pipeline, or a transformer
     alone with the rest from options.base.
@@ -51,7 +51,7 @@ def load_wan(
         )
     if model == "vace" and options.shift is None:
         warnings.warn(VACE_NOTE, ModelNote, stacklevel=2)
-    device, placement = choose_place(parts, published, published.tokens, options)
+    device, placement, dtype = choose_place(parts, published, published.tokens, options, dtype)
     guidance = published.guidance if options.guidance is None else options.guidance
     length = published.text_length
     prompt, negative = prompt_pair(parts, options, guidance, length, dtype, encode_umt5)
