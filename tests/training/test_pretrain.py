@@ -148,7 +148,7 @@ def test_a_time_budget_ends_a_run_with_everything_written(tmp_path: Path) -> Non
     summary = (tmp_path / "summary.txt").read_text()
     assert "1 of 100" in summary and "share of peak" in summary
     assert read_metadata(pretrain(replace(config, steps=2)))["steps"] == "2"
-    hurried = replace(config, out=str(tmp_path / "b"), steps=10_000, minutes=0.05, finish=True)
+    hurried = replace(config, out=str(tmp_path / "b"), steps=10_000, minutes=0.1, finish=True)
     pretrain(hurried)
     rates = [r["lr"] for r in optim.load_checkpoint(tmp_path / "b" / "checkpoint.pt")["rows"]]
     assert max(rates) > 2 * rates[-1] and len(rates) < 5000

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from recam.runtime.files import require_file
+from recam.runtime.precision import compute_dtype
 from recam.runtime.whole import sync
 from recam.types import RecamError
 
@@ -35,17 +36,9 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def computes_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 is its fast path. A CPU without AVX-512 would emulate it, many times slower
-    than float32."""
-    if device.type != "cpu" or not hasattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported"):
-        return True
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
 def bf16(device: torch.device) -> AbstractContextManager:
     """Autocast to bfloat16 where the device computes in it; else all stays float32."""
-    if not computes_bf16(device):
+    if compute_dtype(device) != torch.bfloat16:
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
 
@@ -169,8 +162,8 @@ def step_flops(run: Callable[[], Tensor]) -> int:
 def peak_flops(device: torch.device) -> float:
     """FLOP/s that a large matrix product reaches here, now, in what ``bf16`` computes in."""
     size = 8192 if device.type == "cuda" else 1024
-    dtype = torch.bfloat16 if computes_bf16(device) else torch.float32
-    a = torch.randn(size, size, device=device, dtype=dtype)
+    a = torch.randn(size, size, device=device, dtype=compute_dtype(device))
+    best = float("inf")
     best = float("inf")
     for _ in range(8):
         wait_for(device)

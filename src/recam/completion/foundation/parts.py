@@ -14,7 +14,6 @@ from recam.completion.foundation.placement import (
     EXPLAINED,
     ModelNote,
     choose_placement,
-    compute_dtype,
     free_gb,
     pick_device,
     place_transformer,
@@ -25,6 +24,7 @@ from recam.completion.foundation.speedups import prepare
 from recam.completion.foundation.text import Encode, Text, prompt_embedding
 from recam.configs import FoundationConfig, Placement
 from recam.runtime.checkpoints import find_checkpoint, load_whole, read_json_file, require_diffusers
+from recam.runtime.precision import compute_dtype
 from recam.types import RecamError
 
 CONFIGS = ["*.json", "transformer/*.json", "vae/*.json"]

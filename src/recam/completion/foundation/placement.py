@@ -142,21 +142,6 @@ def pick_device(wanted: str) -> torch.device:
     return torch.device("cuda", index)
 
 
-def compute_dtype(device: torch.device) -> torch.dtype:
-    """What models are computed at: 16 bits, as published, or 32 on a CPU without units for bf16,
-    which would take some thirty times as long."""
-    if device.type == "cpu" and not _cpu_knows_bf16():
-        return torch.float32
-    return torch.bfloat16
-
-
-def _cpu_knows_bf16() -> bool:
-    try:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    except (AttributeError, RuntimeError):  # a torch without oneDNN
-        return False
-
-
 def place_transformer(
     transformer: Any, placement: Placement, device: torch.device, dtype: torch.dtype
 ) -> None:

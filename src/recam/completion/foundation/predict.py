@@ -14,7 +14,6 @@ from recam.completion.foundation.placement import (
     ORDER,
     Need,
     choose_placement,
-    compute_dtype,
     free_gb,
     pick_device,
     possible_placements,
@@ -30,6 +29,7 @@ from recam.completion.foundation.size import (
 from recam.completion.foundation.sparse import sparse_lines
 from recam.configs import AdaptMethod, CompleteConfig, Placement
 from recam.runtime.checkpoints import find_checkpoint
+from recam.runtime.precision import compute_dtype
 from recam.types import RecamError
 
 SPEED_TRIAL_S = 0.5
