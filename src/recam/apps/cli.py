@@ -7,6 +7,7 @@ needs them, so that ``recam --help`` answers at once.
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from dataclasses import dataclass, field, replace
@@ -210,6 +211,9 @@ def main(argv: list[str] | None = None) -> None:
     process.settle_streams()
     process.stop_on_signals()
     with process.ended_in_one_line():
+        # Threads of a step wait for each other asleep: on a busy machine they would spin for most
+        # of the time that they are given.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         command = process.with_home(_parsed(sys.argv[1:] if argv is None else argv))
         warnings.showwarning = _show_note  # type: ignore[assignment]
         quiet = getattr(command, "quiet", False)

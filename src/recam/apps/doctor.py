@@ -71,9 +71,22 @@ def report() -> dict[str, list[str]]:
         "optional": [_optional_line(name, use) for name, use in EXTRAS.items()] + _torchvision(),
         "weights": [*_weights(), *_depth_weights(), _depth_model()],
         "cache": [
-            f"{folder}: {folder_bytes(folder) / 1e9:.2f} GB (`recam cache` lists and clears it)"
+            f"{folder}: {folder_bytes(folder) / 1e9:.2f} GB (`recam cache` lists and clears it)",
+            _kernels(),
         ],
     }
+
+
+def _kernels() -> str:
+    """Where compiled kernels are kept."""
+    from recam.completion.exemplar import _search
+    from recam.runtime.jit import kept_in, lies_on_disk
+
+    state = lies_on_disk(_search)
+    if state is None:
+        return "compiled kernels: no folder can be written; every run compiles for a minute"
+    made = "are there" if state else "are made by the first run"
+    return f"compiled kernels: {kept_in(_search)} ({made})"
 
 
 def _weights() -> list[str]:

@@ -15,6 +15,7 @@ from recam.completion.baselines import keep_known
 from recam.completion.exemplar import Pool, fill_by_copies
 from recam.completion.flow_propagation import DEPTH_STEP, Searched, as_pictures, search
 from recam.completion.flow_tracing import trace
+from recam.runtime.threads import one_torch_thread
 from recam.types import PartialVideo, Progress, no_progress
 
 OTHER_FRAMES = 2
@@ -44,9 +45,10 @@ def make_up(partial: PartialVideo, searched: Searched, progress: Progress = no_p
         asked = _asked(now, seen)
         depth = None if behind is None else behind[asked].astype(np.float32)
         pool = Pool(frames[asked], seen[asked], depth)
-        frames[now] = fill_by_copies(
-            frames[now], left[now], pool, None if behind is None else behind[now], seed=now
-        )
+        with one_torch_thread():
+            frames[now] = fill_by_copies(
+                frames[now], left[now], pool, None if behind is None else behind[now], seed=now
+            )
         made = np.zeros_like(left)
         made[now], left[now] = left[now], False
         if searched.motion is not None:

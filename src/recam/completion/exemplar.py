@@ -149,7 +149,7 @@ def _settle(
         found = cost[level.target & (cost < NOTHING)]
         spread = float(np.quantile(found, 0.75)) if found.size else 1.0
         copies = finest and (rounds > 0 or large)
-        now, filled = _rebuild(
+        _rebuild(
             now, filled, level.hole, level.target, level.inward, level.sources, match, cost,
             np.float32(max(spread, 1.0)), copies,
         )  # fmt: skip
@@ -321,7 +321,8 @@ def _search(
     reach,
 ):  # fmt: skip
     """Two sweeps of PatchMatch over the targets; writes match and cost."""
-    state = np.array([seed], np.uint64)
+    state = np.empty(1, np.uint64)
+    state[0] = seed
     height, width = target.shape
     for y in range(height):
         for x in range(width):
@@ -382,9 +383,8 @@ def _search(
 @kernel
 def _rebuild(now, filled, hole, target, inward, sources, match, cost, spread, copies):
     """The hole anew from the patches that overlap each pixel: their weighted mean, or a copy of
-    the best one's pixel. Returns picture and filled."""
+    the best one's pixel; into ``now`` and ``filled``, which it does not read."""
     height, width = hole.shape
-    out, done = now.copy(), filled.copy()
     for y in range(height):
         for x in range(width):
             if not hole[y, x]:
@@ -411,8 +411,7 @@ def _rebuild(now, filled, hole, target, inward, sources, match, cost, spread, co
                     green += weight * sources[frame, sy, sx, 1]
                     blue += weight * sources[frame, sy, sx, 2]
             if total > 0:
-                out[y, x, 0] = red / total
-                out[y, x, 1] = green / total
-                out[y, x, 2] = blue / total
-                done[y, x] = 1.0
-    return out, done
+                now[y, x, 0] = red / total
+                now[y, x, 1] = green / total
+                now[y, x, 2] = blue / total
+                filled[y, x] = 1.0

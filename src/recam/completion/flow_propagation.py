@@ -16,6 +16,7 @@ from recam.completion.flow_tracing import Traced, trace
 from recam.completion.pull_push import require_something_known
 from recam.flow.masked import Motion, estimate_motion, from_nearest, split_border
 from recam.flow.pyramid import fill_from_pyramid
+from recam.runtime.threads import one_torch_thread
 from recam.types import PartialVideo, Progress, Rendering, no_progress
 
 PASSES = 2
@@ -219,8 +220,9 @@ def _surroundings(partial: PartialVideo, known: np.ndarray) -> _Surroundings:
 def _filled_around(partial: PartialVideo, frames: Tensor, weight: Tensor) -> Tensor:
     """uint8 [t, 3, h, w]: pull-push of frames by weight [t, h, w], under what is known."""
     filled = torch.empty_like(frames)
-    for channel in range(3):  # one at a time: a long video in float is large
-        values = frames[None, None, :, channel].float()
-        smooth = fill_from_pyramid(values, weight[None, None])[0, 0]
-        filled[:, channel] = smooth.round_().clamp_(0, 255).to(torch.uint8)
+    with one_torch_thread():  # where cores are busy, threads that share a step wait for each other
+        for channel in range(3):  # one at a time: a long video in float is large
+            values = frames[None, None, :, channel].float()
+            smooth = fill_from_pyramid(values, weight[None, None])[0, 0]
+            filled[:, channel] = smooth.round_().clamp_(0, 255).to(torch.uint8)
     return keep_known(partial, filled)

@@ -13,7 +13,7 @@ import torch
 
 from recam.flow.pyramid import fill_from_pyramid
 from recam.runtime.jit import kernel
-from recam.runtime.threads import one_opencv_thread
+from recam.runtime.threads import one_opencv_thread, one_torch_thread
 from recam.types import Progress, no_progress
 
 FLOW_SIDE = 960
@@ -89,7 +89,11 @@ def estimate_motion(
         good = agreeing(forth, back, trusted[i], trusted[i + 1])
         future.flow[i], future.slack[i] = complete_flow(forth, good, seen[i], near(i))
 
-    with one_opencv_thread() as num_threads, ThreadPoolExecutor(num_threads) as pool:
+    with (
+        one_torch_thread(),
+        one_opencv_thread() as num_threads,
+        ThreadPoolExecutor(num_threads) as pool,
+    ):
         for done, _ in enumerate(pool.map(find, range(num - 1))):
             progress("finding motion", done + 1, num - 1)
     return Motion(past, future)

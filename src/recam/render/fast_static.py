@@ -118,7 +118,9 @@ def _reaches(m, tile, span, sums, cell):
 @kernel
 def count_holes(known, cell, sums):
     """Integral image of the number of unknown pixels per cell; sums int64 [rows+1, columns+1]."""
-    sums[:] = 0
+    for j in range(sums.shape[0]):
+        for i in range(sums.shape[1]):
+            sums[j, i] = 0
     h, w = known.shape
     for y in range(h):
         for x in range(w):
@@ -146,7 +148,7 @@ def draw_tiles(
             continue
         if run[3] > 0:
             draw(disparity, corners, links, flags, m, limit, run, front, blocked)
-        run[:] = tiles[k]
+        run[0], run[1], run[2], run[3] = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
     if run[3] > 0:
         draw(disparity, corners, links, flags, m, limit, run, front, blocked)
     return count

@@ -34,6 +34,18 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
         return njit(**_OPTIONS)(function)
 
 
+def lies_on_disk(compiled: Any) -> bool | None:
+    """Whether a kernel that can be used here was kept; None where nothing can be kept."""
+    files = getattr(compiled._cache, "_cache_file", None)
+    return None if files is None else bool(files._load_index())
+
+
+def kept_in(compiled: Any) -> str | None:
+    """The folder that a kernel is kept in: beside the package's files, or where these cannot be
+    written, numba's of the user ($NUMBA_CACHE_DIR names another); None where it is not kept."""
+    return getattr(compiled._cache, "cache_path", None)
+
+
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     """A small function that is pasted into the kernels that call it."""
     made = njit(inline="always", **_OPTIONS)(function)

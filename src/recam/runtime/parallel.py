@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from recam.runtime.threads import num_cores
 from recam.types import Progress
 
 
@@ -14,6 +14,6 @@ def parallel_frames(
 ) -> None:
     """Run ``job(i)`` for every frame index on all cores; the kernels release the GIL."""
     progress(what, 0, len(frames))
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         for done, _ in enumerate(pool.map(job, frames), 1):
             progress(what, done, len(frames))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from recam.reconstruct.depth.fusion import fuse_views, snap_to_edges
+from recam.reconstruct.depth.fusion import _select, fuse_views, snap_to_edges
 from recam.reconstruct.depth.plane_sweep import search_range, sweep
 from recam.reconstruct.depth.tgv import Smoothness, tgv_inpaint
 from recam.reconstruct.depth.triangulation import Evidence, triangulate
@@ -123,6 +123,18 @@ def test_sharpen_gives_hanging_pixels_to_the_side_of_their_colour() -> None:
     rho[:, 20:22] = 0.5  # a ramp on the bright side
     out = snap_to_edges(rho, rgb, 0.04)
     assert np.allclose(out[:, 20:], 0.8) and np.allclose(out[:, :20], 0.2)
+
+
+def test_selecting_is_sorting_and_summing() -> None:
+    rng = np.random.default_rng(3)
+    for n in (1, 2, 3, 8, 121):
+        values = rng.integers(0, 9, n).astype(np.float32)  # many are equal
+        weights = rng.integers(1, 5, n).astype(np.float32)
+        order = np.argsort(values)
+        for share in (0.1, 0.5, 1.0):
+            wanted = np.float32(share * weights.sum())
+            expected = values[order][np.searchsorted(np.cumsum(weights[order]), wanted)]
+            assert _select(values.copy(), weights.copy(), n, wanted) == expected
 
 
 def test_fuse_keeps_truth_and_averages_noise(still: Truth) -> None:

@@ -191,7 +191,7 @@ def _explained(
                 off = off * off / ((x * x + y * y + 1e-9) * near)
                 verticality[n] = (1 - off) ** 2 if off < 1 else 0.0
             for a in range(len(turns)):
-                c, s = turns[a]
+                c, s = turns[a, 0], turns[a, 1]
                 total = 0.0
                 for n in range(len(share)):
                     fits = verticality[n]

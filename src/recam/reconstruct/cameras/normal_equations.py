@@ -106,7 +106,7 @@ def squared_residuals(
     out = np.empty(len(frame))
     for k in range(len(start) - 1):
         q, c, rho = axes[k], origin[k], inverse_depth[k]
-        a, b = bearing[k]
+        a, b = bearing[k, 0], bearing[k, 1]
         for o in range(start[k], start[k + 1]):
             i = frame[o]
             out[o] = squared_residual(rotation[i], center[i], focal, q, c, a, b, rho, xy[o])
@@ -122,7 +122,7 @@ def robust_cost(
     cost = 0.0
     for k in range(len(start) - 1):
         q, c, rho = axes[k], origin[k], inverse_depth[k]
-        a, b = bearing[k]
+        a, b = bearing[k, 0], bearing[k, 1]
         own = 0.0
         for o in range(start[k], start[k + 1]):
             i = frame[o]
@@ -174,8 +174,10 @@ def _jacobians(r, p, focal, q, c, a, b, rho, xy, sigma, redescending, with_depth
 @kernel
 def _begin_point(rho, with_depth, depth_prior, v, g):
     """What is believed of a point beforehand."""
-    v[:] = 0.0
-    g[:] = 0.0
+    for m in range(3):
+        g[m] = 0.0
+        for n in range(3):
+            v[m, n] = 0.0
     if with_depth:
         v[2, 2] = depth_prior
         g[2] = depth_prior * (rho - 1)
@@ -237,11 +239,13 @@ def reduced_system(
         if start[k] == start[k + 1]:
             continue
         q, c, rho = axes[k], origin[k], inverse_depth[k]
-        a, b = bearing[k]
+        a, b = bearing[k, 0], bearing[k, 1]
         _begin_point(rho, with_depth, depth_prior, v, g)
-        f[:] = 0.0
+        f[0], f[1], f[2] = 0.0, 0.0, 0.0
         low, high = 6 * frame[start[k]], 6 * frame[start[k + 1] - 1] + 6
-        rows[:, low:high] = 0.0
+        for n in range(3):
+            for m in range(low, high):
+                rows[n, m] = 0.0
         for o in range(start[k], start[k + 1]):
             i = frame[o]
             w = weight[o] * _jacobians(
@@ -275,8 +279,12 @@ def reduced_system(
 def _take_out(v, g, f, rows, begin, end, frame, high, band, column, right):
     """Take a point out: band -= W V⁻¹ Wᵀ, right += W V⁻¹ g; v is V⁻¹."""
     last = len(right) - 1
-    vg0, vg1, vg2 = v @ g
-    vf0, vf1, vf2 = v @ f
+    vg0 = v[0, 0] * g[0] + v[0, 1] * g[1] + v[0, 2] * g[2]
+    vg1 = v[1, 0] * g[0] + v[1, 1] * g[1] + v[1, 2] * g[2]
+    vg2 = v[2, 0] * g[0] + v[2, 1] * g[1] + v[2, 2] * g[2]
+    vf0 = v[0, 0] * f[0] + v[0, 1] * f[1] + v[0, 2] * f[2]
+    vf1 = v[1, 0] * f[0] + v[1, 1] * f[1] + v[1, 2] * f[2]
+    vf2 = v[2, 0] * f[0] + v[2, 1] * f[1] + v[2, 2] * f[2]
     right[last] += f[0] * vg0 + f[1] * vg1 + f[2] * vg2
     column[last] -= f[0] * vf0 + f[1] * vf1 + f[2] * vf2
     for o in range(begin, end):
@@ -306,7 +314,7 @@ def point_steps(
     out = np.zeros((len(start) - 1, 3))
     for k in range(len(start) - 1):
         q, c, rho = axes[k], origin[k], inverse_depth[k]
-        a, b = bearing[k]
+        a, b = bearing[k, 0], bearing[k, 1]
         _begin_point(rho, with_depth, depth_prior, v, g)
         for o in range(start[k], start[k + 1]):
             i = frame[o]

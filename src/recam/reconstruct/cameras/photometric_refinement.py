@@ -237,8 +237,13 @@ def _cut_out(gray, rho, moving, x, y, patch):
                 return np.float32(0)
             patch[dy + HALF, dx + HALF] = gray[y + dy, x + dx]
             mean += patch[dy + HALF, dx + HALF]
-    patch -= mean / patch.size
-    return (patch * patch).sum()
+    mean /= np.float32(patch.size)
+    power = np.float32(0)
+    for r in range(patch.shape[0]):
+        for c in range(patch.shape[1]):
+            patch[r, c] -= mean
+            power += patch[r, c] * patch[r, c]
+    return power
 
 
 @kernel
@@ -255,7 +260,7 @@ def _placed(gray, rho, moving, first, j, a, b, k, x, y, place):
             v -= 0.5
             place[dy + HALF, dx + HALF, 0] = u
             place[dy + HALF, dx + HALF, 1] = v
-    u, v = place[HALF, HALF]
+    u, v = place[HALF, HALF, 0], place[HALF, HALF, 1]
     if u < 2 * HALF or v < 2 * HALF or u > w - 1 - 2 * HALF or v > h - 1 - 2 * HALF:
         return False
     _, _, z = project(a, b, k, x + 0.5, y + 0.5, rho[first, y, x])
@@ -269,8 +274,10 @@ def _shifted(image, patch, power, place, out):
     h, w = image.shape
     side = patch.shape[0]
     seen = np.empty((side, side, 3), np.float32)  # value and its two slopes
+    count = np.float32(side * side)
     shift_u = shift_v = like = np.float32(0)
     for _ in range(6):
+        mean = mean_x = mean_y = np.float32(0)
         for r in range(side):
             for c in range(side):
                 u = min(max(place[r, c, 0] + shift_u, np.float32(0)), np.float32(w - 1.01))
@@ -282,15 +289,21 @@ def _shifted(image, patch, power, place, out):
                 seen[r, c, 0] = (p * (1 - fu) + q * fu) * (1 - fv) + (s * (1 - fu) + t * fu) * fv
                 seen[r, c, 1] = (q - p) * (1 - fv) + (t - s) * fv
                 seen[r, c, 2] = (s - p) * (1 - fu) + (t - q) * fu
-        for k in range(3):  # brightness may differ
-            seen[:, :, k] -= seen[:, :, k].mean()
-        value, ix, iy = seen[:, :, 0], seen[:, :, 1], seen[:, :, 2]
-        like = (value * patch).sum() / np.sqrt(power * (value * value).sum() + 1e-6)
-        xx, xy, yy = (ix * ix).sum(), (ix * iy).sum(), (iy * iy).sum()
+                mean += seen[r, c, 0]
+                mean_x += seen[r, c, 1]
+                mean_y += seen[r, c, 2]
+        mean, mean_x, mean_y = mean / count, mean_x / count, mean_y / count
+        both = own = xx = xy = yy = gx = gy = np.float32(0)
+        for r in range(side):
+            for c in range(side):  # brightness may differ
+                value, ix, iy = seen[r, c, 0] - mean, seen[r, c, 1] - mean_x, seen[r, c, 2] - mean_y
+                off = value - patch[r, c]
+                both, own = both + value * patch[r, c], own + value * value
+                xx, xy, yy = xx + ix * ix, xy + ix * iy, yy + iy * iy
+                gx, gy = gx + ix * off, gy + iy * off
+        like = both / np.sqrt(power * own + np.float32(1e-6))
         if 0.5 * (xx + yy - np.sqrt((xx - yy) ** 2 + 4 * xy * xy)) < MIN_CORNER:
             return
-        off = value - patch
-        gx, gy = (ix * off).sum(), (iy * off).sum()
         det = xx * yy - xy * xy
         du, dv = (xy * gy - yy * gx) / det, (xy * gx - xx * gy) / det
         length = np.sqrt(du * du + dv * dv)

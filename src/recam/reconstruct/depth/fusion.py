@@ -133,27 +133,60 @@ def _weighted_median(rho, image, flat, wanted, out):
     h, w = rho.shape
     values = np.empty(121, np.float32)
     weights = np.empty(121, np.float32)
+    near = np.empty((6, 6), np.float32)
+    for v in range(6):
+        for u in range(6):
+            near[v, u] = math.exp(-(v * v + u * u) / 24)
     for y in range(h):
         for x in range(w):
             if not wanted[y, x]:
                 continue
             n = 0
             total = np.float32(0)
+            r, g, b = image[y, x, 0], image[y, x, 1], image[y, x, 2]
             for v in range(max(y - 5, 0), min(y + 6, h)):
                 for u in range(max(x - 5, 0), min(x + 6, w)):
-                    d0 = image[v, u, 0] - image[y, x, 0]
-                    d1 = image[v, u, 1] - image[y, x, 1]
-                    d2 = image[v, u, 2] - image[y, x, 2]
-                    like = math.exp(-(d0 * d0 + d1 * d1 + d2 * d2) / 450)
-                    near = math.exp(-((v - y) ** 2 + (u - x) ** 2) / 24)
+                    d0, d1, d2 = image[v, u, 0] - r, image[v, u, 1] - g, image[v, u, 2] - b
+                    off = (d0 * d0 + d1 * d1 + d2 * d2) / np.float32(450)
+                    like = np.float32(0.01)  # where the rest would be lost in it
+                    if off < 14:
+                        like += np.float32(math.exp(-off))
                     values[n] = rho[v, u]
-                    weights[n] = (like + np.float32(0.01)) * near * flat[v, u]
+                    weights[n] = like * near[abs(v - y), abs(u - x)] * flat[v, u]
                     total += weights[n]
                     n += 1
-            order = np.argsort(values[:n])
-            below = np.float32(0)
-            for k in order:
-                below += weights[k]
-                if below >= 0.5 * total:
-                    out[y, x] = values[k]
-                    break
+            out[y, x] = _select(values, weights, n, np.float32(0.5) * total)
+
+
+@kernel
+def _select(values, weights, n, wanted):
+    """The least of n values up to which the weights sum to ``wanted``, by quickselect; both arrays
+    are left in another order."""
+    low, high = 0, n - 1
+    below = np.float32(0)
+    while low < high:
+        pivot = values[(low + high) // 2]
+        i, j = low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                weights[i], weights[j] = weights[j], weights[i]
+                i += 1
+                j -= 1
+        left = below
+        for k in range(low, j + 1):
+            left += weights[k]
+        if left >= wanted:
+            high = j
+            continue
+        for k in range(j + 1, i):
+            left += weights[k]
+        if left >= wanted:
+            return pivot
+        below = left
+        low = i
+    return values[min(low, n - 1)]

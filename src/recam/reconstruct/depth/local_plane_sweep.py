@@ -110,7 +110,8 @@ def _match(features, moving, rho, i, others, a, b, tried, cost, seen):
     cap = np.float32(DIFFERENCE_CAP)
     for y in range(h):
         for x in range(w):
-            sums[:] = 0
+            for d in range(num):
+                sums[d] = 0
             n, own = 0, rho[i, y, x]
             px, py = np.float32(x) + half, np.float32(y) + half
             r0, r1, r2 = features[i, y, x, 0], features[i, y, x, 1], features[i, y, x, 2]
@@ -160,7 +161,8 @@ def _pick(cost, seen, rho, step, factor, sharpness):
         for x in range(w):
             if seen[y, x] < 2:
                 continue
-            total[:] = 0
+            for d in range(num):
+                total[d] = 0
             n, own = 0, rho[y, x]
             for v in range(max(y - WINDOW_PX, 0), min(y + WINDOW_PX + 1, h)):
                 for u in range(max(x - WINDOW_PX, 0), min(x + WINDOW_PX + 1, w)):

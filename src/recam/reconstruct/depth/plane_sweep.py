@@ -160,8 +160,8 @@ def _match(features, moving, i, others, later, a, b, planes, cost):
     ref = features[i]
     for y in range(h):
         for x in range(w):
-            sums[:] = 0
-            counts[:] = 0
+            for d in range(num):
+                sums[0, d], sums[1, d], counts[0, d], counts[1, d] = 0, 0, 0, 0
             px, py = np.float32(x) + half, np.float32(y) + half
             r0, r1, r2 = ref[y, x, 0], ref[y, x, 1], ref[y, x, 2]
             for k in range(len(others)):
@@ -217,7 +217,7 @@ def _add_flow_vote(cost, rho, sigma, planes):
 def _box3(cost):
     """Mean over 3×3 pixels, borders repeated."""
     h, w, num = cost.shape
-    out = np.empty_like(cost)
+    out = np.empty(cost.shape, np.float32)
     rows = np.empty((w, num), np.float32)
     third = np.float32(1 / 3)
     for y in range(h):
@@ -236,7 +236,7 @@ def _box3(cost):
 def _aggregate(cost, gray):
     """Semi-global matching: the sum over eight directions of the cheapest path to each plane."""
     h, w, num = cost.shape
-    total = np.zeros_like(cost)
+    total = np.zeros(cost.shape, np.float32)
     a = np.empty(num + 2, np.float32)
     b = np.empty(num + 2, np.float32)
     for y in range(h):

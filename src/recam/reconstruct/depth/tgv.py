@@ -26,10 +26,12 @@ class Smoothness:
 
     bend: of a change of slope, so that slanted planes cost nothing.
     jump: of a step between neighbours, lowered where the image has an edge.
+    iterations: primal-dual steps per pyramid level, finest first.
     """
 
     jump: float = 0.6
     bend: float = 1.5
+    iterations: tuple[int, ...] = ITERATIONS
 
 
 def tgv_inpaint(value: F32, weight: F32, rgb: U8, smooth: Smoothness) -> F32:
@@ -41,7 +43,7 @@ def tgv_inpaint(value: F32, weight: F32, rgb: U8, smooth: Smoothness) -> F32:
     and Pock, from coarse to fine. Returns float32 [h, w], defined everywhere.
     """
     levels = [(np.where(weight > 0, value, 0).astype(np.float32), weight.astype(np.float32), rgb)]
-    while len(levels) < len(ITERATIONS) and min(levels[-1][0].shape) >= 16:
+    while len(levels) < len(smooth.iterations) and min(levels[-1][0].shape) >= 16:
         levels.append(_half_size(*levels[-1]))
     coarse, coarse_weight, _ = levels[-1]
     state = np.zeros((3, *coarse.shape), np.float32)
@@ -53,7 +55,7 @@ def tgv_inpaint(value: F32, weight: F32, rgb: U8, smooth: Smoothness) -> F32:
             finer = [cv2.resize(a, size, interpolation=cv2.INTER_LINEAR) for a in state]
             state = np.stack([finer[0], 0.5 * finer[1], 0.5 * finer[2]])  # slopes are per pixel
         # A coarse pixel carries four weights; the edges it crosses are twice as long.
-        state = _solve_level(state, value, weight / 2**level, rgb, smooth, ITERATIONS[level])
+        state = _solve_level(state, value, weight / 2**level, rgb, smooth, smooth.iterations[level])
     return state[0]
 
 
@@ -121,10 +123,12 @@ def _ascend(ahead, dual, gx, gy, jump, bend, tau):
             qxx[y, x] = a / over
             qyy[y, x] = b / over
             qxy[y, x] = c / over
-    qyy[h - 2] = 0
-    qxy[h - 2] = 0
-    qxx[:, w - 2] = 0
-    qxy[:, w - 2] = 0
+    for x in range(w):
+        qyy[h - 2, x] = 0
+        qxy[h - 2, x] = 0
+    for y in range(h):
+        qxx[y, w - 2] = 0
+        qxy[y, w - 2] = 0
 
 
 @kernel
@@ -154,5 +158,7 @@ def _descend(state, ahead, dual, gx, gy, weight, value, tau):
             vy[y, x] = new
             ahead[2, y, x] = two * new - old
     for k in range(1, 3):
-        ahead[k, h - 1] = ahead[k, h - 2]
-        ahead[k, :, w - 1] = ahead[k, :, w - 2]
+        for x in range(w):
+            ahead[k, h - 1, x] = ahead[k, h - 2, x]
+        for y in range(h):
+            ahead[k, y, w - 1] = ahead[k, y, w - 2]

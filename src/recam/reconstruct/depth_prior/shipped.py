@@ -20,6 +20,9 @@ from recam.reconstruct.depth_prior.network import (
     load_depth_net,
 )
 from recam.runtime.cache import scratch_tensor
+from recam.runtime.parallel import parallel_frames
+from recam.runtime.threads import one_torch_thread
+from recam.types import no_progress
 
 AREAS_PX = (144 * 192, 192 * 320)
 """Pixels of what the network sees: each picture at both sizes. The smaller shows it the whole, the
@@ -78,11 +81,14 @@ def shipped_depth(frames: Tensor, model: DepthNet | None = None) -> tuple[Tensor
     confidence = 1 / (1 + np.exp(log_error) / USUAL_ERROR)
     t, _, h, w = frames.shape
     inverse, trust = (scratch_tensor((t, h, w), torch.float32).numpy() for _ in range(2))
-    for i in range(t):
+
+    def enlarge(i: int) -> None:
         log = cv2.resize(log_inverse[i] - near, (w, h), interpolation=cv2.INTER_LINEAR)
         rgb = np.ascontiguousarray(frames[i].permute(1, 2, 0).numpy())
         inverse[i] = np.exp(snap_to_edges(log, rgb, EDGE))
         trust[i] = cv2.resize(confidence[i], (w, h), interpolation=cv2.INTER_LINEAR)
+
+    parallel_frames(enlarge, range(t), no_progress, "")
     return torch.from_numpy(inverse), torch.from_numpy(trust)
 
 
@@ -102,7 +108,9 @@ def _guessed(frames: Tensor, model: DepthNet) -> tuple[F32, F32, U8]:
     t = len(frames)
     out = np.zeros((2, t, height, width), np.float32)
     gray = np.empty((t, height, width), np.uint8)
-    for i in range(t):
+
+    def job(i: int) -> None:
+        """Look at frame i."""
         for size in sizes:
             small, prediction = _looked_at(frames[i], size, model)
             for inverse, error in zip(prediction.log_inverse.numpy(), prediction.log_error.numpy()):
@@ -111,6 +119,9 @@ def _guessed(frames: Tensor, model: DepthNet) -> tuple[F32, F32, U8]:
                 for k in range(2):
                     out[k, i] += cv2.resize(own[k], (width, height)) / (2 * len(sizes))
         gray[i] = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+
+    with one_torch_thread():  # a frame a core: the network's layers are small
+        parallel_frames(job, range(t), no_progress, "")
     return out[0], out[1], gray
 
 

@@ -216,7 +216,7 @@ def _fetch(rgb, blocked, rho, i, others, a, b, wanted, shown):
     others [k]; left as they are where it is hidden."""
     _, h, w, _ = rgb.shape
     for n in range(len(wanted)):
-        y, x = wanted[n]
+        y, x = wanted[n, 0], wanted[n, 1]
         own = rho[i, y, x]
         px, py = x + 0.5, y + 0.5
         for k in range(len(others)):

@@ -129,11 +129,11 @@ def _place(rho, rho_there, blocked, a, b, slope, center, lens, at, seen):
     there (1 or 0): inside, not on its way out of sight, not behind something nearer, nor where
     something moves."""
     h, w = rho.shape
-    fx, fy, cx, cy = lens
+    fx, fy, cx, cy = lens[0], lens[1], lens[2], lens[3]
     for y in range(h):
         for x in range(w):
             px, py, own = x + 0.5, y + 0.5, rho[y, x]
-            at[y, x, 0] = at[y, x, 1] = -9
+            at[y, x, 0], at[y, x, 1] = -9, -9
             seen[y, x] = 0
             u, v, z = project(a, b, 0, px, py, own)
             if z < MIN_Z:

@@ -200,24 +200,31 @@ def slopes(rho: F32) -> F32:
 
 
 @kernel
-def _unlike(level, y, x, own, exposure):
-    """0: the colour is there, within a pixel of (y, x). 1: it would be but for a shadow. 2: no.
-    exposure: what the level is multiplied by first."""
+def _unlike(level, y, x, r, g, b, exposure):
+    """0: the colour (r, g, b) is there, within a pixel of (y, x). 1: it would be but for a shadow.
+    2: no. exposure: what the level is multiplied by first."""
     h, w, _ = level.shape
     shaded = np.float32(255.0)
-    brightness = own[0] + own[1] + own[2]
+    one, brightness = np.float32(1), r + g + b
+    if (
+        abs(exposure * level[y, x, 0] - r) <= DIFFERENCE
+        and abs(exposure * level[y, x, 1] - g) <= DIFFERENCE
+        and abs(exposure * level[y, x, 2] - b) <= DIFFERENCE
+    ):
+        return 0  # most are, so the pixel itself comes first
     for row in range(max(y - 1, 0), min(y + 2, h)):
         for column in range(max(x - 1, 0), min(x + 2, w)):
-            there = exposure * level[row, column]
-            gain = brightness / max(there[0] + there[1] + there[2], np.float32(1))
-            gain = min(max(gain, np.float32(0.3)), np.float32(3.0))
-            off = tinted = np.float32(0)
-            for c in range(3):
-                off = max(off, abs(there[c] - own[c]))
-                tinted = max(tinted, abs(gain * there[c] - own[c]))
+            there_r = exposure * level[row, column, 0]
+            there_g = exposure * level[row, column, 1]
+            there_b = exposure * level[row, column, 2]
+            off = max(abs(there_r - r), max(abs(there_g - g), abs(there_b - b)))
             if off <= DIFFERENCE:
                 return 0
-            shaded = min(shaded, tinted / min(max(gain, np.float32(0.5)), np.float32(1)))
+            gain = brightness / max(there_r + there_g + there_b, one)
+            gain = min(max(gain, np.float32(0.3)), np.float32(3.0))
+            tinted = max(abs(gain * there_g - g), abs(gain * there_b - b))
+            tinted = max(abs(gain * there_r - r), tinted)
+            shaded = min(shaded, tinted / min(max(gain, np.float32(0.5)), one))
     return 1 if shaded < SHADED else 2
 
 
@@ -237,7 +244,7 @@ def turned_away(rx, ry, own, slope, lens, center):
 @kernel
 def _look_up(level, blocked, rho, i, others, gains, a, b, slope, centers, lens, votes):
     _, h, w, _ = level.shape
-    fx, fy, cx, cy = lens
+    fx, fy, cx, cy = lens[0], lens[1], lens[2], lens[3]
     for y in range(h):
         for x in range(w):
             own = rho[i, y, x]
@@ -256,7 +263,10 @@ def _look_up(level, blocked, rho, i, others, gains, a, b, slope, centers, lens, 
                 if blocked[j, iv, iu] or rho[j, iv, iu] * z > NEARER * own:
                     continue
                 votes[0, y, x] += 1
-                found = _unlike(level[j], iv, iu, level[i, y, x], gains[k])
+                found = _unlike(
+                    level[j], iv, iu, level[i, y, x, 0], level[i, y, x, 1], level[i, y, x, 2],
+                    gains[k],
+                )  # fmt: skip
                 if found > 0:
                     votes[1, y, x] += 1
                 if found > 1:
@@ -281,7 +291,9 @@ def _draw(level, gain, blocked, rho, confidence, a, b, front):
             iu, iv = int(u), int(v)
             if own / z > front[0, iv, iu]:
                 front[0, iv, iu] = own / z
-                front[1:, iv, iu] = gain * level[y, x]
+                front[1, iv, iu] = gain * level[y, x, 0]
+                front[2, iv, iu] = gain * level[y, x, 1]
+                front[3, iv, iu] = gain * level[y, x, 2]
 
 
 @kernel
@@ -291,7 +303,9 @@ def _ought_to_be_hidden(level, rho, front, votes):
     for y in range(h):
         for x in range(w):
             if front[0, y, x] > NEARER * rho[y, x]:
-                found = _unlike(level, y, x, front[1:, y, x], np.float32(1))
+                found = _unlike(
+                    level, y, x, front[1, y, x], front[2, y, x], front[3, y, x], np.float32(1)
+                )
                 if found > 0:
                     votes[0, y, x] += 1
                     votes[1, y, x] += 1
