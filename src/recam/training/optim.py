@@ -164,7 +164,6 @@ def peak_flops(device: torch.device) -> float:
     size = 8192 if device.type == "cuda" else 1024
     a = torch.randn(size, size, device=device, dtype=compute_dtype(device))
     best = float("inf")
-    best = float("inf")
     for _ in range(8):
         wait_for(device)
         start = time.perf_counter()
