@@ -356,9 +356,9 @@ def test_doctor_reads_the_config_alone(
         copy.parent.mkdir(parents=True)
         copy.write_text(file.read_text())
     lines = predict(config_for(name, tmp_path))
-    assert "billion parameters" in lines[0] and "2 passes" in lines[-1]
+    assert "billion parameters" in lines[0] and any("2 passes" in line for line in lines)
     guided = predict(config_for(name, tmp_path, prompt="a bear"))
-    assert "4 passes" in guided[-1]
+    assert any("4 passes" in line for line in guided)
 
 
 @pytest.mark.parametrize(
