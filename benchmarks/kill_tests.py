@@ -151,7 +151,7 @@ def attack(name: str, words: list[str], kills: int, until_s: float, folder: Path
         there = row.kills % 2 == 1  # every second time over a good result
         if not there:
             shutil.rmtree(out, ignore_errors=True) if out.is_dir() else out.unlink(missing_ok=True)
-        shutil.rmtree(cache)
+        shutil.rmtree(cache, ignore_errors=True)
         before = hashes(out) if out.exists() else {}
         running = begin(words, out, cache, log)
         time.sleep(rng.uniform(0.02, 0.95) * took_s)

@@ -15,8 +15,11 @@ import torch
 
 from camera_examples import some_cameras
 from media_samples import encode_film, encode_tone, moving_frames
+from recam.apps.studio.preview import read_about, write_small
+from recam.apps.studio.workspace import Workspace
 from recam.camera_files import read_cameras, write_cameras
 from recam.completion.weights import load_model, save_model
+from recam.configs import InputConfig, ReconstructConfig
 from recam.media import read_image, read_mask, read_video, write_image
 from recam.media.sound import copy_sound
 from recam.reconstruct import load_scene, read_depth, save_scene
@@ -213,6 +216,12 @@ def samples(folder: Path) -> dict[str, tuple[Path, Path, Read]]:
     save_scene(small_scene(), folder / "scene")
     for name in ("scene.json", "scene.safetensors"):
         add(name, folder / "scene" / name, finite_scene, folder / "scene")
+    workspace = Workspace(folder / "workspace")
+    project = workspace.new_project("a", (folder / "scene",)).folder
+    add("project", project / "project.json", lambda path: workspace.open_project(path.parent.name))
+    about = {"folder": folder, "input": InputConfig(), "reconstruct": ReconstructConfig()}
+    write_small(small_scene(), project / "best", **about)
+    add("about", project / "best" / "about.json", lambda path: read_about(path.parent))
     save_model(shaken(), folder / "w.safetensors", steps="7")
     add("weights", folder / "w.safetensors", load_model)
     add("depth network", folder / "w.safetensors", load_depth_net)

@@ -10,8 +10,9 @@ import pytest
 
 from recam.apps.studio.jobs import Job
 from recam.apps.studio.launch import Studio, start
-from recam.configs import PathConfig
+from recam.configs import CompleteConfig, PathConfig
 from recam.media import write_image, write_video
+from recam.types import RecamError
 from studio_scene import small_clip
 
 pytest.importorskip("viser", reason="viser is not installed (pip install 'recam[studio]')")
@@ -33,7 +34,7 @@ def drawn(true: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 def near(value: float, wanted: float) -> bool:
-    return abs(value - wanted) < 1e-6
+    return abs(value - wanted) < 1e-3
 
 
 def test_a_distance_is_in_metres_where_they_are_known(studio: Studio) -> None:
@@ -86,3 +87,13 @@ def test_time_to_go_in_all(tmp_path: Path) -> None:
     job = Job("Draft", [], tmp_path, state="running", started_s=0.0, expected_s=90.0)
     assert job.said() == "Draft: starting, about 1 min 30 s in all · 0 s so far"
     assert "in all" not in replace(job, expected_s=None).said()
+
+
+def test_a_scenes_own_film_is_what_takes_are_compared_with(studio: Studio) -> None:
+    session = studio.session
+    session.open_scene(small_clip())
+    assert session.source_frames(144).shape == (8, 3, 96, 144)
+    assert session.source_frames(72).shape == (8, 3, 48, 72)
+    assert not session.has_film
+    with pytest.raises(RecamError, match="needs a film"):
+        session.make_remove(Path("mask.png"), 0, CompleteConfig())

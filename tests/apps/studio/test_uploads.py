@@ -91,10 +91,10 @@ def test_a_camera_file_is_described(tmp_path: Path) -> None:
     file = tmp_path / "cameras.json"
     write_cameras(small_clip().cameras, file)
     said = describe_cameras(file)
-    assert said.startswith("recam: 8 cameras") and "turning" in said
+    assert said.startswith("8 cameras (recam, 144×96") and "turned" in said
     keys = tmp_path / "keys.json"
     keys.write_text(json.dumps({"keys": [{"frame": 0}, {"frame": 7, "yaw": 10}]}))
-    assert "keyframes" in describe_cameras(keys)
+    assert "Keyframes" in describe_cameras(keys)
 
 
 def test_depth_and_masks_are_described(tmp_path: Path) -> None:

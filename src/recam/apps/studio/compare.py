@@ -73,13 +73,14 @@ def beside(left: Tensor, right: Tensor, names: tuple[str, str]) -> Tensor:
 
 
 def letterboxed(picture: Tensor, aspect: float, grey: int = 20) -> Tensor:
-    """A picture with bars, so that width over height is ``aspect``."""
+    """A picture with bars, so that width over height is ``aspect``. In a window that is taller
+    than wide it lies in the upper part: on a phone the controls cover the lower one."""
     _, height, width = picture.shape
     if width / height < aspect:
         wide, tall = round(height * aspect), height
     else:
         wide, tall = width, round(width / aspect)
     out = torch.full((3, max(tall, 1), max(wide, 1)), grey, dtype=torch.uint8)
-    top, left = (tall - height) // 2, (wide - width) // 2
+    top, left = (tall - height) // (2 if aspect >= 1 else 8), (wide - width) // 2
     out[:, top : top + height, left : left + width] = picture
     return out

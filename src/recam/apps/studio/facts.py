@@ -6,11 +6,8 @@ import math
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from recam.camera_files import read_cameras
-from recam.camera_files.camera_file import CameraFile
-from recam.geometry import se3_inverse, so3_log
+from recam.camera_files import described, read_cameras
 from recam.media import MediaInfo, probe, read_mask
 from recam.media.input import BASE_BYTES, BYTES_PER_PIXEL
 from recam.reconstruct import read_depth
@@ -25,9 +22,6 @@ SECONDS_PER_FRAME = {"draft": 0.5, "best": 5.0, "make": 1.0}
 KEPT_RATES = 5
 LOOK_SIDE = 128
 """Longer side in pixels at which depth is looked at for its sentence."""
-MOVED = 0.1
-"""Shifts below this part of the longest, and turns below MOVED_DEG, are not worth a word."""
-MOVED_DEG = 1.0
 
 
 def what_it_is(info: MediaInfo) -> list[tuple[str, str]]:
@@ -110,22 +104,8 @@ def add_rate(file: Path, kind: str, seconds_per_frame: float) -> None:
 
 
 def describe_cameras(path: Path) -> str:
-    """What a camera file is and says: its format, and how its camera moves.
-
-    Raises what ``read_cameras`` raises.
-    """
-    file = read_cameras(path)
-    about = f"{file.format}: "
-    if file.keyframes is not None:
-        return about + "keyframes, a path for the new camera"
-    if file.orbit is not None:
-        return about + "an orbit, a path for the new camera"
-    assert file.cam_from_world is not None
-    num = len(file.cam_from_world)
-    lens = "" if file.intrinsics is None else f"{_fov(file)}; "
-    return (
-        about + f"{num} camera{'s' * (num != 1)}; {lens}{motion(file.cam_from_world, file.metric)}"
-    )
+    """What a camera file is and says, in one sentence. Raises what ``read_cameras`` raises."""
+    return described(read_cameras(path))
 
 
 def describe_depth(path: Path, num: int, height: int, width: int) -> str:
@@ -153,46 +133,6 @@ def describe_masks(path: Path, num: int, height: int, width: int) -> str:
 
 def _suffixes(folder: Path) -> str:
     return " and ".join(sorted({p.suffix[1:] for p in folder.iterdir() if p.suffix})) or "files"
-
-
-def _fov(file: CameraFile) -> str:
-    assert file.intrinsics is not None
-    if file.width is None:
-        return "with a lens of its own"
-    fov = 2 * math.atan(file.width / 2 / float(file.intrinsics[0, 0, 0]))
-    return f"{math.degrees(fov):.0f}° across"
-
-
-def motion(cam_from_world: Tensor, metric: bool) -> str:
-    """How a camera [n, 4, 4] gets from its first to its last place, in its first one's axes."""
-    if len(cam_from_world) < 2:
-        return "it stands still"
-    relative = cam_from_world[0] @ se3_inverse(cam_from_world[-1])
-    shift, turn = relative[:3, 3], torch.rad2deg(so3_log(relative[None, :3, :3])[0])
-    unit = "m" if metric else "units"
-    moves = _shifts(shift, unit)
-    axes = ((1, "right", "left"), (0, "up", "down"), (2, "clockwise", "anticlockwise"))
-    turns = [
-        f"{abs(float(turn[i])):.0f}° {plus if turn[i] > 0 else minus}"
-        for i, plus, minus in axes
-        if abs(float(turn[i])) >= MOVED_DEG
-    ]
-    moved = f"it moves {' and '.join(moves)}" if moves else "it stays in place"
-    if turns:
-        return f"{moved} while turning {' and '.join(turns)}"
-    return f"{moved} without turning" if moves else "it stands still"
-
-
-def _shifts(shift: Tensor, unit: str) -> list[str]:
-    axes = (("right", "left"), ("down", "up"), ("forward", "back"))
-    longest = float(shift.abs().max())
-    if longest < 1e-9:
-        return []
-    found = []
-    for value, (plus, minus) in zip(shift.tolist(), axes):
-        if abs(value) >= MOVED * longest:
-            found.append(f"{abs(value):.2g} {unit} {plus if value > 0 else minus}")
-    return found
 
 
 def look_at(source: Path) -> MediaInfo:

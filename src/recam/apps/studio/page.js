@@ -1,3 +1,12 @@
+// On a phone the controls have the whole width.
+document.head.append(
+  Object.assign(document.createElement("style"), {
+    textContent: `@media (max-width: 600px) {
+      .mantine-Paper-root[style*="position: fixed"][style*="bottom: 0"] { width: 100% !important }
+    }`,
+  }),
+);
+
 // What is dropped anywhere goes to the first upload button that is on the page: the open one. A
 // folder goes as a zip of its files.
 (() => {

@@ -376,8 +376,9 @@ class AimPanel:
             value = getattr(preset, name)
             value = uses[name] if value is None else value
             times = self._shown_distance() if name == "distance" else 1.0
-            slider.min, slider.max, slider.step = low * times, high * times, step * times
-            slider.value = min(max(float(value), low), high) * times
+            slider.min, slider.max = round(low * times, 2), round(high * times, 2)
+            slider.step = float(f"{step * times:.1g}")
+            slider.value = round(min(max(float(value), low), high) * times, 3)
             if name == "distance":
                 metric = times != 1.0
                 slider.label = "Distance m" if metric else "Distance"

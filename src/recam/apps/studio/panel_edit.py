@@ -94,7 +94,7 @@ class EditPanel:
 
     def refresh(self) -> None:
         """Show what the task needs."""
-        film = self.page.session.project is not None and self.page.session.kind == "film"
+        film = self.page.session.has_film
         self.painting.visible = film and self.kind != "complete"
         self.edited.visible = film and self.kind == "edit"
         self.mask_film.visible = film and self.kind == "complete"
@@ -108,7 +108,7 @@ class EditPanel:
                 "complete": "A film or picture of the same size: white is known, black is filled.",
             }[self.kind]
             if film
-            else "Open a film first."
+            else "Open a film first (a scene alone cannot be edited)."
         )
         project = self.page.session.project
         if project is not self.project:
@@ -152,13 +152,8 @@ class EditPanel:
     def _frame(self) -> torch.Tensor:
         """uint8 [3, h, w] of the frame shown, large enough to paint on."""
         session = self.page.session
-        project = session.need_project()
         if self.film is None:
-            part = project.state.input
-            self.film = read_video(
-                project.source, start=part.start, num_frames=part.num_frames, stride=part.stride,
-                max_side=PAINT_SIDE,
-            ).frames  # fmt: skip
+            self.film = session.source_frames(PAINT_SIDE)
         return self.film[min(self.page.monitor.frame, len(self.film) - 1)]
 
     def _draw(self) -> None:

@@ -21,7 +21,7 @@ from recam.configs import CompleteConfig, CompletionModel, PathConfig, SceneForm
 from recam.media import read_image, read_video, write_image
 from recam.runtime.files import read_json
 from recam.runtime.records import Record, as_dataclass
-from recam.types import RecamError, Video
+from recam.types import RecamError
 
 NONE = "no takes yet"
 WAYS = ("Wipe", "Blink", "Side by side", "Slice over time", "Where from")
@@ -76,7 +76,7 @@ class MakePanel:
         with gui.add_folder("The same again", expand_by_default=False) as self.again:
             self.recipe = gui.add_markdown("")
         self.drop = gui.add_button("Delete this take", color="gray", icon="trash")
-        self.films: dict[tuple[int, str], Video] = {}
+        self.films: dict[tuple[int, str], Tensor] = {}
         self.shown_pictures = 0
         self._connect()
 
@@ -267,7 +267,7 @@ class MakePanel:
         take = self.take
         if take is None:
             return None
-        result = self._film(take.number, "result.mp4").frames
+        result = self._film(take.number, "result.mp4")
         other = self._other(len(result))
         way, place = self.way.value, float(self.place.value) / 100
         frame = min(frame, len(result) - 1)
@@ -283,7 +283,7 @@ class MakePanel:
             return compare.beside(left, right, (self.other.value, _label(take)))
         if way == "Slice over time":
             return compare.slices(other, result, place)
-        known = self._film(take.number, "known.mp4").frames[frame, 0].float() / 255
+        known = self._film(take.number, "known.mp4")[frame, 0].float() / 255
         return compare.overlay(right, known, self._elsewhere(take, frame, known))
 
     def _elsewhere(self, take: Take, frame: int, known: Tensor) -> Tensor:
@@ -304,7 +304,7 @@ class MakePanel:
             project = self.page.session.need_project()
             found = [t for t in project.state.takes if _label(t) == self.other.value]
             if found:
-                return self._film(found[0].number, "result.mp4").frames
+                return self._film(found[0].number, "result.mp4")
         session = self.page.session
         project = session.need_project()
         if session.kind == "views":
@@ -312,25 +312,18 @@ class MakePanel:
             return first.expand(num, -1, -1, -1)
         key = (0, "source")
         if key not in self.films:
-            part = project.state.input
-            self._keep(
-                key,
-                read_video(
-                    project.source, start=part.start, num_frames=part.num_frames,
-                    stride=part.stride, max_side=COMPARE_SIDE,
-                ),
-            )  # fmt: skip
-        frames = self.films[key].frames
+            self._keep(key, session.source_frames(COMPARE_SIDE))
+        frames = self.films[key]
         return frames if len(frames) > 1 else frames.expand(num, -1, -1, -1)
 
-    def _film(self, number: int, name: str) -> Video:
+    def _film(self, number: int, name: str) -> Tensor:
         folder = self.page.session.need_project().take_folder(number)
         key = (number, str(folder / name))
         if key not in self.films:
-            self._keep(key, read_video(folder / name, max_side=COMPARE_SIDE))
+            self._keep(key, read_video(folder / name, max_side=COMPARE_SIDE).frames)
         return self.films[key]
 
-    def _keep(self, key: tuple[int, str], film: Video) -> None:
+    def _keep(self, key: tuple[int, str], film: Tensor) -> None:
         """The last few films that were compared stay in memory."""
         while len(self.films) >= 4:
             self.films.pop(next(iter(self.films)))

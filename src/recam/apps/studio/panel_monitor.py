@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from recam.apps.studio import compare
-from recam.apps.studio.preview import GRAPH_FRAMES, Preview, spread
+from recam.apps.studio.preview import GRAPH_FRAMES, PITCHES_DEG, Preview, spread
 from recam.apps.studio.shell import Shell
 from recam.types import CameraPath, RecamError, Scene
 
@@ -205,7 +205,11 @@ class MonitorPanel:
                     client.scene.set_background_image(None)
             return
         if mode == "Compare":
-            self.canvas = self.page.make.comparison(self.frame)
+            try:
+                self.canvas = self.page.make.comparison(self.frame)
+            except (RecamError, ValueError, OSError) as error:
+                self.page.say_error(self.page.make.errors, " ".join(str(error).split()))
+                return
         elif self.now is not None and (self.canvas is None or "view" in words):
             preview, source = self.now
             seen = preview.picture if preview is not None else source
@@ -290,8 +294,12 @@ class MonitorPanel:
             page.view.show_dome(None, 0)
             return
         if self.domed is not scene and session.scene is not None:
-            self.shares = session.scene.previewer.dome()
-            self.domed = scene
+            opened, rows = session.scene, []
+            for pitch in PITCHES_DEG:
+                if page.closed or session.scene is not opened:
+                    return
+                rows.append(opened.previewer.dome_row(pitch))
+            self.shares, self.domed = rows, scene
         page.view.show_dome(self.shares, min(self.num, len(scene)) - 1)
 
     domed: Scene | None = None

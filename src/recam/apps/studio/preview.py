@@ -201,22 +201,19 @@ class Previewer:
         frames = spread(len(path), GRAPH_FRAMES)
         return frames, self.never_seen(path, frames)
 
-    def dome(self) -> list[list[float]]:
-        """Never-seen share [pitch][yaw] of orbits that end at PITCHES_DEG and YAWS_DEG: the mean
-        of the first, middle and last frame."""
+    def dome_row(self, pitch_deg: float) -> list[float]:
+        """Never-seen shares of orbits that end at a pitch and at YAWS_DEG: the mean of the first,
+        middle and last frame."""
         num = len(self.scene)
         moments = torch.tensor(sorted({0, num // 2, num - 1}))
         base = self.source[moments]
-        rows = []
-        for pitch in PITCHES_DEG:
-            row = []
-            for yaw in YAWS_DEG:
-                turned = orbit_by(yaw, pitch, self.focus_depth)
-                cameras = replace(base, cam_from_world=turned @ base.cam_from_world)
-                shares = self.never_seen(CameraPath(cameras, moments), range(len(moments)))
-                row.append(sum(shares) / len(shares))
-            rows.append(row)
-        return rows
+        row = []
+        for yaw in YAWS_DEG:
+            turned = orbit_by(yaw, pitch_deg, self.focus_depth)
+            cameras = replace(base, cam_from_world=turned @ base.cam_from_world)
+            shares = self.never_seen(CameraPath(cameras, moments), range(len(moments)))
+            row.append(sum(shares) / len(shares))
+        return row
 
     def within(self, config: PathConfig, limit: float, num_frames: int | None = None) -> PathConfig:
         """The preset with its amounts as large as the limit on the never-seen share allows.

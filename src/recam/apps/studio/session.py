@@ -14,8 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from recam.apps.studio import facts, recipe
 from recam.apps.studio.aim import Aim, History, path_config
+from recam.apps.studio.compare import same_size
 from recam.apps.studio.jobs import Job, JobQueue
 from recam.apps.studio.preview import About, Previewer, read_about, write_small
 from recam.apps.studio.workspace import Project, ProjectState, Take, Workspace
@@ -27,7 +31,8 @@ from recam.configs import (
     PathConfig,
     ReshootConfig,
 )
-from recam.media import MediaInfo
+from recam.media import MediaInfo, read_video
+from recam.media.convert import fitted_size
 from recam.reconstruct import load_scene, save_scene
 from recam.runtime.records import write_json
 from recam.types import CameraPath, RecamError, Scene
@@ -358,11 +363,29 @@ class Session:
             project, number, "complete", "complete", [source], [part, complete], python, out, extra
         )
 
+    @property
+    def has_film(self) -> bool:
+        """Whether a film is open: edits need one, a scene is none."""
+        return self.info is not None and self.kind == "film"
+
     def _need_film(self) -> Project:
         project = self.need_project()
-        if self.kind != "film":
+        if not self.has_film:
             raise RecamError("this needs a film")
         return project
+
+    def source_frames(self, max_side: int) -> Tensor:
+        """uint8 [t, 3, h, w]: the open film or picture, the part that is used, made small."""
+        project = self.need_project()
+        if self.info is None:
+            frames = load_scene(project.source).video.frames
+            size = fitted_size(frames.shape[2], frames.shape[3], max_side)
+            return torch.stack([same_size(frame, *size) for frame in frames])
+        part = project.state.input
+        return read_video(
+            project.source, start=part.start, num_frames=part.num_frames, stride=part.stride,
+            max_side=max_side,
+        ).frames  # fmt: skip
 
     def _next_number(self, project: Project) -> int:
         used = [t.number for t in project.state.takes]
