@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -208,9 +209,10 @@ def score(result: Tensor, case: Case) -> dict[str, float]:
     }
 
 
-def by(model: CompletionModel) -> Callable[[Rendering], Tensor]:
+def by(model: CompletionModel, seed: int = 0, **options: Any) -> Callable[[Rendering], Tensor]:
     """As a user gets it with --model."""
-    return lambda rendering: complete(rendering, CompleteConfig(model)).frames
+    config = CompleteConfig(model, seed=seed, **options)
+    return lambda rendering: complete(rendering, config).frames
 
 
 METHODS: dict[str, Callable[[Rendering], Tensor]] = {
@@ -219,6 +221,9 @@ METHODS: dict[str, Callable[[Rendering], Tensor]] = {
     "propagate": propagate,
     "masked": by("masked"),
     "copy": by("copy"),
+    "copy, seed 1": by("copy", 1),
+    "copy, seed 2": by("copy", 2),
+    "no planes": by("copy", planes=False),
 }
 COLUMNS = ("lpips", "u.lpips", "detail", "u.detail", "flicker", "patches", "psnr", "cpu_s")
 

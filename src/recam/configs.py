@@ -338,7 +338,11 @@ class CompleteConfig:
     """masked: longer side that the network works at; its correction is enlarged to the video's."""
     steady: int | None = None
     """copy, masked, propagate: passes of a filter over time, along the motion, over what was filled
-    in, so that frames agree, at the cost of detail; default 8 for masked, 0 for the others."""
+    in (copy: what other frames showed), so that frames agree, at the cost of detail; default 1 for
+    copy, 8 for masked, 0 for the others."""
+    planes: bool = True
+    """copy: planes that bound a scene (ground, walls, ceiling) go on where no frame looked, each
+    with its own colours and its texture in perspective."""
     window: int = 48
     """New frames that are completed together; longer videos go by overlapping windows."""
     overlap: int = 8

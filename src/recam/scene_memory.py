@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from recam.completion.planes import find_layout
 from recam.configs import RenderConfig
 from recam.flow.masked import from_nearest, split_border
 from recam.render import render
@@ -106,12 +107,17 @@ def joined(scene: Scene, made_up: Scene) -> Scene:
 def made_up_frame(scene: Scene, view: Rendering, filled: Tensor) -> Scene:
     """One completed view as a scene whose depth is valid where ``view`` had a hole.
 
-    filled: uint8 [1, 3, h, w]. The hole's depth is that of what lies behind along its border.
+    filled: uint8 [1, 3, h, w]. The hole's depth is that of the first plane that bounds the view,
+    else of what lies behind along its border.
     """
     known, depth = (view.known[0] > 0.5).numpy(), view.depth[0].numpy()
     nearness = np.where(known, -np.log(np.maximum(depth, 1e-9)) / DEPTH_STEP, 0)
     behind, _ = split_border(nearness.astype(np.float32), known)
     hidden, _ = from_nearest(depth, behind if behind.any() else known)
+    layout = find_layout(view)
+    if layout is not None:  # planes go on as they are
+        plane = layout.surfaces[0].depth
+        hidden = np.where(plane > 0, plane, hidden)
     # One surface, not a fan of strips: the nearest depths behind, evened out.
     sigma = max(1.0, max(known.shape) / 100)
     weight = cv2.GaussianBlur((~known).astype(np.float32), (0, 0), sigma)

@@ -27,7 +27,7 @@ def test_their_card_is_about_them() -> None:
 
 def test_auto_copies_unless_weights_are_given() -> None:
     taken = resolve_config(CompleteConfig())
-    assert taken.model == "copy" and taken.adapt_minutes == 0 and taken.steady == 0
+    assert taken.model == "copy" and taken.adapt_minutes == 0 and taken.steady == 1
     assert resolve_config(CompleteConfig(weights="a.safetensors")).model == "masked"
     assert resolve_config(CompleteConfig("propagate")).model == "propagate"
     assert resolve_config(CompleteConfig(), "interpolate").model == "propagate"

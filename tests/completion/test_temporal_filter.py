@@ -47,7 +47,7 @@ def test_no_motion_leads_across_a_cut() -> None:
 
 def test_the_model_is_steadied_and_others_are_not_unless_asked() -> None:
     assert resolve_config(CompleteConfig("masked")).steady == 8
-    assert resolve_config(CompleteConfig()).steady == 0
+    assert resolve_config(CompleteConfig()).steady == 1
     assert resolve_config(CompleteConfig("propagate")).steady == 0
     assert resolve_config(CompleteConfig("masked", steady=0)).steady == 0
     partial = layered_pairs((1, 6, 48, 64), 2)[0].partial

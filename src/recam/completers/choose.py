@@ -38,7 +38,7 @@ def resolve_config(config: CompleteConfig, task: Task = "complete") -> CompleteC
         if config.weights is not None:
             model = "masked"
     if steady is None:
-        steady = PASSES if model == "masked" else 0
+        steady = {"masked": PASSES, "copy": 1}.get(model, 0)
     if minutes is None:
         minutes = ADAPT_MINUTES if model in MODELS else 0.0
     return replace(config, model=model, adapt_minutes=minutes, steady=steady)

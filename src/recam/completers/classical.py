@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -54,8 +55,11 @@ class Copies(_Classical):
     def fill(
         self, window: PartialVideo, first: int = 0, progress: Progress = no_progress
     ) -> Tensor:
-        fill = steady_fill(shrunk_to_fit(complete_by_copies), self.config.steady or 0)
-        return fill(window, progress)
+        fill = partial(
+            complete_by_copies,
+            steady=self.config.steady or 0, planes=self.config.planes, seed=self.config.seed,
+        )  # fmt: skip
+        return shrunk_to_fit(fill)(window, progress)
 
     def adapt(
         self, shown: Scene | PartialVideo, identity: Sequence[Any], progress: Progress = no_progress

@@ -4,17 +4,21 @@ PatchMatch (Barnes et al. 2009) inside the coarse-to-fine scheme of Wexler et al
 that touches the hole looks for the most similar patch of known pixels. On coarse levels the mean of
 overlapping patches settles the structure; on the finest every pixel is a copy of one known pixel,
 since means of patches are blurred. Sources may be other frames too, and only from the same depth or
-farther: a moved camera uncovers the background.
+farther: a moved camera uncovers the background. What lies on a plane is copied from the same plane,
+each patch as the plane shows it there (after Huang et al. 2014): boards and bricks follow the
+perspective.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import torch
 
+from recam.completion.planes import BEYOND, Surface
 from recam.flow.pyramid import fill_from_pyramid
 from recam.runtime.jit import kernel
 
@@ -42,6 +46,11 @@ ROW_SHARE = 60.0
 GUIDED = 0.7
 """Share of the copies' slow error of colour against the smooth fill that is taken off."""
 SHADE_PX = 6.0
+SCALE_SHARE = 15.0
+"""Cost (grey levels squared) of a copy at twice or half its size in the plane."""
+MAX_SCALE = 1.5
+"""What is copied is made larger or smaller by this factor at most: beyond, it would be blurred."""
+LOG_MAX_SCALE = float(np.log2(MAX_SCALE))
 NOTHING = np.float32(1e12)
 
 
@@ -50,12 +59,13 @@ class Pool:
     """What may be copied from.
 
     pictures: uint8 [n, h, w, 3]. usable: bool [n, h, w]. depth: float32 [n, h, w], 0 = unknown, or
-    None.
+    None. surfaces: of the pictures, None where no planes are known.
     """
 
     pictures: np.ndarray
     usable: np.ndarray
     depth: np.ndarray | None = None
+    surfaces: Sequence[Surface] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,8 @@ class _Level:
     [n, h, w, 3]. centres: bool [n, h, w], where a whole patch may be copied. source_depth: float32
     [n, h, w]. behind: float32 [h, w]. guide: float32 [h, w, 4], what a patch there should be like:
     mean colour, and mean gradient times TEXTURE_SHARE. means: float32 [n, h, w, 4], what they are.
+    usable: bool [n, h, w]. label, into: of the hole's surface. source_label [n, h, w], outof
+    [n, h, w, 2, 2]: of the sources', d(column, row) / d(coordinates in the plane).
     """
 
     picture: np.ndarray
@@ -79,6 +91,11 @@ class _Level:
     behind: np.ndarray
     guide: np.ndarray
     means: np.ndarray
+    usable: np.ndarray
+    label: np.ndarray
+    into: np.ndarray
+    source_label: np.ndarray
+    outof: np.ndarray
 
 
 def fill_by_copies(
@@ -86,18 +103,20 @@ def fill_by_copies(
     hole: np.ndarray,
     pool: Pool,
     behind: np.ndarray | None = None,
+    surface: Surface | None = None,
     seed: int = 0,
 ) -> np.ndarray:
     """The picture with its hole filled from the pool: uint8 [h, w, 3].
 
     picture: uint8 [h, w, 3]; in the hole a smooth fill. It says which colour belongs where, and
     stays where the pool has nothing to offer. hole: bool [h, w]. behind: float32 [h, w], depth of
-    the surface that is to be filled in (0 = unknown): what is copied must not stand nearer. Other
-    pixels come back as they are.
+    the surface that is to be filled in (0 = unknown): what is copied must not stand nearer.
+    surface: what the picture's pixels lie on; then the pool's must be known too. Other pixels come
+    back as they are.
     """
     if not hole.any():
         return picture.copy()
-    levels = _pyramid(picture, hole, pool, behind)
+    levels = _pyramid(picture, hole, pool, behind, surface)
     if not levels[0].centres.any():
         return picture.copy()
     rng = np.random.default_rng(seed)
@@ -143,15 +162,15 @@ def _settle(
         cost = np.full(level.hole.shape, NOTHING, np.float32)
         _search(
             now, filled, level.target, level.sources, level.centres, level.source_depth,
-            level.behind, level.guide, level.means, match, cost, int(rng.integers(1, 2**31)),
-            reach,
+            level.behind, level.guide, level.means, level.usable, level.label, level.into,
+            level.source_label, level.outof, match, cost, int(rng.integers(1, 2**31)), reach,
         )  # fmt: skip
         found = cost[level.target & (cost < NOTHING)]
         spread = float(np.quantile(found, 0.75)) if found.size else 1.0
         copies = finest and (rounds > 0 or large)
         _rebuild(
-            now, filled, level.hole, level.target, level.inward, level.sources, match, cost,
-            np.float32(max(spread, 1.0)), copies,
+            now, filled, level.hole, level.target, level.inward, level.sources, level.label,
+            level.into, level.outof, match, cost, np.float32(max(spread, 1.0)), copies,
         )  # fmt: skip
         still = int((filled == 0).sum())
         if still == 0 or still == left:
@@ -161,9 +180,16 @@ def _settle(
 
 
 def _pyramid(
-    picture: np.ndarray, hole: np.ndarray, pool: Pool, behind: np.ndarray | None
+    picture: np.ndarray,
+    hole: np.ndarray,
+    pool: Pool,
+    behind: np.ndarray | None,
+    surface: Surface | None,
 ) -> list[_Level]:
     """From the finest level to the coarsest."""
+    here = surface or _no_surface(hole)
+    there = pool.surfaces if surface and pool.surfaces else [_no_surface(hole)] * len(pool.usable)
+    outof = [_inverse(s.into) for s in there]
     deepest = float(cv2.distanceTransform(_byte(hole), cv2.DIST_L2, 5).max())
     num = 1 + max(0, round(np.log2(max(deepest, 1) / COARSEST_REACH_PX)))
     depth = np.zeros(pool.usable.shape, np.float32) if pool.depth is None else pool.depth
@@ -189,9 +215,33 @@ def _pyramid(
                 np.stack([_least_depth(_nearest(d, size)) for d in depth]), _nearest(behind, size),
                 _described(smooth, _whole_patches(~part)),
                 np.stack([_described(p, c) for p, c in zip(sources, map(_whole_patches, usable))]),
+                np.stack(usable), _picked(here.label, size), _picked(here.into, size),
+                np.stack([_picked(s.label, size) for s in there]),
+                np.stack([_picked(o, size) for o in outof]),
             )
         )  # fmt: skip
     return levels
+
+
+def _no_surface(hole: np.ndarray) -> Surface:
+    into = np.broadcast_to(np.eye(2, dtype=np.float32), (*hole.shape, 2, 2))
+    return Surface(np.zeros(hole.shape, np.uint8), into, np.zeros(hole.shape, np.float32))
+
+
+def _inverse(matrices: np.ndarray) -> np.ndarray:
+    """Of 2 × 2 matrices [h, w, 2, 2]; zeros where there is none."""
+    a, b, c, d = (matrices[..., i, j] for i in (0, 1) for j in (0, 1))
+    size = a * d - b * c
+    turned = np.stack([d, -b, -c, a], -1).reshape(matrices.shape)
+    return np.where(size != 0, 1 / np.where(size == 0, 1, size), 0)[..., None, None] * turned
+
+
+def _picked(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Every so many pixels of values [h, w, ...]."""
+    height, width = values.shape[:2]
+    rows = (np.arange(size[1]) * 2 + 1) * height // (2 * size[1])
+    columns = (np.arange(size[0]) * 2 + 1) * width // (2 * size[0])
+    return np.ascontiguousarray(values[rows][:, columns])
 
 
 def _described(picture: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -242,30 +292,77 @@ def _whole_patches(usable: np.ndarray) -> np.ndarray:
 
 
 def _random_match(rng: np.random.Generator, level: _Level) -> np.ndarray:
-    """int32 [h, w, 3]: a random usable (frame, row, column) for every pixel."""
-    places = np.argwhere(level.centres).astype(np.int32)
-    return places[rng.integers(len(places), size=level.hole.shape)]
+    """float32 [h, w, 3]: a random usable (frame, row, column) for every pixel, of its plane."""
+    match = np.zeros((*level.hole.shape, 3), np.float32)
+    for label in np.unique(level.label):
+        alike = level.centres & (level.source_label == label) if label > 0 else level.centres
+        places = np.argwhere(alike if alike.any() else level.centres)
+        here = level.label == label
+        match[here] = places[rng.integers(len(places), size=int(here.sum()))]
+    return match
 
 
 def _enlarged(
     now: np.ndarray, filled: np.ndarray, match: np.ndarray, level: _Level, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A coarser level's answer at this level's size; matches keep their shifts."""
+    """A coarser level's answer at this level's size: matches keep their shifts, and the picture is
+    made of their copies. Enlarged instead, it would be blurred, and whatever is flat would fit."""
     height, width = level.hole.shape
     h, w = now.shape[:2]
     rows = np.minimum(np.arange(height) * h // height, h - 1)
     columns = np.minimum(np.arange(width) * w // width, w - 1)
     large = cv2.resize(now, (width, height), interpolation=cv2.INTER_LINEAR)
     known = np.where(level.hole, filled[rows][:, columns], 1).astype(np.float32)
-    old = match[rows][:, columns]
-    shift_y = (old[..., 1] - rows[:, None]) * (height / h)
-    shift_x = (old[..., 2] - columns) * (width / w)
-    y = np.clip(np.arange(height)[:, None] + np.rint(shift_y), 0, height - 1).astype(np.int32)
-    x = np.clip(np.arange(width) + np.rint(shift_x), 0, width - 1).astype(np.int32)
-    moved = np.stack([old[..., 0], y, x], -1).astype(np.int32)
-    good = level.centres[moved[..., 0], y, x]
+    moved = match[rows][:, columns]
+    _move_on(moved, rows, columns, height / h, width / w, level.label, level.into, level.outof)
+    y = np.clip(np.rint(moved[..., 1]), 0, height - 1).astype(int)
+    x = np.clip(np.rint(moved[..., 2]), 0, width - 1).astype(int)
+    good = level.centres[moved[..., 0].astype(int), y, x]
     moved = np.where(good[..., None], moved, _random_match(rng, level))
-    return np.where(level.hole[..., None], large, level.picture), known, moved
+    large = np.where(level.hole[..., None], large, level.picture)
+    cost = np.where(good & (known > 0), 0, NOTHING).astype(np.float32)
+    _rebuild(
+        large, known.copy(), level.hole, level.target, level.inward, level.sources, level.label,
+        level.into, level.outof, moved, cost, np.float32(1), True,
+    )  # fmt: skip
+    return large, known, moved
+
+
+@kernel
+def _turn(into, outof, y, x, frame, sy, sx):
+    """How a step in the picture at (y, x) goes in the source at (sy, sx), by the plane that both
+    show: (xx, xy, yx, yy), made no larger or smaller than MAX_SCALE; and the logarithm to base 2
+    of how much larger it would be."""
+    row, column = np.int64(sy + 0.5), np.int64(sx + 0.5)
+    a, b = outof[frame, row, column, 0, 0], outof[frame, row, column, 0, 1]
+    c, d = outof[frame, row, column, 1, 0], outof[frame, row, column, 1, 1]
+    xx = a * into[y, x, 0, 0] + b * into[y, x, 1, 0]
+    xy = a * into[y, x, 0, 1] + b * into[y, x, 1, 1]
+    yx = c * into[y, x, 0, 0] + d * into[y, x, 1, 0]
+    yy = c * into[y, x, 0, 1] + d * into[y, x, 1, 1]
+    scale = np.sqrt(max(abs(xx * yy - xy * yx), np.float32(1e-9)))
+    part = min(max(scale, np.float32(1 / MAX_SCALE)), np.float32(MAX_SCALE)) / scale
+    return (part * xx, part * xy, part * yx, part * yy), np.log2(scale)
+
+
+@kernel
+def _move_on(match, rows, columns, tall, wide, label, into, outof):
+    """Coarse matches [h, w, 3], repeated, at this level's size: each pixel's own shift from the
+    middle of the pixel that it was a part of. rows, columns: of that pixel."""
+    height, width = outof.shape[1:3]
+    for y in range(match.shape[0]):
+        off_y = y - (rows[y] + 0.5) * tall + 0.5
+        for x in range(match.shape[1]):
+            off_x = x - (columns[x] + 0.5) * wide + 0.5
+            sy, sx = (match[y, x, 1] + 0.5) * tall - 0.5, (match[y, x, 2] + 0.5) * wide - 0.5
+            if label[y, x] == 0:
+                match[y, x, 1], match[y, x, 2] = np.rint(sy + off_y), np.rint(sx + off_x)
+                continue
+            frame = np.int64(match[y, x, 0])
+            row, column = min(max(sy, 0.0), height - 1.0), min(max(sx, 0.0), width - 1.0)
+            turn, _ = _turn(into, outof, y, x, frame, row, column)
+            match[y, x, 1] = sy + turn[2] * off_x + turn[3] * off_y
+            match[y, x, 2] = sx + turn[0] * off_x + turn[1] * off_y
 
 
 @kernel
@@ -280,8 +377,12 @@ def _draw(state, below):
 
 
 @kernel
-def _distance(now, filled, sources, y, x, frame, sy, sx, limit):
-    """Mean squared difference of two patches over what is filled; NOTHING once above ``limit``."""
+def _distance(now, filled, sources, usable, y, x, frame, sy, sx, turn, limit):
+    """Mean squared difference of two patches over what is filled; NOTHING once above ``limit``.
+
+    turn: (xx, xy, yx, yy), how a step in the picture goes in the source. NOTHING too where the
+    patch there is not usable.
+    """
     height, width = filled.shape
     total, count, most = 0.0, 0.0, 0.0
     for dy in range(-RADIUS, RADIUS + 1):
@@ -292,12 +393,19 @@ def _distance(now, filled, sources, y, x, frame, sy, sx, limit):
     if count < 4.0:
         return NOTHING
     most = limit * count
+    xx, xy, yx, yy = turn
     for dy in range(-RADIUS, RADIUS + 1):
         if 0 <= y + dy < height:
             for dx in range(-RADIUS, RADIUS + 1):
                 if 0 <= x + dx < width and filled[y + dy, x + dx] > 0:
+                    column = int(np.floor(sx + xx * dx + xy * dy + 0.5))
+                    row = int(np.floor(sy + yx * dx + yy * dy + 0.5))
+                    if not (0 <= row < height and 0 <= column < width):
+                        return NOTHING
+                    if not usable[frame, row, column]:
+                        return NOTHING
                     for c in range(3):
-                        d = now[y + dy, x + dx, c] - sources[frame, sy + dy, sx + dx, c]
+                        d = now[y + dy, x + dx, c] - sources[frame, row, column, c]
                         total += d * d
         if total >= most:
             return NOTHING
@@ -305,20 +413,53 @@ def _distance(now, filled, sources, y, x, frame, sy, sx, limit):
 
 
 @kernel
-def _prior(guide, means, y, x, frame, sy, sx):
-    """How little a source's colour, texture and row fit the place."""
+def _allowed(label, behind, source_label, source_depth, y, x, frame, sy, sx):
+    """Whether a source may be shown at a place: from the same plane; where there is none, nothing
+    that stands nearer."""
+    row, column = np.int64(sy + 0.5), np.int64(sx + 0.5)
+    if label[y, x] > 0 and source_label[frame, row, column] != label[y, x]:
+        return False
+    if 0 < label[y, x] < BEYOND:
+        return True
+    far = source_depth[frame, row, column]
+    return far <= 0 or behind[y, x] <= 0 or far >= NEARER * behind[y, x]
+
+
+@kernel
+def _prior(guide, means, y, x, frame, sy, sx, shown):
+    """How little a source's colour, texture and row fit the place. shown: by what a step in the
+    picture is longer in the source, and slopes are steeper in the picture."""
+    row, column = np.int64(sy + 0.5), np.int64(sx + 0.5)
     total = 0.0
     for c in range(4):
-        d = guide[y, x, c] - means[frame, sy, sx, c]
+        d = guide[y, x, c] - means[frame, row, column, c] * (shown if c == 3 else 1.0)
         total += d * d
     rows = 2.0 * (sy - y) / guide.shape[0]
     return GUIDE_SHARE * total + ROW_SHARE * rows * rows
 
 
 @kernel
+def _cost(
+    now, filled, sources, usable, guide, means, label, into, outof, y, x, frame, sy, sx, limit
+):  # fmt: skip
+    """How badly a source fits a place; NOTHING once above ``limit``."""
+    turn, scale = (np.float32(1), np.float32(0), np.float32(0), np.float32(1)), np.float32(0)
+    if label[y, x] > 0:
+        turn, scale = _turn(into, outof, y, x, frame, sy, sx)
+    shown = 2.0 ** min(max(scale, -LOG_MAX_SCALE), LOG_MAX_SCALE)
+    prior = _prior(guide, means, y, x, frame, sy, sx, shown) + SCALE_SHARE * scale * scale
+    if prior >= limit:
+        return NOTHING
+    rest = limit - prior
+    return np.float32(
+        prior + _distance(now, filled, sources, usable, y, x, frame, sy, sx, turn, rest)
+    )
+
+
+@kernel
 def _search(
-    now, filled, target, sources, centres, source_depth, behind, guide, means, match, cost, seed,
-    reach,
+    now, filled, target, sources, centres, source_depth, behind, guide, means, usable, label, into,
+    source_label, outof, match, cost, seed, reach,
 ):  # fmt: skip
     """Two sweeps of PatchMatch over the targets; writes match and cost."""
     state = np.empty(1, np.uint64)
@@ -328,10 +469,11 @@ def _search(
         for x in range(width):
             if target[y, x]:
                 frame, sy, sx = np.int64(match[y, x, 0]), match[y, x, 1], match[y, x, 2]
-                far = source_depth[frame, sy, sx]
-                if far <= 0 or behind[y, x] <= 0 or far >= NEARER * behind[y, x]:
-                    cost[y, x] = _distance(now, filled, sources, y, x, frame, sy, sx, NOTHING)
-                    cost[y, x] += _prior(guide, means, y, x, frame, sy, sx)
+                if _allowed(label, behind, source_label, source_depth, y, x, frame, sy, sx):
+                    cost[y, x] = _cost(
+                        now, filled, sources, usable, guide, means, label, into, outof,
+                        y, x, frame, sy, sx, NOTHING,
+                    )  # fmt: skip
     for sweep in range(2):
         step = 1 if sweep == 0 else -1
         for row in range(height):
@@ -350,7 +492,8 @@ def _search(
                         if not (0 <= ny < height and 0 <= nx < width and target[ny, nx]):
                             continue
                         frame = np.int64(match[ny, nx, 0])
-                        sy, sx = match[ny, nx, 1] + y - ny, match[ny, nx, 2] + x - nx
+                        sy, sx = match[ny, nx, 1], match[ny, nx, 2]
+                        sy, sx = _onward(label, into, outof, ny, nx, frame, sy, sx, y - ny, x - nx)
                         share = COHERENT
                     else:
                         if radius < 1:
@@ -362,18 +505,16 @@ def _search(
                         sx = match[y, x, 2] + _draw(state, 2 * radius + 1) - radius
                         radius //= 2
                         share = 1.0
-                    if not (0 <= sy < centres.shape[1] and 0 <= sx < centres.shape[2]):
+                    if not (0 <= sy < centres.shape[1] - 1 and 0 <= sx < centres.shape[2] - 1):
                         continue
-                    if not centres[frame, sy, sx]:
+                    if not centres[frame, np.int64(sy + 0.5), np.int64(sx + 0.5)]:
                         continue
-                    far = source_depth[frame, sy, sx]
-                    if far > 0 and behind[y, x] > 0 and far < NEARER * behind[y, x]:
+                    if not _allowed(label, behind, source_label, source_depth, y, x, frame, sy, sx):
                         continue
-                    prior = _prior(guide, means, y, x, frame, sy, sx)
-                    if prior * share >= best:
-                        continue
-                    limit = best / share - prior
-                    found = prior + _distance(now, filled, sources, y, x, frame, sy, sx, limit)
+                    found = _cost(
+                        now, filled, sources, usable, guide, means, label, into, outof,
+                        y, x, frame, sy, sx, best / share,
+                    )  # fmt: skip
                     if found * share < best:
                         best = found
                         match[y, x, 0], match[y, x, 1], match[y, x, 2] = frame, sy, sx
@@ -381,7 +522,18 @@ def _search(
 
 
 @kernel
-def _rebuild(now, filled, hole, target, inward, sources, match, cost, spread, copies):
+def _onward(label, into, outof, y, x, frame, sy, sx, dy, dx):
+    """Row and column of what a copy shows a step (dy, dx) on."""
+    if label[y, x] == 0:
+        return sy + dy, sx + dx
+    turn, _ = _turn(into, outof, y, x, frame, sy, sx)
+    return sy + turn[2] * dx + turn[3] * dy, sx + turn[0] * dx + turn[1] * dy
+
+
+@kernel
+def _rebuild(
+    now, filled, hole, target, inward, sources, label, into, outof, match, cost, spread, copies
+):  # fmt: skip
     """The hole anew from the patches that overlap each pixel: their weighted mean, or a copy of
     the best one's pixel; into ``now`` and ``filled``, which it does not read."""
     height, width = hole.shape
@@ -399,17 +551,32 @@ def _rebuild(now, filled, hole, target, inward, sources, match, cost, spread, co
                     if cost[py, px] >= NOTHING:
                         continue
                     weight = np.exp(-cost[py, px] / (2 * spread)) * inward[py, px] + 1e-12
-                    frame = match[py, px, 0]
-                    sy, sx = match[py, px, 1] - dy, match[py, px, 2] - dx
                     if copies:
                         weight /= 1.0 + 0.2 * (dy * dy + dx * dx)
                         if weight <= best:
                             continue
                         best, total, red, green, blue = weight, 0.0, 0.0, 0.0, 0.0
+                    frame = np.int64(match[py, px, 0])
+                    sy, sx = match[py, px, 1], match[py, px, 2]
+                    row, column = np.float32(sy - dy), np.float32(sx - dx)
+                    if label[py, px] != 0:
+                        turn, _ = _turn(into, outof, py, px, frame, sy, sx)
+                        column = sx - turn[0] * dx - turn[1] * dy
+                        row = sy - turn[2] * dx - turn[3] * dy
+                    column = min(max(column, np.float32(0)), np.float32(width - 1))
+                    row = min(max(row, np.float32(0)), np.float32(height - 1))
+                    top, left = int(row), int(column)
+                    down, right = min(top + 1, height - 1), min(left + 1, width - 1)
+                    fy, fx = row - top, column - left
                     total += weight
-                    red += weight * sources[frame, sy, sx, 0]
-                    green += weight * sources[frame, sy, sx, 1]
-                    blue += weight * sources[frame, sy, sx, 2]
+                    for place in range(4):
+                        at = top if place < 2 else down
+                        to = left if place % 2 == 0 else right
+                        part = (1 - fy if place < 2 else fy) * (1 - fx if place % 2 == 0 else fx)
+                        if part > 0:
+                            red += weight * part * sources[frame, at, to, 0]
+                            green += weight * part * sources[frame, at, to, 1]
+                            blue += weight * part * sources[frame, at, to, 2]
             if total > 0:
                 now[y, x, 0] = red / total
                 now[y, x, 1] = green / total

@@ -49,6 +49,18 @@ def sample_cubic(image, x, y, out):
 
 
 @kernel
+def cubic_at(image, x, y):
+    """uint8 [n, c] of image [h, w, c] at n places (x, y), in pixel indices, as ``sample_cubic``."""
+    out = np.empty((len(x), image.shape[2]), np.uint8)
+    pixel = np.empty(image.shape[2], np.float64)
+    for i in range(len(x)):
+        sample_cubic(image, x[i], y[i], pixel)
+        for c in range(image.shape[2]):
+            out[i, c] = np.uint8(pixel[c] + 0.5)
+    return out
+
+
+@kernel
 def _trace_step(
     step, slack, reverse, wanted, source, sources, frames, before,
     before_t, before_xy, before_miss, here_t, here_xy, here_miss, color,

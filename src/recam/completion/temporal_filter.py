@@ -57,7 +57,7 @@ def steadied(
     motion = estimate_motion(
         luma_of(frames), everywhere, everywhere, progress=progress, everywhere=True
     )
-    now = as_pictures(frames)
+    now = as_pictures(frames).copy()
     alike = [_alike(now, motion, t) for t in range(len(now))]
 
     def averaged(t: int) -> np.ndarray:
