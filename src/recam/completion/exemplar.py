@@ -18,40 +18,25 @@ import cv2
 import numpy as np
 import torch
 
-from recam.completion.planes import BEYOND, Surface
+from recam.completion.patch_match import NOTHING, RADIUS, move_on, rebuild, search_matches
+from recam.completion.planes import Surface
 from recam.flow.pyramid import fill_from_pyramid
-from recam.runtime.jit import kernel
 
-RADIUS = 3
-"""Patches are 7 × 7 pixels on every level."""
 ROUNDS = 4
 """Of searching and rebuilding on each level, once it is filled."""
 SEARCH_SIDE = 768
 """On larger levels copies are only refined, within NEAR_PX of what the level below found."""
 NEAR_PX = 4
-COHERENT = 0.9
-"""What continues a neighbour's copy may be this much less alike: fewer seams."""
 COARSEST_REACH_PX = 4.0
 """On the coarsest level no hole pixel is much farther than this from what is known."""
-NEARER = 0.9
-"""What is copied may stand nearer than what is filled in by this factor at most."""
 INWARD = 1.3
 """A patch counts by this factor less for each pixel that its centre lies deeper in the hole."""
-GUIDE_SHARE = 1.0
-"""What a patch's mean may differ from the smooth fill, in units of its own difference."""
 TEXTURE_SHARE = 3.0
-"""The same for a patch's mean gradient: a flat patch resembles much, and would be taken for all."""
-ROW_SHARE = 60.0
-"""Cost (grey levels squared) of copying from half a picture's height above or below."""
+"""Weight of a patch's mean gradient beside its mean colour: a flat patch resembles much, and would
+be taken for all."""
 GUIDED = 0.7
 """Share of the copies' slow error of colour against the smooth fill that is taken off."""
 SHADE_PX = 6.0
-SCALE_SHARE = 15.0
-"""Cost (grey levels squared) of a copy at twice or half its size in the plane."""
-MAX_SCALE = 1.5
-"""What is copied is made larger or smaller by this factor at most: beyond, it would be blurred."""
-LOG_MAX_SCALE = float(np.log2(MAX_SCALE))
-NOTHING = np.float32(1e12)
 
 
 @dataclass(frozen=True)
@@ -160,7 +145,7 @@ def _settle(
     left, rounds, enough = int((filled == 0).sum()), 0, 1 if large else ROUNDS
     while rounds < enough:
         cost = np.full(level.hole.shape, NOTHING, np.float32)
-        _search(
+        search_matches(
             now, filled, level.target, level.sources, level.centres, level.source_depth,
             level.behind, level.guide, level.means, level.usable, level.label, level.into,
             level.source_label, level.outof, match, cost, int(rng.integers(1, 2**31)), reach,
@@ -168,7 +153,7 @@ def _settle(
         found = cost[level.target & (cost < NOTHING)]
         spread = float(np.quantile(found, 0.75)) if found.size else 1.0
         copies = finest and (rounds > 0 or large)
-        _rebuild(
+        rebuild(
             now, filled, level.hole, level.target, level.inward, level.sources, level.label,
             level.into, level.outof, match, cost, np.float32(max(spread, 1.0)), copies,
         )  # fmt: skip
@@ -314,271 +299,15 @@ def _enlarged(
     large = cv2.resize(now, (width, height), interpolation=cv2.INTER_LINEAR)
     known = np.where(level.hole, filled[rows][:, columns], 1).astype(np.float32)
     moved = match[rows][:, columns]
-    _move_on(moved, rows, columns, height / h, width / w, level.label, level.into, level.outof)
+    move_on(moved, rows, columns, height / h, width / w, level.label, level.into, level.outof)
     y = np.clip(np.rint(moved[..., 1]), 0, height - 1).astype(int)
     x = np.clip(np.rint(moved[..., 2]), 0, width - 1).astype(int)
     good = level.centres[moved[..., 0].astype(int), y, x]
     moved = np.where(good[..., None], moved, _random_match(rng, level))
     large = np.where(level.hole[..., None], large, level.picture)
     cost = np.where(good & (known > 0), 0, NOTHING).astype(np.float32)
-    _rebuild(
+    rebuild(
         large, known.copy(), level.hole, level.target, level.inward, level.sources, level.label,
         level.into, level.outof, moved, cost, np.float32(1), True,
     )  # fmt: skip
     return large, known, moved
-
-
-@kernel
-def _turn(into, outof, y, x, frame, sy, sx):
-    """How a step in the picture at (y, x) goes in the source at (sy, sx), by the plane that both
-    show: (xx, xy, yx, yy), made no larger or smaller than MAX_SCALE; and the logarithm to base 2
-    of how much larger it would be."""
-    row, column = np.int64(sy + 0.5), np.int64(sx + 0.5)
-    a, b = outof[frame, row, column, 0, 0], outof[frame, row, column, 0, 1]
-    c, d = outof[frame, row, column, 1, 0], outof[frame, row, column, 1, 1]
-    xx = a * into[y, x, 0, 0] + b * into[y, x, 1, 0]
-    xy = a * into[y, x, 0, 1] + b * into[y, x, 1, 1]
-    yx = c * into[y, x, 0, 0] + d * into[y, x, 1, 0]
-    yy = c * into[y, x, 0, 1] + d * into[y, x, 1, 1]
-    scale = np.sqrt(max(abs(xx * yy - xy * yx), np.float32(1e-9)))
-    part = min(max(scale, np.float32(1 / MAX_SCALE)), np.float32(MAX_SCALE)) / scale
-    return (part * xx, part * xy, part * yx, part * yy), np.log2(scale)
-
-
-@kernel
-def _move_on(match, rows, columns, tall, wide, label, into, outof):
-    """Coarse matches [h, w, 3], repeated, at this level's size: each pixel's own shift from the
-    middle of the pixel that it was a part of. rows, columns: of that pixel."""
-    height, width = outof.shape[1:3]
-    for y in range(match.shape[0]):
-        off_y = y - (rows[y] + 0.5) * tall + 0.5
-        for x in range(match.shape[1]):
-            off_x = x - (columns[x] + 0.5) * wide + 0.5
-            sy, sx = (match[y, x, 1] + 0.5) * tall - 0.5, (match[y, x, 2] + 0.5) * wide - 0.5
-            if label[y, x] == 0:
-                match[y, x, 1], match[y, x, 2] = np.rint(sy + off_y), np.rint(sx + off_x)
-                continue
-            frame = np.int64(match[y, x, 0])
-            row, column = min(max(sy, 0.0), height - 1.0), min(max(sx, 0.0), width - 1.0)
-            turn, _ = _turn(into, outof, y, x, frame, row, column)
-            match[y, x, 1] = sy + turn[2] * off_x + turn[3] * off_y
-            match[y, x, 2] = sx + turn[0] * off_x + turn[1] * off_y
-
-
-@kernel
-def _draw(state, below):
-    """A random whole number from 0 up to ``below`` (Marsaglia's xorshift, 64 bits)."""
-    x = state[0]
-    x ^= x << np.uint64(13)
-    x ^= x >> np.uint64(7)
-    x ^= x << np.uint64(17)
-    state[0] = x
-    return np.int64((x >> np.uint64(33)) % np.uint64(below))
-
-
-@kernel
-def _distance(now, filled, sources, usable, y, x, frame, sy, sx, turn, limit):
-    """Mean squared difference of two patches over what is filled; NOTHING once above ``limit``.
-
-    turn: (xx, xy, yx, yy), how a step in the picture goes in the source. NOTHING too where the
-    patch there is not usable.
-    """
-    height, width = filled.shape
-    total, count, most = 0.0, 0.0, 0.0
-    for dy in range(-RADIUS, RADIUS + 1):
-        if 0 <= y + dy < height:
-            for dx in range(-RADIUS, RADIUS + 1):
-                if 0 <= x + dx < width and filled[y + dy, x + dx] > 0:
-                    count += 1.0
-    if count < 4.0:
-        return NOTHING
-    most = limit * count
-    xx, xy, yx, yy = turn
-    for dy in range(-RADIUS, RADIUS + 1):
-        if 0 <= y + dy < height:
-            for dx in range(-RADIUS, RADIUS + 1):
-                if 0 <= x + dx < width and filled[y + dy, x + dx] > 0:
-                    column = int(np.floor(sx + xx * dx + xy * dy + 0.5))
-                    row = int(np.floor(sy + yx * dx + yy * dy + 0.5))
-                    if not (0 <= row < height and 0 <= column < width):
-                        return NOTHING
-                    if not usable[frame, row, column]:
-                        return NOTHING
-                    for c in range(3):
-                        d = now[y + dy, x + dx, c] - sources[frame, row, column, c]
-                        total += d * d
-        if total >= most:
-            return NOTHING
-    return np.float32(total / count)
-
-
-@kernel
-def _allowed(label, behind, source_label, source_depth, y, x, frame, sy, sx):
-    """Whether a source may be shown at a place: from the same plane; where there is none, nothing
-    that stands nearer."""
-    row, column = np.int64(sy + 0.5), np.int64(sx + 0.5)
-    if label[y, x] > 0 and source_label[frame, row, column] != label[y, x]:
-        return False
-    if 0 < label[y, x] < BEYOND:
-        return True
-    far = source_depth[frame, row, column]
-    return far <= 0 or behind[y, x] <= 0 or far >= NEARER * behind[y, x]
-
-
-@kernel
-def _prior(guide, means, y, x, frame, sy, sx, shown):
-    """How little a source's colour, texture and row fit the place. shown: by what a step in the
-    picture is longer in the source, and slopes are steeper in the picture."""
-    row, column = np.int64(sy + 0.5), np.int64(sx + 0.5)
-    total = 0.0
-    for c in range(4):
-        d = guide[y, x, c] - means[frame, row, column, c] * (shown if c == 3 else 1.0)
-        total += d * d
-    rows = 2.0 * (sy - y) / guide.shape[0]
-    return GUIDE_SHARE * total + ROW_SHARE * rows * rows
-
-
-@kernel
-def _cost(
-    now, filled, sources, usable, guide, means, label, into, outof, y, x, frame, sy, sx, limit
-):  # fmt: skip
-    """How badly a source fits a place; NOTHING once above ``limit``."""
-    turn, scale = (np.float32(1), np.float32(0), np.float32(0), np.float32(1)), np.float32(0)
-    if label[y, x] > 0:
-        turn, scale = _turn(into, outof, y, x, frame, sy, sx)
-    shown = 2.0 ** min(max(scale, -LOG_MAX_SCALE), LOG_MAX_SCALE)
-    prior = _prior(guide, means, y, x, frame, sy, sx, shown) + SCALE_SHARE * scale * scale
-    if prior >= limit:
-        return NOTHING
-    rest = limit - prior
-    return np.float32(
-        prior + _distance(now, filled, sources, usable, y, x, frame, sy, sx, turn, rest)
-    )
-
-
-@kernel
-def _search(
-    now, filled, target, sources, centres, source_depth, behind, guide, means, usable, label, into,
-    source_label, outof, match, cost, seed, reach,
-):  # fmt: skip
-    """Two sweeps of PatchMatch over the targets; writes match and cost."""
-    state = np.empty(1, np.uint64)
-    state[0] = seed
-    height, width = target.shape
-    for y in range(height):
-        for x in range(width):
-            if target[y, x]:
-                frame, sy, sx = np.int64(match[y, x, 0]), match[y, x, 1], match[y, x, 2]
-                if _allowed(label, behind, source_label, source_depth, y, x, frame, sy, sx):
-                    cost[y, x] = _cost(
-                        now, filled, sources, usable, guide, means, label, into, outof,
-                        y, x, frame, sy, sx, NOTHING,
-                    )  # fmt: skip
-    for sweep in range(2):
-        step = 1 if sweep == 0 else -1
-        for row in range(height):
-            y = row if sweep == 0 else height - 1 - row
-            for column in range(width):
-                x = column if sweep == 0 else width - 1 - column
-                if not target[y, x]:
-                    continue
-                best = cost[y, x]
-                radius = reach
-                trial = 0
-                while True:
-                    if trial < 2:  # what the neighbours copy, one on
-                        ny, nx = (y, x - step) if trial == 0 else (y - step, x)
-                        trial += 1
-                        if not (0 <= ny < height and 0 <= nx < width and target[ny, nx]):
-                            continue
-                        frame = np.int64(match[ny, nx, 0])
-                        sy, sx = match[ny, nx, 1], match[ny, nx, 2]
-                        sy, sx = _onward(label, into, outof, ny, nx, frame, sy, sx, y - ny, x - nx)
-                        share = COHERENT
-                    else:
-                        if radius < 1:
-                            break
-                        frame = np.int64(match[y, x, 0])
-                        if _draw(state, 5) == 0:
-                            frame = _draw(state, sources.shape[0])
-                        sy = match[y, x, 1] + _draw(state, 2 * radius + 1) - radius
-                        sx = match[y, x, 2] + _draw(state, 2 * radius + 1) - radius
-                        radius //= 2
-                        share = 1.0
-                    if not (0 <= sy < centres.shape[1] - 1 and 0 <= sx < centres.shape[2] - 1):
-                        continue
-                    if not centres[frame, np.int64(sy + 0.5), np.int64(sx + 0.5)]:
-                        continue
-                    if not _allowed(label, behind, source_label, source_depth, y, x, frame, sy, sx):
-                        continue
-                    found = _cost(
-                        now, filled, sources, usable, guide, means, label, into, outof,
-                        y, x, frame, sy, sx, best / share,
-                    )  # fmt: skip
-                    if found * share < best:
-                        best = found
-                        match[y, x, 0], match[y, x, 1], match[y, x, 2] = frame, sy, sx
-                cost[y, x] = best
-
-
-@kernel
-def _onward(label, into, outof, y, x, frame, sy, sx, dy, dx):
-    """Row and column of what a copy shows a step (dy, dx) on."""
-    if label[y, x] == 0:
-        return sy + dy, sx + dx
-    turn, _ = _turn(into, outof, y, x, frame, sy, sx)
-    return sy + turn[2] * dx + turn[3] * dy, sx + turn[0] * dx + turn[1] * dy
-
-
-@kernel
-def _rebuild(
-    now, filled, hole, target, inward, sources, label, into, outof, match, cost, spread, copies
-):  # fmt: skip
-    """The hole anew from the patches that overlap each pixel: their weighted mean, or a copy of
-    the best one's pixel; into ``now`` and ``filled``, which it does not read."""
-    height, width = hole.shape
-    for y in range(height):
-        for x in range(width):
-            if not hole[y, x]:
-                continue
-            total, best = 0.0, 0.0
-            red, green, blue = 0.0, 0.0, 0.0
-            for dy in range(-RADIUS, RADIUS + 1):
-                for dx in range(-RADIUS, RADIUS + 1):
-                    py, px = y + dy, x + dx
-                    if not (0 <= py < height and 0 <= px < width and target[py, px]):
-                        continue
-                    if cost[py, px] >= NOTHING:
-                        continue
-                    weight = np.exp(-cost[py, px] / (2 * spread)) * inward[py, px] + 1e-12
-                    if copies:
-                        weight /= 1.0 + 0.2 * (dy * dy + dx * dx)
-                        if weight <= best:
-                            continue
-                        best, total, red, green, blue = weight, 0.0, 0.0, 0.0, 0.0
-                    frame = np.int64(match[py, px, 0])
-                    sy, sx = match[py, px, 1], match[py, px, 2]
-                    row, column = np.float32(sy - dy), np.float32(sx - dx)
-                    if label[py, px] != 0:
-                        turn, _ = _turn(into, outof, py, px, frame, sy, sx)
-                        column = sx - turn[0] * dx - turn[1] * dy
-                        row = sy - turn[2] * dx - turn[3] * dy
-                    column = min(max(column, np.float32(0)), np.float32(width - 1))
-                    row = min(max(row, np.float32(0)), np.float32(height - 1))
-                    top, left = int(row), int(column)
-                    down, right = min(top + 1, height - 1), min(left + 1, width - 1)
-                    fy, fx = row - top, column - left
-                    total += weight
-                    for place in range(4):
-                        at = top if place < 2 else down
-                        to = left if place % 2 == 0 else right
-                        part = (1 - fy if place < 2 else fy) * (1 - fx if place % 2 == 0 else fx)
-                        if part > 0:
-                            red += weight * part * sources[frame, at, to, 0]
-                            green += weight * part * sources[frame, at, to, 1]
-                            blue += weight * part * sources[frame, at, to, 2]
-            if total > 0:
-                now[y, x, 0] = red / total
-                now[y, x, 1] = green / total
-                now[y, x, 2] = blue / total
-                filled[y, x] = 1.0
