@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "reconstruct": {"geometry", "camera_files", "media", "flow"},
     "render": {"geometry"},
     "covisibility": {"geometry", "trajectories", "render"},
-    "scene_memory": {"geometry", "render", "flow"},
+    "scene_memory": {"geometry", "render", "flow", "completion"},
     "completion": {"geometry", "flow"},
     "training": {
         "geometry", "trajectories", "render", "covisibility", "completion", "synthetic", "media",
