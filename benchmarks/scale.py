@@ -1,6 +1,6 @@
 """What many rows cost: engines and workers, kills, full disks, ten thousand rows, pairs an hour.
 
-    python benchmarks/scale.py --out scale --tables engines overhead kills disk rows pairs
+    python benchmarks/scale.py --out scale --tables engines overhead kills disk rows gates pairs
 
 Each table is written to OUT/{table}.json when it is whole, and not made again. Films are rendered
 scenes, unless --films gives a folder for the pairs. ``disk`` mounts a small tmpfs (root only).
@@ -225,6 +225,50 @@ def disk(out: Path, films: Path) -> dict[str, Any]:
         subprocess.run(["umount", str(place)], check=False)
 
 
+def gates(out: Path, films: Path) -> dict[str, Any]:
+    """What the gates before reconstruction drop of films as they are, blurred, still, titled."""
+    import cv2
+    import numpy as np
+    import torch
+
+    from recam.configs import PairsConfig
+    from recam.media import read_video
+    from recam.training.shards.shots import dropped_by, find_shots, measure, parts_of
+    from recam.types import Video
+
+    def changed(video: Video, how: str) -> Video:
+        height, width = video.height, video.width
+        frames = []
+        for frame in video.frames[:1].expand_as(video.frames) if how == "still" else video.frames:
+            picture = np.ascontiguousarray(frame.permute(1, 2, 0).numpy())
+            if how == "blurred":  # by 1/100 of the width
+                picture = cv2.GaussianBlur(picture, (0, 0), width / 100)
+            if how == "titled":
+                place, size = (width // 8, height - height // 10), height / 300
+                for thick, color in ((4, (0, 0, 0)), (2, (255, 255, 255))):
+                    words = "where have you been all day"
+                    cv2.putText(picture, words, place, 0, size, color, thick)
+            frames.append(torch.from_numpy(picture).permute(2, 0, 1))
+        return Video(torch.stack(frames), video.times_s)
+
+    config = PairsConfig()
+    counts: dict[str, dict[str, int]] = {}
+    num_shots = []
+    paths = sorted(p for p in films.rglob("*") if p.suffix in (".mp4", ".webm", ".mov", ".mkv"))
+    for path in paths:
+        shots = find_shots(path)
+        num_shots.append(len(shots))
+        start = parts_of(shots[0], config)[0]
+        num = min(config.shot_frames, shots[0][1] - start)
+        if num < config.num_frames:
+            continue
+        part = read_video(path, start=start, num_frames=num, max_side=config.max_side)
+        for how in ("as it is", "still", "blurred", "titled"):
+            gate = dropped_by(measure(changed(part, how)), config) or "kept"
+            counts.setdefault(how, {})[gate] = counts.get(how, {}).get(gate, 0) + 1
+    return {"films": len(paths), "shots": sum(num_shots), "gates": counts}
+
+
 def pairs(out: Path, films: Path) -> dict[str, Any]:
     """Pairs an hour of one core, and the share of parts that each gate drops."""
     from recam.configs import PairsConfig
@@ -254,11 +298,11 @@ def pairs(out: Path, films: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    tables = ("engines", "overhead", "kills", "disk", "rows", "pairs")
+    tables = ("engines", "overhead", "kills", "disk", "rows", "gates", "pairs")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("scale"))
     parser.add_argument("--tables", nargs="+", choices=tables, default=tables)
-    parser.add_argument("--films", type=Path, help="folder, for the pairs")
+    parser.add_argument("--films", type=Path, help="folder, for gates and pairs")
     parser.add_argument("--num", type=int, default=24, help="films that are made")
     parser.add_argument("--size", type=int, nargs=3, default=(4, 48, 64), help="frames, h, w")
     args = parser.parse_args()
@@ -268,7 +312,8 @@ def main() -> None:
     for name in args.tables:
         kept = out / f"{name}.json"
         if not kept.exists():
-            needs = {"overhead": (out,), "rows": (out,), "pairs": (out, args.films or films)}
+            given = (out, args.films or films)
+            needs = {"overhead": (out,), "rows": (out,), "gates": given, "pairs": given}
             load = os.getloadavg()[0]
             table = globals()[name](*needs.get(name, (out, films)))
             table["load"] = [round(load, 1), round(os.getloadavg()[0], 1)]

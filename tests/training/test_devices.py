@@ -61,20 +61,19 @@ def test_two_processes_learn_as_one_with_both_batches(tmp_path: Path) -> None:
     one = replace(TINY, out=str(tmp_path / "one"), accumulate=2)
     pretrain(one)
     together = replace(TINY, out=str(tmp_path / "two"))
-    split = replace(TINY, out=str(tmp_path / "split"), split_weights=True)
     # Stopped after two steps, which one process takes up, and the other way round.
     begun = replace(TINY, out=str(tmp_path / "begun"), steps=2, split_weights=True)
     alone = replace(one, out=str(tmp_path / "alone"), steps=2)
     pretrain(alone)
     taken_up = replace(alone, steps=3, accumulate=1, split_weights=True)
-    by_two(Train(together, split, begun, taken_up), tmp_path)
+    by_two(Train(together, begun, taken_up), tmp_path)
     pretrain(replace(begun, steps=3, accumulate=2, split_weights=False))
     expected = losses(tmp_path / "one")
-    for name in ("two", "split", "begun", "alone"):
+    for name in ("two", "begun", "alone"):
         assert losses(tmp_path / name) == pytest.approx(expected, rel=2e-3), name
         assert not (tmp_path / name / ".checkpoint.part").exists()
-    assert (tmp_path / "split" / "checkpoint" / "run.json").is_file()
-    a, b = (load_model(tmp_path / n / "weights.safetensors").state_dict() for n in ("one", "split"))
+    assert (tmp_path / "alone" / "checkpoint" / "run.json").is_file()
+    a, b = (load_model(tmp_path / n / "weights.safetensors").state_dict() for n in ("one", "alone"))
     for name, value in a.items():
         assert torch.allclose(value.float(), b[name].float(), atol=2e-2), name
 

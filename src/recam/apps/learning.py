@@ -101,7 +101,7 @@ def train_foundation(config: FoundationTrainConfig, quiet: bool = False) -> Path
         pairs = shuffled_pairs(config.data, given.seed)
         side = given.foundation.work_side
         done = finetune_foundation(model, pairs, options, side, Path(config.out), progress)
-        say(str(done))
+        say(done.describe())
     path = Path(config.out) / "adapter.safetensors"
     if is_first():
         print(path)

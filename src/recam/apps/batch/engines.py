@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import itertools
 import json
+import logging
 import os
 import signal
 import time
@@ -232,6 +233,7 @@ def _ray(config: EngineConfig) -> Iterator[Any]:
             raise ValueError(f"--address {config.address}: no Ray cluster there") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     try:
         yield ray
     finally:

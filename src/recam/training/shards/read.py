@@ -12,7 +12,6 @@ import tarfile
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -142,19 +141,3 @@ class ShardStream:
 
     def _decoded(self, sample: dict[str, bytes]) -> Clip:
         return make_material(pairs=[as_pair(sample)], device=self.device).clips[0]
-
-
-def check_shards(folder: Path, shards: list[dict[str, Any]]) -> list[str]:
-    """Names of shards whose bytes are not those that were written."""
-    import hashlib
-
-    wrong = []
-    for shard in shards:
-        try:
-            with (folder / shard["name"]).open("rb") as file:
-                same = hashlib.file_digest(file, "sha256").hexdigest() == shard["sha256"]
-        except OSError:
-            same = False
-        if not same:
-            wrong.append(shard["name"])
-    return wrong
