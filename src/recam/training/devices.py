@@ -75,6 +75,8 @@ class Devices:
         mesh = init_device_mesh(self.device.type, (self.num,))
         # What the model answers is never changed in place, which this warns of at every pass.
         warnings.filterwarnings("ignore", "FSDP2-wrapped module")
+        for parameter in model.parameters():  # not channels_last
+            parameter.data = parameter.data.contiguous()
         for part in (*getattr(model, "blocks", ()), model):
             fully_shard(part, mesh=mesh)
 
