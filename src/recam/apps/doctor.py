@@ -79,14 +79,14 @@ def report() -> dict[str, list[str]]:
 
 def _kernels() -> str:
     """Where compiled kernels are kept."""
-    from recam.completion.exemplar import _search
+    from recam.completion.patch_match import search_matches
     from recam.runtime.jit import kept_in, lies_on_disk
 
-    state = lies_on_disk(_search)
+    state = lies_on_disk(search_matches)
     if state is None:
         return "compiled kernels: no folder can be written; every run compiles for a minute"
     made = "are there" if state else "are made by the first run"
-    return f"compiled kernels: {kept_in(_search)} ({made})"
+    return f"compiled kernels: {kept_in(search_matches)} ({made})"
 
 
 def _weights() -> list[str]:

@@ -177,7 +177,7 @@ def _best_axes(lines: Lines, vectors: F64, reference: float, focal: float) -> tu
     axes = np.stack([first, second, np.cross(first, second)], -1)[good]
     if not len(axes):
         return 0.0, np.zeros(3)
-    scores = np.array([_along(lines, tried, focal)[0].sum() for tried in axes])
+    scores = _shares(lines, axes, focal)
     best, along = 0.0, np.zeros(3)
     for k in np.argsort(-scores, kind="stable")[:REFINED]:
         tried = _fitted(lines, normal, axes[k], focal)
@@ -192,6 +192,18 @@ def _directions(a: F64, b: F64) -> tuple[F64, F64]:
     across = np.cross(a, b)
     sine = np.linalg.norm(across, axis=1)
     return across / np.maximum(sine, 1e-9)[:, None], sine
+
+
+def _shares(lines: Lines, axes: F64, focal: float) -> F64:
+    """For sets of axes [m, 3, 3]: the sum [m] of what ``_along`` says of each."""
+    at = lines.ends.mean(1)[:, :, None, None]
+    line = lines.ends[:, 1] - lines.ends[:, 0]
+    line = (line / np.linalg.norm(line, axis=1, keepdims=True))[:, :, None, None]
+    seen = lines.rotation.reshape(-1, 3) @ axes.transpose(1, 0, 2).reshape(3, -1)
+    seen = seen.reshape(-1, 3, len(axes), 3)  # line, coordinate, set, axis
+    x, y = (focal * seen[:, k] - at[:, k] * seen[:, 2] for k in range(2))
+    square = (x * line[:, 1] - y * line[:, 0]) ** 2 / np.maximum(x * x + y * y, 1e-18)
+    return np.asarray(lines.share @ np.exp(-0.5 / SIGMA**2 * square.min(2)), np.float64)
 
 
 def _along(lines: Lines, axes: F64, focal: float) -> tuple[F64, F64, I64]:

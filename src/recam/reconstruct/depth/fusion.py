@@ -141,7 +141,7 @@ def _weighted_median(rho, image, flat, wanted, out):
         for x in range(w):
             if not wanted[y, x]:
                 continue
-            n = 0
+            n = np.int64(0)
             total = np.float32(0)
             r, g, b = image[y, x, 0], image[y, x, 1], image[y, x, 2]
             for v in range(max(y - 5, 0), min(y + 6, h)):

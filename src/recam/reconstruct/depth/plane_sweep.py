@@ -232,6 +232,10 @@ def _box3(cost):
     return out
 
 
+DOWN, RIGHT = (0, 0, 1, -1, 1, -1, 1, -1), (1, -1, 0, 0, 1, -1, -1, 1)
+"""Directions of the paths."""
+
+
 @kernel
 def _aggregate(cost, gray):
     """Semi-global matching: the sum over eight directions of the cheapest path to each plane."""
@@ -239,22 +243,19 @@ def _aggregate(cost, gray):
     total = np.zeros(cost.shape, np.float32)
     a = np.empty(num + 2, np.float32)
     b = np.empty(num + 2, np.float32)
-    for y in range(h):
-        _both_ways(cost, total, gray, y, 0, 0, 1, w, a, b)
-    for x in range(w):
-        _both_ways(cost, total, gray, 0, x, 1, 0, h, a, b)
-        _both_ways(cost, total, gray, 0, x, 1, 1, min(h, w - x), a, b)
-        _both_ways(cost, total, gray, 0, x, 1, -1, min(h, x + 1), a, b)
-    for y in range(1, h):
-        _both_ways(cost, total, gray, y, 0, 1, 1, min(h - y, w), a, b)
-        _both_ways(cost, total, gray, y, w - 1, 1, -1, min(h - y, w), a, b)
+    for k in range(len(DOWN)):
+        dy, dx = DOWN[k], RIGHT[k]
+        for y in range(h):
+            for x in range(w):
+                if 0 <= y - dy < h and 0 <= x - dx < w:
+                    continue  # not where a path comes in
+                n = h + w
+                if dy != 0:
+                    n = h - y if dy > 0 else y + 1
+                if dx != 0:
+                    n = min(n, w - x if dx > 0 else x + 1)
+                _path(cost, total, gray, y, x, dy, dx, n, a, b)
     return total
-
-
-@kernel
-def _both_ways(cost, total, gray, y, x, dy, dx, n, a, b):
-    _path(cost, total, gray, y, x, dy, dx, n, a, b)
-    _path(cost, total, gray, y + dy * (n - 1), x + dx * (n - 1), -dy, -dx, n, a, b)
 
 
 @kernel

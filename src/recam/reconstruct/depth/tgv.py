@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -16,8 +17,10 @@ from recam.arrays import F32, U8
 from recam.runtime.jit import kernel
 
 EDGE_CONTRAST, EDGE_POWER, EDGE_FLOOR = 9.0, 0.85, 0.02
-ITERATIONS = (150, 100, 80, 80, 80)
-"""Primal-dual steps per pyramid level, finest first."""
+ITERATIONS = (75, 100, 80, 80, 80)
+"""Primal-dual steps per pyramid level, finest first: the coarse levels decide."""
+CONTRASTS = 4096
+"""Steps that contrasts are rounded to for their table of weights."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,10 @@ class Smoothness:
 
     bend: of a change of slope, so that slanted planes cost nothing.
     jump: of a step between neighbours, lowered where the image has an edge.
-    iterations: primal-dual steps per pyramid level, finest first.
     """
 
     jump: float = 0.6
     bend: float = 1.5
-    iterations: tuple[int, ...] = ITERATIONS
 
 
 def tgv_inpaint(value: F32, weight: F32, rgb: U8, smooth: Smoothness) -> F32:
@@ -43,7 +44,7 @@ def tgv_inpaint(value: F32, weight: F32, rgb: U8, smooth: Smoothness) -> F32:
     and Pock, from coarse to fine. Returns float32 [h, w], defined everywhere.
     """
     levels = [(np.where(weight > 0, value, 0).astype(np.float32), weight.astype(np.float32), rgb)]
-    while len(levels) < len(smooth.iterations) and min(levels[-1][0].shape) >= 16:
+    while len(levels) < len(ITERATIONS) and min(levels[-1][0].shape) >= 16:
         levels.append(_half_size(*levels[-1]))
     coarse, coarse_weight, _ = levels[-1]
     state = np.zeros((3, *coarse.shape), np.float32)
@@ -55,7 +56,7 @@ def tgv_inpaint(value: F32, weight: F32, rgb: U8, smooth: Smoothness) -> F32:
             finer = [cv2.resize(a, size, interpolation=cv2.INTER_LINEAR) for a in state]
             state = np.stack([finer[0], 0.5 * finer[1], 0.5 * finer[2]])  # slopes are per pixel
         # A coarse pixel carries four weights; the edges it crosses are twice as long.
-        state = _solve_level(state, value, weight / 2**level, rgb, smooth, smooth.iterations[level])
+        state = _solve_level(state, value, weight / 2**level, rgb, smooth, ITERATIONS[level])
     return state[0]
 
 
@@ -70,12 +71,19 @@ def _half_size(value: F32, weight: F32, rgb: U8) -> tuple:
     )
 
 
+@cache
+def _weight_of_contrast() -> F32:
+    contrast = np.linspace(0, 1, CONTRASTS + 1, dtype=np.float32)
+    return np.maximum(np.exp(-EDGE_CONTRAST * contrast**EDGE_POWER), EDGE_FLOOR)
+
+
 def _edge_weights(rgb: U8) -> tuple[F32, F32]:
+    table = _weight_of_contrast()
     image = cv2.GaussianBlur(rgb.astype(np.float32) / 255, (0, 0), 0.7)
     weights = []
     for axis in (1, 0):
         contrast = np.abs(np.diff(image, axis=axis)).max(-1)
-        g = np.maximum(np.exp(-EDGE_CONTRAST * contrast**EDGE_POWER), EDGE_FLOOR)
+        g = table[(contrast * np.float32(CONTRASTS) + np.float32(0.5)).astype(np.int32)]
         # Nothing flows over the border of the picture.
         weights.append(np.pad(g, [(0, int(axis == 0)), (0, int(axis == 1))]).astype(np.float32))
     return weights[0], weights[1]

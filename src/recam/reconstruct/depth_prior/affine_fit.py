@@ -10,6 +10,8 @@ from recam.reconstruct.robust import robust_least_squares
 TOGETHER = 2
 """Frames to either side that a frame with a scale and shift of its own is fitted with."""
 
+MAX_SAMPLES = 20_000
+"""Pixels, evenly spread, that two numbers are fitted to."""
 MIN_SHARE = 0.02
 """Part of their pixels that must have been measured for that."""
 
@@ -22,16 +24,24 @@ def fit_prior(
     One scale (not below 0) and one shift for the clip, by least squares with Cauchy weights.
     Returns the fitted prior and the spread (RMS, robust) of what was measured about it.
     """
-    x, y, w = (a.ravel()[:: max(1, a.size // 200_000)] for a in (prior, inverse_depth, weight))
+    (scale, shift), spread = _scale_and_shift(prior, inverse_depth, weight)
+    return (scale * prior + shift).astype(np.float32), spread
+
+
+def _scale_and_shift(
+    prior: np.ndarray, inverse_depth: np.ndarray, weight: np.ndarray
+) -> tuple[tuple[float, float], float]:
+    """What ``fit_prior`` applies to the prior, and the spread."""
+    x, y, w = (a.ravel()[:: max(1, a.size // MAX_SAMPLES)] for a in (prior, inverse_depth, weight))
     keep = w > 0
     x, y, w = x[keep].astype(np.float64), y[keep].astype(np.float64), w[keep].astype(np.float64)
     if len(x) < 10:
-        return prior.copy(), float("inf")
+        return (1.0, 0.0), float("inf")
     (scale, shift), spread = robust_least_squares(np.stack([x, np.ones_like(x)], 1), y, w)
     if scale < 0:  # the prior is no better than a constant
         (shift,), spread = robust_least_squares(np.ones((len(y), 1)), y, w)
         scale = 0.0
-    return (scale * prior + shift).astype(np.float32), spread
+    return (float(scale), float(shift)), spread
 
 
 def fitted_by_frame(
@@ -51,6 +61,6 @@ def fitted_by_frame(
         if (weight[piece] > 0).mean() < MIN_SHARE:
             out[i] = whole[i]
             continue
-        fit, _ = fit_prior(prior[piece], rho[piece], weight[piece])
-        out[i] = fit[min(i, TOGETHER)]
+        (scale, shift), _ = _scale_and_shift(prior[piece], rho[piece], weight[piece])
+        out[i] = scale * prior[i] + shift
     return out
