@@ -4,6 +4,7 @@ from pathlib import Path
 # One thread a process, set before numpy and torch read it: tests run beside each other, and the
 # small steps of most of them take many times as long when threads wait for a core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RECAM_COMPILE_BESIDE", "0")
 
 import pytest
 

@@ -20,6 +20,7 @@ from recam.apps.runs import (
     peak_memory_gb,
     plain_name,
 )
+from recam.apps.warm_up import start_compiling
 from recam.camera_files import format_to_write, write_cameras
 from recam.completers import check_weights
 from recam.completion.completer import Completer
@@ -66,6 +67,7 @@ def reshoot(source: Path, config: ReshootConfig, out: Path | None, quiet: bool =
     """Reconstruct, render, complete; returns the folder written."""
     folder = choose_folder(out, f"{source.stem}-{Path(config.path.path).stem}")
     check_weights(config.complete)
+    start_compiling()
     timings_s: dict[str, float] = {}
     with show_progress(quiet) as progress:
         opened = open_scene(source, config.input, config.reconstruct, timings_s, progress)

@@ -11,6 +11,7 @@ import torch
 from recam.apps import commands
 from recam.apps.progress import show_progress
 from recam.apps.runs import choose_folder
+from recam.apps.warm_up import start_compiling
 from recam.configs import InputConfig, PathConfig, ReconstructConfig, ReshootConfig
 from recam.evaluation.metrics import psnr
 from recam.geometry import se3
@@ -24,6 +25,7 @@ from recam.types import CameraPath, Cameras, Scene
 
 def run(video: Path | None, path_config: PathConfig, out: Path, quiet: bool = False) -> Path:
     """Reshoot the sample (or the given video) into the folder ``out``; returns it."""
+    start_compiling()
     config = ReshootConfig(path=path_config)
     if video is not None:
         return commands.reshoot(video, config, out, quiet)
