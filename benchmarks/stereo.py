@@ -8,6 +8,7 @@ from there (Synth4D's scenes) or was photographed (Middlebury's motorcycle). Com
               true scale and offset), gaps filled from the side that lies behind: what simple
               converters do
     recam     recam.stereo, geometry estimated from the film
+    copies    as recam, but the model fills narrow gaps too (--gaps model)
     truth     recam.stereo with true cameras and depth: what is lost to rendering and filling alone
 
 PSNR in dB, LPIPS; flicker: mean change of what is left of the truth from frame to frame, of 255.
@@ -30,7 +31,7 @@ from one_picture import real_pairs
 from torch import Tensor
 
 from recam.completers import complete
-from recam.configs import CompleteConfig, RigConfig, StereoConfig
+from recam.configs import CompleteConfig, RenderConfig, RigConfig, StereoConfig
 from recam.evaluation.metrics import psnr
 from recam.evaluation.perceptual import lpips
 from recam.evaluation.synth4d.scenes import SPECS, SceneSpec, build_scene, source_cameras
@@ -41,6 +42,7 @@ from recam.reconstruct.depth_prior.shipped import shipped_depth
 from recam.render import render
 from recam.synthetic import render_synthetic
 from recam.tasks.stereo import StereoRig, eye_paths, stereo, stereo_rig
+from recam.tasks.stereo_gaps import close_gaps
 from recam.types import CameraPath, Cameras, Scene, Video
 
 FIRST = 12
@@ -134,6 +136,7 @@ def right_eyes(truth: Scene, film: Video, model: str) -> tuple[dict[str, Tensor]
         "flat": film.frames,
         "shift": shifted(film, truth, rig),
         "recam": result.right.video.frames,
+        "copies": stereo(estimated, replace(config, gaps="model")).right.video.frames,
         "truth": stereo(truth, replace(config, rig=same)).right.video.frames,
     }
     holes = float((result.right.partial.known < 0.5).float().mean())
@@ -158,6 +161,7 @@ def motorcycle(model: str) -> tuple[dict[str, Tensor], Tensor]:
 
     def seen(shown: Scene) -> Tensor:
         view = render(shown, path)
+        close_gaps(view, RenderConfig.edge_margin)
         return complete(view, CompleteConfig(model)).frames  # type: ignore[arg-type]
 
     eyes = {

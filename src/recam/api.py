@@ -32,6 +32,7 @@ from recam.configs import (
     ReshootConfig,
     RigConfig,
     StereoConfig,
+    StereoGaps,
     StereoLayout,
 )
 from recam.media import read_image, read_mask, read_video, write_image, write_video
@@ -152,6 +153,7 @@ def stereo(
     *,
     rig: RigConfig = _RIG,
     layout: StereoLayout = "side-by-side",
+    gaps: StereoGaps = "behind",
     input: InputConfig = _INPUT,
     reconstruct: ReconstructConfig = _RECONSTRUCT,
     render: RenderConfig = _RENDER,
@@ -161,10 +163,11 @@ def stereo(
 ) -> StereoResult:
     """Two eyes from one film, or from one picture.
 
-    video: as in ``reshoot``. rig: how far apart the eyes stand and what lies on the screen. The
-    result has ``left`` and ``right``; ``save`` packs them as ``layout`` says. Raises as reshoot.
+    video: as in ``reshoot``. rig: how far apart the eyes stand and what lies on the screen. gaps:
+    what fills those beside things. The result has ``left`` and ``right``; ``save`` packs them as
+    ``layout`` says. Raises as reshoot.
     """
-    config = StereoConfig(rig, layout, reconstruct, render, complete)
+    config = StereoConfig(rig, layout, gaps, reconstruct, render, complete)
     if isinstance(video, str | Path):
         opened = scene_cache.open_scene(Path(video), input, reconstruct, progress)
         completer = reshoot_task.adapted_completer(opened, complete, progress)

@@ -28,6 +28,7 @@ Eye = Literal["left", "right"]
 StereoLayout = Literal[
     "side-by-side", "half-side-by-side", "top-bottom", "half-top-bottom", "anaglyph", "separate"
 ]
+StereoGaps = Literal["behind", "model"]
 LensKind = Literal["auto", "pinhole"]
 Quality = Literal["draft", "normal", "best"]
 WORKING_SIDE_PX: dict[Quality, int] = {"draft": 256, "normal": 512, "best": 768}
@@ -699,6 +700,9 @@ class StereoConfig:
     layout: StereoLayout = "side-by-side"
     """How the two are packed. half: each squeezed to half, so that the picture keeps its size.
     anaglyph: for red and cyan glasses. separate: two files."""
+    gaps: StereoGaps = "behind"
+    """Narrow gaps beside things are filled by what borders them on the far side, or by the model,
+    which fills all others."""
     reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)
     render: RenderConfig = field(default_factory=RenderConfig)
     complete: CompleteConfig = field(default_factory=CompleteConfig)

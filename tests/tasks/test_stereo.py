@@ -223,7 +223,7 @@ def test_what_both_eyes_miss_is_made_up_once(width: int) -> None:
     z = torch.full_like(scene.depth, 4.0)
     z[:, :, 40 : 40 + width] = 1.0
     rig = RigConfig(focus_depth=4.0, in_front=0.15)
-    result = stereo(replace(scene, depth=z), StereoConfig(rig), completer=Painter())  # type: ignore[arg-type]
+    result = stereo(replace(scene, depth=z), StereoConfig(rig, gaps="model"), completer=Painter())  # type: ignore[arg-type]
     made_up = {}
     for name, eye in (("left", result.left), ("right", result.right)):
         hole = eye.partial.known[1] < 0.5
@@ -235,3 +235,23 @@ def test_what_both_eyes_miss_is_made_up_once(width: int) -> None:
         assert made_up["right"][0] > 2 * made_up["right"][1]
     else:
         assert made_up["right"][1] > 100 and made_up["right"][0] < 0.1 * made_up["right"][1]
+
+
+def test_narrow_gaps_go_on_from_behind() -> None:
+    """A pole before a wall of stripes along rows: beside it the wall goes on, row by row, without a
+    completer; nothing of the pole's colour gets there. What was filled does not count as seen."""
+    scene = wall()
+    stripes = (torch.arange(H) * 5 % 200)[None, None, :, None].expand(NUM, 3, H, W)
+    frames = stripes.to(torch.uint8).clone()
+    frames[..., 40:64] = 255
+    z = torch.full_like(scene.depth, 4.0)
+    z[:, :, 40:64] = 2.0
+    scene = replace(scene, depth=z, video=replace(scene.video, frames=frames))
+    rig = RigConfig("left", focus_depth=2.0, behind=0.03)
+    result = stereo(scene, StereoConfig(rig, complete=replace(QUICK, model="none")))
+    eye = result.right
+    gap = (eye.partial.known < 0.5)[:, :, W // 8 : -W // 8]
+    assert 0 < float(gap.float().mean()) < 0.1
+    shown = eye.video.frames[..., W // 8 : -W // 8]
+    wanted = stripes[..., W // 8 : -W // 8]
+    assert float((shown.int() - wanted).abs()[gap[:, None].expand_as(shown)].float().mean()) < 2

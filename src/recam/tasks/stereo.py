@@ -2,7 +2,8 @@
 
 The eyes look the same way and their pictures are shifted, not turned in: turned cameras would see
 straight things at different heights (keystone), which no eyes can bring together. What both eyes
-miss is made up for the left one and lent to the right one.
+miss is made up for the left one and lent to the right one; what one misses beside a thing goes on
+from behind it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from recam.render import render, render_windows
 from recam.runtime.versions import versions
 from recam.scene_memory import made_up_frame
 from recam.tasks.reshoot import path_times_s
+from recam.tasks.stereo_gaps import close_gaps
 from recam.trajectories import focus_depth
 from recam.types import (
     CameraPath,
@@ -186,6 +188,8 @@ def _eye(
     if other is not None:
         before = render_windows(scene, other[0], config.render, windows.new)
         pieces = _made_up_once(scene, pieces, before, other[1], config)
+    if config.gaps == "behind":
+        pieces = (_closed(piece, config.render.edge_margin) for piece in pieces)
     parts = complete_pieces(
         pieces, len(path), completer, windows, timings_s, progress, "render and complete"
     )
@@ -208,10 +212,7 @@ def _made_up_once(
     """
     first = 0
     for seen, lacked in zip(pieces, before):
-        evidence = seen.evidence
-        if evidence is None:
-            known = seen.known > 0.5
-            evidence = torch.where(known, Evidence.THIS_MOMENT, Evidence.NONE).to(torch.uint8)
+        evidence = _evidence(seen)
         for i in range(len(seen)):
             one = slice(i, i + 1)
             holes = seen.known[i] < 0.5
@@ -229,6 +230,20 @@ def _made_up_once(
             evidence[i][lent] = Evidence.MADE_UP
         first += len(seen)
         yield replace(seen, evidence=evidence)
+
+
+def _closed(seen: Rendering, edge_margin: int) -> Rendering:
+    """With narrow gaps filled from behind."""
+    seen = replace(seen, evidence=_evidence(seen))
+    close_gaps(seen, edge_margin)
+    return seen
+
+
+def _evidence(seen: Rendering) -> Tensor:
+    if seen.evidence is not None:
+        return seen.evidence
+    known = seen.known > 0.5
+    return torch.where(known, Evidence.THIS_MOMENT, Evidence.NONE).to(torch.uint8)
 
 
 def _observed(part: Rendering) -> PartialVideo:

@@ -55,7 +55,7 @@ CONFIG = FinetuneConfig(
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("adapting")
     wan = {name: save_wan(folder / name, name) for name in ("wan22", "vace")}
-    cogvideox = save_cogvideox(folder / "cogvideox")
+    cogvideox = save_cogvideox(folder / "cogvideox", sample_height=4, sample_width=6)
     return {**wan, "cogvideox": cogvideox, "ltx": save_ltx(folder / "ltx")}
 
 
@@ -137,7 +137,7 @@ def test_the_published_pipeline_reads_the_file(
     plain.transformer.load_lora_adapter(
         load_file(tmp_path / "adapter.safetensors"), prefix="transformer"
     )
-    x, beside = torch.randn(2, 1, 3, 4, 8, 12, generator=torch.Generator().manual_seed(0))
+    x, beside = torch.randn(2, 1, 3, 4, 4, 6, generator=torch.Generator().manual_seed(0))
     t = torch.tensor([500])
     ours, theirs = (velocity(m, x, beside, t, m.prompt) for m in (model, plain))
     assert torch.allclose(ours, theirs, atol=0.02 * float(ours.abs().max()))
@@ -308,8 +308,8 @@ def test_examples_of_a_partial_video_score_only_what_is_known(
     known[:, :32] = 0
     partial = PartialVideo(panned(9, 2, 64, 96), known)
     for example in encode_hidden_latents(model, partial, 3):
-        assert not bool(example.learn[..., :4, :].any())
-        assert bool(example.learn[:, :2, :, 4:].any())
+        assert not bool(example.learn[..., :2, :].any())
+        assert bool(example.learn[:, :2, :, 2:].any())
         loss = adapting_loss(model, example, torch.Generator().manual_seed(0))
         assert bool(torch.isfinite(loss))
     with pytest.raises(RecamError, match="nothing in the video is known"):
