@@ -15,6 +15,9 @@ PSNR in dB, LPIPS; flicker: mean change of what is left of the truth from frame 
 
     python benchmarks/stereo.py [--limit 4] [--frames 16] [--model auto] [--pictures FOLDER]
 
+With --given: true cameras and depth throughout, and "shift" by the true depth, "guess" by the
+network's: what rendering and filling alone are worth.
+
 With --real: the pair of Middlebury, from the left picture alone. Its eyes stand 193 mm apart, three
 times as far as a person's. "recam" has the depth of "shift"; "measured" has the pair's own.
 """
@@ -81,9 +84,10 @@ def fitted_guess(film: Video, truth: Scene) -> Tensor:
     return (fit[0] * guess + fit[1]).clamp(min=1e-4)
 
 
-def shifted(film: Video, truth: Scene, rig: StereoRig) -> Tensor:
-    """Every pixel moved by its disparity, the nearest kept; gaps from the side that is behind."""
-    inverse = fitted_guess(film, truth)
+def shifted(film: Video, truth: Scene, rig: StereoRig, inverse: Tensor | None = None) -> Tensor:
+    """Every pixel moved by its disparity, the nearest kept; gaps from the side that is behind.
+    inverse: 1/depth [t, h, w]; default, the network's."""
+    inverse = fitted_guess(film, truth) if inverse is None else inverse
     focal = truth.cameras.intrinsics[:, 0, 0, None, None].float()
     move = focal * rig.interaxial * (1 / rig.convergence_depth - inverse)
     out = torch.empty_like(film.frames)
@@ -143,6 +147,21 @@ def right_eyes(truth: Scene, film: Video, model: str) -> tuple[dict[str, Tensor]
     return eyes, rig, holes
 
 
+def given_eyes(truth: Scene, film: Video, model: str) -> tuple[dict[str, Tensor], StereoRig, float]:
+    """As ``right_eyes``, of true cameras and depth throughout."""
+    config = StereoConfig(rig=RIG, complete=CompleteConfig(model))  # type: ignore[arg-type]
+    rig = stereo_rig(truth, RIG)
+    result = stereo(truth, config)
+    eyes = {
+        "recam": result.right.video.frames,
+        "copies": stereo(truth, replace(config, gaps="model")).right.video.frames,
+        "shift": shifted(film, truth, rig, 1 / truth.depth.clamp(min=1e-3)),
+        "guess": shifted(film, truth, rig),
+    }
+    holes = float((result.right.partial.known < 0.5).float().mean())
+    return eyes, rig, holes
+
+
 def true_eye(spec: SceneSpec, cameras: Cameras, num: int) -> Tensor:
     times_s = synth4d_times_s()[FIRST : FIRST + num]
     return render_synthetic(build_scene(spec), cameras, times_s).frames
@@ -178,6 +197,7 @@ def main() -> None:
     parser.add_argument("--model", default="auto")
     parser.add_argument("--pictures", type=Path)
     parser.add_argument("--real", action="store_true")
+    parser.add_argument("--given", action="store_true")
     options = parser.parse_args()
     if options.real:
         eyes, target = motorcycle(options.model)
@@ -189,7 +209,8 @@ def main() -> None:
     rows: dict[str, list[tuple[float, float, float]]] = {}
     for spec in SPECS[: options.limit]:
         truth, film = synthetic_film(spec, options.frames)
-        eyes, rig, holes = right_eyes(truth, film, options.model)
+        made = given_eyes if options.given else right_eyes
+        eyes, rig, holes = made(truth, film, options.model)
         target = true_eye(spec, eye_paths(truth, rig, RIG)[1].cameras, options.frames)
         print(f"{spec.name}: {rig.describe(1.0)}; holes {100 * holes:.1f} %")
         for name, frames in eyes.items():
@@ -200,7 +221,7 @@ def main() -> None:
             middle = options.frames // 2
             strip = torch.cat([target[middle], *(f[middle] for f in eyes.values())], 2)
             write_image(strip, options.pictures / f"{spec.name}.png")
-    print("mean of", len(rows["flat"]))
+    print("mean of", min(options.limit, len(SPECS)))
     for name, scores in rows.items():
         mean = np.mean(scores, 0)
         print(f"  {name:6} {mean[0]:6.2f} dB  LPIPS {mean[1]:.4f}  flicker {mean[2]:.2f}")

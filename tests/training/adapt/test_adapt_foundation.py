@@ -21,6 +21,7 @@ from recam.completers import FoundationCompleter  # noqa: E402
 from recam.completion.foundation import load_foundation  # noqa: E402
 from recam.completion.foundation.adapters import add_adapter, has_adapter, set_adapter  # noqa: E402
 from recam.completion.foundation.cogvideox import velocity  # noqa: E402
+from recam.completion.foundation.fit import to_model  # noqa: E402
 from recam.completion.foundation.published import COGNVS  # noqa: E402
 from recam.completion.foundation.size import (  # noqa: E402
     adapting_gb,
@@ -79,8 +80,9 @@ def pairs(num: int = 4) -> list[Pair]:
 
 def sampled(model) -> Tensor:  # type: ignore[no-untyped-def]
     partial = moving_hole(panned(9, 2, 64, 96, seed=3), 2, size_px=30)
-    shown = torch.where(partial.known[:, None] > 0, partial.frames / 127.5 - 1, -1.0)[None]
-    return model.sample(shown, partial.known[None, :, None], 1, 0)
+    fit = model.fit(64, 96, 96)
+    shown, known = to_model(partial.frames, partial.known, fit, model.padded_frames(9))
+    return model.sample(shown[None], known[None], 1, 0)
 
 
 @pytest.mark.parametrize("name", MODELS)
