@@ -61,7 +61,7 @@ def settled(tab: Tab, studio: Studio, seconds: float = 60.0) -> None:
             if monitor.counting == wanted and not studio.page.wanted:
                 break
         tab.page.wait_for_timeout(200)
-    tab.page.wait_for_timeout(2500)
+    tab.page.wait_for_timeout(5000)  # tabs draw their 3D view every two seconds
 
 
 def steps(studio: Studio, tab: Tab) -> list[tuple[str, Callable[[], None]]]:

@@ -7,13 +7,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from av.sidedata.sidedata import Type as SideDataType
 
 from media_samples import encode_film, encode_tone, loudness, moving_frames
 from recam.media import MediaWarning, VideoWriter, probe, read_video, write_video
 from recam.media.container import open_media
+from recam.media.convert import UPRIGHT, _turn_of
 from recam.reconstruct import load_scene, save_scene
 from recam.runtime.files import parse_json, read_bytes, read_json, require_file
 from recam.types import Cameras, RecamError, Scene, Video
@@ -153,3 +157,13 @@ def test_texts_that_end_a_parser(tmp_path: Path) -> None:
     (tmp_path / "large.json").write_text("[" + "1," * 600_000 + "1]")
     with pytest.raises(RecamError, match="larger than 1 MB"):
         read_json(tmp_path / "large.json", 1 << 20)
+
+
+@pytest.mark.parametrize("matrix", [(1, 1, 0, 1), (1, 0, 1, 1), (0, 1, 1, 1), (2, 1, 1, 1)])
+def test_a_rotation_tag_that_shears_is_ignored(matrix: tuple[int, int, int, int]) -> None:
+    """Found by the fuzz suite: its determinant is 1 too."""
+    a, b, c, d = (65536 * value for value in matrix)
+    data = np.array([a, b, 0, c, d, 0, 0, 0, 1 << 30], np.int32).tobytes()
+    frame = SimpleNamespace(side_data={SideDataType.DISPLAYMATRIX: data})
+    notes: list[str] = []
+    assert _turn_of(frame, notes) == UPRIGHT and "ignored" in notes[0]

@@ -25,7 +25,7 @@ from recam.camera_files.checks import (
 )
 from recam.camera_files.names import Wanted, select
 from recam.geometry import se3_inverse
-from recam.runtime.records import Record, write_json
+from recam.runtime.records import Record, shown, write_json
 from recam.types import Cameras
 
 TRANSFORMS = (
@@ -95,8 +95,8 @@ def _lens_kind(frame: Record) -> LensKind:
     if model in {"PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "PERSPECTIVE", "SIMPLE_RADIAL", "RADIAL"}:
         return "opencv"
     raise ValueError(
-        f"{frame.path}: camera model {model}; recam reads PINHOLE, OPENCV, OPENCV_FISHEYE and "
-        "EQUIRECTANGULAR"
+        f"{frame.path}: camera model {shown(model)}; recam reads PINHOLE, OPENCV, OPENCV_FISHEYE "
+        "and EQUIRECTANGULAR"
     )
 
 

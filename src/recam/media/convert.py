@@ -104,7 +104,8 @@ def _turn_of(frame: Any, notes: list[str]) -> Turn:
         return turns.get(int(frame.rotation), UPRIGHT)
     matrix = np.frombuffer(bytes(data), np.int32)[[0, 1, 3, 4]] / 65536.0
     signs = tuple(int(s) for s in np.rint(matrix))
-    if np.abs(matrix - signs).max() > 0.01 or abs(signs[0] * signs[3] - signs[1] * signs[2]) != 1:
+    sizes = tuple(abs(sign) for sign in signs)
+    if np.abs(matrix - signs).max() > 0.01 or sizes not in ((1, 0, 0, 1), (0, 1, 1, 0)):
         notes.append("its rotation tag is no multiple of 90° and was ignored")
         return UPRIGHT
     return signs  # type: ignore[return-value]
