@@ -82,6 +82,16 @@ def test_the_side_of_a_box_bounds_nothing() -> None:
     assert (layout.surfaces[0].label[28:42, 44:66] == 0).mean() > 0.9
 
 
+def test_a_hole_in_a_thing_is_not_on_the_plane_behind_it() -> None:
+    own = cameras(2)
+    depth, _ = seen_by(own, [FLOOR, BACK])
+    depth[:, 15:45, 30:70] = 3.0
+    known = np.ones(depth.shape, bool)
+    known[:, 25:35, 40:55] = False  # all around it is the thing
+    layout = find_layout(rendering(own, depth, known))
+    assert layout is not None and (layout.surfaces[0].label[25:35, 40:55] == 0).all()
+
+
 def test_rays_above_the_horizon_meet_nothing() -> None:
     own = cameras(2)
     depth, _ = seen_by(own, [FLOOR])

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
+from recam.flow.masked import from_nearest, split_border
 from recam.types import Rendering
 
 MAX_PLANES = 6
@@ -22,6 +24,8 @@ BEHIND_SHARE = 0.04
 """Of all points that may lie behind a plane that bounds the scene."""
 HYPOTHESES = 600
 MAX_POINTS = 12_000
+DEPTH_STEP = 0.1
+"""As in flow_propagation: nearer by more than this share is in front."""
 BEYOND = 255
 """Label of pixels whose rays meet no plane: the sky, and what stands before it."""
 
@@ -191,6 +195,7 @@ def _surface(
     # What is known to stand before the plane, or behind it, is not on it.
     off = np.abs(depth - first) * slant > 2 * NEAR * np.where(depth > 0, depth, np.inf)
     label[(label != BEYOND) & (depth > 0) & off] = 0
+    label[_beside_other_things(label, depth)] = 0
     into = np.broadcast_to(np.eye(2, dtype=np.float32), (*depth.shape, 2, 2)).copy()
     for number, plane in enumerate(planes, 1):
         on = label == number
@@ -201,3 +206,19 @@ def _surface(
             into[on, :, k] = step @ axes.T
     on_plane = (label > 0) & (label != BEYOND)
     return Surface(label, into, np.where(on_plane, first, 0).astype(np.float32))
+
+
+def _beside_other_things(label: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """bool [h, w]: unknown pixels whose nearest neighbour that lies behind them is on no plane, as
+    far as the thing that it belongs to is long along the border: it goes on, not the plane."""
+    known = depth > 0
+    nearness = np.where(known, -np.log(np.where(known, depth, 1)) / DEPTH_STEP, 0)
+    behind, _ = split_border(nearness.astype(np.float32), known)
+    other = behind & (label == 0)
+    if not other.any():
+        return np.zeros(known.shape, bool)
+    on_plane, _ = from_nearest(label > 0, behind)
+    _, part = cv2.connectedComponents(other.astype(np.uint8), connectivity=8)
+    thickness = max(3, max(known.shape) // 120)  # of the border that split_border tells
+    long, away = from_nearest((np.bincount(part.ravel()) / thickness)[part], other)
+    return ~known & ~on_plane & (away < long)
