@@ -8,7 +8,7 @@ from there (Synth4D's scenes) or was photographed (Middlebury's motorcycle). Com
               true scale and offset), gaps filled from the side that lies behind: what simple
               converters do
     recam     recam.stereo, geometry estimated from the film
-    copies    as recam, but the model fills narrow gaps too (--gaps model)
+    behind    as recam, but narrow gaps are filled from behind (--gaps behind)
     truth     recam.stereo with true cameras and depth: what is lost to rendering and filling alone
 
 PSNR in dB, LPIPS; flicker: mean change of what is left of the truth from frame to frame, of 255.
@@ -34,7 +34,7 @@ from one_picture import real_pairs
 from torch import Tensor
 
 from recam.completers import complete
-from recam.configs import CompleteConfig, RenderConfig, RigConfig, StereoConfig
+from recam.configs import CompleteConfig, RigConfig, StereoConfig
 from recam.evaluation.metrics import psnr
 from recam.evaluation.perceptual import lpips
 from recam.evaluation.synth4d.scenes import SPECS, SceneSpec, build_scene, source_cameras
@@ -45,7 +45,6 @@ from recam.reconstruct.depth_prior.shipped import shipped_depth
 from recam.render import render
 from recam.synthetic import render_synthetic
 from recam.tasks.stereo import StereoRig, eye_paths, stereo, stereo_rig
-from recam.tasks.stereo_gaps import close_gaps
 from recam.types import CameraPath, Cameras, Scene, Video
 
 FIRST = 12
@@ -140,7 +139,7 @@ def right_eyes(truth: Scene, film: Video, model: str) -> tuple[dict[str, Tensor]
         "flat": film.frames,
         "shift": shifted(film, truth, rig),
         "recam": result.right.video.frames,
-        "copies": stereo(estimated, replace(config, gaps="model")).right.video.frames,
+        "behind": stereo(estimated, replace(config, gaps="behind")).right.video.frames,
         "truth": stereo(truth, replace(config, rig=same)).right.video.frames,
     }
     holes = float((result.right.partial.known < 0.5).float().mean())
@@ -154,7 +153,7 @@ def given_eyes(truth: Scene, film: Video, model: str) -> tuple[dict[str, Tensor]
     result = stereo(truth, config)
     eyes = {
         "recam": result.right.video.frames,
-        "copies": stereo(truth, replace(config, gaps="model")).right.video.frames,
+        "behind": stereo(truth, replace(config, gaps="behind")).right.video.frames,
         "shift": shifted(film, truth, rig, 1 / truth.depth.clamp(min=1e-3)),
         "guess": shifted(film, truth, rig),
     }
@@ -180,7 +179,6 @@ def motorcycle(model: str) -> tuple[dict[str, Tensor], Tensor]:
 
     def seen(shown: Scene) -> Tensor:
         view = render(shown, path)
-        close_gaps(view, RenderConfig.edge_margin)
         return complete(view, CompleteConfig(model)).frames  # type: ignore[arg-type]
 
     eyes = {

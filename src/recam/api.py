@@ -153,7 +153,7 @@ def stereo(
     *,
     rig: RigConfig = _RIG,
     layout: StereoLayout = "side-by-side",
-    gaps: StereoGaps = "behind",
+    gaps: StereoGaps = "model",
     input: InputConfig = _INPUT,
     reconstruct: ReconstructConfig = _RECONSTRUCT,
     render: RenderConfig = _RENDER,

@@ -700,9 +700,9 @@ class StereoConfig:
     layout: StereoLayout = "side-by-side"
     """How the two are packed. half: each squeezed to half, so that the picture keeps its size.
     anaglyph: for red and cyan glasses. separate: two files."""
-    gaps: StereoGaps = "behind"
-    """Narrow gaps beside things are filled by what borders them on the far side, or by the model,
-    which fills all others."""
+    gaps: StereoGaps = "model"
+    """Narrow gaps beside things are filled by the model, as all others, or by what borders them on
+    the far side: better where depth is exact (given, rendered), worse where outlines are found."""
     reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)
     render: RenderConfig = field(default_factory=RenderConfig)
     complete: CompleteConfig = field(default_factory=CompleteConfig)

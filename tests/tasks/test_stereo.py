@@ -248,7 +248,7 @@ def test_narrow_gaps_go_on_from_behind() -> None:
     z[:, :, 40:64] = 2.0
     scene = replace(scene, depth=z, video=replace(scene.video, frames=frames))
     rig = RigConfig("left", focus_depth=2.0, behind=0.03)
-    result = stereo(scene, StereoConfig(rig, complete=replace(QUICK, model="none")))
+    result = stereo(scene, StereoConfig(rig, gaps="behind", complete=replace(QUICK, model="none")))
     eye = result.right
     gap = (eye.partial.known < 0.5)[:, :, W // 8 : -W // 8]
     assert 0 < float(gap.float().mean()) < 0.1

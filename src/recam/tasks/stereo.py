@@ -2,8 +2,7 @@
 
 The eyes look the same way and their pictures are shifted, not turned in: turned cameras would see
 straight things at different heights (keystone), which no eyes can bring together. What both eyes
-miss is made up for the left one and lent to the right one; what one misses beside a thing goes on
-from behind it.
+miss is made up for the left one and lent to the right one.
 """
 
 from __future__ import annotations

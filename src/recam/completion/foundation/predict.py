@@ -125,7 +125,10 @@ def _vae_config(config: CompleteConfig, class_name: str) -> dict[str, Any]:
 def measured_flop_per_s(device: torch.device) -> float:
     """Speed of matrix products on the device, of the largest that take a fraction of the trial."""
     side = SMALLEST_SIDE
-    while side < LARGEST_SIDE and _product_s(side, device) < SPEED_TRIAL_S / 25:
+    # The best of three: other programs may stop one.
+    while (
+        side < LARGEST_SIDE and min(_product_s(side, device) for _ in range(3)) < SPEED_TRIAL_S / 25
+    ):
         side *= 2
     return 2 * side**3 / _product_s(side, device, SPEED_TRIAL_S)
 
