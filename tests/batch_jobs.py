@@ -45,3 +45,9 @@ def kills_its_worker_once(row: dict[str, Any]) -> dict[str, Any]:
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(60)
     return double(row)
+
+
+def wait_a_second(row: dict[str, Any]) -> dict[str, Any]:
+    """Takes a second, and nothing of the processor: for how well an engine keeps workers busy."""
+    time.sleep(1.0)
+    return double(row)

@@ -26,6 +26,9 @@ TINY = PretrainConfig(
 )  # fmt: skip
 
 SMALL = DepthNetConfig(widths=(8, 8, 8, 8, 16), attention=1, heads=2)
+DEPTH = DepthTrainConfig(
+    steps=3, batch=2, area=32 * 32, device="cpu", warmup=1, checkpoint_every=2, frozen=0.5
+)
 
 
 def column(out: Path, name: str) -> list[float]:
@@ -49,17 +52,6 @@ def _as_rank(rank: int, work: Callable[[], object], meeting: str) -> None:
     torch.distributed.destroy_process_group()
 
 
-class Train:
-    """pretrain of a config, in a form that another process can be handed."""
-
-    def __init__(self, *configs: PretrainConfig) -> None:
-        self.configs = configs
-
-    def __call__(self) -> None:
-        for config in self.configs:
-            pretrain(config)
-
-
 def pictures() -> Pool:
     generator = torch.Generator().manual_seed(0)
     frames = torch.randint(0, 256, (6, 3, 96, 128), dtype=torch.uint8, generator=generator)
@@ -67,55 +59,62 @@ def pictures() -> Pool:
     return Pool(chunks=[Chunk(frames, depth, torch.full((6,), 60.0))])
 
 
-class TrainDepth:
-    """pretrain_depth of configs, on the same pictures."""
+def train(config: PretrainConfig | DepthTrainConfig) -> None:
+    if isinstance(config, PretrainConfig):
+        pretrain(config)
+    else:
+        pretrain_depth(config, SMALL, pictures(), evaluate=False)
 
-    def __init__(self, *configs: DepthTrainConfig) -> None:
+
+class TrainAll:
+    """``train`` of one config after the other, in a form that other processes can be handed."""
+
+    def __init__(self, *configs: PretrainConfig | DepthTrainConfig) -> None:
         self.configs = configs
 
     def __call__(self) -> None:
         for config in self.configs:
-            pretrain_depth(config, SMALL, pictures(), evaluate=False)
+            train(config)
 
 
-def test_the_depth_network_learns_on_two_as_on_one(tmp_path: Path) -> None:
-    one = DepthTrainConfig(
-        out=str(tmp_path / "one"), steps=4, batch=2, area=64 * 64, device="cpu", warmup=1,
-        checkpoint_every=2, accumulate=2, frozen=0.5,
-    )  # fmt: skip
-    TrainDepth(one)()
-    two = replace(one, out=str(tmp_path / "two"), accumulate=1)
-    split = replace(two, out=str(tmp_path / "split"), split_weights=True)
-    by_two(TrainDepth(two, split), tmp_path)
-    assert column(tmp_path / "two", "loss") == pytest.approx(column(tmp_path / "one", "loss"), 2e-3)
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of runs of two processes (their start costs most: once for all tests) and of one."""
+    folder = tmp_path_factory.mktemp("runs")
+    one = replace(TINY, out=str(folder / "one"), accumulate=2)
+    two = replace(TINY, out=str(folder / "two"))
+    # Stopped after two steps, which one process takes up, and the other way round.
+    begun = replace(TINY, out=str(folder / "begun"), steps=2, split_weights=True)
+    alone = replace(one, out=str(folder / "alone"), steps=2)
+    depth = replace(DEPTH, out=str(folder / "depth one"), accumulate=2)
+    depth_two = replace(DEPTH, out=str(folder / "depth two"))
+    depth_split = replace(DEPTH, out=str(folder / "depth split"), split_weights=True)
+    TrainAll(one, alone, depth)()
+    taken_up = replace(alone, steps=3, accumulate=1, split_weights=True)
+    by_two(TrainAll(two, begun, taken_up, depth_two, depth_split), folder)
+    pretrain(replace(begun, steps=3, accumulate=2, split_weights=False))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["two", "begun", "alone"])
+def test_two_processes_learn_as_one_with_both_batches(runs: Path, name: str) -> None:
+    expected = column(runs / "one", "loss")
+    assert column(runs / name, "loss") == pytest.approx(expected, rel=2e-3)
+    assert not (runs / name / ".checkpoint.part").exists()
+    assert (runs / name / "checkpoint" / "run.json").is_file() == (name != "begun")
+    a, b = (load_model(runs / n / "weights.safetensors").state_dict() for n in ("one", name))
+    for key, value in a.items():
+        assert torch.allclose(value.float(), b[key].float(), atol=2e-2), key
+
+
+def test_the_depth_network_learns_on_two_as_on_one(runs: Path) -> None:
+    expected = column(runs / "depth one", "loss")
+    assert column(runs / "depth two", "loss") == pytest.approx(expected, rel=2e-3)
     # Split weights lie otherwise in memory: sums are rounded otherwise, and Adam's first steps make
     # much of the smallest gradients.
-    expected = column(tmp_path / "one", "norm")
-    assert column(tmp_path / "split", "norm")[0] == pytest.approx(expected[0], rel=1e-3)
-    assert column(tmp_path / "split", "loss") == pytest.approx(
-        column(tmp_path / "one", "loss"), 1e-2
-    )
-
-
-def test_two_processes_learn_as_one_with_both_batches(tmp_path: Path) -> None:
-    one = replace(TINY, out=str(tmp_path / "one"), accumulate=2)
-    pretrain(one)
-    together = replace(TINY, out=str(tmp_path / "two"))
-    # Stopped after two steps, which one process takes up, and the other way round.
-    begun = replace(TINY, out=str(tmp_path / "begun"), steps=2, split_weights=True)
-    alone = replace(one, out=str(tmp_path / "alone"), steps=2)
-    pretrain(alone)
-    taken_up = replace(alone, steps=3, accumulate=1, split_weights=True)
-    by_two(Train(together, begun, taken_up), tmp_path)
-    pretrain(replace(begun, steps=3, accumulate=2, split_weights=False))
-    expected = column(tmp_path / "one", "loss")
-    for name in ("two", "begun", "alone"):
-        assert column(tmp_path / name, "loss") == pytest.approx(expected, rel=2e-3), name
-        assert not (tmp_path / name / ".checkpoint.part").exists()
-    assert (tmp_path / "alone" / "checkpoint" / "run.json").is_file()
-    a, b = (load_model(tmp_path / n / "weights.safetensors").state_dict() for n in ("one", "alone"))
-    for name, value in a.items():
-        assert torch.allclose(value.float(), b[name].float(), atol=2e-2), name
+    assert column(runs / "depth split", "loss") == pytest.approx(expected, rel=1e-2)
+    norms = [column(runs / name, "norm")[0] for name in ("depth split", "depth one")]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-3)
 
 
 def test_what_no_launcher_started_is_refused() -> None:
