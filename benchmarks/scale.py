@@ -248,6 +248,7 @@ def disk(out: Path, films: Path) -> dict[str, Any]:
         again = do_all(lambda: film_rows(films), str(place / "o"), config, run_job, True)
         return {
             "ok": first["ok"], "failed_by_kind": first["failed_by_kind"], "left_behind": left,
+            "said": [failure["error"] for failure in first["first_failures"]],
             "then_ok": again["ok"], "then_reused": again["reused"],
         }  # fmt: skip
     finally:

@@ -148,7 +148,9 @@ def load_sharded(folder: Path, model: nn.Module, optimizer: Any, more: dict[str,
     weights, states = get_state_dict(model, optimizer)
     state = {"model": weights, "optimizer": states, **more}
     try:
-        dcp.load(state, checkpoint_id=folder)
+        with warnings.catch_warnings():  # that one process may read it is wanted
+            warnings.filterwarnings("ignore", "torch.distributed is")
+            dcp.load(state, checkpoint_id=folder)
     except Exception as error:  # each damage to a file raises something else
         reason = " ".join(str(error).split())[:200]
         raise RecamError(f"{folder}: damaged ({reason}); begin in another folder") from error

@@ -98,6 +98,7 @@ def test_failures_have_kinds() -> None:
     full = cannot_write(Path("x"), OSError(28, "full"))
     full.__cause__ = OSError(28, "full")
     assert failure_kind(full) == "disk"
+    assert failure_kind(RuntimeError("I/O error: No space left on device (os error 28)")) == "disk"
     assert failure_kind(RecamError("no scene")) == "input"
     assert failure_kind(MemoryError()) == "memory"
     assert failure_kind(ConnectionResetError()) == "network"

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import json
+import os
 import platform
 import sys
 import tempfile
@@ -207,6 +208,9 @@ def _failure(error: BaseException, said: str) -> dict[str, Any]:
 
 def failure_kind(error: BaseException) -> str:
     """Why a row failed: disk, memory, network, input (a fault of the row), or internal."""
+    # Some libraries turn a system's error into a text of their own.
+    if os.strerror(errno.ENOSPC) in str(error) or "the disk is full" in str(error):
+        return "disk"
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
