@@ -621,10 +621,11 @@ class PairsConfig:
     pairs_per_part: int = 3
     films_per_shard: int = 8
     """Films that are done together, as one row of work."""
-    min_motion: float = 0.0005
-    """Gate "static": the median flow from frame to frame, in picture widths, at least."""
+    min_activity: float = 0.001
+    """Gate "static": how far the pixel moves from frame to frame that only one in twenty outruns,
+    in picture widths, at least. A camera that stands is welcome where something moves."""
     max_motion: float = 0.06
-    """Gate "motion": likewise at most."""
+    """Gate "motion": how far the median pixel moves, at most."""
     min_sharpness: float = 0.05
     """Gate "blur": share of a picture's contrast that is in its finest detail, at least."""
     max_text: float = 0.02

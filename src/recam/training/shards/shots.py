@@ -63,27 +63,31 @@ def parts_of(shot: tuple[int, int], config: PairsConfig) -> list[int]:
 def measure(video: Video) -> dict[str, float]:
     """What a part shows, before anything is reconstructed.
 
-    motion: median length of the flow from frame to frame, in picture widths. sharpness: see
-    ``sharpness``. text: share of the picture that lines of writing take which stand still.
+    motion, activity: see ``flow_lengths``. sharpness: see there. text: share of the picture that
+    lines of writing take which stand still.
     """
+    motion, activity = flow_lengths(video)
     looked = torch.linspace(0, len(video) - 1, min(NUM_LOOKED_AT, len(video))).round().long()
     grays = [_gray(video.frames[i]) for i in looked]
     return {
-        "motion": median_motion(video),
+        "motion": motion,
+        "activity": activity,
         "sharpness": float(np.median([sharpness(gray) for gray in grays])),
         "text": text_share(grays),
     }
 
 
-def median_motion(video: Video) -> float:
-    """Median over pixels and frames of the flow to the next frame, in picture widths."""
+def flow_lengths(video: Video) -> tuple[float, float]:
+    """Length of the flow from frame to frame in picture widths: of the median pixel, and of one in
+    twenty that moves at least as much; both medians over the frames."""
     scale = LOOK_SIDE / max(video.height, video.width)
     height, width = round(video.height * scale), round(video.width * scale)
+    if len(video) < 2:
+        return 0.0, 0.0
     flows = compute_flows(video, height, width, offsets=(1,))
-    lengths = [
-        float(flows.get(i, i + 1)[0].norm(dim=-1).median()) for i in range(len(video) - 1)
-    ]  # fmt: skip
-    return float(np.median(lengths)) / width if lengths else 0.0
+    lengths = [flows.get(i, i + 1)[0].norm(dim=-1).numpy() for i in range(len(video) - 1)]
+    usual, most = np.median([np.percentile(length, (50, 95)) for length in lengths], axis=0)
+    return float(usual) / width, float(most) / width
 
 
 def sharpness(gray: np.ndarray) -> float:
@@ -127,7 +131,7 @@ def parallax(scene: Scene) -> float:
 def dropped_by(measures: dict[str, float], config: PairsConfig) -> str | None:
     """The first gate that a part or a pair does not pass, or None; of what was measured."""
     gates = {
-        "static": ("motion", config.min_motion, None),
+        "static": ("activity", config.min_activity, None),
         "motion": ("motion", None, config.max_motion),
         "blur": ("sharpness", config.min_sharpness, None),
         "text": ("text", None, config.max_text),
