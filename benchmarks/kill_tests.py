@@ -40,7 +40,15 @@ from recam.types import video_from_frames
 
 NUM, H, W = 6, 48, 64
 OUT = "{out}"
-UNSTEADY = {"config.json", "timings.json", "curves.png", "summary.txt", "curves.csv"}
+UNSTEADY = {
+    "config.json",
+    "timings.json",
+    "curves.png",
+    "summary.txt",
+    "curves.csv",
+    "summary.json",
+    "clip.mp4.json",
+}
 """Files that hold times of day or seconds spent."""
 
 

@@ -61,7 +61,7 @@ def settled(tab: Tab, studio: Studio, seconds: float = 60.0) -> None:
             if monitor.counting == wanted and not studio.page.wanted:
                 break
         tab.page.wait_for_timeout(200)
-    tab.page.wait_for_timeout(5000)  # tabs draw their 3D view every two seconds
+    tab.page.wait_for_timeout(9000)  # tabs draw their 3D view every four seconds
 
 
 def steps(studio: Studio, tab: Tab) -> list[tuple[str, Callable[[], None]]]:
@@ -309,24 +309,22 @@ def drop(film: Path) -> None:
 
 def memory(num: int) -> None:
     """Resident memory of the server with a clip of so many frames of 480p."""
+    from recam.apps.studio.preview import write_small
+
     with tempfile.TemporaryDirectory() as folder:
-        save_scene(plain_scene(num), Path(folder) / "scene")
         child = os.fork()
         if child:
             os.waitpid(child, 0)
             return
-        from recam.apps.studio.preview import write_small
-
         if os.fork() == 0:  # what makes the small copy is another process
             write_small(
-                load_scene(Path(folder) / "scene"), Path(folder) / "small",
-                folder=Path(folder) / "scene", input=InputConfig(),
-                reconstruct=ReconstructConfig(),
+                plain_scene(num), Path(folder) / "small", folder=Path(folder),
+                input=InputConfig(), reconstruct=ReconstructConfig(),
             )  # fmt: skip
             os._exit(0)
         os.wait()
         studio = start(Path(folder) / "ws", port=8796)
-        project = studio.session.workspace.new_project("long", (Path(folder) / "scene",))
+        project = studio.session.workspace.new_project("long", (Path(folder),))
         (Path(folder) / "small").rename(project.scene_folder("best"))
         studio.session._show(project, None)
         scene = studio.session.need_scene()

@@ -16,7 +16,7 @@ ARGUMENTS = (
 )  # fmt: skip
 PATIENCE_S = 150
 LAPTOP, PHONE = (1366, 768), (390, 844)
-SLIM = (860, 700)
+SLIM = (790, 560)
 """Two panels and next to no 3D: what a machine without a GPU draws quickly."""
 
 
@@ -31,9 +31,9 @@ CALM = """addEventListener("DOMContentLoaded", () => {
   style.textContent = "* { animation: none !important; transition: none !important }";
   document.head.append(style);
 });
-window.requestAnimationFrame = (draw) => setTimeout(() => draw(performance.now()), 2000);
+window.requestAnimationFrame = (draw) => setTimeout(() => draw(performance.now()), 4000);
 window.cancelAnimationFrame = clearTimeout;"""
-"""A picture of the 3D view every two seconds: without a GPU it costs a quarter of a second each."""
+"""A picture of the 3D view every four seconds: without a GPU it costs a quarter of a second."""
 
 
 def chromium() -> str | None:

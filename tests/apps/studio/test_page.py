@@ -60,6 +60,7 @@ def coarse(studio: Studio) -> None:
 @in_a_browser
 def test_the_whole_way(chromium: Any, studio: Studio, film: Path) -> None:
     session, monitor = studio.session, studio.page.monitor
+    monitor.show_view("Source")  # 3D is dear without a GPU
     tab = Tab(chromium, studio.url, calm=True)
     # Bring, and reconstruct; the page answers meanwhile.
     tab.upload(film)
