@@ -148,7 +148,7 @@ def _cost(
     turn, scale = (np.float32(1), np.float32(0), np.float32(0), np.float32(1)), np.float32(0)
     if label[y, x] > 0:
         turn, scale = _turn(into, outof, y, x, frame, sy, sx)
-    shown = 2.0 ** min(max(scale, -LOG_MAX_SCALE), LOG_MAX_SCALE)  # type: ignore[operator]
+    shown = 2.0 ** np.minimum(np.maximum(scale, -LOG_MAX_SCALE), LOG_MAX_SCALE)
     prior = _prior(guide, means, y, x, frame, sy, sx, shown) + SCALE_SHARE * scale * scale
     if prior >= limit:
         return NOTHING
