@@ -290,8 +290,8 @@ def _random_match(rng: np.random.Generator, level: _Level) -> np.ndarray:
 def _enlarged(
     now: np.ndarray, filled: np.ndarray, match: np.ndarray, level: _Level, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A coarser level's answer at this level's size: matches keep their shifts, and the picture is
-    made of their copies. Enlarged instead, it would be blurred, and whatever is flat would fit."""
+    """A coarser level's answer at this level's size: matches keep their shifts, and on planes the
+    picture is made of their copies. Enlarged, it is blurred, and enlarged sources would fit it."""
     height, width = level.hole.shape
     h, w = now.shape[:2]
     rows = np.minimum(np.arange(height) * h // height, h - 1)
@@ -305,9 +305,10 @@ def _enlarged(
     good = level.centres[moved[..., 0].astype(int), y, x]
     moved = np.where(good[..., None], moved, _random_match(rng, level))
     large = np.where(level.hole[..., None], large, level.picture)
-    cost = np.where(good & (known > 0), 0, NOTHING).astype(np.float32)
+    on_plane = level.label > 0
+    cost = np.where(good & (known > 0) & on_plane, 0, NOTHING).astype(np.float32)
     rebuild(
-        large, known.copy(), level.hole, level.target, level.inward, level.sources, level.label,
-        level.into, level.outof, moved, cost, np.float32(1), True,
+        large, known.copy(), level.hole & on_plane, level.target, level.inward, level.sources,
+        level.label, level.into, level.outof, moved, cost, np.float32(1), True,
     )  # fmt: skip
     return large, known, moved
