@@ -81,6 +81,7 @@ class FoundationCompleter:
     def adapt(
         self, shown: Scene | PartialVideo, identity: Sequence[Any], progress: Progress = no_progress
     ) -> FoundationCompleter:
+        """See ``Completer.adapt``. What hinders it is said in the result's note."""
         config, given, model = self.config, self.config.foundation, self.model
         if not config.adapt_minutes:
             return self

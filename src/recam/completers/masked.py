@@ -64,6 +64,7 @@ class MaskedCompleter:
     def adapt(
         self, shown: Scene | PartialVideo, identity: Sequence[Any], progress: Progress = no_progress
     ) -> MaskedCompleter:
+        """See ``Completer.adapt``. What hinders it is said in the result's note."""
         config = self.config
         if not config.adapt_minutes:
             return self
