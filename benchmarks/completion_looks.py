@@ -17,9 +17,11 @@ Synth4D: views that turn up to 40° from the source, rendered with true geometry
 no source frame shows. ``python benchmarks/completion_looks.py --synth4d FOLDER`` names the folder
 that ``recam eval synth4d-make`` wrote.
 
-Columns: LPIPS over holes, and over what no frame shows (u); detail, the mean gradient over the
-truth's; flicker, the error of the change in time; patches, the distance of their distributions;
-PSNR; processor seconds.
+Columns, over the holes (u.: over what no frame shows, s.: over the rest, seen at another moment):
+LPIPS; detail, the mean gradient over the truth's; flicker, the error of the change in time; warp,
+the squared change along the truth's own motion (x 1000), low where what is shown moves rightly, be
+it true or not (the truth's own is printed too); patches, the distance of their distributions; PSNR;
+processor seconds.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import argparse
 import resource
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,7 @@ from torch import Tensor
 
 from recam.completers import complete
 from recam.completion.baselines import fill_telea
-from recam.completion.flow_propagation import propagate
+from recam.completion.flow_propagation import propagate, search
 from recam.completion.pull_push import pull_push
 from recam.configs import (
     CompleteConfig,
@@ -56,14 +58,21 @@ from recam.evaluation.metrics import psnr
 from recam.evaluation.perceptual import lpips_of_parts
 from recam.evaluation.synth4d.read import synth4d_sample
 from recam.evaluation.synth4d.scenes import SPECS
-from recam.evaluation.temporal import flicker
+from recam.evaluation.temporal import flicker, video_flow, warping_error
 from recam.evaluation.texture_statistics import detail, patch_distance
 from recam.geometry import unproject
 from recam.media import side_by_side, write_image
 from recam.reconstruct.scene_cache import open_scene
 from recam.render import render
 from recam.trajectories import focus_depth
-from recam.types import CameraPath, Cameras, PartialVideo, Rendering, Scene
+from recam.types import (
+    CameraPath,
+    Cameras,
+    PartialVideo,
+    Rendering,
+    Scene,
+    video_from_frames,
+)
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 CHOOSE = {  # clip, first frame, and the direction of its orbit
@@ -93,7 +102,8 @@ SYNTH4D_FIRST = 16
 class Case:
     """A video with holes and what it really shows.
 
-    truth: uint8 [t, 3, h, w]. unseen: bool [t, h, w], hole pixels whose surface no frame shows.
+    truth: uint8 [t, 3, h, w]. unseen: bool [t, h, w], hole pixels whose surface no frame shows; if
+    that is not known, those for which ``propagate`` finds none.
     """
 
     name: str
@@ -192,21 +202,29 @@ def synth4d_case(folder: Path, name: str) -> Iterator[Case]:
     yield Case(f"{name}/far", rendering, truth, unseen & (rendering.known < 0.5))
 
 
-def score(result: Tensor, case: Case) -> dict[str, float]:
-    """LPIPS, detail, patch distance, PSNR and flicker over the holes; ``u``: over what no frame
-    shows."""
+def score(result: Tensor, case: Case, motion: tuple[Tensor, Tensor]) -> dict[str, float]:
+    """LPIPS, detail, flicker, warp, patch distance and PSNR over the holes, some of them also over
+    their parts. motion: the truth's, of ``video_flow``."""
     holes = (case.rendering.known < 0.5).float()
-    parts = {"_holes": holes, "_unseen": case.unseen.float()}
-    perceived = lpips_of_parts(result, case.truth, parts)
-    return {
-        "lpips": perceived["lpips_holes"],
-        "u.lpips": perceived["lpips_unseen"],
-        "detail": detail(result, case.truth, holes),
-        "u.detail": detail(result, case.truth, case.unseen),
-        "flicker": flicker(result, case.truth, holes),
+    parts = {"": holes, "s.": holes * ~case.unseen, "u.": case.unseen.float()}
+    perceived = lpips_of_parts(result, case.truth, {f"_{k}": v for k, v in parts.items()})
+    row = {
         "patches": patch_distance(result, case.truth, holes),
-        "psnr": psnr(result, case.truth, holes),
+        "warp": warp(result, holes, motion),
     }
+    for name, part in parts.items():
+        row |= {
+            f"{name}lpips": perceived[f"lpips_{name}"],
+            f"{name}detail": detail(result, case.truth, part),
+            f"{name}flicker": flicker(result, case.truth, part),
+            f"{name}psnr": psnr(result, case.truth, part),
+        }
+    return row
+
+
+def warp(frames: Tensor, holes: Tensor, motion: tuple[Tensor, Tensor]) -> float:
+    """1000 times the squared change along the truth's motion, over holes."""
+    return 1000 * warping_error(frames, motion[0], motion[1] * holes[:-1])
 
 
 def by(model: CompletionModel, seed: int = 0, **options: Any) -> Callable[[Rendering], Tensor]:
@@ -225,7 +243,10 @@ METHODS: dict[str, Callable[[Rendering], Tensor]] = {
     "copy, seed 2": by("copy", 2),
     "no planes": by("copy", planes=False),
 }
-COLUMNS = ("lpips", "u.lpips", "detail", "u.detail", "flicker", "patches", "psnr", "cpu_s")
+COLUMNS = (
+    "lpips", "u.lpips", "detail", "u.detail", "flicker", "s.flicker", "u.flicker", "warp",
+    "patches", "psnr", "s.psnr", "u.psnr", "cpu_s",
+)  # fmt: skip
 
 
 def all_cases(
@@ -244,7 +265,9 @@ def all_cases(
             continue
         files = [] if kept is None else sorted(kept.glob(f"{name}__*.npz"))
         for case in map(load_case, files) if files else make():
-            if kept is not None and not files:
+            if not bool(case.unseen.any()):
+                case = replace(case, unseen=torch.from_numpy(search(case.rendering).unseen))
+            if kept is not None:
                 save_case(case, kept)
             yield case
 
@@ -307,11 +330,16 @@ def main() -> None:
         if args.kinds and kind not in args.kinds:
             continue
         results = {"truth": case.truth, "holes": case.rendering.frames}
+        motion = video_flow(video_from_frames(case.truth))
+        holes = (case.rendering.known < 0.5).float()
+        share = float(case.unseen.sum() / holes.sum())
+        own = warp(case.truth, holes, motion)
+        print(f"{case.name:32s} the truth's warp {own:.3f}, never seen {share:.2f} of the holes")
         for method in args.methods:
             clock = time.process_time()
             results[method] = METHODS[method](case.rendering)
             spent = time.process_time() - clock
-            row = score(results[method], case) | {"cpu_s": spent}
+            row = score(results[method], case, motion) | {"cpu_s": spent}
             for group in (kind, "all"):
                 rows.setdefault((group, method), []).append(row)
             print_row(case.name, method, row)

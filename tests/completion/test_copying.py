@@ -36,6 +36,20 @@ def test_copies_continue_a_pattern_that_paint_cannot() -> None:
     )
 
 
+def test_light_and_dark_goes_on_instead_of_what_has_its_mean_everywhere() -> None:
+    rng = np.random.default_rng(0)
+    blots = cv2.GaussianBlur(rng.normal(size=(120, 256)).astype(np.float32), (0, 0), 3) > 0
+    grey = np.where(blots, 200, 60)
+    grey[:, 160:] = 130 + rng.integers(-40, 41, (120, 96))  # as grey, and of fine grain
+    truth = np.repeat(grey[..., None].astype(np.uint8), 3, 2)
+    hole = np.zeros((120, 256), bool)
+    hole[:, :48] = True  # beside the blots
+    smooth = np.where(hole[..., None], 130, truth).astype(np.uint8)
+    filled = fill_by_copies(smooth, hole, Pool(truth[None], ~hole[None]))
+    slow = cv2.GaussianBlur(filled[..., 0].astype(np.float32), (0, 0), 2)
+    assert slow[:, :32].std() > 0.6 * slow[:, 48:160].std()  # single patches' means: 0.2
+
+
 def test_what_stands_nearer_is_not_copied() -> None:
     truth = np.repeat(texture(96, 160, 1)[..., :1], 3, 2)  # grey, far
     near = (np.arange(160) >= 50) & (np.arange(160) < 110)

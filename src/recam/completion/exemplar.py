@@ -34,6 +34,9 @@ INWARD = 1.3
 TEXTURE_SHARE = 3.0
 """Weight of a patch's mean gradient beside its mean colour: a flat patch resembles much, and would
 be taken for all."""
+GUIDE_WINDOW = 0.06
+"""Side of the square whose mean colour is to fit the smooth fill's, as a share of the picture's
+longer side. Single patches of leaves are light or dark: only their surroundings' mean fits."""
 GUIDED = 0.7
 """Share of the copies' slow error of colour against the smooth fill that is taken off."""
 SHADE_PX = 6.0
@@ -60,9 +63,9 @@ class _Level:
     picture: float32 [h, w, 3]. hole: bool [h, w]. target: bool [h, w], centres of the patches that
     touch the hole. inward: float32 [h, w], how much a patch there counts. sources: float32
     [n, h, w, 3]. centres: bool [n, h, w], where a whole patch may be copied. source_depth: float32
-    [n, h, w]. behind: float32 [h, w]. guide: float32 [h, w, 4], what a patch there should be like:
-    mean colour, and mean gradient times TEXTURE_SHARE. means: float32 [n, h, w, 4], what they are.
-    usable: bool [n, h, w]. label, into: of the hole's surface. source_label [n, h, w], outof
+    [n, h, w]. behind: float32 [h, w]. guide: float32 [h, w, 4], what is to be there: mean
+    colour around, and mean gradient times TEXTURE_SHARE. means: float32 [n, h, w, 4], what they
+    are. usable: bool [n, h, w]. label, into: of the hole's surface. source_label [n, h, w], outof
     [n, h, w, 2, 2]: of the sources', d(column, row) / d(coordinates in the plane).
     """
 
@@ -191,6 +194,7 @@ def _pyramid(
         usable = [_shrunk(u, size) > 0.98 for u in pool.usable]
         sources = [_mean_of(p, u, size) for p, u in zip(pool.pictures, pool.usable)]
         smooth = _mean_of(picture, np.ones_like(hole), size)
+        wide = max(2 * RADIUS + 1, round(GUIDE_WINDOW * max(size)) | 1)
         levels.append(
             _Level(
                 smooth, part, cv2.dilate(_byte(part), square) > 0,
@@ -198,8 +202,8 @@ def _pyramid(
                 np.stack(sources),
                 np.stack([_whole_patches(u) for u in usable]),
                 np.stack([_least_depth(_nearest(d, size)) for d in depth]), _nearest(behind, size),
-                _described(smooth, _whole_patches(~part)),
-                np.stack([_described(p, c) for p, c in zip(sources, map(_whole_patches, usable))]),
+                _described(smooth, _whole_patches(~part), wide),
+                np.stack([_described(p, _whole_patches(u), wide) for p, u in zip(sources, usable)]),
                 np.stack(usable), _picked(here.label, size), _picked(here.into, size),
                 np.stack([_picked(s.label, size) for s in there]),
                 np.stack([_picked(o, size) for o in outof]),
@@ -229,16 +233,16 @@ def _picked(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.ascontiguousarray(values[rows][:, columns])
 
 
-def _described(picture: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """float32 [h, w, 4]: mean colour of the patch around each pixel, and its mean gradient, which
-    is carried on smoothly from where the patch is whole."""
+def _described(picture: np.ndarray, whole: np.ndarray, wide: int) -> np.ndarray:
+    """float32 [h, w, 4]: mean colour of the ``wide`` square around each pixel, and mean gradient of
+    the patch there, which is carried on smoothly from where the patch is whole."""
     side = (2 * RADIUS + 1, 2 * RADIUS + 1)
     grey = picture.mean(-1)
     gradient = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)) / 8
     texture = torch.from_numpy(cv2.blur(gradient, side))[None, None, None]
     weight = torch.from_numpy(whole.astype(np.float32))[None, None, None]
     carried = fill_from_pyramid(texture, weight)[0, 0, 0].numpy()
-    return np.dstack([cv2.blur(picture, side), TEXTURE_SHARE * carried]).astype(np.float32)
+    return np.dstack([cv2.blur(picture, (wide, wide)), TEXTURE_SHARE * carried]).astype(np.float32)
 
 
 def _byte(mask: np.ndarray) -> np.ndarray:
