@@ -48,6 +48,18 @@ def drawn(config: PathConfig) -> torch.Tensor:
     return draw_path(scene(), make_path(source_cameras(), R, config))
 
 
+def test_what_is_never_seen_has_bars_as_tall_as_its_share() -> None:
+    path = make_path(source_cameras(), R, PathConfig())
+    shares = torch.linspace(0, 0.3, len(path))
+    image = draw_path(scene(), path, never_seen=shares)[:, -66:]
+    red = (image.int() - torch.tensor(FOCUS)[:, None, None]).abs().amax(0) < 12
+    tall = red.sum(0)[round(0.62 * image.shape[2]) :]
+    first, last = tall[5:60].max(), tall[-60:-20].max()
+    assert first <= 4 and last >= 24
+    nothing = draw_path(scene(), path, never_seen=0 * shares)[:, -66:]
+    assert nothing.shape == image.shape
+
+
 def test_it_is_a_picture_of_the_size_asked() -> None:
     path = make_path(source_cameras(), R, PathConfig())
     image = draw_path(scene(), path, height=500, width=900, title="orbit")

@@ -54,6 +54,7 @@ def draw_path(
     path: CameraPath,
     *,
     focus_depth: float | None = None,
+    never_seen: Tensor | None = None,
     title: str = "",
     height: int = 720,
     width: int = 1280,
@@ -62,6 +63,7 @@ def draw_path(
 
     scene_or_cameras: the scene, or only the source cameras (then no points are drawn).
     focus_depth: scene units; default: the scene's own, or none without a scene.
+    never_seen: [n], the share of every frame of the path that no source frame shows; drawn as bars.
     """
     if height < 240 or width < 320:
         raise ValueError(f"a picture of {width}×{height} is too small to draw on; give 320×240 up")
@@ -96,6 +98,8 @@ def draw_path(
         _text(image, view.title, (left + 8, top + 20), 0.5, INK)
     _text(image, title or f"{len(path)} frames", (_MARGIN, 27), 0.62, INK)
     _draw_summary(image, source, path, focus_depth, scene)
+    if never_seen is not None:
+        _draw_never_seen(image, never_seen.numpy())
     return torch.from_numpy(image).permute(2, 0, 1).contiguous()
 
 
@@ -252,6 +256,22 @@ def _draw_summary(
         cv2.line(image, (x, y - 5), (x + 26, y - 5), color, 3, cv2.LINE_AA)
         x = _text(image, label, (x + 34, y), 0.5, INK) + 24
     _text(image, path_summary(source, path, focus_depth, scene), (_MARGIN, y + 26), 0.5, INK)
+
+
+def _draw_never_seen(image: np.ndarray, shares: np.ndarray) -> None:
+    """A bar for every frame in the foot's upper right, and what the largest one stands for."""
+    height, width = image.shape[:2]
+    tall, base = 30, height - _FOOT + 34
+    left, right = round(0.62 * width), width - _MARGIN
+    most = float(shares.max())
+    _text(
+        image, f"never seen, up to {100 * most:.1f} %", (round(0.47 * width), base - 12), 0.5, INK
+    )
+    edges = np.linspace(left, right, len(shares) + 1).round().astype(int)
+    for share, start, end in zip(shares, edges[:-1], edges[1:]):
+        top = base - round(tall * float(share) / most) if most > 0 else base
+        cv2.rectangle(image, (int(start), top), (max(int(end) - 2, int(start)), base), FOCUS, -1)
+    cv2.line(image, (left, base), (right, base), INK, 1)
 
 
 def path_summary(

@@ -308,7 +308,7 @@ def paths(
         share = unseen_share(opened.scene, path, progress=progress)
     if note:
         say(f"path: {note}")
-    write_image(draw_path(opened.scene, path), picture)
+    write_image(draw_path(opened.scene, path, never_seen=share), picture)
     say(f"never seen: {describe_shares(share)}")
     if cameras_out:
         times_s, _ = reshoot_task.path_times_s(opened.scene, path)
