@@ -13,13 +13,12 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -176,60 +175,122 @@ def hashes(folder: Path) -> dict[str, str]:
 def kills(out: Path, films: Path) -> dict[str, Any]:
     """kill -9 in the middle, then the same command again: everything once, the same bytes."""
     reference = out / "kill-none"
-    command = [*RECAM, "batch", str(films), "--threads", "1", "--quiet", "--limit", "6"]
-    words = ["--", "reconstruct"]
-
-    def run(folder: Path, *more: str) -> subprocess.Popen:
-        environment = os.environ | {"RECAM_CACHE": str(folder / "cache")}
-        return subprocess.Popen(
-            [*command, "-o", str(folder), *more, *words], env=environment, start_new_session=True,
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-
     if not (reference / "summary.json").exists():
-        run(reference).wait()
+        begin_batch(reference, films).wait()
     table = {}
     for name in ENGINES:
-        more = ("--engine", name, "--address", "local", "--workers", "2")
         for what in ("worker", "driver", "all"):
-            folder = out / f"kill-{name}-{what}"
             kept = out / f"kill-{name}-{what}.json"
-            if kept.exists():
-                table[f"{name} {what}"] = json.loads(kept.read_text())
-                continue
-            shutil.rmtree(folder, ignore_errors=True)
-            process = run(folder, *more)
-            while len(list((folder / "done").rglob("*.json"))) < 2 and process.poll() is None:
-                time.sleep(0.2)
-            before = {p: p.read_bytes() for p in (folder / "done").rglob("*.json")}
-            kill(process, what)
-            process.wait()
-            time.sleep(2)
-            again = run(folder, *more)
-            again.wait()
-            untouched = all(p.read_bytes() == text for p, text in before.items())
-            table[f"{name} {what}"] = {
-                "done_before": len(before), "exit": again.returncode,
-                "none_done_twice": untouched, "same_bytes": hashes(folder) == hashes(reference),
-            }  # fmt: skip
-            kept.write_text(json.dumps(table[f"{name} {what}"]))
+            if not kept.exists():
+                folder = out / f"kill-{name}-{what}"
+                shutil.rmtree(folder, ignore_errors=True)
+                with ExitStack() as stack:
+                    report = killed_batch(folder, films, name, what, stack)
+                report["same_bytes"] = hashes(folder) == hashes(reference)
+                kept.write_text(json.dumps(report))
+            table[f"{name} {what}"] = json.loads(kept.read_text())
     return table
 
 
-def kill(process: subprocess.Popen, what: str) -> None:
-    """The driver, all processes of its session and below, or one that works."""
+def begin_batch(folder: Path, films: Path, *more: str, told: Path | None = None) -> Any:
+    command = [*RECAM, "batch", str(films), "--threads", "1", "--quiet", "--limit", "6"]
+    environment = os.environ | {"RECAM_CACHE": str(folder / "cache")}
+    place = told.open("w") if told else None
+    return subprocess.Popen(
+        [*command, "-o", str(folder), *more, "--", "reconstruct"], env=environment,
+        start_new_session=True, stdout=subprocess.DEVNULL, stderr=place,
+    )  # fmt: skip
+
+
+def killed_batch(
+    folder: Path, films: Path, name: str, what: str, stack: ExitStack
+) -> dict[str, Any]:
+    """Begin a batch, kill a part of it once two rows are done, and run it again to its end."""
+    more, cluster = ["--engine", name, "--workers", "2"], None
+    if name == "ray":
+        cluster, address = begin_cluster(stack)
+        more += ["--address", address]
+    told = folder.with_suffix(".log")
+    process = begin_batch(folder, films, *more, told=told)
+    while len(list((folder / "done").rglob("*.json"))) < 2 and process.poll() is None:
+        time.sleep(0.2)
+    before = {p: p.read_bytes() for p in (folder / "done").rglob("*.json")}
+    killed = kill(process, cluster, what)
+    begun = time.perf_counter()
+    exit_status = process.wait(600)
+    report: dict[str, Any] = {
+        "done_before": len(before), "exit": exit_status,
+        "ended_after_s": round(time.perf_counter() - begun, 1), "said": told.read_text()[-600:],
+    }  # fmt: skip
+    report["live_on"] = left_alive(killed, 10.0)
+    if cluster is not None and what == "all":
+        more[-1] = begin_cluster(stack)[1]
+    again = begin_batch(folder, films, *more)
+    report["exit_again"] = again.wait()
+    report["done"] = len(list((folder / "done").rglob("*.json")))
+    report["none_done_twice"] = all(p.read_bytes() == text for p, text in before.items())
+    return report
+
+
+def begin_cluster(stack: ExitStack) -> tuple[Any, str]:
+    """A Ray cluster of this machine, as `ray start` begins one, and its address."""
+    import socket
+
     import psutil
 
-    below = psutil.Process(process.pid).children(recursive=True)
-    if what == "worker":
-        working = [p for p in below if "spawn_main" in " ".join(p.cmdline())]
-        below = [max(working, key=lambda p: p.memory_info().rss)]
-    targets = {"worker": below, "driver": [], "all": below}[what]
-    if what != "worker":
-        process.send_signal(signal.SIGKILL)
+    with socket.socket() as asked:
+        asked.bind(("127.0.0.1", 0))
+        port = asked.getsockname()[1]
+    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+    ray += ["--num-cpus=2", f"--port={port}", "--include-dashboard=false", "--disable-usage-stats"]
+    head = subprocess.Popen(ray, start_new_session=True, stdout=subprocess.DEVNULL)
+
+    def end() -> None:
+        with suppress(psutil.NoSuchProcess):
+            everything = [psutil.Process(head.pid), *below(head.pid)]
+            for process in everything:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+        head.wait()
+
+    stack.callback(end)
+    while not any("raylet" in p.name() for p in below(head.pid)):
+        time.sleep(0.5)
+    time.sleep(5)
+    return head, f"127.0.0.1:{port}"
+
+
+def below(pid: int) -> list[Any]:
+    import psutil
+
+    return psutil.Process(pid).children(recursive=True)
+
+
+def kill(process: Any, cluster: Any, what: str) -> list[Any]:
+    """Kill the driver, or all processes of the driver or of the cluster, or one that works.
+    Returns those that must end now: of the driver all below it and Ray's that did rows for it."""
+    import psutil
+
+    under = below(process.pid) + (below(cluster.pid) if cluster else [])
+    working = [p for p in under if "spawn_main" in " ".join(p.cmdline())]
+    targets = {
+        "worker": [max(working, key=lambda p: p.memory_info().rss)],
+        "driver": [psutil.Process(process.pid)],
+        "all": [psutil.Process(cluster.pid if cluster else process.pid), *under],
+    }[what]
     for target in targets:
         with suppress(psutil.NoSuchProcess):
             target.kill()
+    if cluster:
+        cluster.poll()
+    return {"worker": targets, "driver": working, "all": targets}[what]
+
+
+def left_alive(processes: list[Any], within_s: float) -> list[str]:
+    import psutil
+
+    alive = psutil.wait_procs(processes, within_s)[1]
+    return [" ".join(p.cmdline())[:80] for p in alive if p.status() != psutil.STATUS_ZOMBIE]
 
 
 def disk(out: Path, films: Path) -> dict[str, Any]:

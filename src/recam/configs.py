@@ -532,6 +532,8 @@ class FoundationTrainConfig:
     """At most."""
     evaluate_every: int = 50
     """Steps; a checkpoint is written then, too."""
+    accumulate: int = 1
+    """Examples of each device that make one step, as in PretrainConfig."""
     device: str = "auto"
 
 

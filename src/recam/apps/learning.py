@@ -89,7 +89,10 @@ def train_foundation(config: FoundationTrainConfig, quiet: bool = False) -> Path
         raise RecamError("give --data: a folder of shards that `recam pairs` wrote")
     given = config.complete
     options = foundation_finetune_config(config.minutes, config.method, config.steps, given.seed)
-    options = replace(options, num_pairs=config.num_pairs, evaluate_every=config.evaluate_every)
+    options = replace(
+        options, num_pairs=config.num_pairs, evaluate_every=config.evaluate_every,
+        batch=config.accumulate,
+    )  # fmt: skip
     with (
         joined_devices(config.device, 0) as devices,
         show_progress(quiet or not is_first()) as progress,

@@ -121,16 +121,30 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     """
     there = [p for p in (path, _previous(path)) if p.exists()]
     for file in there:
-        try:
-            with zipfile.ZipFile(require_file(file)) as archive:
-                damaged = archive.testzip()  # torch itself checks no sums
-            if damaged is None:
-                return torch.load(file, map_location="cpu", weights_only=True)
-        except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, UnpicklingError):
-            pass
+        if (state := _read(file)) is not None:
+            return state
         warnings.warn(f"{file} is damaged; going on from the state before it", stacklevel=2)
     if there:
         raise RecamError(f"{path}: damaged, and so is the one before it; begin in another folder")
+    return None
+
+
+def load_checkpoints(path: Path) -> list[dict[str, Any]]:
+    """The last states that were saved, two at most, of which none is damaged; they lie in their
+    files still."""
+    states = (_read(p, mmap=True) for p in (path, _previous(path)) if p.exists())
+    return [state for state in states if state is not None]
+
+
+def _read(file: Path, mmap: bool = False) -> dict[str, Any] | None:
+    """The state in a file; None when it is damaged."""
+    try:
+        with zipfile.ZipFile(require_file(file)) as archive:
+            damaged = archive.testzip()  # torch itself checks no sums
+        if damaged is None:
+            return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
+    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, UnpicklingError):
+        pass
     return None
 
 

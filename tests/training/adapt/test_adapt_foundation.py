@@ -5,6 +5,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -43,7 +44,8 @@ from recam.training.adapt.foundation import (  # noqa: E402
 from recam.training.adapt.latents import encode_hidden_latents, encode_latents  # noqa: E402
 from recam.training.adapt.loop import num_learned  # noqa: E402
 from recam.training.adapt.objectives import _flow, _vp, adapting_loss, check_error  # noqa: E402
-from recam.training.optim import learning_rate  # noqa: E402
+from recam.training.adapt.sharding import saved_share, share_name  # noqa: E402
+from recam.training.optim import learning_rate, save_checkpoint  # noqa: E402
 from recam.types import Pair, PartialVideo, RecamError, video_from_frames  # noqa: E402
 
 MODELS = ("cogvideox", "wan22", "vace", "ltx")
@@ -440,6 +442,65 @@ def test_several_processes_resume(
     adapt_foundation(rest, examples, config, tmp_path / "b")
     for a, b in zip(whole.transformer.parameters(), rest.transformer.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.skipif("RECAM_SLOW" not in os.environ, reason="starts six processes; RECAM_SLOW=1")
+@pytest.mark.parametrize("first", [2, 1])
+def test_the_whole_model_resumes_on_another_number_of_processes(
+    first: int, checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("torchao")
+    config = replace(CONFIG, method="whole", lr=3e-3, steps=12, evaluate_every=3)
+    by = {n: replace(config, devices=n, batch=2 // n) for n in (1, 2)}
+    whole, half, rest = (load(checkpoints, "ltx") for _ in range(3))
+    examples = encode_latents(whole, pairs(), 96)
+    losses: dict[str, list[str]] = {"a": [], "b": []}
+
+    def note(folder: str):  # type: ignore[no-untyped-def]
+        return lambda what, done, total: losses[folder].append(what)
+
+    alone = adapt_foundation(whole, examples, by[1], tmp_path / "a", note("a"))
+
+    def stop(what: str, done: int, total: int) -> None:
+        if done == 8:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        adapt_foundation(half, examples, by[first], tmp_path / "b", stop)
+    again = adapt_foundation(rest, examples, by[3 - first], tmp_path / "b", note("b"))
+    assert not list((tmp_path / "b").glob("adapting*"))
+    assert len(losses["b"]) == 6  # the steps after the sixth
+    said = [[float(w.split("loss ")[1][:-1]) for w in losses[n][-6:]] for n in "ab"]
+    assert said[1] == pytest.approx(said[0], rel=0.03)
+    assert again.after_db == pytest.approx(alone.after_db, abs=0.3)
+
+
+def test_shares_of_any_number_of_processes_are_one_whole(tmp_path: Path) -> None:
+    subclass = pytest.importorskip("torchao.optim.subclass_8bit").OptimState8bit
+    weight, average = torch.randn(33, 256), torch.randn(33, 256)
+
+    def share(part: torch.Tensor, state: torch.Tensor, step: int) -> dict[str, Any]:
+        eight = subclass.zeros(state.shape)
+        eight.copy_(state)
+        states = {"step": torch.tensor(float(step)), "exp_avg": eight, "exp_avg_sq": eight}
+        run = {"step": step, "best": [part]}
+        return {"now": [part], "run": run, "optimizer": {"state": {0: states}}}
+
+    for step in (3, 6, 9):  # the second was killed before it saved the last
+        for i, (a, b) in enumerate(zip(weight.chunk(2), average.chunk(2), strict=True)):
+            if (i, step) != (1, 9):
+                save_checkpoint(tmp_path / share_name(i, 2), share(a + step, b, step))
+    three = [saved_share(tmp_path, i, 3) for i in range(3)]
+    assert [s["run"]["step"] for s in three if s] == [6, 6, 6]
+    assert torch.equal(torch.cat([s["now"][0] for s in three if s]), weight + 6)
+    (one,) = [saved_share(tmp_path, 0, 1)]
+    assert one is not None and torch.equal(one["run"]["best"][0], weight + 6)
+    kept = one["optimizer"]["state"][0]["exp_avg"]
+    assert isinstance(kept, subclass)
+    assert float((kept.dequantize() - average).abs().max()) < 0.05 * float(average.abs().max())
+    both = saved_share(tmp_path, 1, 2)
+    assert both is not None and torch.equal(both["now"][0], weight.chunk(2)[1] + 6)
+    assert saved_share(tmp_path / "nowhere", 0, 2) is None
 
 
 def test_more_devices_than_there_are(

@@ -9,10 +9,10 @@ import json
 import os
 import platform
 import sys
-import tempfile
 import time
 import traceback
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from fsspec.core import url_to_fs
 from recam import __version__
 from recam.apps.batch.rows import Row, is_url, listed
 from recam.apps.process import one_line, with_home
-from recam.runtime.cache import listing_hash
+from recam.runtime.cache import cache_folder, listing_hash
 from recam.runtime.errors import RecamError
-from recam.runtime.whole import write_synced
+from recam.runtime.whole import remove, temporary_beside, write_synced
 
 OWN = ("id", "task", "input", "out", "args")
 """Columns that are no options."""
@@ -53,12 +53,11 @@ def run_job(row: Row) -> dict[str, Any]:
     begun = time.perf_counter()
     _reset_peak_memory()
     said = io.StringIO()
-    with tempfile.TemporaryDirectory(prefix="recam-job-") as scratch:
-        try:
-            with redirect_stderr(said), redirect_stdout(io.StringIO()):
-                facts = {"status": "ok", **_perform(row, Path(scratch))}
-        except (Exception, SystemExit) as error:
-            facts = _failure(error, said.getvalue())
+    try:
+        with redirect_stderr(said), redirect_stdout(io.StringIO()), _scratch(row) as scratch:
+            facts = {"status": "ok", **_perform(row, scratch)}
+    except (Exception, SystemExit) as error:
+        facts = _failure(error, said.getvalue())
     facts["seconds"] = facts.get("seconds", {}) | {"total": round(time.perf_counter() - begun, 3)}
     facts["peak_memory_gb"] = round(_peak_memory_gb(), 2)
     facts["said"] = said.getvalue().splitlines()[-MAX_SAID:]
@@ -108,6 +107,22 @@ def command_line(row: Row, folder: Path) -> list[str]:
             words += [f"--{option}", *listed(value)]
     out = folder / "result.mp4" if row["task"] == "complete" else folder
     return [*words, "--quiet", "--out", str(out)]
+
+
+@contextmanager
+def _scratch(row: Row) -> Iterator[Path]:
+    """A folder in the cache for what a row fetches or is to send; that of a killed process is
+    taken away by the next row. It is made where the row has a URL."""
+    words = (word for value in row.values() for word in listed(value))
+    if not any(is_url(word) for word in words):
+        yield Path()
+        return
+    folder = temporary_beside(cache_folder() / "jobs" / "row")
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        remove(folder)
 
 
 def _perform(row: Row, scratch: Path) -> dict[str, Any]:

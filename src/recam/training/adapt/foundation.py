@@ -13,6 +13,7 @@ import math
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,12 @@ from recam.training.adapt.sharding import (
     gathered,
     like_parameter,
     processes,
+    saved_share,
     shard,
+    share_name,
 )
 from recam.training.data import step_generator
-from recam.training.optim import new_optimizer, update
+from recam.training.optim import load_checkpoint, new_optimizer, update
 from recam.types import Pair, Progress, RecamError, no_progress
 
 FORMAT = "recam foundation adapter 1"
@@ -127,10 +130,12 @@ def adapt_foundation(
     # The sums tell examples and prompts apart.
     seen = [[float(e.target.double().sum()), float(e.learn.sum())] for e in examples]
     text = float(model.prompt[0].double().sum())
-    key = adaptation_key(config, weights_fingerprint(model), seen, text)
+    _, world = processes()
+    num = max(world, config.devices)  # so many with so many examples each are any other division
+    divided = replace(config, devices=1, batch=num * config.batch)
+    key = adaptation_key(divided, weights_fingerprint(model), seen, text)
     if folder is not None and is_finished(folder, key):
         return read_foundation_adaptation(model, folder)
-    _, world = processes()
     if config.devices > 1 and world == 1 and any(bool(e.check.any()) for e in check):
         with tempfile.TemporaryDirectory() as scratch:
             kept = folder or Path(scratch)
@@ -217,7 +222,7 @@ class FoundationLearner:
         self.is_split = config.method == "whole" and self.world > 1
         self.writes = self.rank == 0
         self.writes_checkpoint = self.writes or self.is_split
-        self.checkpoint = f"adapting.{self.rank}.pt" if self.is_split else "adapting.pt"
+        self.checkpoint = share_name(self.rank, self.world if self.is_split else 1)
         transformer.enable_gradient_checkpointing()
         transformer.train()
 
@@ -268,6 +273,11 @@ class FoundationLearner:
 
     def state(self) -> dict[str, Any]:
         return {"now": self.weights(), "optimizer": as_local(self.optimizer.state_dict())}
+
+    def saved(self, folder: Path) -> dict[str, Any] | None:
+        if self.config.method == "lora":
+            return load_checkpoint(folder / self.checkpoint)
+        return saved_share(folder, self.rank, self.world)
 
     def resume(self, state: dict[str, Any]) -> None:
         self._restore(state["now"])

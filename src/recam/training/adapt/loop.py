@@ -17,7 +17,7 @@ from torch import Tensor
 from recam.configs import FinetuneConfig
 from recam.runtime.files import parse_json
 from recam.runtime.tensors import read_metadata, save_tensors, tensors_are_whole
-from recam.training.optim import learning_rate, load_checkpoint, remove_checkpoints, save_checkpoint
+from recam.training.optim import learning_rate, save_checkpoint
 from recam.types import Progress, RecamError
 
 HELD_BACK = 0.25
@@ -93,6 +93,10 @@ class Learner(Protocol):
         """All that training goes on from."""
         ...
 
+    def saved(self, folder: Path) -> dict[str, Any] | None:
+        """What ``state`` gave when it was saved there last."""
+        ...
+
     def resume(self, state: dict[str, Any]) -> None:
         """Go on from what ``state`` gave."""
         ...
@@ -140,7 +144,7 @@ def work_through(
     run = _Run(learner.weights())
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        clock -= _resume(run, learner, folder / learner.checkpoint, key)
+        clock -= _resume(run, learner, folder, key)
     _judge(run, learner, check)
     while run.step < config.steps and not math.isnan(run.before_db):
         spent = time.perf_counter() - clock - seconds_spent
@@ -171,7 +175,8 @@ def work_through(
         tensors = learner.tensors(run.best) if run.best_step else {}
         if learner.writes:
             _write(folder, tensors, learner.kind, key, adapted, config)
-        remove_checkpoints(folder / learner.checkpoint)
+            for left in folder.glob("adapting*.pt"):  # of any number of processes
+                left.unlink(missing_ok=True)
     return adapted
 
 
@@ -189,9 +194,9 @@ def _judge(run: _Run, learner: Learner, check: Sequence[Any]) -> None:
     run.seconds["judging"] += time.perf_counter() - tick
 
 
-def _resume(run: _Run, learner: Learner, path: Path, key: str) -> float:
+def _resume(run: _Run, learner: Learner, folder: Path, key: str) -> float:
     """Take up what was saved for the same key; returns the seconds spent on it."""
-    state = load_checkpoint(path)
+    state = learner.saved(folder)
     if state is None or state["key"] != key:
         return 0.0
     for part in fields(run):

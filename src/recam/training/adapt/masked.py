@@ -33,7 +33,7 @@ from recam.training.adapt.loop import (
 from recam.training.adapt.lora import add_low_rank, merge_low_rank
 from recam.training.data import step_generator
 from recam.training.loss import Batch, masked_loss
-from recam.training.optim import average_of, bf16, follow, new_optimizer, update
+from recam.training.optim import average_of, bf16, follow, load_checkpoint, new_optimizer, update
 from recam.training.validation import hole_psnr
 from recam.types import Pair, Progress, RecamError, no_progress
 
@@ -143,6 +143,9 @@ class _Learner:
     def state(self) -> dict[str, Any]:
         parts = ("model", "average", "optimizer")
         return {part: getattr(self, part).state_dict() for part in parts}
+
+    def saved(self, folder: Path) -> dict[str, Any] | None:
+        return load_checkpoint(folder / self.checkpoint)
 
     def resume(self, state: dict[str, Any]) -> None:
         for part in ("model", "average", "optimizer"):

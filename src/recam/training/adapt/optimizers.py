@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from recam.types import RecamError
 
@@ -43,6 +43,25 @@ def eight_bit_adamw(parameters: list[nn.Parameter], lr: float) -> Any:
         "adapting the whole model keeps its optimiser's states at 8 bits, for which torchao is "
         "not installed: pip install torchao; or adapt with --adapt-method lora"
     )
+
+
+def at_eight_bits(states: dict[str, Any]) -> dict[str, Any]:
+    """torchao's states of a parameter, those at 32 bits brought to eight as it would keep them.
+    Raises RecamError for another package's, which do not come apart."""
+    if not {"exp_avg", "exp_avg_sq"} <= set(states):
+        raise RecamError(
+            "bitsandbytes' states are resumed on as many devices as left them, only; "
+            "pip install torchao, and begin in another folder"
+        )
+    from torchao.optim.subclass_8bit import OptimState8bit
+
+    kept = dict(states)
+    for name in ("exp_avg", "exp_avg_sq"):
+        value = states[name]
+        if type(value) is Tensor and value.numel() >= 4096 and value.numel() % 256 == 0:
+            kept[name] = OptimState8bit.zeros(value.shape, signed=name == "exp_avg")
+            kept[name].copy_(value.float())
+    return kept
 
 
 @contextmanager
