@@ -41,8 +41,8 @@ def brought_to(film: Path, width: int, height: int, num: int, place: Path) -> No
 
 
 def in_own_process(work: object, *arguments: object) -> tuple[int, float, float]:
-    """Exit status, largest resident memory in bytes and processor seconds of a fork of here, which
-    is small: nothing heavy is imported yet."""
+    """Exit status, largest resident memory in bytes and processor seconds of a fork of here, whose
+    own memory counts at most as much as the libraries that it needs anyway."""
     pid = os.fork()
     if not pid:
         code = 70
@@ -66,14 +66,6 @@ def reshoot(film: Path, out: Path, quality: str) -> None:
     cli.main(["reshoot", str(film), "--yaw", "10", "--quality", quality, "--quiet", "-o", str(out)])
 
 
-def estimate(film: Path, place: Path, quality: str) -> None:
-    from recam.configs import InputConfig, ReconstructConfig
-    from recam.media.input import memory_needed
-
-    needed = memory_needed(film, InputConfig(), ReconstructConfig(quality=quality))  # type: ignore
-    place.write_text(json.dumps(needed))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("film", type=Path)
@@ -82,13 +74,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("memory.json"))
     options = parser.parse_args()
     rows = json.loads(options.out.read_text()) if options.out.exists() else {}
+    from recam.media.input import memory_needed
+
     print("| size | estimated, GB | measured, GB | estimate too high by | processor, s |")
     print("|---|---:|---:|---:|---:|")
     for size in options.sizes:
         name = f"{size} {options.quality}"
         with tempfile.TemporaryDirectory() as scratch:
-            film, told = Path(scratch) / "film.mp4", Path(scratch) / "told.json"
-            in_own_process(brought_to, options.film, *map(int, size.split("x")), film)
+            film = Path(scratch) / "film.mp4"
+            width, height, num = map(int, size.split("x"))
+            in_own_process(brought_to, options.film, width, height, num, film)
             if name not in rows:
                 os.environ["RECAM_CACHE"] = scratch
                 code, peak, seconds = in_own_process(
@@ -96,9 +91,7 @@ def main() -> None:
                 )
                 rows[name] = {"exit": code, "bytes": peak, "seconds": seconds}
                 options.out.write_text(json.dumps(rows, indent=1) + "\n")
-            in_own_process(estimate, film, told, options.quality)
-            needed = json.loads(told.read_text()) if told.exists() else float("nan")
-        row = rows[name]
+        row, needed = rows[name], memory_needed(height, width, num)
         print(
             f"| {name} | {needed / 1e9:.2f} | {row['bytes'] / 1e9:.2f} | "
             f"{100 * (needed / row['bytes'] - 1):+.0f} % | {row['seconds']:.0f} |", flush=True,

@@ -25,6 +25,7 @@ from typing import Any
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
 os.environ["PYTHONPATH"] = f"{TESTS}:{os.environ.get('PYTHONPATH', '')}"
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # clusters of these tables, on this machine only
 from batch_jobs import double, wait_a_second  # noqa: E402
 from recam.apps.batch.command import do_all  # noqa: E402
 from recam.apps.batch.job import run_job  # noqa: E402
@@ -206,16 +207,16 @@ def killed_batch(
     folder: Path, films: Path, name: str, what: str, stack: ExitStack
 ) -> dict[str, Any]:
     """Begin a batch, kill a part of it once two rows are done, and run it again to its end."""
-    more, cluster = ["--engine", name, "--workers", "2"], None
+    more, port = ["--engine", name, "--workers", "2"], 0
     if name == "ray":
-        cluster, address = begin_cluster(stack)
-        more += ["--address", address]
+        port = begin_cluster(stack)
+        more += ["--address", f"127.0.0.1:{port}"]
     told = folder.with_suffix(".log")
     process = begin_batch(folder, films, *more, told=told)
     while len(list((folder / "done").rglob("*.json"))) < 2 and process.poll() is None:
         time.sleep(0.2)
     before = {p: p.read_bytes() for p in (folder / "done").rglob("*.json")}
-    killed = kill(process, cluster, what)
+    killed = kill(process, port, what)
     begun = time.perf_counter()
     exit_status = process.wait(600)
     report: dict[str, Any] = {
@@ -223,8 +224,8 @@ def killed_batch(
         "ended_after_s": round(time.perf_counter() - begun, 1), "said": told.read_text()[-600:],
     }  # fmt: skip
     report["live_on"] = left_alive(killed, 10.0)
-    if cluster is not None and what == "all":
-        more[-1] = begin_cluster(stack)[1]
+    if port and what == "all":
+        more[-1] = f"127.0.0.1:{begin_cluster(stack)}"
     again = begin_batch(folder, films, *more)
     report["exit_again"] = again.wait()
     report["done"] = len(list((folder / "done").rglob("*.json")))
@@ -232,32 +233,41 @@ def killed_batch(
     return report
 
 
-def begin_cluster(stack: ExitStack) -> tuple[Any, str]:
-    """A Ray cluster of this machine, as `ray start` begins one, and its address."""
+def begin_cluster(stack: ExitStack) -> int:
+    """A Ray cluster of this machine, as `ray start` begins one; its port, by which its processes
+    are known."""
     import socket
-
-    import psutil
 
     with socket.socket() as asked:
         asked.bind(("127.0.0.1", 0))
         port = asked.getsockname()[1]
-    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
-    ray += ["--num-cpus=2", f"--port={port}", "--include-dashboard=false", "--disable-usage-stats"]
-    head = subprocess.Popen(ray, start_new_session=True, stdout=subprocess.DEVNULL)
+    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--num-cpus=2"]
+    ray += [f"--port={port}", "--include-dashboard=false", "--disable-usage-stats"]
+    patient = os.environ | {"RAY_raylet_start_wait_time_s": "300"}  # on a busy machine
 
     def end() -> None:
-        with suppress(psutil.NoSuchProcess):
-            everything = [psutil.Process(head.pid), *below(head.pid)]
-            for process in everything:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-        head.wait()
+        for process in members(port):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    import psutil
 
     stack.callback(end)
-    while not any("raylet" in p.name() for p in below(head.pid)):
-        time.sleep(0.5)
-    time.sleep(5)
-    return head, f"127.0.0.1:{port}"
+    subprocess.run(ray, env=patient, start_new_session=True, check=True, stdout=subprocess.DEVNULL)
+    return port
+
+
+def members(port: int) -> list[Any]:
+    """The processes of the cluster at a port, and those that they started."""
+    import psutil
+
+    found = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            words = " ".join(process.cmdline())
+            if "ray" in words and (f":{port}" in words or f"={port}" in words):
+                found |= {p.pid: p for p in [process, *process.children(recursive=True)]}
+    return list(found.values())
 
 
 def below(pid: int) -> list[Any]:
@@ -266,23 +276,23 @@ def below(pid: int) -> list[Any]:
     return psutil.Process(pid).children(recursive=True)
 
 
-def kill(process: Any, cluster: Any, what: str) -> list[Any]:
+def kill(process: Any, port: int, what: str) -> list[Any]:
     """Kill the driver, or all processes of the driver or of the cluster, or one that works.
     Returns those that must end now: of the driver all below it and Ray's that did rows for it."""
     import psutil
 
-    under = below(process.pid) + (below(cluster.pid) if cluster else [])
+    if process.poll() is not None:
+        raise RuntimeError(f"the batch ended with {process.returncode} before it was killed")
+    under = below(process.pid) + (members(port) if port else [])
     working = [p for p in under if "spawn_main" in " ".join(p.cmdline())]
     targets = {
         "worker": [max(working, key=lambda p: p.memory_info().rss)],
         "driver": [psutil.Process(process.pid)],
-        "all": [psutil.Process(cluster.pid if cluster else process.pid), *under],
+        "all": members(port) if port else [psutil.Process(process.pid), *under],
     }[what]
     for target in targets:
         with suppress(psutil.NoSuchProcess):
             target.kill()
-    if cluster:
-        cluster.poll()
     return {"worker": targets, "driver": working, "all": targets}[what]
 
 

@@ -472,6 +472,11 @@ def test_size_is_looked_at_before_anything_is_decoded(
         read_image(tmp_path / "q.png")
     monkeypatch.setenv("RECAM_MAX_PIXELS", "3000")
     assert read_image(tmp_path / "q.png").shape == (3, 50, 60)
+    monkeypatch.delenv("RECAM_MAX_PIXELS")
+    Image.new("RGB", (7000, 6000)).save(tmp_path / "w.webp", quality=0, method=0)
+    with pytest.raises(RecamError, match="more than the 40 million"):
+        read_image(tmp_path / "w.webp")
+    monkeypatch.setenv("RECAM_MAX_PIXELS", "3000")
     film = encode_film(tmp_path / "f.mp4", moving_frames(2, 64, 64))
     with pytest.raises(RecamError, match="64×64"):
         read_video(film)

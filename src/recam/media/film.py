@@ -50,7 +50,7 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
             raise RecamError(f"{path} {what}")
         if stream.codec_context is None:
             raise RecamError(f"{path} uses a video codec that this PyAV cannot decode")
-        check_pixels(stream.codec_context.width, stream.codec_context.height, path)
+        check_pixels(stream.codec_context.width, stream.codec_context.height, path, "film")
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = min(_MAX_THREADS, os.cpu_count() or 1)
         yield container, stream

@@ -15,10 +15,25 @@ from recam.media.source import part_of, probe
 from recam.runtime.memory import memory_bytes
 from recam.types import Progress, RecamError, SourcePart, Video, no_progress
 
-BASE_BYTES = 1_500_000_000
+BASE_BYTES = 740_000_000
+"""Libraries, networks and compiled kernels."""
 BYTES_PER_PIXEL = 550
-"""Of one frame: what a reshoot takes at its peak, measured at 7680×4320."""
+"""Of one picture: what drawing a frame takes, measured at 7680×4320."""
+WINDOW_BYTES_PER_PIXEL = 150
+"""Of every picture of the longest window that is completed together."""
+MOST_FRAMES, LEAST_FRAMES = 56, 6
+"""Of a window: as many as are completed together by default, and where there is no memory."""
 MAX_MEMORY_SHARE = 0.9
+
+
+def memory_needed(height: int, width: int, num_frames: int | None = None) -> int:
+    """About the largest memory, in bytes, that a reshoot of so many frames takes; None = many.
+
+    Within 30 % of what was measured (docs/results/memory.md).
+    """
+    frames = MOST_FRAMES if num_frames is None else min(num_frames, MOST_FRAMES)
+    a_pixel = BYTES_PER_PIXEL + WINDOW_BYTES_PER_PIXEL * frames
+    return BASE_BYTES + a_pixel * height * width
 
 
 def read_input(source: Path, config: InputConfig, progress: Progress = no_progress) -> Video:
@@ -57,7 +72,9 @@ def check_memory(source: Path, config: InputConfig) -> None:
         return  # a system that does not say
     info = probe(source)
     height, width = fitted_size(info.height, info.width, config.max_side)
-    needed = BASE_BYTES + BYTES_PER_PIXEL * height * width
+    # Windows shrink before anything fails (completion/windows.py).
+    frames = min(config.num_frames or info.num_frames or LEAST_FRAMES, LEAST_FRAMES)
+    needed = memory_needed(height, width, frames)
     room = MAX_MEMORY_SHARE * memory
     if needed <= room:
         return
@@ -66,6 +83,6 @@ def check_memory(source: Path, config: InputConfig) -> None:
     if room <= BASE_BYTES:
         least = BASE_BYTES / MAX_MEMORY_SHARE / 1e9
         raise RecamError(f"{what}; {there}. However small they are, {least:.1f} GB are needed")
-    fits = math.sqrt((room - BASE_BYTES) / (BYTES_PER_PIXEL * height * width))
+    fits = math.sqrt((room - BASE_BYTES) / (needed - BASE_BYTES))
     side = int(fits * max(height, width)) // 16 * 16
     raise RecamError(f"{what}; {there}. Give --max-side {max(side, 16)}")

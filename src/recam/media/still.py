@@ -59,7 +59,7 @@ def opened_picture(path: Path) -> Iterator[Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of side data that Pillow cannot read
             with Image.open(path, formats=_formats(path)) as image:
-                check_pixels(image.width, image.height, path)
+                check_pixels(image.width, image.height, path, image.format)
                 _refuse_tiffs(image, path)
                 _refuse_empty_jpeg(image, path)
                 yield image
@@ -317,7 +317,7 @@ def animation_frames(path: Path) -> Generator[tuple[np.ndarray, float], None, li
         while True:
             try:
                 image.seek(index)
-                check_pixels(image.width, image.height, path)
+                check_pixels(image.width, image.height, path, image.format)
                 turn = load_picture(image)
             except EOFError:
                 return _missing_end(path, image.format)

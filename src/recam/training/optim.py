@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import time
 import warnings
 import zipfile
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from recam.runtime.files import require_file
 from recam.runtime.precision import compute_dtype
-from recam.runtime.whole import sync
+from recam.runtime.whole import sync, temporary_beside
 from recam.types import RecamError
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -103,7 +102,7 @@ def follow(average: nn.Module, model: nn.Module, step: int, decay: float) -> Non
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write so that a kill at any moment leaves the old file or the new one; the one before stays
     beside it."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = temporary_beside(path)  # takes away what a killed run left
     try:
         torch.save(state, unfinished)
         sync(unfinished)

@@ -230,7 +230,10 @@ def _ray(config: EngineConfig) -> Iterator[Any]:
         try:
             ray.init(config.address, log_to_driver=False, **(options if here else {}))
         except ConnectionError as error:
-            raise ValueError(f"--address {config.address}: no Ray cluster there") from error
+            raise ValueError(
+                f"--address {config.address}: no Ray cluster there, or it asks for a token that is "
+                "not here (RAY_AUTH_TOKEN)"
+            ) from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)

@@ -9,7 +9,7 @@ import torch
 
 from recam.camera_files import described, read_cameras
 from recam.media import MediaInfo, probe, read_mask
-from recam.media.input import BASE_BYTES, BYTES_PER_PIXEL
+from recam.media.input import memory_needed
 from recam.reconstruct import read_depth
 from recam.runtime.files import read_json
 from recam.runtime.memory import memory_bytes
@@ -53,7 +53,7 @@ def frames_used(num: int | None, start: int, num_frames: int | None, stride: int
 
 def cost(frames: int | None, height: int, width: int, rates: dict[str, list[float]]) -> str:
     """What it takes, in one sentence."""
-    memory = (BASE_BYTES + BYTES_PER_PIXEL * height * width) / 1e9
+    memory = memory_needed(height, width, frames) / 1e9
     if frames is None:
         return f"{_memory(memory)}; the file does not say how long it is."
     parts = []
