@@ -53,7 +53,7 @@ UNSTEADY = (
     "summary.json",
 )
 """Files that hold times of day or seconds spent."""
-TIMES = ("seconds", "finished", "peak_memory_gb", "said", "row", "host", "out")
+TIMES = ("seconds", "processor_seconds", "finished", "peak_memory_gb", "said", "row", "host", "out")
 """Fields of records that differ from run to run, or name the folder."""
 ADDING = ("eval", "pretrain", "batch")
 """Commands that add to their folder as they go."""
@@ -248,7 +248,7 @@ def finished_parts(name: str, out: Path) -> dict[str, str]:
 
 def look_after_kill(group: int, row: Row, changed: bool) -> None:
     """Nothing lives on, and the result that was there is as it was."""
-    for _ in range(50):
+    for _ in range(300):  # one that was being started ends as soon as it runs
         if not group_alive(group):
             break
         time.sleep(0.1)
@@ -283,6 +283,7 @@ def import_all() -> None:
         if not module.name.endswith("__main__"):
             with contextlib.suppress(ImportError):  # an extra that is not installed
                 importlib.import_module(module.name)
+    importlib.import_module("recam.evaluation.benchmark").code_hash()  # kept for them all
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from recam.apps.batch.job import row_key, write_record
+from recam.apps.batch.job import row_key, run_job, write_record
 
 
 def double(row: dict[str, Any]) -> dict[str, Any]:
@@ -51,3 +51,16 @@ def wait_a_second(row: dict[str, Any]) -> dict[str, Any]:
     """Takes a second, and nothing of the processor: for how well an engine keeps workers busy."""
     time.sleep(1.0)
     return double(row)
+
+
+def one_on_a_small_disk(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of recam's own; the first process that asks has its cache on $SMALL_DISK."""
+    disk = Path(os.environ["SMALL_DISK"])
+    try:
+        with (disk / "owner").open("x") as file:
+            file.write(str(os.getpid()))
+    except FileExistsError:
+        pass
+    if (disk / "owner").read_text() == str(os.getpid()):
+        os.environ["RECAM_CACHE"] = str(disk)
+    return run_job(row)

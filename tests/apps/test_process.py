@@ -126,3 +126,9 @@ def test_progress_in_lines_and_json(capsys, monkeypatch) -> None:
         else:
             assert not said
     progress.style.set("auto")
+
+
+def test_no_room_for_a_library_is_told_as_such() -> None:
+    error = ImportError("libtorch_cpu.so: failed to map segment from shared object")
+    assert "too little memory to load a library (libtorch_cpu.so" in process.one_line(error)
+    assert process.one_line(ImportError("no such name")).startswith("internal error")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -95,6 +96,10 @@ def _silence(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+NO_ROOM = "failed to map segment|annot allocate memory"
+"""What the system's loader says of a library that there is no room for."""
+
+
 def one_line(error: Exception) -> str:
     """What went wrong, for a person; a fault of recam's own says how to see all of it."""
     text = " ".join(str(error).split())
@@ -102,6 +107,12 @@ def one_line(error: Exception) -> str:
         return text
     if isinstance(error, MemoryError):
         return "not enough memory; use --max-side or --num-frames to make the input smaller"
+    if isinstance(error, ImportError | OSError) and re.search(NO_ROOM, text):
+        return (
+            f"too little memory to load a library ({text}). `ulimit -v` bounds what a process may "
+            "map, most of which it never uses: some 4 GB are needed; bound what it uses instead "
+            "(`ulimit -d`, or a control group)"
+        )
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else text
     return f"internal error: {type(error).__name__}: {text} (RECAM_DEBUG=1 shows where)"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -16,6 +15,7 @@ import numpy as np
 from recam.media.container import open_media
 from recam.media.convert import Conversion, plan_conversion, to_srgb
 from recam.media.limits import check_pixels
+from recam.runtime.threads import num_cores
 from recam.types import RecamError
 
 # More threads than this only cost memory: each holds a picture, 50 MB at 8K.
@@ -52,7 +52,7 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
             raise RecamError(f"{path} uses a video codec that this PyAV cannot decode")
         check_pixels(stream.codec_context.width, stream.codec_context.height, path, "film")
         stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = min(_MAX_THREADS, os.cpu_count() or 1)
+        stream.codec_context.thread_count = min(_MAX_THREADS, num_cores())
         yield container, stream
 
 

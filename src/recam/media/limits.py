@@ -8,7 +8,7 @@ from pathlib import Path
 from recam.types import RecamError
 
 DEFAULT_MAX_PIXELS = 100_000_000
-MAX_PIXELS_OF = {"film": 40_000_000, "WEBP": 40_000_000}
+MAX_PIXELS_OF = {"film": 40_000_000, "WEBP": 40_000_000, "AVIF": 70_000_000, "HEIF": 70_000_000}
 """Of kinds whose decoders keep several pictures at a time: 8K is 33 million."""
 
 

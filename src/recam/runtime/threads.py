@@ -8,10 +8,13 @@ from contextlib import contextmanager
 
 
 def num_cores() -> int:
-    """Cores that this process may use."""
+    """Cores that this process may use: those that it is bound to, or its share of them where
+    several work side by side ($RECAM_THREADS)."""
+    there = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):  # not on every system
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        there = len(os.sched_getaffinity(0))
+    share = os.environ.get("RECAM_THREADS", "")
+    return min(there, max(int(share), 1)) if share.isascii() and share.isdigit() else there
 
 
 @contextmanager

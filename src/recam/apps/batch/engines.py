@@ -39,7 +39,7 @@ AT_ONCE = 100_000
 """Rows that Ray is given together; what it keeps of each stays in the driver's memory."""
 THREAD_COUNTS = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
-    "NUMBA_NUM_THREADS", "OPENCV_FOR_THREADS_NUM",
+    "NUMBA_NUM_THREADS", "OPENCV_FOR_THREADS_NUM", "RECAM_THREADS",
 )  # fmt: skip
 MAX_BLOCKS = 2_000
 """Ray's tasks for these; a task is some rows where there are more."""

@@ -44,13 +44,13 @@ def run_job(row: Row) -> dict[str, Any]:
     option of that command by its name; ``args``, words of its command line, come before these.
 
     Writes out/results/{id}/… and then out/done/{id}.json, each whole or not at all: the record that
-    is returned. It has status (ok, failed), seconds by stage, peak_memory_gb, scores, versions,
-    files with their sha256, key (hash of options and inputs), and of a failure its kind and its
-    error in one line. Never raises what a row can cause.
+    is returned. It has status (ok, failed), seconds by stage, processor_seconds, peak_memory_gb,
+    scores, versions, files with their sha256, key (hash of options and inputs), and of a failure
+    its kind and its error in one line. Never raises what a row can cause.
     """
     if before := finished(row):
         return before
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), time.process_time()
     _reset_peak_memory()
     said = io.StringIO()
     try:
@@ -59,6 +59,7 @@ def run_job(row: Row) -> dict[str, Any]:
     except (Exception, SystemExit) as error:
         facts = _failure(error, said.getvalue())
     facts["seconds"] = facts.get("seconds", {}) | {"total": round(time.perf_counter() - begun, 3)}
+    facts["processor_seconds"] = round(time.process_time() - used, 3)
     facts["peak_memory_gb"] = round(_peak_memory_gb(), 2)
     facts["said"] = said.getvalue().splitlines()[-MAX_SAID:]
     return write_record(row, facts)
