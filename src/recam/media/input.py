@@ -29,7 +29,7 @@ MAX_MEMORY_SHARE = 0.9
 def memory_needed(height: int, width: int, num_frames: int | None = None) -> int:
     """About the largest memory, in bytes, that a reshoot of so many frames takes; None = many.
 
-    Within 30 % of what was measured (docs/results/memory.md).
+    Within 30 % of what was measured (docs/results/speed.md, Memory).
     """
     frames = MOST_FRAMES if num_frames is None else min(num_frames, MOST_FRAMES)
     a_pixel = BYTES_PER_PIXEL + WINDOW_BYTES_PER_PIXEL * frames
