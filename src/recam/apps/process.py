@@ -110,8 +110,8 @@ def one_line(error: Exception) -> str:
     if isinstance(error, ImportError | OSError) and re.search(NO_ROOM, text):
         return (
             f"too little memory to load a library ({text}). `ulimit -v` bounds what a process may "
-            "map, most of which it never uses: 4 GB are needed; or bound what it uses instead, by a "
-            "control group"
+            "map, most of which it never uses: 4 GB are needed; or bound what it uses instead, by "
+            "a control group"
         )
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else text
