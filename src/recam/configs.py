@@ -103,6 +103,8 @@ class ReconstructRules:
     """Start the cameras also from the relief turned inside out, and from nearer points."""
     manhattan_focal: bool = True
     """Where motion does not tell the focal length, ask lines at right angles."""
+    learned_focal: bool = True
+    """Where motion does not tell the focal length, the depth network's guess counts."""
     sky: bool = True
     """A smooth blue patch up to the picture's top is far and still."""
     horizon_shift: bool = True

@@ -193,7 +193,7 @@ def test_patches_are_found_where_true_cameras_put_them(still: Truth) -> None:
 
 def test_patches_mend_the_cameras(still: Truth) -> None:
     wrong = _disturbed(still.cameras)
-    found = refine_photometrically(_gray(still), wrong, _rho(still), _nothing(still), False, True)
+    found = refine_photometrically(_gray(still), wrong, _rho(still), _nothing(still), None, True)
     assert found is not None
     assert found.residual_px[1] < 0.5 * found.residual_px[0]
 
@@ -208,7 +208,7 @@ def test_patches_mend_the_cameras(still: Truth) -> None:
 def test_nothing_to_follow_polishes_nothing(still: Truth) -> None:
     plain = np.full(still.depth.shape, 100, np.uint8)
     assert (
-        refine_photometrically(plain, still.cameras, _rho(still), _nothing(still), True, True)
+        refine_photometrically(plain, still.cameras, _rho(still), _nothing(still), 150.0, True)
         is None
     )
 

@@ -7,14 +7,18 @@ from typing import Literal
 
 import cv2
 import numpy as np
+import torch
 
 from recam.configs import ReconstructConfig
 from recam.flow.dense import FlowSet, compute_flows
-from recam.geometry import fov_x_deg, motion_of
+from recam.geometry import DEFAULT_FOV_DEG, fov_x_deg, motion_of
+from recam.reconstruct.cameras.level_lines import FocalGuess
 from recam.reconstruct.cameras.manhattan_focal import camera_of_picture
+from recam.reconstruct.cameras.motion_model import focal_from_fov
 from recam.reconstruct.cameras.report import FocalSource
 from recam.reconstruct.cameras.solve import solve_cameras
 from recam.reconstruct.checkpoint import Arrays, as_text, camera_arrays, cameras_from, from_text
+from recam.reconstruct.depth_prior.shipped import available, guess_focal
 from recam.reconstruct.report import Report
 from recam.reconstruct.user_inputs import Clip, undistort_clip
 from recam.types import CameraMotion, Cameras
@@ -30,6 +34,7 @@ class CameraStage:
 
     clip: whose video is the straightened one, if the lens bends. flows: of that video; None where
     nothing needs them. source: who says so. focal_source: who knows the field of view.
+    usual_focal_px: what is likely before the motion is looked at; None = it is given.
     """
 
     clip: Clip
@@ -38,6 +43,7 @@ class CameraStage:
     motion: CameraMotion
     source: Literal["given", "estimated", "assumed"]
     focal_source: FocalSource
+    usual_focal_px: float | None = None
 
     @property
     def translates(self) -> bool:
@@ -66,7 +72,9 @@ def camera_stage(
     if flows is None:
         return _single_picture(clip, report)
     straight = replace(clip.config, lens="pinhole")
-    found = _solved(clip, flows, clip.config if may_straighten else straight, "cameras", report)
+    guess = _guess(clip)
+    config = clip.config if may_straighten else straight
+    found = _solved(clip, flows, config, guess, "cameras", report)
     lens = {}
     if "bend" in found:
         k1, focal_px, shift_px, gain = found["bend"].tolist()
@@ -80,35 +88,57 @@ def camera_stage(
         lens = {"distortion": corners}
         flows = clip_flows(clip, report)
         assert flows is not None
-        found = _solved(clip, flows, straight, "straight cameras", report)
+        found = _solved(clip, flows, straight, guess, "straight cameras", report)
     notes, figures, motion, focal_source = from_text(found["about"])
     report.note(*notes)
     report.figure("cameras", source="estimated", **figures, **lens)
-    return CameraStage(clip, flows, cameras_from(found), motion, "estimated", focal_source)
+    usual = None
+    if clip.config.fov is None:
+        side = max(clip.height, clip.width)
+        usual = guess.focal_px if guess else focal_from_fov(DEFAULT_FOV_DEG, side)
+    return CameraStage(clip, flows, cameras_from(found), motion, "estimated", focal_source, usual)
+
+
+def _guess(clip: Clip) -> FocalGuess | None:
+    """What the depth network says of the focal length, where that counts."""
+    config = clip.config
+    if config.fov is not None or config.depth_model == "stage" or not config.rules.learned_focal:
+        return None
+    return guess_focal(torch.from_numpy(clip.rgb()).permute(0, 3, 1, 2)) if available() else None
 
 
 def _single_picture(clip: Clip, report: Report) -> CameraStage:
     gray = cv2.cvtColor(clip.rgb()[0], cv2.COLOR_RGB2GRAY)
-    cameras, focal_source = camera_of_picture(
-        gray, clip.config.fov, clip.config.rules.manhattan_focal
+    cameras, focal_source, spread = camera_of_picture(
+        gray, clip.config.fov, clip.config.rules.manhattan_focal, _guess(clip)
     )
     fov = float(fov_x_deg(cameras)[0])
     report.figure(
         "cameras", source="assumed", motion="static", focal_source=focal_source, fov_deg=fov
     )
     if focal_source != "user":
-        who = "is assumed" if focal_source == "nothing" else "is what lines at right angles say"
-        report.note(f"a single picture: a horizontal view of {fov:.0f}° {who}")
+        who = {
+            "nothing": "is assumed",
+            "lines": "is what lines at right angles say",
+            "network": "is what recam's own network guesses",
+        }[focal_source]
+        sure = "" if spread is None else f" (the focal length to about {spread:.0%})"
+        report.note(f"a single picture: a horizontal view of {fov:.0f}° {who}{sure}")
     return CameraStage(clip, None, cameras, "static", "assumed", focal_source)
 
 
 def _solved(
-    clip: Clip, flows: FlowSet, config: ReconstructConfig, step: str, report: Report
+    clip: Clip,
+    flows: FlowSet,
+    config: ReconstructConfig,
+    guess: FocalGuess | None,
+    step: str,
+    report: Report,
 ) -> Arrays:
     """``solve_cameras``, kept as a step: cameras, "about" and, if the lens bends, "bend"."""
 
     def work() -> Arrays:
-        found = solve_cameras(clip.video, flows, config, clip.progress)
+        found = solve_cameras(clip.video, flows, config, clip.progress, guess=guess)
         about = [list(found.notes), found.report(), found.motion, found.focal_source]
         out = {**camera_arrays(found.cameras), "about": as_text(about)}
         bend = found.bend

@@ -194,8 +194,8 @@ def _refined(
     options = SecondPassOptions(
         masks_given=masks is not None,
         cameras_free=solved.source == "estimated",
-        fov_free=clip.config.fov is None,
-        fov_known=solved.focal_source != "nothing",
+        usual_focal=solved.usual_focal_px,
+        fov_known=solved.focal_source not in ("network", "nothing"),
         minutes=0.0 if clip.config.quality == "draft" else clip.config.refine_minutes,
         rules=clip.config.rules,
     )

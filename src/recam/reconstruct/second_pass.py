@@ -77,13 +77,14 @@ ALIKE = 0.015
 
 @dataclass(frozen=True)
 class SecondPassOptions:
-    """What ``second_pass`` has to know. masks_given: what moves is not to be judged. cameras_free,
-    fov_free: they may change; fov_known: the motion tells the focal length. minutes: after which
-    no further step is begun; None = no limit."""
+    """What ``second_pass`` has to know. masks_given: what moves is not to be judged.
+    cameras_free: they may change; usual_focal: a likely focal length, px; None: it may not change;
+    fov_known: the motion tells it. minutes: after which no further step is begun; None = no limit.
+    """
 
     masks_given: bool = False
     cameras_free: bool = True
-    fov_free: bool = True
+    usual_focal: float | None = None
     fov_known: bool = True
     minutes: float | None = None
     rules: ReconstructRules = ALL_RULES
@@ -223,7 +224,7 @@ def _refined(clip: _Clip, state: _State, options: SecondPassOptions) -> _State:
         still = state.still
         better = refine_photometrically(
             gray, state.cameras, still.inverse_depth, still.dynamic,
-            options.fov_free, options.fov_known, clip.progress,
+            options.usual_focal, options.fov_known, clip.progress,
         )  # fmt: skip
         if better is None:
             break

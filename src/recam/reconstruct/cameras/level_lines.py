@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -44,6 +45,13 @@ MANY_LINES = 75
 """Fewer lines, counted as if all were of one length, are more easily explained by chance."""
 
 
+class FocalGuess(NamedTuple):
+    """A focal length in px, and how far off it may be: standard deviation of its logarithm."""
+
+    focal_px: float
+    spread: float
+
+
 @dataclass(frozen=True)
 class Level:
     """What may be level. down: unit vectors [m, 3] in the middle frame's axes (x right, y down,
@@ -64,9 +72,16 @@ class Level:
         return mean, math.sqrt(float((weight * (log - mean) ** 2).sum()))
 
 
-def level_by_lines(rgb: U8, cameras: Cameras, still: Mask, focal_sure: bool) -> Level | None:
+def level_by_lines(
+    rgb: U8, cameras: Cameras, still: Mask, focal_sure: bool, guess: FocalGuess | None = None
+) -> Level | None:
     """How likely every pitch, roll and focal length is by straight edges that stand still; None
-    where there are too few. Arguments as above."""
+    where there are too few.
+
+    rgb: uint8 [t, h, w, 3]. cameras: t cameras of that size, which do not move through space.
+    still: bool [t, h, w]. focal_sure: theirs is the focal length. guess: what is believed of it
+    otherwise; None = a usual one.
+    """
     ends, share = _lines(rgb, cameras, still, line_frames(cameras, focal_sure))
     if len(ends) < MIN_LINES:
         return None
@@ -75,9 +90,8 @@ def level_by_lines(rgb: U8, cameras: Cameras, still: Mask, focal_sure: bool) -> 
         middle = float(cameras.intrinsics[len(cameras) // 2, 0, 0])
         focals, spread = middle * np.exp(FOCAL_SURE * np.arange(-2, 3)), FOCAL_SURE
     else:
-        middle = _focal(DEFAULT_FOV_DEG, side)
+        middle, spread = guess or FocalGuess(_focal(DEFAULT_FOV_DEG, side), FOCAL_SPREAD)
         focals = np.geomspace(_focal(FOVS_DEG[1], side), _focal(FOVS_DEG[0], side), NUM_FOCALS)
-        spread = FOCAL_SPREAD
     pitch, roll = np.meshgrid(pitches(), np.radians(ROLLS_DEG), indexing="ij")
     down, ahead, across = axes_of(pitch.ravel(), roll.ravel())
     azimuth = np.radians(np.arange(0, 90, AZIMUTH_STEP_DEG))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -18,7 +17,8 @@ import torch
 from recam.arrays import F64, I64, U8
 from recam.geometry import DEFAULT_FOV_DEG, intrinsics_from_fov
 from recam.reconstruct.cameras.bundle_adjustment import rotation_exp
-from recam.reconstruct.cameras.level_lines import level_by_lines
+from recam.reconstruct.cameras.level_lines import FocalGuess, level_by_lines
+from recam.reconstruct.cameras.report import FocalSource
 from recam.types import Cameras
 
 FOVS_DEG = (17.0, 110.0)
@@ -61,8 +61,8 @@ class Lines:
 
 
 def focal_from_right_angles(
-    gray: U8, intrinsics: F64, rotvec: F64, reference: float
-) -> float | None:
+    gray: U8, intrinsics: F64, rotvec: F64, reference: float, guess: FocalGuess | None = None
+) -> FocalGuess | None:
     """Focal length in px at which most lines run along three directions at right angles; None
     where they do not tell.
 
@@ -71,43 +71,46 @@ def focal_from_right_angles(
     reference; with another one the same pictures mean smaller or larger turns.
 
     Views that all look the same way tell less: there what is known of how cameras are held and of
-    usual lenses counts too (``horizon``).
+    usual lenses, or of this one (``guess``), counts too (``level_by_lines``).
     """
     free = _from_free_directions(gray, intrinsics, rotvec, reference)
     if float(np.abs(rotvec - rotvec[:1]).max()) > ALIKE_RAD:
-        return free
+        return None if free is None else FocalGuess(free, AGREE)
     middle = slice(len(gray) // 2, len(gray) // 2 + 1)
     h, w = gray.shape[1:]
     pose = torch.eye(4, dtype=torch.float64)[None]
     camera = Cameras(pose, torch.from_numpy(intrinsics[middle].copy()), h, w)
     rgb = np.repeat(gray[middle, ..., None], 3, -1)
-    level = level_by_lines(rgb, camera, np.ones((1, h, w), bool), False)
+    level = level_by_lines(rgb, camera, np.ones((1, h, w), bool), False, guess)
     if level is None or level.clear < MIN_CLEAR:
         return None
     log_focal, spread = level.log_focal()
     if free is not None and abs(math.log(free) - log_focal) < AGREE:
-        return free
-    return math.exp(log_focal) if spread < MAX_SPREAD else None
+        return FocalGuess(free, spread)
+    return FocalGuess(math.exp(log_focal), spread) if spread < MAX_SPREAD else None
 
 
 def camera_of_picture(
-    gray: U8, fov_deg: float | None, ask_lines: bool = True
-) -> tuple[Cameras, Literal["user", "lines", "nothing"]]:
+    gray: U8, fov_deg: float | None, ask_lines: bool = True, guess: FocalGuess | None = None
+) -> tuple[Cameras, FocalSource, float | None]:
     """One camera for a picture uint8 [h, w], with the horizontal field of view that the user gave,
-    or that lines tell, or a usual one; and which of these it is."""
+    or that lines tell, or the guess, or a usual one; which of these it is; and how far off the
+    focal length may be (``FocalGuess.spread``; None = unknown)."""
     h, w = gray.shape
     k = intrinsics_from_fov(fov_deg or DEFAULT_FOV_DEG, h, w)[None]
     pose = torch.eye(4, dtype=torch.float64)[None]
     if fov_deg is not None:
-        return Cameras(pose, k, h, w), "user"
+        return Cameras(pose, k, h, w), "user", 0.0
     usual = float(k[0, 0, 0])
-    focal = None
+    told = None
     if ask_lines:
-        focal = focal_from_right_angles(gray[None], k.numpy(), np.zeros((1, 3)), usual)
-    if focal is None:
-        return Cameras(pose, k, h, w), "nothing"
-    k[:, [0, 1], [0, 1]] *= focal / usual
-    return Cameras(pose, k, h, w), "lines"
+        told = focal_from_right_angles(gray[None], k.numpy(), np.zeros((1, 3)), usual, guess)
+    source: FocalSource = "network" if told is None else "lines"
+    told = told or guess
+    if told is None:
+        return Cameras(pose, k, h, w), "nothing", None
+    k[:, [0, 1], [0, 1]] *= told.focal_px / usual
+    return Cameras(pose, k, h, w), source, told.spread
 
 
 def _from_free_directions(gray: U8, intrinsics: F64, rotvec: F64, reference: float) -> float | None:

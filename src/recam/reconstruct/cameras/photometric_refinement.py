@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from recam.arrays import F32, U8, Mask
-from recam.geometry import DEFAULT_FOV_DEG, se3
+from recam.geometry import se3
 from recam.reconstruct.cameras.bundle_adjustment import (
     Bundle,
     inverse_depths,
@@ -28,7 +28,6 @@ from recam.reconstruct.cameras.motion_model import (
     FIRM_PRIOR,
     LIGHT_PRIOR,
     STATIC,
-    focal_from_fov,
     refined,
     start_bundle,
     stillness,
@@ -79,15 +78,15 @@ def refine_photometrically(
     cameras: Cameras,
     rho: F32,
     moving: Mask,
-    fov_free: bool,
+    usual_focal: float | None,
     fov_known: bool,
     progress: Progress = no_progress,
 ) -> Polished | None:
     """Cameras that fit what patches say; None where there are too few, or nothing is gained.
 
     gray: uint8 [t, h, w]; rho: inverse depth [t, h, w] of what stands still; moving: bool
-    [t, h, w]. fov_free: the focal length may change; fov_known: the motion tells it, so that it is
-    hardly drawn to a usual one.
+    [t, h, w]. usual_focal: a likely focal length, px; None: it may not change. fov_known: the
+    motion tells it, so that it is hardly drawn to the usual one.
     """
     tracks = follow_patches(gray, cameras, rho, moving, progress)
     if len(tracks) < MIN_TRACKS:
@@ -96,11 +95,8 @@ def refine_photometrically(
     focal = float(k[0, 0, 0])
     each = np.stack([k[:, 0, 0], k[:, 1, 1]], 1)[tracks.frame]
     centred = replace(tracks, uv_px=(tracks.uv_px - k[:, :2, 2][tracks.frame]) * focal / each)
-    usual = (
-        focal_from_fov(DEFAULT_FOV_DEG, max(cameras.height, cameras.width)) if fov_free else None
-    )
     with threadpool_limits(1, user_api="blas"):
-        before, after, good = _fitted(centred, cameras, focal, usual, fov_known)
+        before, after, good = _fitted(centred, cameras, focal, usual_focal, fov_known)
     residual = tuple(float(np.median(residuals_px(b, good))) for b in (before, after))
     if residual[1] > residual[0] or abs(after.focal / focal - 1) > MAX_CHANGE:
         return None

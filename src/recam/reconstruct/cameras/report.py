@@ -15,8 +15,8 @@ from recam.reconstruct.matching.shots import find_cuts
 from recam.reconstruct.matching.tracks import Tracks
 from recam.types import CameraMotion
 
-FocalSource = Literal["user", "motion", "lines", "nothing"]
-"""Who knows the field of view."""
+FocalSource = Literal["user", "motion", "lines", "network", "nothing"]
+"""Who knows the field of view; the last two only guess."""
 MIN_TRACKS = 30
 """With fewer there is nothing to tell a motion by."""
 MIN_SEEN = 8
@@ -70,6 +70,11 @@ def describe_cameras(
     if focal_source == "lines":
         notes.append(
             f"the motion does not tell the field of view: lines at right angles say about "
+            f"{fov_deg:.0f}° across; give it as --fov if you know it"
+        )
+    if focal_source == "network":
+        notes.append(
+            f"the motion does not tell the field of view: recam's own network guesses about "
             f"{fov_deg:.0f}° across; give it as --fov if you know it"
         )
     if focal_source == "nothing":

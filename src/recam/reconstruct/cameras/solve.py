@@ -33,6 +33,7 @@ from recam.reconstruct.cameras.bundle_adjustment import (
     shifts_px,
     triangulated,
 )
+from recam.reconstruct.cameras.level_lines import FocalGuess
 from recam.reconstruct.cameras.manhattan_focal import focal_from_right_angles
 from recam.reconstruct.cameras.motion_model import (
     FIRM_PRIOR,
@@ -115,7 +116,7 @@ class CameraSolution:
 
     @property
     def fov_known(self) -> bool:
-        return self.focal_source != "nothing"
+        return self.focal_source not in ("network", "nothing")
 
     def report(self) -> dict[str, Any]:
         """The figures, JSON-able."""
@@ -171,11 +172,13 @@ def solve_cameras(
     *,
     known_cameras: Cameras | None = None,
     known_intrinsics: Tensor | None = None,
+    guess: FocalGuess | None = None,
 ) -> CameraSolution:
     """Poses and focal length of the camera that filmed ``video``, from its ``flows``.
 
     The motion is found out unless ``config.motion`` names it, the focal length (one for all frames)
-    unless ``config.fov`` or ``known_intrinsics`` ([3, 3] or [t, 3, 3], px of the flows) gives it.
+    unless ``config.fov`` or ``known_intrinsics`` ([3, 3] or [t, 3, 3], px of the flows) gives it;
+    ``guess`` is what is believed of it (default: a usual one), in px of the flows.
     Unless ``config.lens`` is "pinhole", it is told whether the lens bends.
     With ``known_cameras`` nothing but the points is worked out. The result does not depend on
     chance. Raises ValueError where the sizes do not fit together.
@@ -184,7 +187,7 @@ def solve_cameras(
     # The systems are small: threads that wait for each other cost more than they do, many times
     # more on a busy machine, and how many there are would show in the last digits.
     with threadpool_limits(1, user_api="blas"):
-        return _solve_cameras(flows, config, progress, lens, known_cameras)
+        return _solve_cameras(flows, config, progress, lens, known_cameras, guess)
 
 
 def _solve_cameras(
@@ -193,6 +196,7 @@ def _solve_cameras(
     progress: Progress,
     lens: _Lens,
     known_cameras: Cameras | None,
+    guess: FocalGuess | None,
 ) -> CameraSolution:
     tracks = compute_tracks(flows, progress=progress)
     centred = lens.centred(tracks)
@@ -203,7 +207,9 @@ def _solve_cameras(
     elif len(tracks) < MIN_TRACKS or len(flows) < 2:
         motion, bundle = "static", fit_static(centred, len(flows), lens.reference).bundle
     else:
-        motion, bundle, decision, focal_source = _solve(centred, flows, config, lens, progress)
+        motion, bundle, decision, focal_source = _solve(
+            centred, flows, config, lens, guess, progress
+        )
     given = known_cameras is not None
     found = _solution(bundle, motion, decision, focal_source, tracks, centred, lens, flows, given)
     if given or config.lens == "pinhole" or motion == "static":
@@ -272,14 +278,20 @@ def _given(
 
 
 def _solve(
-    centred: Tracks, flows: FlowSet, config: ReconstructConfig, lens: _Lens, progress: Progress
+    centred: Tracks,
+    flows: FlowSet,
+    config: ReconstructConfig,
+    lens: _Lens,
+    guess: FocalGuess | None,
+    progress: Progress,
 ) -> tuple[CameraMotion, Bundle, Decision | None, FocalSource]:
     """CameraMotion, cameras of all frames, the numbers behind, and who tells the focal length."""
     num = len(flows)
     keys = _key_frames(centred, num)
     few = _sampled(_on_frames(centred, keys, num), len(keys))
     focals = [lens.reference] if lens.known else start_focals(max(flows.height, flows.width))
-    usual = None if lens.known else lens.reference
+    believed = lens.reference if guess is None else guess.focal_px
+    usual = None if lens.known else believed
     requested = config.motion
     auto = requested == "auto"
     fits: dict[str, Fit] = {}
@@ -300,12 +312,12 @@ def _solve(
     focal_source: FocalSource = "user"
     if usual is not None:
         gray = flows.gray.numpy()[keys] if config.rules.manhattan_focal else None
-        fit, focal_source = _focal_settled(fit, few, motion, usual, gray, lens, keys)
+        fit, focal_source = _focal_settled(fit, few, motion, usual, gray, lens, keys, guess)
     if motion == "static":
         bundle = start_bundle(centred, np.tile(np.eye(3), (num, 1, 1)), fit.bundle.focal)
     else:
         usual = None if focal_source == "lines" else usual
-        known = focal_source != "nothing"
+        known = focal_source not in ("network", "nothing")
         bundle = _all_frames(fit, keys, centred, num, motion, usual, known)
     progress("cameras", 4, 4)
     return motion, bundle, decision, focal_source
@@ -319,26 +331,29 @@ def _focal_settled(
     gray: U8 | None,
     lens: _Lens,
     keys: I64,
+    guess: FocalGuess | None,
 ) -> tuple[Fit, FocalSource]:
     """The key frames' fit with the focal length that the motion tells; or else lines at right
-    angles in their pictures gray [k, h, w]; or else near the usual one."""
+    angles in their pictures gray [k, h, w]; or else near the usual one, which is the guess's."""
     known = False
     if motion != "static":
         fit, known = with_focal_settled(fit, tracks, motion, usual)
     if known:
         return fit, "motion"
-    if gray is None:
-        return fit, "nothing"
-    focal = focal_from_right_angles(
-        gray, lens.intrinsics[keys], so3_log(torch.from_numpy(fit.bundle.rotation)).numpy(),
-        fit.bundle.focal,
-    )  # fmt: skip
-    if focal is None:
-        return fit, "nothing"
+    told = None
+    if gray is not None:
+        rotvec = so3_log(torch.from_numpy(fit.bundle.rotation)).numpy()
+        told = focal_from_right_angles(gray, lens.intrinsics[keys], rotvec, fit.bundle.focal, guess)
+    if told is not None and motion != "static":
+        other = with_focal(fit, tracks, motion, told.focal_px)
+        if other is not None:
+            return other, "lines"
     if motion == "static":
-        return replace(fit, bundle=replace(fit.bundle, focal=focal)), "lines"
-    other = with_focal(fit, tracks, motion, focal)
-    return (fit, "nothing") if other is None else (other, "lines")
+        focal = usual if told is None else told.focal_px
+        fit = replace(fit, bundle=replace(fit.bundle, focal=focal))
+        if told is not None:
+            return fit, "lines"
+    return fit, "nothing" if guess is None else "network"
 
 
 def _key_frames(tracks: Tracks, num_frames: int) -> I64:

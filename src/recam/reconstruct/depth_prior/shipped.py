@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from recam.arrays import F32, U8
+from recam.reconstruct.cameras.level_lines import FocalGuess
 from recam.reconstruct.depth.fusion import snap_to_edges
 from recam.reconstruct.depth_prior.network import (
     SHIPPED,
@@ -37,6 +38,10 @@ STILL_PX = 0.35
 """Flow below this is taken for none."""
 USUAL_ERROR = 0.15
 """Expected error of log depth at which the confidence is a half."""
+FOCAL_FRAMES = 3
+"""Of a clip, whose focal length is guessed."""
+SPREAD_OF_ERROR = 1.25
+"""Standard deviation over mean absolute error, of a normal distribution."""
 EDGE = 0.25
 """Steps of log depth that are moved to where the picture has its edge; smaller ones may as well be
 doubt, which would become ragged by it."""
@@ -90,6 +95,21 @@ def shipped_depth(frames: Tensor, model: DepthNet | None = None) -> tuple[Tensor
 
     parallel_frames(enlarge, range(t), no_progress, "")
     return torch.from_numpy(inverse), torch.from_numpy(trust)
+
+
+def guess_focal(frames: Tensor, model: DepthNet | None = None) -> FocalGuess:
+    """The focal length, in px of frames uint8 [t, 3, h, w], that the network guesses: the mean of
+    what it says of FOCAL_FRAMES of them at both sizes."""
+    height, width = frames.shape[-2:]
+    picked = np.unique(np.linspace(0, len(frames) - 1, FOCAL_FRAMES).round().astype(int))
+    said = [
+        _looked_at(frames[int(i)], size, model or _network())[1]
+        for i in picked
+        for size in _sizes(height, width)
+    ]
+    log_focal = float(np.mean([float(p.log_focal.mean()) for p in said]))
+    error = float(np.mean([float(p.log_focal_error.exp().mean()) for p in said]))
+    return FocalGuess(max(height, width) * math.exp(log_focal), SPREAD_OF_ERROR * error)
 
 
 def network_size(height: int, width: int, area: int = AREAS_PX[0]) -> tuple[int, int]:
