@@ -105,6 +105,8 @@ class ReconstructRules:
     """Where motion does not tell the focal length, ask lines at right angles."""
     learned_focal: bool = True
     """Where motion does not tell the focal length, the depth network's guess counts."""
+    guessed_relief: bool = True
+    """Start the cameras also from the depth that the network guesses."""
     sky: bool = True
     """A smooth blue patch up to the picture's top is far and still."""
     horizon_shift: bool = True

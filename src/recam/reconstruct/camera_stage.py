@@ -12,13 +12,13 @@ import torch
 from recam.configs import ReconstructConfig
 from recam.flow.dense import FlowSet, compute_flows
 from recam.geometry import DEFAULT_FOV_DEG, fov_x_deg, motion_of
-from recam.reconstruct.cameras.level_lines import FocalGuess
+from recam.reconstruct.cameras.level_lines import PictureGuess
 from recam.reconstruct.cameras.manhattan_focal import camera_of_picture
 from recam.reconstruct.cameras.motion_model import focal_from_fov
 from recam.reconstruct.cameras.report import FocalSource
 from recam.reconstruct.cameras.solve import solve_cameras
 from recam.reconstruct.checkpoint import Arrays, as_text, camera_arrays, cameras_from, from_text
-from recam.reconstruct.depth_prior.shipped import available, guess_focal
+from recam.reconstruct.depth_prior.shipped import available, guess_pictures
 from recam.reconstruct.report import Report
 from recam.reconstruct.user_inputs import Clip, undistort_clip
 from recam.types import CameraMotion, Cameras
@@ -95,22 +95,23 @@ def camera_stage(
     usual = None
     if clip.config.fov is None:
         side = max(clip.height, clip.width)
-        usual = guess.focal_px if guess else focal_from_fov(DEFAULT_FOV_DEG, side)
+        usual = guess.focal.focal_px if guess else focal_from_fov(DEFAULT_FOV_DEG, side)
     return CameraStage(clip, flows, cameras_from(found), motion, "estimated", focal_source, usual)
 
 
-def _guess(clip: Clip) -> FocalGuess | None:
-    """What the depth network says of the focal length, where that counts."""
+def _guess(clip: Clip) -> PictureGuess | None:
+    """What the depth network says of the focal length and of depth, where that counts."""
     config = clip.config
     if config.fov is not None or config.depth_model == "stage" or not config.rules.learned_focal:
         return None
-    return guess_focal(torch.from_numpy(clip.rgb()).permute(0, 3, 1, 2)) if available() else None
+    return guess_pictures(torch.from_numpy(clip.rgb()).permute(0, 3, 1, 2)) if available() else None
 
 
 def _single_picture(clip: Clip, report: Report) -> CameraStage:
     gray = cv2.cvtColor(clip.rgb()[0], cv2.COLOR_RGB2GRAY)
+    guess = _guess(clip)
     cameras, focal_source, spread = camera_of_picture(
-        gray, clip.config.fov, clip.config.rules.manhattan_focal, _guess(clip)
+        gray, clip.config.fov, clip.config.rules.manhattan_focal, guess and guess.focal
     )
     fov = float(fov_x_deg(cameras)[0])
     report.figure(
@@ -131,7 +132,7 @@ def _solved(
     clip: Clip,
     flows: FlowSet,
     config: ReconstructConfig,
-    guess: FocalGuess | None,
+    guess: PictureGuess | None,
     step: str,
     report: Report,
 ) -> Arrays:

@@ -7,6 +7,7 @@ import torch
 
 from recam.geometry import intrinsics_from_fov, so3_log
 from recam.reconstruct.cameras.bundle_adjustment import rotation_exp
+from recam.reconstruct.cameras.level_lines import FocalGuess
 from recam.reconstruct.cameras.manhattan_focal import (
     camera_of_picture,
     focal_from_right_angles,
@@ -92,4 +93,13 @@ def test_one_view_tells_the_lens_if_the_camera_is_held_as_usual(fov_deg: float) 
     assert told_by == "lines"
     assert float(cameras.intrinsics[0, 0, 0]) == pytest.approx(true, rel=0.08)
     assert camera_of_picture(gray, 30.0)[1] == "user"
-    assert camera_of_picture(np.full_like(gray, 90), None)[1] == "nothing"
+    plain = np.full_like(gray, 90)
+    assert camera_of_picture(plain, None)[1:] == ("nothing", None)
+    guess = FocalGuess(1.2 * true, 0.3)
+    cameras, told_by, spread = camera_of_picture(plain, None, guess=guess)
+    assert (told_by, spread) == ("network", 0.3)
+    assert float(cameras.intrinsics[0, 0, 0]) == pytest.approx(1.2 * true)
+    # Clear lines say more than the guess, and are the surer with it.
+    both, told_by, spread = camera_of_picture(gray, None, guess=guess)
+    assert told_by == "lines" and spread is not None and spread < 0.3
+    assert float(both.intrinsics[0, 0, 0]) == pytest.approx(true, rel=0.08)

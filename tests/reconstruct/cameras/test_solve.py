@@ -23,6 +23,7 @@ from recam.reconstruct.cameras.bundle_adjustment import (
     rotation_exp,
     triangulated,
 )
+from recam.reconstruct.cameras.level_lines import FocalGuess, PictureGuess
 from recam.reconstruct.cameras.motion_model import (
     MAX_COST_OF_FLIP,
     Fit,
@@ -259,3 +260,17 @@ def test_points_held_at_infinity_are_brought_back() -> None:
     fine = Freedom(focal=False, sigma_px=0.3, redescending=False, depth_prior_px=0.0)
     wanted, found = (adjust(start, tracks, fine, 40, 1e-6)[1] for start in (true, nearer))
     assert found < 1.01 * wanted
+
+
+def test_a_guessed_relief_is_begun_from_but_only_kept_if_the_tracks_agree() -> None:
+    """The truth as the guess, and a flat one of the wrong lens: the same cameras."""
+    truth, flows = world(0.15, 2.0)
+    frames = np.array([0, T - 1])
+    true = (1 / truth.depth[frames]).astype(np.float32)
+    focal = float(truth.cameras.intrinsics[0, 0, 0])
+    right = PictureGuess(FocalGuess(focal, 0.1), frames, true / np.median(true))
+    wrong = PictureGuess(FocalGuess(1.4 * focal, 0.3), frames, np.ones_like(true))
+    for guess in (right, wrong):
+        found = solve_cameras(truth.video, flows, ReconstructConfig(), guess=guess)
+        assert found.motion == "moving"
+        assert rotation_rms_deg(found.cameras, truth.cameras) < 0.05

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from recam.arrays import F64, U8, Mask
+from recam.arrays import F32, F64, I64, U8, Mask
 from recam.geometry import DEFAULT_FOV_DEG
 from recam.runtime.jit import kernel
 from recam.types import Cameras
@@ -50,6 +50,16 @@ class FocalGuess(NamedTuple):
 
     focal_px: float
     spread: float
+
+
+@dataclass(frozen=True)
+class PictureGuess:
+    """What single pictures of a clip look like: focal, and of its ``frames`` [k] the inverse depth
+    float [k, h, w], at the size of the flows, each with a median of 1."""
+
+    focal: FocalGuess
+    frames: I64
+    inverse_depth: F32
 
 
 @dataclass(frozen=True)

@@ -129,12 +129,14 @@ def fit_moving(
     focals: Sequence[float],
     usual_focal: float | None,
     restarts: bool = True,
+    guessed: F64 | None = None,
 ) -> Fit:
     """Rotations, centres, depths and a focal length, from zero translation and equal depths.
 
     The robust scale comes down in steps. All starts get the first ones, the two best the last; and
     the two best with their relief reversed as well, since each of the two has a valley of its own
-    that no small step leads out of; and the three best of these with all points nearer.
+    that no small step leads out of; and the three best of these with all points nearer. guessed:
+    inverse depths [n] that a network guesses: they are begun from as well.
     """
 
     def carried_on(bundle: Bundle) -> tuple[float, Bundle]:
@@ -152,6 +154,12 @@ def fit_moving(
         carried_on(start_bundle(tracks, chained_rotations(tracks, num_frames, focal), focal))
         for focal in focals
     ]
+    if guessed is not None:
+        focal = starts[0][1].focal if usual_focal is None else usual_focal
+        flat = start_bundle(tracks, chained_rotations(tracks, num_frames, focal), focal)
+        cameras = Freedom(depth=False, focal=False, sigma_px=4.0)
+        relief = adjust(replace(flat, inverse_depth=guessed), tracks, cameras, 12)[0]
+        starts.append(carried_on(unit_depth(relief)))
     starts.sort(key=lambda start: start[0])
     if not restarts:
         return _best_of_two(starts, tracks, "moving", usual_focal)

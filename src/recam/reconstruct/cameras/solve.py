@@ -33,7 +33,7 @@ from recam.reconstruct.cameras.bundle_adjustment import (
     shifts_px,
     triangulated,
 )
-from recam.reconstruct.cameras.level_lines import FocalGuess
+from recam.reconstruct.cameras.level_lines import FocalGuess, PictureGuess
 from recam.reconstruct.cameras.manhattan_focal import focal_from_right_angles
 from recam.reconstruct.cameras.motion_model import (
     FIRM_PRIOR,
@@ -80,6 +80,9 @@ TRACKS_PER_FRAME = 40
 LONGEST = 120
 """Frames that a track may span in the fit of all frames; longer ones are cut, since memory and time
 grow with the longest."""
+MIN_PARALLAX_PX = 4.0
+"""Of a moving camera, for its lens to be judged: with less, bending and focal length explain each
+other, and pinholes were found to bend by 8 and 14 px at the corners (parallax 2.4 and 2.5)."""
 
 
 @dataclass(frozen=True)
@@ -172,13 +175,13 @@ def solve_cameras(
     *,
     known_cameras: Cameras | None = None,
     known_intrinsics: Tensor | None = None,
-    guess: FocalGuess | None = None,
+    guess: PictureGuess | None = None,
 ) -> CameraSolution:
     """Poses and focal length of the camera that filmed ``video``, from its ``flows``.
 
     The motion is found out unless ``config.motion`` names it, the focal length (one for all frames)
     unless ``config.fov`` or ``known_intrinsics`` ([3, 3] or [t, 3, 3], px of the flows) gives it;
-    ``guess`` is what is believed of it (default: a usual one), in px of the flows.
+    ``guess`` is what pictures alone say of it (default: a usual one) and of depth.
     Unless ``config.lens`` is "pinhole", it is told whether the lens bends.
     With ``known_cameras`` nothing but the points is worked out. The result does not depend on
     chance. Raises ValueError where the sizes do not fit together.
@@ -196,7 +199,7 @@ def _solve_cameras(
     progress: Progress,
     lens: _Lens,
     known_cameras: Cameras | None,
-    guess: FocalGuess | None,
+    guess: PictureGuess | None,
 ) -> CameraSolution:
     tracks = compute_tracks(flows, progress=progress)
     centred = lens.centred(tracks)
@@ -214,6 +217,8 @@ def _solve_cameras(
     found = _solution(bundle, motion, decision, focal_source, tracks, centred, lens, flows, given)
     if given or config.lens == "pinhole" or motion == "static":
         return found
+    if motion == "moving" and found.parallax_px < MIN_PARALLAX_PX:
+        return found  # so little parallax may as well be made by a lens
     return replace(found, bend=_bend(bundle, motion, centred, lens, flows))
 
 
@@ -282,7 +287,7 @@ def _solve(
     flows: FlowSet,
     config: ReconstructConfig,
     lens: _Lens,
-    guess: FocalGuess | None,
+    guess: PictureGuess | None,
     progress: Progress,
 ) -> tuple[CameraMotion, Bundle, Decision | None, FocalSource]:
     """CameraMotion, cameras of all frames, the numbers behind, and who tells the focal length."""
@@ -290,10 +295,13 @@ def _solve(
     keys = _key_frames(centred, num)
     few = _sampled(_on_frames(centred, keys, num), len(keys))
     focals = [lens.reference] if lens.known else start_focals(max(flows.height, flows.width))
-    believed = lens.reference if guess is None else guess.focal_px
-    usual = None if lens.known else believed
+    focal_guess = None if guess is None else guess.focal
+    usual = None if lens.known else focal_guess.focal_px if focal_guess else lens.reference
     requested = config.motion
     auto = requested == "auto"
+    relief = None
+    if guess is not None and config.rules.guessed_relief:
+        relief = _guessed(guess, few, keys, lens)
     fits: dict[str, Fit] = {}
     if auto or requested == "static":
         fits["static"] = fit_static(few, len(keys), lens.reference)
@@ -302,7 +310,8 @@ def _solve(
         fits["rotating"] = fit_rotating(few, len(keys), focals, usual)
     progress("cameras", 2, 4)
     if auto or requested == "moving":
-        fits["moving"] = fit_moving(few, len(keys), focals, usual, config.rules.relief_restarts)
+        restarts = config.rules.relief_restarts
+        fits["moving"] = fit_moving(few, len(keys), focals, usual, restarts, relief)
     progress("cameras", 3, 4)
     decision, motion = None, requested
     if motion == "auto":
@@ -312,7 +321,7 @@ def _solve(
     focal_source: FocalSource = "user"
     if usual is not None:
         gray = flows.gray.numpy()[keys] if config.rules.manhattan_focal else None
-        fit, focal_source = _focal_settled(fit, few, motion, usual, gray, lens, keys, guess)
+        fit, focal_source = _focal_settled(fit, few, motion, usual, gray, lens, keys, focal_guess)
     if motion == "static":
         bundle = start_bundle(centred, np.tile(np.eye(3), (num, 1, 1)), fit.bundle.focal)
     else:
@@ -354,6 +363,21 @@ def _focal_settled(
         if told is not None:
             return fit, "lines"
     return fit, "nothing" if guess is None else "network"
+
+
+def _guessed(guess: PictureGuess, tracks: Tracks, keys: I64, lens: _Lens) -> F64:
+    """Inverse depth [n] of the points by the guess, where a frame of it shows them; else 1."""
+    number = np.full(len(lens.intrinsics), -1)
+    number[guess.frames] = np.arange(len(guess.frames))
+    at = number[keys[tracks.frame]]
+    k = lens.intrinsics[0]
+    uv = tracks.uv_px * k[[0, 1], [0, 1]] / lens.reference + k[:2, 2]
+    h, w = guess.inverse_depth.shape[1:]
+    x, y = np.clip(uv.astype(np.int64), 0, [w - 1, h - 1]).T
+    own = np.where(at >= 0, guess.inverse_depth[at, y, x], 0.0)
+    count = np.bincount(tracks.track, at >= 0, len(tracks))
+    total = np.bincount(tracks.track, own, len(tracks))
+    return np.where(count > 0, total / np.maximum(count, 1), 1.0)
 
 
 def _key_frames(tracks: Tracks, num_frames: int) -> I64:

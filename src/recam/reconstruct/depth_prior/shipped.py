@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recam.arrays import F32, U8
-from recam.reconstruct.cameras.level_lines import FocalGuess
+from recam.reconstruct.cameras.level_lines import FocalGuess, PictureGuess
 from recam.reconstruct.depth.fusion import snap_to_edges
 from recam.reconstruct.depth_prior.network import (
     SHIPPED,
@@ -38,8 +38,8 @@ STILL_PX = 0.35
 """Flow below this is taken for none."""
 USUAL_ERROR = 0.15
 """Expected error of log depth at which the confidence is a half."""
-FOCAL_FRAMES = 3
-"""Of a clip, whose focal length is guessed."""
+GUESSED_FRAMES = 4
+"""Of a clip, that cameras are begun with."""
 SPREAD_OF_ERROR = 1.25
 """Standard deviation over mean absolute error, of a normal distribution."""
 EDGE = 0.25
@@ -97,19 +97,22 @@ def shipped_depth(frames: Tensor, model: DepthNet | None = None) -> tuple[Tensor
     return torch.from_numpy(inverse), torch.from_numpy(trust)
 
 
-def guess_focal(frames: Tensor, model: DepthNet | None = None) -> FocalGuess:
-    """The focal length, in px of frames uint8 [t, 3, h, w], that the network guesses: the mean of
-    what it says of FOCAL_FRAMES of them at both sizes."""
+def guess_pictures(frames: Tensor, model: DepthNet | None = None) -> PictureGuess:
+    """What the network guesses of the focal length, in px of frames uint8 [t, 3, h, w] (the mean
+    over both sizes), and of depth (at the larger), of GUESSED_FRAMES of them."""
     height, width = frames.shape[-2:]
-    picked = np.unique(np.linspace(0, len(frames) - 1, FOCAL_FRAMES).round().astype(int))
-    said = [
-        _looked_at(frames[int(i)], size, model or _network())[1]
-        for i in picked
-        for size in _sizes(height, width)
-    ]
-    log_focal = float(np.mean([float(p.log_focal.mean()) for p in said]))
-    error = float(np.mean([float(p.log_focal_error.exp().mean()) for p in said]))
-    return FocalGuess(max(height, width) * math.exp(log_focal), SPREAD_OF_ERROR * error)
+    picked = np.unique(np.linspace(0, len(frames) - 1, GUESSED_FRAMES).round().astype(int))
+    focal, inverse = [], []
+    for i in picked.tolist():
+        for size in _sizes(height, width):
+            said = _looked_at(frames[i], size, model or _network())[1]
+            focal.append([float(said.log_focal.mean()), float(said.log_focal_error.exp().mean())])
+        log_inverse = said.log_inverse.mean(0).numpy()
+        log_inverse = cv2.resize(log_inverse - np.median(log_inverse), (width, height))
+        inverse.append(np.exp(log_inverse))
+    log_focal, error = np.mean(focal, axis=0).tolist()
+    guess = FocalGuess(max(height, width) * math.exp(log_focal), SPREAD_OF_ERROR * error)
+    return PictureGuess(guess, picked, np.stack(inverse).astype(np.float32))
 
 
 def network_size(height: int, width: int, area: int = AREAS_PX[0]) -> tuple[int, int]:
