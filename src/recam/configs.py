@@ -106,7 +106,7 @@ class ReconstructRules:
     learned_focal: bool = True
     """Where motion does not tell the focal length, the depth network's guess counts."""
     guessed_relief: bool = True
-    """Start the cameras also from the depth that the network guesses."""
+    """With learned_focal: start the cameras also from the depth that the network guesses."""
     sky: bool = True
     """A smooth blue patch up to the picture's top is far and still."""
     horizon_shift: bool = True

@@ -242,7 +242,9 @@ def test_a_wrong_lens_is_mended_and_depth_measured_with_the_right_one() -> None:
     rho, rgb, flows = _rho(turning), _rgb(turning), exact_flows(turning)
     sure = np.full(rho.shape, 0.6, np.float32)
     start = StaticGeometry(rho, _nothing(turning), sure, float(np.quantile(rho, 0.9)), 1.0)
-    found = second_pass(rgb, flows, wrong, start, rho, SecondPassOptions(masks_given=True))
+    found = second_pass(
+        rgb, flows, wrong, start, rho, SecondPassOptions(masks_given=True, usual_focal=138.0)
+    )
     true = float(turning.cameras.intrinsics[0, 0, 0])
     assert abs(float(found.cameras.intrinsics[0, 0, 0]) / true - 1) < 0.03
     ratio = found.still.inverse_depth * turning.depth

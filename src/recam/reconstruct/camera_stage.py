@@ -111,7 +111,10 @@ def _single_picture(clip: Clip, report: Report) -> CameraStage:
     gray = cv2.cvtColor(clip.rgb()[0], cv2.COLOR_RGB2GRAY)
     guess = _guess(clip)
     cameras, focal_source, spread = camera_of_picture(
-        gray, clip.config.fov, clip.config.rules.manhattan_focal, guess and guess.focal
+        gray,
+        clip.config.fov,
+        clip.config.rules.manhattan_focal,
+        None if guess is None else guess.focal,
     )
     fov = float(fov_x_deg(cameras)[0])
     report.figure(
