@@ -55,7 +55,7 @@ ROOM_MAY_IMPORT: dict[str, set[str]] = {
     "depth_prior": {"external", "cameras", "depth", "motion_segmentation"},
     "object_depth": {"depth", "motion_segmentation"},
 }
-SHARED_BY_ROOMS = {"warping", "temporal_windows", "robust"}
+SHARED_BY_ROOMS = {"warping", "temporal_windows", "robust", "coarse"}
 
 
 def _imports(path: Path) -> set[str]:

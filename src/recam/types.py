@@ -145,6 +145,8 @@ class Cameras:
 
     def resized(self, height: int, width: int) -> Cameras:
         """The same rays on another pixel grid (exact, also when the aspect changes)."""
+        if (height, width) == (self.height, self.width):
+            return self
         scale = torch.tensor([width / self.width, height / self.height, 1.0], dtype=torch.float64)
         return replace(
             self, intrinsics=scale[:, None] * self.intrinsics, height=height, width=width

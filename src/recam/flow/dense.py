@@ -19,6 +19,8 @@ from recam.types import Progress, RecamError, Video, no_progress
 
 STEPS_PER_PX = 32
 """Stored flows are rounded to 1/32 px: a third of what the flow itself is good for."""
+FLOW_SIGMA_PX = 0.3
+"""Noise of short flows in pixels of the pictures that they were found on."""
 NUM_PLANES = 4
 MIN_MATCHES = 8
 """Matched features that must move together before views far apart are searched from there."""
@@ -36,12 +38,19 @@ class FlowSet:
     steps: for each stored pair (i, j), int16 [h, w, 2]: the flow i -> j in 1/32 px.
     confidence_u8: for each stored pair, uint8 [h, w]: the confidence in 1/255.
     offsets: the distances |i - j| that are stored, increasing.
+    level: how often the pictures were halved since the flows were found.
     """
 
     gray: Tensor
     steps: dict[tuple[int, int], Tensor]
     confidence_u8: dict[tuple[int, int], Tensor]
     offsets: tuple[int, ...]
+    level: int = 0
+
+    @property
+    def sigma_px(self) -> float:
+        """Noise of short flows, in pixels of this size."""
+        return FLOW_SIGMA_PX / 2**self.level
 
     def __len__(self) -> int:
         return self.gray.shape[0]
@@ -163,6 +172,7 @@ def part_of_flows(flows: FlowSet, start: int, stop: int) -> FlowSet:
         {(i - start, j - start): flows.steps[i, j] for i, j in inside},
         {(i - start, j - start): flows.confidence_u8[i, j] for i, j in inside},
         flows.offsets,
+        flows.level,
     )
 
 

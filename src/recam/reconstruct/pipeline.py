@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from recam.arrays import F32, U8, Mask
 from recam.configs import WORKING_SIDE_PX, ReconstructConfig
-from recam.flow.dense import FlowSet, gray_frames
+from recam.flow.dense import FlowSet, gray_frames, part_of_flows
 from recam.geometry import fov_x_deg
 from recam.reconstruct.camera_stage import LONG_CLIP, CameraStage, camera_stage, clip_flows
 from recam.reconstruct.checkpoint import (
@@ -22,6 +23,7 @@ from recam.reconstruct.checkpoint import (
     still_arrays,
     still_from,
 )
+from recam.reconstruct.coarse import half_size, halved_flows, resized_frames, resized_mask
 from recam.reconstruct.depth.triangulation import triangulate
 from recam.reconstruct.depth_prior.affine_fit import fitted_by_frame
 from recam.reconstruct.depth_prior.temporal_alignment import (
@@ -35,6 +37,7 @@ from recam.reconstruct.io.depth_kind import check_near_and_far
 from recam.reconstruct.io.importers import DepthSource
 from recam.reconstruct.matching.shots import black_border
 from recam.reconstruct.motion_segmentation.flow_residual import (
+    Residuals,
     residuals,
     segment_motion,
     with_paused,
@@ -48,6 +51,7 @@ from recam.reconstruct.second_pass import SecondPassOptions, second_pass
 from recam.reconstruct.static_depth import (
     NEAREST_TO_FAR,
     PRIOR_WEIGHT,
+    Segment,
     StaticGeometry,
     static_depth_by_windows,
 )
@@ -162,10 +166,14 @@ def _with_own_depth(solved: CameraStage, masks: Mask | None, report: Report) -> 
     if solved.translates and flows is not None:
         weight = PRIOR_WEIGHT * (MODEL_TRUST if prior.is_large else 1.0)
 
+        size = half_size(clip.height, clip.width, clip.config.quality == "draft")
+
         def first_depth() -> Arrays:
             still = static_depth_by_windows(
-                rgb, flows, cameras, prior.inverse_depth, masks, clip.progress, prior.drift, weight,
-                clip.config.rules.sky,
+                resized_frames(rgb, *size), halved_flows(flows, *size), cameras.resized(*size),
+                resized_frames(prior.inverse_depth, *size),
+                None if masks is None else resized_mask(masks, *size), clip.progress, prior.drift,
+                weight, clip.config.rules.sky, partial(_segment_enlarged, rgb, flows),
             )  # fmt: skip
             return still_arrays(still)
 
@@ -177,6 +185,20 @@ def _with_own_depth(solved: CameraStage, masks: Mask | None, report: Report) -> 
                 still = replace(still, dynamic=_outlined(clip, rgb, still.dynamic, report))
             return _measured(clip, still, prior, flows, cameras, report)
     return _predicted(solved, rgb, masks, prior, report)
+
+
+def _segment_enlarged(rgb: U8, flows: FlowSet, frames: slice) -> Segment:
+    """``segment_motion`` of some frames at the pictures' size; outlines want all pixels."""
+
+    def segment(found: Residuals) -> Mask:
+        large = Residuals(*(
+            resized_frames(field, flows.height, flows.width)
+            for field in (found.misfit, found.certainty, found.contrast, found.ghost)
+        ))  # fmt: skip
+        part = part_of_flows(flows, frames.start, frames.stop)
+        return resized_mask(segment_motion(large, part, rgb[frames]), *found.misfit.shape[1:])
+
+    return segment
 
 
 def _refined(
@@ -201,8 +223,8 @@ def _refined(
     )
     with report.timed("refining"):
         found = second_pass(
-            rgb, solved.flows, solved.cameras, still, prior.inverse_depth, options, prior.drift,
-            weight, clip.progress, clip.kept,
+            rgb, solved.flows, solved.cameras, still, prior.inverse_depth, options,
+            prior.drift, weight, clip.progress, clip.kept,
         )  # fmt: skip
     if found.residual_px is not None:
         report.figure(

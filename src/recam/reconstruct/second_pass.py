@@ -32,6 +32,7 @@ from recam.reconstruct.checkpoint import (
     still_arrays,
     still_from,
 )
+from recam.reconstruct.coarse import halved_flows, resized_frames, resized_mask
 from recam.reconstruct.depth.fusion import fuse_views, snap_to_edges
 from recam.reconstruct.depth.local_plane_sweep import local_plane_sweep
 from recam.reconstruct.depth.sky import clear_sky
@@ -55,8 +56,6 @@ from recam.runtime.cache import scratch_tensor
 from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
 
-NUM_VOTES = 2
-"""How often frames are asked at first: where less is taken for moving, more of them can be."""
 MAX_REFINED_FRAMES, SETTLED = 6, 0.005
 """How often cameras are fitted to patches at most, and the relative change of the focal length from
 which on they are again."""
@@ -71,6 +70,8 @@ SHARP = 0.3
 MIN_TRUST = 0.05
 FILLED_WEIGHT, FOUND_WEIGHT, MATCHED_WEIGHT = 2.0, 60.0, 300.0
 """Data weights for ``complete`` of what was filled in, measured before, and matched again."""
+EDGE_STEP = 0.04
+"""Step of inverse depth, of that of what is near, from which on there is an edge to be sharp."""
 ALIKE = 0.015
 """Difference of inverse depth, of that of what is near, within which frames agree."""
 
@@ -115,33 +116,42 @@ def second_pass(
 ) -> Refined:
     """What moves, cameras, depth, again what moves (now that textures can be compared), and depth.
 
-    Arguments as ``still_depth``'s; of long clips masks and depth are worked out window by window,
-    with frames around as witnesses. Steps that are done are ``kept``.
+    Arguments as ``static_depth``'s, but ``still`` may be of another size (see
+    :mod:`~recam.reconstruct.coarse`): what moves is told first, and depth matched first, at that
+    one. Of long clips masks and depth are worked out window by window, with frames around as other
+    views. Steps that are done are ``kept``.
     """
     begun = time.monotonic()
     rules = options.rules
     clip = _Clip(rgb, flows, prior, drift, prior_weight, progress, kept, rules)
+    size = still.inverse_depth.shape[1], still.inverse_depth.shape[2]
+    coarse = replace(
+        clip, rgb=resized_frames(rgb, *size), flows=halved_flows(flows, *size),
+        prior=resized_frames(prior, *size),
+    )  # fmt: skip
 
     def pass_of(step: float) -> Callable[[_State], _State]:
-        return lambda state: _matched(clip, state, step, step == STEPS[-1])
+        last = step == STEPS[-1]
+        return lambda state: _matched(clip if last else coarse, state, step, last)
 
     steps: list[tuple[str, Callable[[_State], _State]]] = []
     vote = rules.view_consistency and not options.masks_given
     if vote:
-        steps.append(("voted", lambda state: _voted(clip, state, textures=False)))
+        steps.append(("voted-first", partial(_voted, clip, "voted-first")))
+        steps.append(("voted", partial(_voted, clip, "voted")))
     if options.cameras_free and rules.photometric_refinement:
-        steps.append(("refined", lambda state: _refined(clip, state, options)))
+        steps.append(("refined", lambda state: _refined(clip, coarse, state, options)))
     for number, step in enumerate(STEPS):
         if rules.local_plane_sweep:
             steps.append((f"matched-{number}", pass_of(step)))
         if number == 0 and vote and rules.texture_consistency:
-            steps.append(("voted-again", lambda state: _voted(clip, state, textures=True)))
-    state, before = _State(cameras, still, None), "depth"
+            steps.append(("voted-again", partial(_voted, clip, "voted-again")))
+    state, before = _State(cameras.resized(*size), still, None), "depth"
     for number, (name, work) in enumerate(steps):
         if any(kept.has(later) for later, _ in steps[number + 1 :]):
             continue
         if options.minutes is not None and time.monotonic() - begun >= 60 * options.minutes:
-            return Refined(state.cameras, state.still, state.residual_px, False)
+            return _enlarged(clip, state, False)
         if kept.folder is None:
             state = work(state)
             continue
@@ -150,7 +160,7 @@ def second_pass(
         kept.forget(*(f"{name}-{own.start}" for _, _, own in windows(len(rgb))))
         kept.forget(*([before] if before != "depth" else []))
         before = name
-    return Refined(state.cameras, state.still, state.residual_px, True)
+    return _enlarged(clip, state, True)
 
 
 @dataclass(frozen=True)
@@ -174,6 +184,35 @@ class _State:
     residual_px: tuple[float, float] | None
 
 
+def _at_size_of(clip: _Clip, state: _State) -> _State:
+    """The state as large as the clip's pictures."""
+    height, width = clip.flows.height, clip.flows.width
+    if (state.cameras.height, state.cameras.width) == (height, width):
+        return state
+    still = replace(
+        state.still, inverse_depth=resized_frames(state.still.inverse_depth, height, width),
+        dynamic=resized_mask(state.still.dynamic, height, width),
+        confidence=resized_frames(state.still.confidence, height, width),
+    )  # fmt: skip
+    return replace(state, cameras=state.cameras.resized(height, width), still=still)
+
+
+def _enlarged(clip: _Clip, state: _State, finished: bool) -> Refined:
+    """The result; its edges are sharpened where the last pass, which does so, was left out."""
+    new = _at_size_of(clip, state)
+    if new is not state:
+        _sharpen(new.still.inverse_depth, clip.rgb, new.still.reference, clip.progress)
+    return Refined(new.cameras, new.still, new.residual_px, finished)
+
+
+def _sharpen(rho: F32, rgb: U8, reference: float, progress: Progress) -> None:
+    """``snap_to_edges`` on all frames, in place."""
+    parallel_frames(
+        lambda i: np.copyto(rho[i], snap_to_edges(rho[i], rgb[i], EDGE_STEP * reference)),
+        range(len(rho)), progress, "sharpening edges",
+    )  # fmt: skip
+
+
 def _state_arrays_of(work: Callable[[_State], _State], before: _State) -> Arrays:
     state = work(before)
     about = as_text(state.residual_px)
@@ -186,9 +225,10 @@ def _state_from(arrays: Arrays) -> _State:
     return _State(cameras_from(arrays), still_from(arrays), pair)
 
 
-def _voted(clip: _Clip, state: _State, textures: bool) -> _State:
-    """What moves, by other frames: by their colours, or by their textures as well."""
-    name, times = ("voted-again", 1) if textures else ("voted", NUM_VOTES)
+def _voted(clip: _Clip, name: str, state: _State) -> _State:
+    """What moves, by other frames: by their colours, and the last time by their textures as well.
+    Where less is taken for moving, more of them can be asked, so there are two votes before."""
+    state = _at_size_of(clip, state)
     still = state.still
     out = still.dynamic.copy()
     for wide, inner, own in windows(len(clip.rgb)):
@@ -201,24 +241,24 @@ def _voted(clip: _Clip, state: _State, textures: bool) -> _State:
             if clip.rules.sky:
                 sky = clear_sky(rgb, cameras, rho / still.reference, confidence)
             found = still.dynamic[wide]
-            for _ in range(times):
-                votes = collect_votes(rgb, found, rho, confidence, cameras, clip.progress)
-                texture = None
-                if textures:
-                    texture = unlike_in_texture(rgb, found, rho, cameras, clip.progress)
-                found = segment_by_votes(votes, found, part, rgb, clip.progress, texture) & ~sky
-                if clip.rules.shadow_rejection:
-                    found = without_shadows(found, rgb, rho, cameras, clip.progress)
+            votes = collect_votes(rgb, found, rho, confidence, cameras, clip.progress)
+            texture = None
+            if name == "voted-again":
+                texture = unlike_in_texture(rgb, found, rho, cameras, clip.progress)
+            found = segment_by_votes(votes, found, part, rgb, clip.progress, texture) & ~sky
+            if clip.rules.shadow_rejection:
+                found = without_shadows(found, rgb, rho, cameras, clip.progress)
             return {"dynamic": found[inner]}
 
         out[own] = clip.kept.arrays(f"{name}-{own.start}", window)["dynamic"]
     return replace(state, still=replace(still, dynamic=out))
 
 
-def _refined(clip: _Clip, state: _State, options: SecondPassOptions) -> _State:
+def _refined(clip: _Clip, coarse: _Clip, state: _State, options: SecondPassOptions) -> _State:
     """Cameras fitted to patches, again and again while that still changes the focal length: with
     the better one more patches are found. Depth of another lens is another one: if it has changed
     much, depth is measured anew."""
+    state = _at_size_of(clip, state)
     before, residual, gray = state.cameras, None, clip.flows.gray.numpy()
     for _ in range(MAX_REFINED_FRAMES):
         still = state.still
@@ -238,8 +278,9 @@ def _refined(clip: _Clip, state: _State, options: SecondPassOptions) -> _State:
             break
     if abs(_focal(state.cameras) / _focal(before) - 1) < ANOTHER_LENS:
         return state
+    state = _at_size_of(coarse, state)
     still = static_depth_by_windows(
-        clip.rgb, clip.flows, state.cameras, clip.prior, state.still.dynamic, clip.progress,
+        coarse.rgb, coarse.flows, state.cameras, coarse.prior, state.still.dynamic, clip.progress,
         clip.drift, clip.prior_weight, clip.rules.sky,
     )  # fmt: skip
     return replace(state, still=still)
@@ -251,6 +292,7 @@ def _focal(cameras: Cameras) -> float:
 
 def _matched(clip: _Clip, state: _State, step: float, last: bool) -> _State:
     """One pass: match, agree over time, complete; and sharpen edges in the last one."""
+    state = _at_size_of(clip, state)
     still = state.still
     rho, confidence = (scratch_tensor(clip.prior.shape, torch.float32).numpy() for _ in range(2))
     for wide, inner, own in windows(len(clip.rgb)):
@@ -303,10 +345,7 @@ def _matched_window(
     new = solve(mean, np.where(static, weight, 0).astype(np.float32), "smoothing")
     new = np.maximum(new, far)
     if last:
-        parallel_frames(
-            lambda i: np.copyto(new[i], snap_to_edges(new[i], rgb[i], 0.04 * reference)),
-            range(len(new)), progress, "sharpening edges",
-        )  # fmt: skip
+        _sharpen(new, rgb, reference, progress)
         again = np.float32(0.2) + agreed.astype(np.float32)
         new = np.maximum(
             fuse_views(new, again, static, cameras, ALIKE * reference, progress)[0], far

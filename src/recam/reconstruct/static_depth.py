@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from recam.reconstruct.depth.tgv import Smoothness, tgv_inpaint
 from recam.reconstruct.depth.triangulation import triangulate
 from recam.reconstruct.depth_prior.affine_fit import fitted_by_frame
 from recam.reconstruct.external.prior_depth import Drift
-from recam.reconstruct.motion_segmentation.flow_residual import residuals, segment_motion
+from recam.reconstruct.motion_segmentation.flow_residual import Residuals, residuals, segment_motion
 from recam.reconstruct.temporal_windows import windows
 from recam.runtime.cache import scratch_tensor
 from recam.runtime.parallel import parallel_frames
@@ -29,6 +30,9 @@ UNMEASURED = 0.15
 """Confidence of what was filled in."""
 NEAREST_TO_FAR = 60.0
 """Nothing is farther than this many times the depth of what is near."""
+
+
+Segment = Callable[[Residuals], Mask]
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,14 @@ def static_depth(
     drift: Drift = "none",
     prior_weight: float = PRIOR_WEIGHT,
     find_sky: bool = True,
+    segment: Segment | None = None,
 ) -> StaticGeometry:
     """Triangulate, match, agree over time, complete; and find what does not fit.
 
     rgb: uint8 [t, h, w, 3]. cameras: t cameras of that size. prior: affine-invariant inverse depth
     [t, h, w], a weak pull of prior_weight where nothing was measured; drift: how its frames differ.
-    dynamic: bool [t, h, w] when it is known already.
+    dynamic: bool [t, h, w] when it is known already. segment: finds what moves in the residuals of
+    rough depth; default ``segment_motion``.
     """
     evidence = triangulate(flows, cameras, progress)
     moving = dynamic
@@ -87,9 +93,8 @@ def static_depth(
     if dynamic is None:
         slack = np.maximum(0.05 * reference, 3 * sigma)[:, None, None] + 0.1 * first
         slack = np.where(weight > 1, slack, 10 * reference).astype(np.float32)
-        moving = (
-            segment_motion(residuals(flows, cameras, first, slack, progress), flows, rgb) & ~sky
-        )
+        found = residuals(flows, cameras, first, slack, progress)
+        moving = (segment_motion(found, flows, rgb) if segment is None else segment(found)) & ~sky
         weight = np.where(moving, 0, weight)
     # What was measured stays the anchor; what was filled in agrees over time as well, weakly.
     belief = np.where(weight > 1, mean, first)
@@ -121,6 +126,7 @@ def static_depth_by_windows(
     drift: Drift = "none",
     prior_weight: float = PRIOR_WEIGHT,
     find_sky: bool = True,
+    segment_in: Callable[[slice], Segment] | None = None,
 ) -> StaticGeometry:
     """``static_depth``; of long clips WINDOW frames at a time, each with OVERLAP more on both sides
     as other views, so that memory grows with the result alone. The cameras are the clip's, so
@@ -128,8 +134,9 @@ def static_depth_by_windows(
     num = len(rgb)
     if len(windows(num)) == 1:
         return static_depth(
-            rgb, flows, cameras, prior, dynamic, progress, drift, prior_weight, find_sky
-        )
+            rgb, flows, cameras, prior, dynamic, progress, drift, prior_weight, find_sky,
+            None if segment_in is None else segment_in(slice(0, num)),
+        )  # fmt: skip
     rho = scratch_tensor(prior.shape, torch.float32).numpy()
     confidence = scratch_tensor(prior.shape, torch.float32).numpy()
     moving = np.zeros(prior.shape, bool)
@@ -138,6 +145,7 @@ def static_depth_by_windows(
         part = static_depth(
             rgb[wide], part_of_flows(flows, wide.start, wide.stop), cameras[wide], prior[wide],
             None if dynamic is None else dynamic[wide], no_progress, drift, prior_weight, find_sky,
+            None if segment_in is None else segment_in(wide),
         )  # fmt: skip
         rho[own], moving[own] = part.inverse_depth[inner], part.dynamic[inner]
         confidence[own] = part.confidence[inner]

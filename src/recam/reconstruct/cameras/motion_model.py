@@ -48,6 +48,10 @@ TURNING_SHARE, MOVING_SHARE = 0.12, 0.2
 """Part of the tracks that must need a freer model for it to be chosen."""
 NEARER = 0.3
 """What is added to inverse depths, of which the usual one is 1, to come out of a wrong valley."""
+MIN_START_TRACKS = 250
+"""Tracks that fits start with, before the best of them is given all."""
+FAR_WORSE = 1.5
+"""Cost over that of the best start from which on another one is not carried on."""
 START_FOVS_DEG = (22.0, 35.0, 50.0, 66.0, 85.0)
 """Of the longer side, where the fits start from."""
 
@@ -114,11 +118,11 @@ def fit_rotating(
     tracks: Tracks, num_frames: int, focals: Sequence[float], usual_focal: float | None
 ) -> Fit:
     """Rotations and a focal length, no translation. usual_focal None = the (one) focal is known."""
-    starts = []
+    starts, few = [], _some(tracks)
     for focal in focals:
-        bundle = start_bundle(tracks, chained_rotations(tracks, num_frames, focal), focal)
+        bundle = start_bundle(few, chained_rotations(tracks, num_frames, focal), focal)
         freedom = Freedom(center=False, depth=False, focal=False, sigma_px=4.0)
-        bundle, cost = adjust(bundle, tracks, freedom, 8)
+        bundle, cost = adjust(bundle, few, freedom, 8)
         starts.append((cost, bundle))
     return _best_of_two(starts, tracks, "rotating", usual_focal)
 
@@ -133,11 +137,14 @@ def fit_moving(
 ) -> Fit:
     """Rotations, centres, depths and a focal length, from zero translation and equal depths.
 
-    The robust scale comes down in steps. All starts get the first ones, the two best the last; and
-    the two best with their relief reversed as well, since each of the two has a valley of its own
-    that no small step leads out of; and the three best of these with all points nearer. guessed:
-    inverse depths [n] that a network guesses: they are begun from as well.
+    Starts are fitted to some of the tracks, the two best of them to all. The robust scale comes
+    down in steps. All starts get the first ones, the two best the last; and the two best with their
+    relief reversed as well, since each of the two has a valley of its own that no small step leads
+    out of; and the three best of these with all points nearer. guessed: inverse depths [n] that a
+    network guesses: they are begun from as well.
     """
+
+    few = _some(tracks)
 
     def carried_on(bundle: Bundle) -> tuple[float, Bundle]:
         cost = 0.0
@@ -146,26 +153,31 @@ def fit_moving(
                 focal=redescends and usual_focal is not None,
                 sigma_px=sigma_px, redescending=redescends,
             )  # fmt: skip
-            bundle, cost = adjust(bundle, tracks, freedom, 12)
+            bundle, cost = adjust(bundle, few, freedom, 12)
             bundle = unit_depth(bundle)
         return cost, bundle
 
     starts = [
-        carried_on(start_bundle(tracks, chained_rotations(tracks, num_frames, focal), focal))
+        carried_on(start_bundle(few, chained_rotations(tracks, num_frames, focal), focal))
         for focal in focals
     ]
     if guessed is not None:
         focal = starts[0][1].focal if usual_focal is None else usual_focal
-        flat = start_bundle(tracks, chained_rotations(tracks, num_frames, focal), focal)
+        flat = start_bundle(few, chained_rotations(tracks, num_frames, focal), focal)
         cameras = Freedom(depth=False, focal=False, sigma_px=4.0)
-        relief = adjust(replace(flat, inverse_depth=guessed), tracks, cameras, 12)[0]
+        relief = adjust(
+            replace(flat, inverse_depth=guessed[:: max(1, len(tracks) // MIN_START_TRACKS)]),
+            few,
+            cameras,
+            12,
+        )[0]
         starts.append(carried_on(unit_depth(relief)))
     starts.sort(key=lambda start: start[0])
     if not restarts:
         return _best_of_two(starts, tracks, "moving", usual_focal)
-    starts += [carried_on(bas_relief_flip(bundle, tracks)) for _, bundle in starts[:2]]
+    starts += [carried_on(bas_relief_flip(bundle, few)) for _, bundle in starts[:2]]
     starts.sort(key=lambda start: start[0])
-    starts += [carried_on(shift_inverse_depth(bundle, tracks)) for _, bundle in starts[:3]]
+    starts += [carried_on(shift_inverse_depth(bundle, few)) for _, bundle in starts[:3]]
     return prefer_ground_below(
         _best_of_two(starts, tracks, "moving", usual_focal), tracks, usual_focal
     )
@@ -237,13 +249,26 @@ def _best_of_two(
     motion: CameraMotion,
     usual_focal: float | None,
 ) -> Fit:
-    """The better of the two best starts, both carried on until nothing changes any more."""
+    """The better of the two best starts, which were fitted to ``_some`` tracks, both carried on
+    with all of them until nothing changes any more; the best alone where the other is far worse."""
     starts.sort(key=lambda start: start[0])
-    fits = [
-        refined(bundle, tracks, motion, usual_focal, LIGHT_PRIOR * cost / 2)
-        for cost, bundle in starts[:2]
-    ]
+    share = len(starts[0][1].bearing) / max(len(tracks), 1)
+    fits = []
+    for cost, bundle in starts[:2]:
+        if cost > FAR_WORSE * starts[0][0]:
+            continue
+        every = start_bundle(tracks, bundle.rotation, bundle.focal)
+        every = with_points(replace(every, center=bundle.center), tracks, motion)
+        prior = LIGHT_PRIOR * cost / share / 2
+        fits.append(refined(every, tracks, motion, usual_focal, prior))
     return min(fits, key=lambda fit: fit.cost)
+
+
+def _some(tracks: Tracks) -> Tracks:
+    """Every nth track: MIN_START_TRACKS of them, or a few more."""
+    keep = np.zeros(len(tracks), bool)
+    keep[:: max(1, len(tracks) // MIN_START_TRACKS)] = True
+    return select_tracks(tracks, keep)
 
 
 def refined(

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.linalg
 
 from recam.arrays import F64, I64, Mask
-from recam.runtime.jit import kernel
+from recam.runtime.jit import inlined, kernel
 
 PARAMS = 6
 """Of a camera: rotation vector (left), centre."""
@@ -133,42 +133,35 @@ def robust_cost(
     return sigma * sigma * cost
 
 
-@kernel
-def _jacobians(r, p, focal, q, c, a, b, rho, xy, sigma, redescending, with_depth, e, jc, jf, jp):
-    """Residual e and its derivatives by camera, log focal length and point; returns the robust
-    weight, 0 behind the camera."""
-    v0 = q[0, 0] * a + q[0, 1] * b + q[0, 2] + rho * (c[0] - p[0])
-    v1 = q[1, 0] * a + q[1, 1] * b + q[1, 2] + rho * (c[1] - p[1])
-    v2 = q[2, 0] * a + q[2, 1] * b + q[2, 2] + rho * (c[2] - p[2])
+@inlined
+def _observed(r, p, focal, q, c, a, b, rho, xy, sigma, redescending):
+    """One observation: its robust weight (0 behind the camera), residual (2), x and y over z, focal
+    over z, and the residual's derivatives by the point: a (2), b (2), inverse depth (2)."""
+    u0, u1, u2 = c[0] - p[0], c[1] - p[1], c[2] - p[2]
+    v0 = q[0, 0] * a + q[0, 1] * b + q[0, 2] + rho * u0
+    v1 = q[1, 0] * a + q[1, 1] * b + q[1, 2] + rho * u1
+    v2 = q[2, 0] * a + q[2, 1] * b + q[2, 2] + rho * u2
     y2 = r[2, 0] * v0 + r[2, 1] * v1 + r[2, 2] * v2
-    if y2 <= BEHIND * np.sqrt(v0 * v0 + v1 * v1 + v2 * v2):
-        return 0.0
-    x = (r[0, 0] * v0 + r[0, 1] * v1 + r[0, 2] * v2) / y2
-    y = (r[1, 0] * v0 + r[1, 1] * v1 + r[1, 2] * v2) / y2
-    e[0] = focal * x - xy[0]
-    e[1] = focal * y - xy[1]
-    jf[0], jf[1] = focal * x, focal * y
-    # Turning the camera by ω moves y to y + ω × y.
-    jc[0, 0], jc[0, 1], jc[0, 2] = -focal * x * y, focal * (1 + x * x), -focal * y
-    jc[1, 0], jc[1, 1], jc[1, 2] = -focal * (1 + y * y), focal * x * y, focal * x
-    s = focal / y2
-    for axis in range(3):
-        jc[0, 3 + axis] = -rho * s * (r[0, axis] - x * r[2, axis])
-        jc[1, 3 + axis] = -rho * s * (r[1, axis] - y * r[2, axis])
-    for col in range(3):
-        if col < 2:
-            u0, u1, u2 = q[0, col], q[1, col], q[2, col]
-        else:
-            u0, u1, u2 = c[0] - p[0], c[1] - p[1], c[2] - p[2]
-        h0 = r[0, 0] * u0 + r[0, 1] * u1 + r[0, 2] * u2
-        h1 = r[1, 0] * u0 + r[1, 1] * u1 + r[1, 2] * u2
-        h2 = r[2, 0] * u0 + r[2, 1] * u1 + r[2, 2] * u2
-        jp[0, col], jp[1, col] = s * (h0 - x * h2), s * (h1 - y * h2)
-    if not with_depth:
-        jp[0, 2], jp[1, 2] = 0.0, 0.0
-    ratio = (e[0] * e[0] + e[1] * e[1]) / (sigma * sigma)
+    behind = y2 <= BEHIND * np.sqrt(v0 * v0 + v1 * v1 + v2 * v2)
+    z = 1.0 if behind else y2
+    x = (r[0, 0] * v0 + r[0, 1] * v1 + r[0, 2] * v2) / z
+    y = (r[1, 0] * v0 + r[1, 1] * v1 + r[1, 2] * v2) / z
+    e0, e1, s = focal * x - xy[0], focal * y - xy[1], focal / z
+    # By how much y moves in the camera's axes, for a, b and inverse depth.
+    h2 = r[2, 0] * q[0, 0] + r[2, 1] * q[1, 0] + r[2, 2] * q[2, 0]
+    a0 = s * (r[0, 0] * q[0, 0] + r[0, 1] * q[1, 0] + r[0, 2] * q[2, 0] - x * h2)
+    a1 = s * (r[1, 0] * q[0, 0] + r[1, 1] * q[1, 0] + r[1, 2] * q[2, 0] - y * h2)
+    h2 = r[2, 0] * q[0, 1] + r[2, 1] * q[1, 1] + r[2, 2] * q[2, 1]
+    b0 = s * (r[0, 0] * q[0, 1] + r[0, 1] * q[1, 1] + r[0, 2] * q[2, 1] - x * h2)
+    b1 = s * (r[1, 0] * q[0, 1] + r[1, 1] * q[1, 1] + r[1, 2] * q[2, 1] - y * h2)
+    h2 = r[2, 0] * u0 + r[2, 1] * u1 + r[2, 2] * u2
+    d0 = s * (r[0, 0] * u0 + r[0, 1] * u1 + r[0, 2] * u2 - x * h2)
+    d1 = s * (r[1, 0] * u0 + r[1, 1] * u1 + r[1, 2] * u2 - y * h2)
+    ratio = (e0 * e0 + e1 * e1) / (sigma * sigma)
     w = 1 / (1 + ratio)
-    return w / (1 + ratio) if redescending else w
+    w = w / (1 + ratio) if redescending else w
+    w = 0.0 if behind else w
+    return w, e0, e1, x, y, s, a0, a1, b0, b1, d0, d1
 
 
 @kernel
@@ -185,13 +178,17 @@ def _begin_point(rho, with_depth, depth_prior, v, g):
         v[2, 2] = 1.0
 
 
-@kernel
-def _add_point(w, e, jp, v, g):
-    for row in range(2):
-        for m in range(3):
-            g[m] += w * e[row] * jp[row, m]
-            for n in range(3):
-                v[m, n] += w * jp[row, m] * jp[row, n]
+@inlined
+def _add_point(w, e0, e1, a0, a1, b0, b1, d0, d1, v, g):
+    g[0] += w * (e0 * a0 + e1 * a1)
+    g[1] += w * (e0 * b0 + e1 * b1)
+    g[2] += w * (e0 * d0 + e1 * d1)
+    v[0, 0] += w * (a0 * a0 + a1 * a1)
+    v[1, 0] += w * (a0 * b0 + a1 * b1)
+    v[2, 0] += w * (a0 * d0 + a1 * d1)
+    v[1, 1] += w * (b0 * b0 + b1 * b1)
+    v[2, 1] += w * (b0 * d0 + b1 * d1)
+    v[2, 2] += w * (d0 * d0 + d1 * d1)
 
 
 @kernel
@@ -231,7 +228,7 @@ def reduced_system(
     the diagonal before anything is taken out.
     """
     last = len(right) - 1
-    e, jf, jc, jp = np.empty(2), np.empty(2), np.empty((2, 6)), np.empty((2, 3))
+    jc = np.empty((2, 6))
     v, inverse, g, f = np.empty((3, 3)), np.empty((3, 3)), np.empty(3), np.empty(3)
     # W of one track as three long rows over its span of frames, so that the inner loop is plain.
     rows = np.zeros((3, last))
@@ -248,29 +245,40 @@ def reduced_system(
                 rows[n, m] = 0.0
         for o in range(start[k], start[k + 1]):
             i = frame[o]
-            w = weight[o] * _jacobians(
-                rotation[i], center[i], focal, q, c, a, b, rho, xy[o], sigma, redescending,
-                with_depth, e, jc, jf, jp,
-            )  # fmt: skip
+            r = rotation[i]
+            w, e0, e1, x, y, s, a0, a1, b0, b1, d0, d1 = _observed(
+                r, center[i], focal, q, c, a, b, rho, xy[o], sigma, redescending
+            )
+            w *= weight[o]
             if w == 0:
                 continue
-            _add_point(w, e, jp, v, g)
+            if not with_depth:
+                d0, d1 = 0.0, 0.0
+            _add_point(w, e0, e1, a0, a1, b0, b1, d0, d1, v, g)
+            f0, f1 = focal * x, focal * y  # by the log focal length
+            # Turning the camera by ω moves y to y + ω × y.
+            jc[0, 0], jc[0, 1], jc[0, 2] = -focal * x * y, focal * (1 + x * x), -focal * y
+            jc[1, 0], jc[1, 1], jc[1, 2] = -focal * (1 + y * y), focal * x * y, focal * x
+            for axis in range(3):
+                jc[0, 3 + axis] = -rho * s * (r[0, axis] - x * r[2, axis])
+                jc[1, 3 + axis] = -rho * s * (r[1, axis] - y * r[2, axis])
             base = 6 * i
-            for row in range(2):
-                for m in range(6):
-                    wj = w * jc[row, m]
-                    right[base + m] -= wj * e[row]
-                    column[base + m] += wj * jf[row]
-                    own[base + m] += wj * jc[row, m]
-                    for n in range(m, 6):
-                        band[base + m, n - m] += wj * jc[row, n]
-                    for n in range(3):
-                        rows[n, base + m] += wj * jp[row, n]
-                right[last] -= w * jf[row] * e[row]
-                column[last] += w * jf[row] * jf[row]
-                own[last] += w * jf[row] * jf[row]
-                for m in range(3):
-                    f[m] += w * jf[row] * jp[row, m]
+            for m in range(6):
+                j0, j1 = w * jc[0, m], w * jc[1, m]
+                right[base + m] -= j0 * e0 + j1 * e1
+                column[base + m] += j0 * f0 + j1 * f1
+                own[base + m] += j0 * jc[0, m] + j1 * jc[1, m]
+                for n in range(m, 6):
+                    band[base + m, n - m] += j0 * jc[0, n] + j1 * jc[1, n]
+                rows[0, base + m] += j0 * a0 + j1 * a1
+                rows[1, base + m] += j0 * b0 + j1 * b1
+                rows[2, base + m] += j0 * d0 + j1 * d1
+            right[last] -= w * (f0 * e0 + f1 * e1)
+            column[last] += w * (f0 * f0 + f1 * f1)
+            own[last] += w * (f0 * f0 + f1 * f1)
+            f[0] += w * (f0 * a0 + f1 * a1)
+            f[1] += w * (f0 * b0 + f1 * b1)
+            f[2] += w * (f0 * d0 + f1 * d1)
         _invert(v, damping, 1e-9, inverse)
         _take_out(inverse, g, f, rows, start[k], start[k + 1], frame, high, band, column, right)
 
@@ -308,8 +316,7 @@ def point_steps(
     sigma, redescending, with_depth, depth_prior, damping, step,
 ):  # fmt: skip
     """The points' step [n, 3] that belongs to a step [6 t + 1] of cameras and focal length."""
-    last = len(step) - 1
-    e, jf, jc, jp = np.empty(2), np.empty(2), np.empty((2, 6)), np.empty((2, 3))
+    by_focal = step[-1]
     v, inverse, g = np.empty((3, 3)), np.empty((3, 3)), np.empty(3)
     out = np.zeros((len(start) - 1, 3))
     for k in range(len(start) - 1):
@@ -318,18 +325,25 @@ def point_steps(
         _begin_point(rho, with_depth, depth_prior, v, g)
         for o in range(start[k], start[k + 1]):
             i = frame[o]
-            w = weight[o] * _jacobians(
-                rotation[i], center[i], focal, q, c, a, b, rho, xy[o], sigma, redescending,
-                with_depth, e, jc, jf, jp,
-            )  # fmt: skip
+            r = rotation[i]
+            w, e0, e1, x, y, s, a0, a1, b0, b1, d0, d1 = _observed(
+                r, center[i], focal, q, c, a, b, rho, xy[o], sigma, redescending
+            )
+            w *= weight[o]
             if w == 0:
                 continue
+            if not with_depth:
+                d0, d1 = 0.0, 0.0
             # What the step of the camera leaves of the residual is what the point has to undo.
-            for row in range(2):
-                e[row] += jf[row] * step[last]
-                for m in range(6):
-                    e[row] += jc[row, m] * step[6 * i + m]
-            _add_point(w, e, jp, v, g)
+            t = 6 * i
+            t0, t1, t2 = step[t], step[t + 1], step[t + 2]
+            c0, c1, c2 = step[t + 3], step[t + 4], step[t + 5]
+            back = r[2, 0] * c0 + r[2, 1] * c1 + r[2, 2] * c2
+            e0 += focal * (x * by_focal - x * y * t0 + (1 + x * x) * t1 - y * t2)
+            e1 += focal * (y * by_focal - (1 + y * y) * t0 + x * y * t1 + x * t2)
+            e0 -= rho * s * (r[0, 0] * c0 + r[0, 1] * c1 + r[0, 2] * c2 - x * back)
+            e1 -= rho * s * (r[1, 0] * c0 + r[1, 1] * c1 + r[1, 2] * c2 - y * back)
+            _add_point(w, e0, e1, a0, a1, b0, b1, d0, d1, v, g)
         _invert(v, damping, 1e-9, inverse)
         for m in range(3):
             out[k, m] = -(inverse[m, 0] * g[0] + inverse[m, 1] * g[1] + inverse[m, 2] * g[2])

@@ -36,28 +36,32 @@ class Smoothness:
     bend: float = 1.5
 
 
-def tgv_inpaint(value: F32, weight: F32, rgb: U8, smooth: Smoothness) -> F32:
+def tgv_inpaint(value: F32, weight: F32, rgb: U8, smooth: Smoothness, level: int = 0) -> F32:
     """Minimise Σ w/2 (u − value)² + jump Σ g |∇u − v| + bend Σ |∇v| over u and the slopes v.
 
     value, weight: float32 [h, w]; weight 0 = nothing known (the value is not read then).
     rgb: uint8 [h, w, 3], whose edges lower g. Second-order total generalised variation (Bredies
     et al. 2010) guided by the image (Ferstl et al. 2013), by the primal-dual method of Chambolle
-    and Pock, from coarse to fine. Returns float32 [h, w], defined everywhere.
+    and Pock, from coarse to fine. level: how often the picture was halved before; ``weight`` stays
+    that of a pixel of the large one, and the result is what its pyramid would have at that level.
+    Returns float32 [h, w], defined everywhere.
     """
-    levels = [(np.where(weight > 0, value, 0).astype(np.float32), weight.astype(np.float32), rgb)]
-    while len(levels) < len(ITERATIONS) and min(levels[-1][0].shape) >= 16:
+    weight = (4**level * weight).astype(np.float32)
+    levels = [(np.where(weight > 0, value, 0).astype(np.float32), weight, rgb)]
+    while len(levels) + level < len(ITERATIONS) and min(levels[-1][0].shape) >= 16:
         levels.append(_half_size(*levels[-1]))
     coarse, coarse_weight, _ = levels[-1]
     state = np.zeros((3, *coarse.shape), np.float32)
     state[0] = float((coarse * coarse_weight).sum()) / max(float(coarse_weight.sum()), 1e-12)
-    for level in range(len(levels) - 1, -1, -1):
-        value, weight, rgb = levels[level]
+    for number in range(len(levels) - 1, -1, -1):
+        value, weight, rgb = levels[number]
         if state.shape[1:] != value.shape:
             size = (value.shape[1], value.shape[0])
             finer = [cv2.resize(a, size, interpolation=cv2.INTER_LINEAR) for a in state]
             state = np.stack([finer[0], 0.5 * finer[1], 0.5 * finer[2]])  # slopes are per pixel
         # A coarse pixel carries four weights; the edges it crosses are twice as long.
-        state = _solve_level(state, value, weight / 2**level, rgb, smooth, ITERATIONS[level])
+        own, iterations = weight / 2 ** (number + level), ITERATIONS[number + level]
+        state = _solve_level(state, value, own, rgb, smooth, iterations)
     return state[0]
 
 

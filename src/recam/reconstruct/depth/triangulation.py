@@ -19,9 +19,8 @@ from recam.runtime.jit import kernel
 from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
 
-FLOW_SIGMA_PX = 0.3
 FLOW_SIGMA_PER_PX = 0.02
-"""Noise of a flow: these two added in quadrature, the second times the flow's length."""
+"""Noise of a flow: this times its length, and ``FlowSet.sigma_px``, added in quadrature."""
 NOTHING = 1e30
 """Stands for an infinite sigma inside compiled loops."""
 MAX_MISFIT = 6.0
@@ -66,7 +65,10 @@ def triangulate(flows: FlowSet, cameras: Cameras, progress: Progress = no_progre
         flow = np.stack([f.numpy() for f, _ in pairs])
         confidence = np.stack([c.numpy() for _, c in pairs])
         a, b = inverse_depth_warps(cameras, i, others)
-        _triangulate(flow, confidence, a, b, out.inverse_depth[i], out.sigma[i], out.misfit[i])
+        _triangulate(
+            flow, confidence, a, b, np.float32(flows.sigma_px), out.inverse_depth[i], out.sigma[i],
+            out.misfit[i],
+        )  # fmt: skip
         out.sigma[i][out.sigma[i] >= NOTHING] = np.inf
 
     parallel_frames(job, range(len(flows)), progress, "triangulating")
@@ -74,7 +76,7 @@ def triangulate(flows: FlowSet, cameras: Cameras, progress: Progress = no_progre
 
 
 @kernel
-def _triangulate(flow, confidence, a, b, rho, sigma, misfit):
+def _triangulate(flow, confidence, a, b, sigma_px, rho, sigma, misfit):
     num, h, w, _ = flow.shape
     single = np.empty(num, np.float32)
     information = np.empty(num, np.float32)
@@ -85,7 +87,7 @@ def _triangulate(flow, confidence, a, b, rho, sigma, misfit):
         for x in range(w):
             total = np.float32(0)
             for k in range(num):
-                _look(x + 0.5, y + 0.5, flow, k, y, x, a, seen)
+                _look(x + 0.5, y + 0.5, flow, k, y, x, a, sigma_px, seen)
                 single[k], information[k] = _from_one_flow(seen, k, b, confidence[k, y, x])
                 total += information[k]
             rho[y, x] = 0.0
@@ -99,11 +101,11 @@ def _triangulate(flow, confidence, a, b, rho, sigma, misfit):
 
 
 @kernel
-def _look(px, py, flow, k, y, x, a, seen):
+def _look(px, py, flow, k, y, x, a, sigma_px, seen):
     fx, fy = flow[k, y, x, 0], flow[k, y, x, 1]
     seen[k, 0], seen[k, 1] = px + fx, py + fy
     seen[k, 2], seen[k, 3], seen[k, 4] = far_point(a, k, px, py)
-    seen[k, 5] = FLOW_SIGMA_PX**2 + FLOW_SIGMA_PER_PX**2 * (fx * fx + fy * fy)
+    seen[k, 5] = sigma_px**2 + FLOW_SIGMA_PER_PX**2 * (fx * fx + fy * fy)
 
 
 @kernel

@@ -13,7 +13,7 @@ import numpy as np
 from recam.arrays import F32, U8, Mask
 from recam.flow.dense import FlowSet
 from recam.reconstruct.depth.tgv import tgv_inpaint
-from recam.reconstruct.depth.triangulation import FLOW_SIGMA_PER_PX, FLOW_SIGMA_PX
+from recam.reconstruct.depth.triangulation import FLOW_SIGMA_PER_PX
 from recam.reconstruct.motion_segmentation.regions import (
     SNAP,
     refine_mask_grabcut,
@@ -87,8 +87,8 @@ def residuals(
         for k, j in enumerate(others):
             flow, confidence = (x.numpy() for x in flows.get(i, j))
             _add_residual(
-                flow, confidence, a[k : k + 1], b[k : k + 1], at, slack, gray[i], gray[j],
-                out.misfit[i], out.certainty[i], sums[int(j > i)],
+                flow, confidence, np.float32(flows.sigma_px), a[k : k + 1], b[k : k + 1], at, slack,
+                gray[i], gray[j], out.misfit[i], out.certainty[i], sums[int(j > i)],
             )  # fmt: skip
         np.sqrt(out.misfit[i] / np.maximum(out.certainty[i], 1e-6), out=out.misfit[i])
         mean = sums[:, 0] / np.maximum(sums[:, 1], 1e-6)
@@ -105,7 +105,9 @@ def residuals(
 
 
 @kernel
-def _add_residual(flow, confidence, a, b, rho, sigma, here, there, misfit, certainty, contrast):
+def _add_residual(
+    flow, confidence, sigma_px, a, b, rho, sigma, here, there, misfit, certainty, contrast
+):
     """Adds one flow's capped squared residual and its contrast, times its confidence."""
     h, w, _ = flow.shape
     for y in range(h):
@@ -119,7 +121,7 @@ def _add_residual(flow, confidence, a, b, rho, sigma, here, there, misfit, certa
                 continue
             fx, fy = flow[y, x, 0], flow[y, x, 1]
             ex, ey = px + fx - vx, py + fy - vy
-            variance = FLOW_SIGMA_PX**2 + FLOW_SIGMA_PER_PX**2 * (fx * fx + fy * fy)
+            variance = sigma_px**2 + FLOW_SIGMA_PER_PX**2 * (fx * fx + fy * fy)
             jx, jy = (b[0, 0] - vx * b[0, 2]) / z, (b[0, 1] - vy * b[0, 2]) / z
             length = math.sqrt(jx * jx + jy * jy)
             e2 = (ex * ex + ey * ey) / variance
@@ -200,7 +202,7 @@ def segment_motion(
 
     def job(i: int) -> None:
         """Regions of frame i, with their outline."""
-        smooth = tgv_inpaint(shared[i], 0.08 * trust[i] + 1e-4, rgb[i], SNAP)
+        smooth = tgv_inpaint(shared[i], 0.08 * trust[i] + 1e-4, rgb[i], SNAP, flows.level)
         out[i] = refine_mask_grabcut(regions(smooth), rgb[i], evidence[i] * seen[i] > 0.6)
 
     parallel_frames(job, range(len(out)), progress, "outlining what moves")

@@ -30,7 +30,7 @@ from recam.runtime.jit import kernel
 from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
 
-NUM_VIEWS = 16
+NUM_VIEWS = 8
 GRID_PX, MIN_GRID = 6, 50
 """Distance of the points that brightness is compared at, and how many must be seen."""
 MIN_VIEWS = 3
@@ -77,7 +77,7 @@ def collect_votes(
     cameras: Cameras,
     progress: Progress = no_progress,
 ) -> ConsistencyVotes:
-    """Look every pixel up in NUM_WITNESSES frames, by its inverse depth rho [t, h, w] (behind what
+    """Look every pixel up in NUM_VIEWS frames, by its inverse depth rho [t, h, w] (behind what
     is ``dynamic``: of the background); and ask which of their still surfaces, where their
     confidence [t, h, w] allows it, would have to be in front of it.
 
@@ -144,7 +144,7 @@ def segment_by_votes(
 
     def job(i: int) -> None:
         """Regions of frame i, with the outline that the witnesses give them."""
-        smooth = tgv_inpaint(shared[i], trust[i] + 1e-4, rgb[i], SNAP)
+        smooth = tgv_inpaint(shared[i], trust[i] + 1e-4, rgb[i], SNAP, flows.level)
         coarse = regions(smooth)
         inside = refine_mask_grabcut(coarse, rgb[i], evidence[i] > 0.6)
         near = cv2.dilate((coarse | inside).astype(np.uint8), around) > 0
