@@ -137,7 +137,6 @@ def second_pass(
     steps: list[tuple[str, Callable[[_State], _State]]] = []
     vote = rules.view_consistency and not options.masks_given
     if vote:
-        steps.append(("voted-first", partial(_voted, clip, "voted-first")))
         steps.append(("voted", partial(_voted, clip, "voted")))
     if options.cameras_free and rules.photometric_refinement:
         steps.append(("refined", lambda state: _refined(clip, coarse, state, options)))
@@ -227,7 +226,7 @@ def _state_from(arrays: Arrays) -> _State:
 
 def _voted(clip: _Clip, name: str, state: _State) -> _State:
     """What moves, by other frames: by their colours, and the last time by their textures as well.
-    Where less is taken for moving, more of them can be asked, so there are two votes before."""
+    Where less is taken for moving, more of them can be asked, so there is a vote before."""
     state = _at_size_of(clip, state)
     still = state.still
     out = still.dynamic.copy()
