@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import cv2
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from recam.arrays import F32, U8, Mask
 from recam.flow.dense import FlowSet
 from recam.runtime.cache import scratch_tensor
 
+Frames = TypeVar("Frames", U8, F32)
 MIN_SIDE_PX = 384
 """Longer side from which on geometry is worked out at half the size first."""
 
@@ -22,7 +25,7 @@ def half_size(height: int, width: int, smaller: bool = False) -> tuple[int, int]
     return (height + 1) // 2, (width + 1) // 2
 
 
-def resized_frames(frames: U8 | F32, height: int, width: int) -> U8 | F32:
+def resized_frames(frames: Frames, height: int, width: int) -> Frames:
     """[t, h, w] or [t, h, w, 3] at another size: means when smaller, bilinear when larger."""
     if frames.shape[1:3] == (height, width):
         return frames
