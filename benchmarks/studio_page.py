@@ -2,11 +2,13 @@
 
     python benchmarks/studio_page.py pictures docs/images       # a picture of every step
     python benchmarks/studio_page.py recording docs/images/studio.webp
-    python benchmarks/studio_page.py latency                    # previews: median and worst of 50
+    python benchmarks/studio_page.py sample --size 49 480 854   # makes that scene, once
+    python benchmarks/studio_page.py latency --size 49 480 854  # previews: median and worst of 50
     python benchmarks/studio_page.py drop my.mp4                # first useful view after that
     python benchmarks/studio_page.py memory 450                 # of the server, with so many frames
 
-The scene of the pictures is the synthetic sample with its true geometry.
+The scene of the pictures is the synthetic sample with its true geometry; the recording
+reconstructs its film.
 """
 
 from __future__ import annotations
@@ -32,12 +34,14 @@ from recam.apps.studio.aim import key_at, with_key
 from recam.apps.studio.launch import Studio, start
 from recam.configs import CompleteConfig, InputConfig, PathConfig, ReconstructConfig
 from recam.geometry import intrinsics_from_fov
+from recam.media import write_video
 from recam.reconstruct import load_scene, save_scene
 from recam.runtime.cache import cache_folder
 from recam.synthetic import demo_clip
 from recam.types import Cameras, Scene, video_from_frames
 from studio_browser import LAPTOP, PHONE, Tab
 
+WHAT = ("pictures", "recording", "sample", "latency", "drop", "memory")
 MOVES = 50
 MAX_RECORDING = 3_000_000
 
@@ -165,8 +169,10 @@ def shoot(tab: Tab, path: Path) -> None:
 
 
 def recording(out: Path, num: int, height: int, width: int) -> None:
-    """The whole way as an animation of at most MAX_RECORDING bytes."""
+    """The whole way as an animation of at most MAX_RECORDING bytes: the sample is dropped as a film,
+    and its draft is what is seen."""
     frames: list[Image.Image] = []
+    scene = load_scene(sample(num, height, width))
     with tempfile.TemporaryDirectory() as folder, studio_browser.browser() as browser:
         studio = start(Path(folder) / "ws", port=8793)
         try:
@@ -178,11 +184,29 @@ def recording(out: Path, num: int, height: int, width: int) -> None:
                 frame = Image.open(png).convert("RGB").resize((885, 510), Image.Resampling.LANCZOS)
                 frames.extend([frame] * times)
 
+            session, monitor = studio.session, studio.page.monitor
             hold(2)
-            studio.session.open((sample(num, height, width),), "sample")
+            film = Path(folder) / "sample.mp4"
+            write_video(scene.video, film)
+            tab.upload(film)
+            tab.says("not reconstructed")
+            tab.page.wait_for_timeout(5000)
+            hold(3)
+            tab.choose("Scene", "draft only")
+            tab.press("Reconstruct")
+            shown = ""
+            while session.scene is None:
+                job = session.last_job
+                assert job is not None and job.state in ("running", "done"), job
+                if job.stage != shown:
+                    shown = job.stage
+                    hold()
+                tab.page.wait_for_timeout(500)
             settled(tab, studio)
             hold(2)
-            session, monitor = studio.session, studio.page.monitor
+            tab.open("Scene")
+            settled(tab, studio)
+            hold(2)
             tab.open("Aim")
             for yaw in (20.0, 10.0, 0.0, -12.0, -24.0):
                 preset = PathConfig("orbit", yaw=yaw)
@@ -218,43 +242,52 @@ WATCH = """() => {
   window.changed = [];
   new MutationObserver(() => window.changed.push(performance.now()))
     .observe(image, {attributes: true, attributeFilter: ["src"]});
+  addEventListener("input", () => window.began ??= performance.now(), true);
 }"""
 
 
-def latency(num: int, height: int, width: int) -> None:
-    """Seconds from letting go of a control to the picture, in the browser and in the server."""
+def latency(num: int, height: int, width: int, view: str) -> None:
+    """Seconds from letting go of a control to the new picture, in the browser and in the server.
+
+    view: what the middle shows meanwhile; a browser without a GPU is slow at drawing 3D.
+    """
+    scene = sample(num, height, width)
+    print("server, processor seconds a picture:", summary(server_seconds(scene)), flush=True)
     with tempfile.TemporaryDirectory() as folder, studio_browser.browser() as browser:
         studio = start(Path(folder), port=8794)
         try:
-            studio.session.open((sample(num, height, width),), "sample")
-            tab = Tab(browser, studio.url, calm=True)
+            studio.session.open((scene,), "sample")
+            monitor = studio.page.monitor
+            monitor.show_view(view)
+            tab = Tab(browser, studio.url)
             tab.open("Aim")
-            settled(tab, studio)
+            tab.waits(lambda: studio.session.need_scene().previewer.static is not None)
+            monitor.go(num - 1)
+            tab.waits(lambda: f"Frame {num - 1}" in monitor.caption.content)
+            tab.waits(lambda: monitor.shares is not None)  # once for a scene: where to orbit
+            tab.page.wait_for_timeout(1000)
             tab.page.evaluate(WATCH)
-            studio.page.monitor.go(num - 1)
-            settled(tab, studio)
             seen, rng = [], np.random.default_rng(0)
             box = tab.row("Yaw °").locator("input[type=text]").last
-            for move in range(MOVES):
-                yaw = round(float(rng.uniform(-40, 40)), 1) + 0.01 * move
-                before = tab.page.evaluate("window.changed.length")
-                began = tab.page.evaluate("performance.now()")
-                box.fill(f"{yaw:.1f}")
+            for _ in range(MOVES):
+                before = tab.page.evaluate("window.began = null, window.changed.length")
+                box.fill(f"{rng.uniform(-40, 40):.1f}")
                 box.press("Enter")
-                tab.waits(lambda b=before: tab.page.evaluate("window.changed.length") > b)  # type: ignore[misc]
-                seen.append((tab.page.evaluate("window.changed.at(-1)") - began) / 1000)
-            print("browser:", summary(seen))
+                tab.page.wait_for_function(f"window.changed.length > {before}", polling=20)
+                seen.append(tab.page.evaluate(f"window.changed[{before}] - window.began") / 1000)
+                tab.page.wait_for_timeout(300)
+            print(f"browser, {view} in the middle:", summary(seen), flush=True)
         finally:
             studio.close()
-    print("server, processor seconds a picture:", summary(server_seconds(num, height, width)))
 
 
-def server_seconds(num: int, height: int, width: int) -> list[float]:
+def server_seconds(folder: Path) -> list[float]:
     """Processor seconds that a preview takes, path and picture."""
     from recam.apps.studio.preview import Previewer, small_scene
     from recam.trajectories import focus_depth
 
-    scene = load_scene(sample(num, height, width))
+    scene = load_scene(folder)
+    num = len(scene)
     previewer = Previewer(small_scene(scene), focus_depth(scene))
     previewer.prepare()
     rng = np.random.default_rng(0)
@@ -287,7 +320,7 @@ def drop(film: Path) -> None:
             tab.says("not reconstructed")
             print(f"read and described: {time.perf_counter() - clock:.1f} s")
             studio.session.reconstruct(draft=True, best=False)
-            clicks = []
+            clicks, stages = [], {"drop": time.time()}
             while studio.session.scene is None:
                 began = time.perf_counter()
                 tab.open("Scene")
@@ -296,8 +329,10 @@ def drop(film: Path) -> None:
                 tab.page.wait_for_timeout(500)
                 job = studio.session.last_job
                 assert job is not None and job.state in ("running", "done"), job
+                stages.setdefault(job.stage, time.time())
             tab.says("never seen")
             print(f"first useful view: {time.perf_counter() - clock:.1f} s after dropping")
+            print({name: round(at - stages["drop"], 1) for name, at in stages.items()})
             used = resource.getrusage(resource.RUSAGE_CHILDREN)
             job_s = used.ru_utime + used.ru_stime - children_s
             print(f"processor seconds: job {job_s:.1f}, server {time.process_time() - own_s:.1f}")
@@ -358,7 +393,7 @@ def plain_scene(num: int) -> Scene:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["pictures", "recording", "latency", "drop", "memory"])
+    parser.add_argument("what", choices=[*WHAT])
     parser.add_argument("value", nargs="?", default="")
     parser.add_argument("--size", type=int, nargs=3, default=(25, 288, 512))
     parser.add_argument("--only", nargs="*", default=[], help="names of pictures")
@@ -367,8 +402,10 @@ def main() -> None:
         pictures(Path(asked.value), *asked.size, asked.only)
     elif asked.what == "recording":
         recording(Path(asked.value), *asked.size)
+    elif asked.what == "sample":
+        print(sample(*asked.size))
     elif asked.what == "latency":
-        latency(*asked.size)
+        latency(*asked.size, asked.value or "3D")
     elif asked.what == "drop":
         drop(Path(asked.value))
     else:

@@ -62,7 +62,6 @@ class MonitorPanel:
         self.counting: tuple[Any, ...] = ()
         self.moved_s = 0.0
         self.sizes: dict[int, float] = {}
-        self.latency_s: list[float] = []
         self._connect()
 
     def _connect(self) -> None:
@@ -185,7 +184,8 @@ class MonitorPanel:
         else:
             self.caption.content = _caption(trouble)
         self.now = (picture, scene.previewer.scene.video.frames[moment])
-        self.source.image = _as_array(scene.previewer.scene.video.frames[moment])
+        if moment != self.shown_moment or words & {"scene", "project"}:
+            self.source.image = _as_array(scene.previewer.scene.video.frames[moment])
         if self.slider.value != self.frame:
             self.slider.value = self.frame
         if moment != self.shown_moment or words & {"scene", "points"}:

@@ -242,9 +242,9 @@ class Session:
             self._aimed()
 
     def _aimed(self) -> None:
+        self.changed("aim")  # first: the disk may be slow
         if self.project is not None:
             self.project.update(aim=self.aim)
-        self.changed("aim")
 
     def path_config(self, keys_file: Path | None = None) -> PathConfig:
         """What the command line would be given for the present aim, within its limit.
