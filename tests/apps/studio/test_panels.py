@@ -52,6 +52,28 @@ def test_a_distance_is_in_metres_where_they_are_known(studio: Studio) -> None:
     drawn(lambda: slider.label == "Distance" and near(slider.value, 0.2))
 
 
+def test_dragging_a_gizmo_moves_its_key(studio: Studio) -> None:
+    session, view, panel = studio.session, studio.page.view, studio.page.aim
+    session.open_scene(small_clip())
+    session.set_aim(replace(session.aim, preset=PathConfig("orbit", yaw=10.0)))
+    drawn(lambda: view.previewer is not None)
+    panel._to_keys()
+    first, last = session.aim.keys[0], session.aim.keys[-1]
+    panel._pick(last.frame)
+    drawn(lambda: view.gizmo is not None)
+    held, start = view.gizmo, view.gizmo.position.copy()
+    for step in (0.1, 0.2):
+        view.key_moved(held.wxyz, start + [step, 0.0, 0.0])
+    moved = view.place(session.path().cameras.cam_from_world[last.frame])[1]
+    assert moved == pytest.approx(start + [0.2, 0.0, 0.0], abs=1e-4)
+    drawn(lambda: not studio.page.wanted)
+    assert view.gizmo is held  # it is where the hand is
+    panel._pick(first.frame)  # at once: the gizmo goes to the key that is chosen
+    drawn(lambda: view.gizmo is not held)
+    panel._step("Undo")
+    assert session.aim.keys[-1] == last  # a drag is one step
+
+
 def test_frames_between_views_are_chosen(studio: Studio, tmp_path: Path) -> None:
     views = tmp_path / "a.png", tmp_path / "b.png"
     for i, view in enumerate(views):

@@ -211,7 +211,7 @@ class AimPanel:
         return min(self.page.monitor.frame, len(scene) - 1)
 
     def _pick(self, frame: int | None) -> None:
-        self.selected = frame
+        self.selected, self.dragging_s = frame, 0.0
         if frame is not None:
             self.page.monitor.go(frame)
         self.page.want("aim")
@@ -303,6 +303,7 @@ class AimPanel:
         self.session.set_aim(replace(self.session.aim, mode="file", file=str(path)))
 
     def _step(self, name: str) -> None:
+        self.dragging_s = 0.0
         if name == "Undo":
             self.session.undo()
         else:
