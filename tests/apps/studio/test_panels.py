@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from recam.apps.studio.jobs import Job
@@ -63,9 +64,9 @@ def test_dragging_a_gizmo_moves_its_key(studio: Studio) -> None:
     drawn(lambda: view.gizmo is not None)
     held, start = view.gizmo, view.gizmo.position.copy()
     for step in (0.1, 0.2):
-        view.key_moved(held.wxyz, start + [step, 0.0, 0.0])
+        view.key_moved(held.wxyz, start + np.array([step, 0.0, 0.0]))
     moved = view.place(session.path().cameras.cam_from_world[last.frame])[1]
-    assert moved == pytest.approx(start + [0.2, 0.0, 0.0], abs=1e-4)
+    assert moved == pytest.approx(start + np.array([0.2, 0.0, 0.0]), abs=1e-4)
     drawn(lambda: not studio.page.wanted)
     assert view.gizmo is held  # it is where the hand is
     panel._pick(first.frame)  # at once: the gizmo goes to the key that is chosen
