@@ -169,8 +169,8 @@ def shoot(tab: Tab, path: Path) -> None:
 
 
 def recording(out: Path, num: int, height: int, width: int) -> None:
-    """The whole way as an animation of at most MAX_RECORDING bytes: the sample is dropped as a film,
-    and its draft is what is seen."""
+    """The whole way as an animation of at most MAX_RECORDING bytes: the sample is dropped as a
+    film, and its draft is what is seen."""
     frames: list[Image.Image] = []
     scene = load_scene(sample(num, height, width))
     with tempfile.TemporaryDirectory() as folder, studio_browser.browser() as browser:
