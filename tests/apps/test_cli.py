@@ -255,6 +255,18 @@ def test_depth_of_nans_and_wrong_cameras(clip: Path, tmp_path: Path) -> None:
     assert left_behind(tmp_path) == []
 
 
+@pytest.mark.parametrize("task", ["reshoot", "render", "image", "paths"])
+def test_a_path_that_cannot_be_stops_before_the_work(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is read: the film is not there either, and the path is what is named."""
+    monkeypatch.chdir(tmp_path)
+    assert "sideways" in fails(task, "none.mp4", "--path", "sideways")
+    assert "amount" in fails(task, "none.mp4", "--path", "stabilise", "--amount", "2")
+    assert "does not use zoom" in fails(task, "none.mp4", "--path", "orbit", "--zoom", "2")
+    assert not left_behind(tmp_path)
+
+
 def test_bad_path_options(clip: Path, tmp_path: Path) -> None:
     assert "sideways" in fails("reshoot", str(clip), "--path", "sideways", "-o", "out")
     assert "999" in fails("reshoot", str(clip), "--path", "static", "--at-frame", "999", "-o", "o")

@@ -85,6 +85,20 @@ def test_labels_as_colours_and_as_16_bits(tmp_path: Path) -> None:
         assert np.array_equal(read_one(tmp_path / name), one.astype(np.float32)), name
 
 
+@pytest.mark.parametrize("most", [1, 2])
+def test_small_greys_are_labels(most: int, tmp_path: Path) -> None:
+    """0 and 1 of a mask saved as numbers, 0 1 2 of two things: not black, and said."""
+    one, two = thing(2), thing(20)
+    values = (one + (most * two).astype(np.uint8)).astype(np.uint8)
+    Image.fromarray(values).save(tmp_path / "m.png")
+    with pytest.warns(MediaWarning, match=f"nowhere brighter than {most} of 255, taken as indic"):
+        read = read_one(tmp_path / "m.png")
+    assert np.array_equal(read, (one | two).astype(np.float32))
+    # What JPEG leaves of black stays black.
+    Image.fromarray(values).save(tmp_path / "m.jpg", quality=95)
+    assert read_one(tmp_path / "m.jpg").max() == 0
+
+
 def test_grey_palettes_are_brightness(tmp_path: Path) -> None:
     grey = Image.fromarray(thing() * 255).convert("P")
     grey.save(tmp_path / "m.png")

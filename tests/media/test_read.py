@@ -462,9 +462,9 @@ def test_mask_of_wrong_size_or_count(tmp_path: Path) -> None:
 
 
 def test_mask_that_is_nowhere_white(tmp_path: Path) -> None:
-    write_image(torch.ones(16, 24, dtype=torch.uint8), tmp_path / "index.png")
-    with pytest.raises(ValueError, match="nowhere brighter than 1 of 255"):
-        read_mask(tmp_path / "index.png", 1, 16, 24)
+    write_image(torch.full((16, 24), 40, dtype=torch.uint8), tmp_path / "grey.png")
+    with pytest.raises(ValueError, match="nowhere brighter than 40 of 255"):
+        read_mask(tmp_path / "grey.png", 1, 16, 24)
     write_image(torch.zeros(16, 24, dtype=torch.uint8), tmp_path / "black.png")
     assert read_mask(tmp_path / "black.png", 2, 16, 24).eq(0).all()
 

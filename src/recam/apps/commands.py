@@ -50,7 +50,7 @@ from recam.runtime.versions import versions
 from recam.tasks import fill as fill_task
 from recam.tasks import reshoot as reshoot_task
 from recam.tasks.unseen import describe_shares, path_in_scene, unseen_share
-from recam.trajectories import focus_depth
+from recam.trajectories import check_path, focus_depth
 from recam.types import CameraPath, PartialVideo, Progress, RecamError
 
 NUM_SHEET_FRAMES = 6
@@ -67,6 +67,7 @@ def reshoot(source: Path, config: ReshootConfig, out: Path | None, quiet: bool =
     """Reconstruct, render, complete; returns the folder written."""
     folder = choose_folder(out, f"{source.stem}-{Path(config.path.path).stem}")
     check_weights(config.complete)
+    check_path(config.path)
     start_compiling()
     timings_s: dict[str, float] = {}
     with show_progress(quiet) as progress:
@@ -299,6 +300,7 @@ def paths(
     name = plain_name(f"{source.stem}-{Path(path_config.path).stem}-path")
     picture = out or Path(f"{name}.png")
     check_writable(picture)
+    check_path(path_config)
     if cameras_out:
         cameras_out_format = format_to_write(cameras_out, cameras_out_format)
         check_writable(cameras_out)

@@ -29,6 +29,7 @@ from recam.tasks.generator_inputs import (
     with_holes,
 )
 from recam.tasks.unseen import path_in_scene
+from recam.trajectories import check_path
 from recam.types import CameraPath, Progress, RecamError, Rendering, Scene
 
 RENDER_CHUNK = 16
@@ -61,6 +62,7 @@ def render(
         raise RecamError("--fit says how the picture meets a generator's shape; name it with --for")
     name = generator or "render"
     folder = choose_folder(out, f"{source.stem}-{Path(config.path.path).stem}-{name}")
+    check_path(config.path)
     timings_s: dict[str, float] = {}
     with show_progress(quiet) as progress:
         opened = open_scene(source, config.input, config.reconstruct, timings_s, progress)

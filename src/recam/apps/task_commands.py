@@ -30,6 +30,7 @@ from recam.media.input import source_part
 from recam.tasks import edit as edit_task
 from recam.tasks import image as image_task
 from recam.tasks import interpolate as interpolate_task
+from recam.trajectories import check_path
 from recam.types import PartialVideo, RecamError, Result
 
 WRITTEN_TOGETHER = 16
@@ -46,6 +47,7 @@ def image(
     """A camera path through one picture; returns the folder written."""
     folder = choose_folder(out, f"{source.stem}-{Path(config.path.path).stem}")
     check_weights(config.complete)
+    check_path(config.path)
     timings_s: dict[str, float] = {}
     with show_progress(quiet) as progress:
         opened = open_scene(source, input_config, config.reconstruct, timings_s, progress)

@@ -24,6 +24,8 @@ from recam.types import SourcePart
 
 _COLORFUL = 60
 """Steps of 255 between the strongest and the weakest of red, green and blue."""
+_BLACK = 16
+"""Of 255: what lossy codecs may make of black, and leave of white."""
 _SAME_SHAPE = 0.06
 _MAX_LABELS = 64
 _VOID = 255
@@ -49,7 +51,8 @@ def read_mask(
 
     Pictures may also be labels, as of DAVIS and YouTube-VOS (an index for each thing): every thing
     is meant, or the one named by ``label``; and of pictures that are transparent in places the
-    alpha channel is the mask, opaque = True.
+    alpha channel is the mask, opaque = True. Grey pictures that stay below 17 are labels as well,
+    with a MediaWarning.
 
     Where pictures are named as some of the source's only, the other frames take the mask of the
     frame nearest to them, with a MediaWarning.
@@ -75,16 +78,31 @@ def read_mask(
             grey[place[num]] = _fitted(picture, height, width, resize, path)
             brightest = max(brightest, int(grey[place[num]].max()))
         num += 1
-    if 0 < brightest < 128 and (brightest == 1 or brightest > 16):
+    if 0 < brightest <= _BLACK and _keeps_values(kind, files):
+        warnings.warn(
+            f"{path}: nowhere brighter than {brightest} of 255, taken as indices of things "
+            "(0: none)",
+            MediaWarning,
+            stacklevel=2,
+        )
+        grey[grey > 0] = 255
+    elif _BLACK < brightest < 128:
         raise ValueError(
             f"{path} is nowhere brighter than {brightest} of 255; expected white (255) = True"
         )
     index = _entries(num, num_frames, files if kind == "pictures" else [], part, path)
     known = scratch_tensor((num_frames, height, width), torch.float32)
     for i, entry in enumerate(index):
-        values = (grey[place[entry]].astype(np.float32) - 16) / (255 - 32)
+        values = (grey[place[entry]].astype(np.float32) - _BLACK) / (255 - 2 * _BLACK)
         known[i] = torch.from_numpy(np.clip(values, 0, 1))
     return known
+
+
+def _keeps_values(kind: str, files: list[Path]) -> bool:
+    """Whether a grey of 1 is meant: not of what lossy codecs leave."""
+    lossy = {".jpg", ".jpeg", ".jfif"}
+    pictures = kind in {"picture", "pictures"}
+    return pictures and not any(file.suffix.lower() in lossy for file in files)
 
 
 def _entries(

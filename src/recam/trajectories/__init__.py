@@ -6,10 +6,17 @@ forward (dolly), right (truck), up (pedestal); sizes are fractions of the focus 
 """
 
 from recam.trajectories.from_file import path_from_file
-from recam.trajectories.make import focus_depth, make_path, path_for_scene, relative_path
+from recam.trajectories.make import (
+    check_path,
+    focus_depth,
+    make_path,
+    path_for_scene,
+    relative_path,
+)
 from recam.trajectories.presets import speed_curve
 
 __all__ = [
+    "check_path",
     "focus_depth",
     "make_path",
     "path_for_scene",

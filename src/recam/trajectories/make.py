@@ -70,6 +70,7 @@ def make_path(
         )
     if length != n:
         times_s = torch.arange(length, dtype=torch.float64) / 24
+    check_path(config)
     if config.path not in DEFAULTS:
         return _path_of_file(source, focus_depth, config, times_s, metres_per_unit)
     amounts = preset_amounts(config)
@@ -99,6 +100,21 @@ def make_path(
     return CameraPath(cameras, frames)
 
 
+def check_path(config: PathConfig) -> None:
+    """What can be told without a scene: raises ValueError for amounts that the preset does not use
+    or cannot have, and RecamError when there is neither a preset nor a file of that name."""
+    if config.path in DEFAULTS:
+        preset_amounts(config)
+        return
+    if not Path(config.path).exists():
+        raise RecamError(
+            f"path {config.path!r} is neither a file nor a preset ({', '.join(DEFAULTS)})"
+        )
+    given = [name for name in (*AMOUNTS, "at_frame") if getattr(config, name) is not None]
+    if given:
+        raise ValueError(f"{given[0]} belongs to presets; a path file says it all itself")
+
+
 def _path_of_file(
     source: Cameras,
     focus_depth: float,
@@ -107,13 +123,6 @@ def _path_of_file(
     metres_per_unit: float | None,
 ) -> CameraPath:
     path = Path(config.path)
-    if not path.exists():
-        raise RecamError(
-            f"path {config.path!r} is neither a file nor a preset ({', '.join(DEFAULTS)})"
-        )
-    given = [name for name in (*AMOUNTS, "at_frame") if getattr(config, name) is not None]
-    if given:
-        raise ValueError(f"{given[0]} belongs to presets; a path file says it all itself")
     if len(source) == 1 and len(times_s) > 1:
         source = source[torch.zeros(len(times_s), dtype=torch.int64)]
         path_of = _read_path(path, config, source, focus_depth, times_s, metres_per_unit)
