@@ -194,6 +194,7 @@ def recording(out: Path, num: int, height: int, width: int) -> None:
             hold(3)
             tab.choose("Scene", "draft only")
             tab.press("Reconstruct")
+            tab.waits(lambda: session.last_job is not None)
             shown = ""
             while session.scene is None:
                 job = session.last_job

@@ -2,7 +2,8 @@
 document.head.append(
   Object.assign(document.createElement("style"), {
     textContent: `@media (max-width: 600px) {
-      .mantine-Paper-root[style*="position: fixed"][style*="bottom: 0"] { width: 100% !important }
+      .mantine-Paper-root[style*="position: fixed"][style*="bottom: 0"],
+      .mantine-ScrollArea-content > div[style*="width: 20em"] { width: 100% !important }
     }`,
   }),
 );
