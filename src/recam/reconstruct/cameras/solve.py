@@ -219,6 +219,8 @@ def _solve_cameras(
         return found
     if motion == "moving" and found.parallax_px < MIN_PARALLAX_PX:
         return found  # so little parallax may as well be made by a lens
+    if focal_source == "network":  # a wrong guess would pass for a bend
+        motion, bundle, _, _ = _solve(centred, flows, config, lens, None, progress)
     return replace(found, bend=_bend(bundle, motion, centred, lens, flows))
 
 
