@@ -167,7 +167,9 @@ def stereo(
     what fills those beside things. The result has ``left`` and ``right``; ``save`` packs them as
     ``layout`` says. Raises as reshoot.
     """
-    config = StereoConfig(rig, layout, gaps, reconstruct, render, complete)
+    config = StereoConfig(
+        rig, layout, gaps, reconstruct=reconstruct, render=render, complete=complete
+    )
     if isinstance(video, str | Path):
         opened = scene_cache.open_scene(Path(video), input, reconstruct, progress)
         completer = reshoot_task.adapted_completer(opened, complete, progress)
