@@ -255,22 +255,3 @@ def test_narrow_gaps_go_on_from_behind() -> None:
     shown = eye.video.frames[..., W // 8 : -W // 8]
     wanted = stripes[..., W // 8 : -W // 8]
     assert float((shown.int() - wanted).abs()[gap[:, None].expand_as(shown)].float().mean()) < 2
-
-
-@pytest.mark.parametrize("outline_px", [0, 2])
-def test_rims_travel_with_what_they_belong_to(outline_px: int) -> None:
-    """A white box whose depth ends 2 px inside it keeps its 20 px where things may reach
-    beyond their outlines; else its rim is taken for the ground's mixed border."""
-    scene = wall()
-    frames, depth = torch.zeros_like(scene.video.frames), torch.full_like(scene.depth, 8.0)
-    frames[:, :, 14:34, 40:60], depth[:, 16:32, 42:58] = 255, 4.0
-    video = replace(scene.video, frames=frames)
-    scene = replace(scene, video=video, depth=depth)
-    rig = RigConfig("left", behind=0.08, in_front=0.08, focus_depth=8.0, interaxial=0.1)
-    right = stereo(
-        scene, StereoConfig(rig, outline_px=outline_px, complete=QUICK)
-    ).right.video.frames
-    white = (right[0, 0, 20:28] > 128).nonzero()[:, 1]
-    # Focal 83 px, eyes 0.8 apart, from a screen at 8: 8.3 px to the left.
-    found = (32, 51) if outline_px else (34, 49)
-    assert (int(white.min()), int(white.max())) == found

@@ -82,9 +82,6 @@ class StereoConfig:
     gaps: StereoGaps = "model"
     """Narrow gaps beside things are filled by the model, as all others, or by what borders them on
     the far side: better where depth is exact (given, rendered), worse where outlines are found."""
-    outline_px: int = 0
-    """How far things reach beyond their outlines, in depth pixels: outlines that were found lie a
-    little inside the things, whose rims stay behind. 2 often helps where depth was guessed."""
     reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)
     render: RenderConfig = field(default_factory=RenderConfig)
     complete: CompleteConfig = field(default_factory=CompleteConfig)

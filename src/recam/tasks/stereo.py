@@ -42,8 +42,6 @@ FAR_SHARE, NEAR_SHARE = 0.02, 0.98
 """Of the clip's inverse depths: what counts as farthest and nearest."""
 MAX_INTERAXIAL = 0.05
 """In focus depths: wider would make a shallow scene look like a model of itself."""
-RIM_STEP = 1.03
-"""Of depth: what is this much nearer than its neighbour is another thing."""
 MODES: dict[StereoLayout, StereoMode] = {
     "side-by-side": "left-right",
     "half-side-by-side": "left-right",
@@ -164,7 +162,6 @@ def stereo(
     """Both eyes of a scene's film. completer: as in ``reshoot``."""
     completer = completer or open_completer(resolve_config(config.complete, "reshoot"))
     rig = stereo_rig(scene, config.rig)
-    scene = with_rims(scene, config.outline_px)
     paths = eye_paths(scene, rig, config.rig)
     film = _film_itself(scene, config)
     left = film if config.rig.keep == "left" else _eye(scene, paths[0], config, completer, progress)
@@ -173,27 +170,6 @@ def stereo(
     other = (paths[0], left.video.frames)
     right = _eye(scene, paths[1], config, completer, progress, other)
     return StereoResult(left, right, rig, config.layout)
-
-
-def with_rims(scene: Scene, outline_px: int) -> Scene:
-    """The scene with things reaching outline_px depth pixels over what lies behind them, so that
-    their rims travel along. Raises ValueError for less than 0."""
-    if outline_px < 0:
-        raise ValueError(f"outline_px is {outline_px}; expected 0 or more")
-    if outline_px == 0:
-        return scene
-    depth, valid, dynamic = scene.depth.clone(), scene.valid.clone(), scene.dynamic.clone()
-    for i in range(len(scene)):
-        there = valid[i] & (depth[i] > 0)
-        inverse = torch.where(there, 1 / depth[i], 0.0)
-        near, at = torch.nn.functional.max_pool2d(
-            inverse[None], 2 * outline_px + 1, 1, outline_px, return_indices=True
-        )
-        rim = near[0] > inverse * RIM_STEP
-        depth[i][rim] = 1 / near[0][rim]
-        valid[i] |= rim
-        dynamic[i][rim] = scene.dynamic[i].flatten()[at[0][rim]]
-    return replace(scene, depth=depth, valid=valid, dynamic=dynamic)
 
 
 def _eye(
