@@ -116,10 +116,10 @@ def second_pass(
 ) -> Refined:
     """What moves, cameras, depth, again what moves (now that textures can be compared), and depth.
 
-    Arguments as ``static_depth``'s, but ``still`` may be of another size (see
-    :mod:`~recam.reconstruct.coarse`): what moves is told first, and depth matched first, at that
-    one. Of long clips masks and depth are worked out window by window, with frames around as other
-    views. Steps that are done are ``kept``.
+    Arguments as ``static_depth``'s, but ``still`` may be smaller (see
+    :mod:`~recam.reconstruct.coarse`): depth is matched first at its size. Of long clips masks and
+    depth are worked out window by window, with frames around as other views. Steps that are done
+    are ``kept``.
     """
     begun = time.monotonic()
     rules = options.rules
@@ -137,14 +137,14 @@ def second_pass(
     steps: list[tuple[str, Callable[[_State], _State]]] = []
     vote = rules.view_consistency and not options.masks_given
     if vote:
-        steps.append(("voted", partial(_voted, clip, "voted")))
+        steps.append(("voted", lambda state: _voted(clip, state, textures=False)))
     if options.cameras_free and rules.photometric_refinement:
         steps.append(("refined", lambda state: _refined(clip, coarse, state, options)))
     for number, step in enumerate(STEPS):
         if rules.local_plane_sweep:
             steps.append((f"matched-{number}", pass_of(step)))
         if number == 0 and vote and rules.texture_consistency:
-            steps.append(("voted-again", partial(_voted, clip, "voted-again")))
+            steps.append(("voted-again", lambda state: _voted(clip, state, textures=True)))
     state, before = _State(cameras.resized(*size), still, None), "depth"
     for number, (name, work) in enumerate(steps):
         if any(kept.has(later) for later, _ in steps[number + 1 :]):
@@ -224,9 +224,10 @@ def _state_from(arrays: Arrays) -> _State:
     return _State(cameras_from(arrays), still_from(arrays), pair)
 
 
-def _voted(clip: _Clip, name: str, state: _State) -> _State:
-    """What moves, by other frames: by their colours, and the last time by their textures as well.
-    Where less is taken for moving, more of them can be asked, so there is a vote before."""
+def _voted(clip: _Clip, state: _State, textures: bool) -> _State:
+    """What moves, by other frames: by their colours, or by their textures as well. Where less is
+    taken for moving, more of them can be asked, so there are two votes."""
+    name = "voted-again" if textures else "voted"
     state = _at_size_of(clip, state)
     still = state.still
     out = still.dynamic.copy()
@@ -242,7 +243,7 @@ def _voted(clip: _Clip, name: str, state: _State) -> _State:
             found = still.dynamic[wide]
             votes = collect_votes(rgb, found, rho, confidence, cameras, clip.progress)
             texture = None
-            if name == "voted-again":
+            if textures:
                 texture = unlike_in_texture(rgb, found, rho, cameras, clip.progress)
             found = segment_by_votes(votes, found, part, rgb, clip.progress, texture) & ~sky
             if clip.rules.shadow_rejection:

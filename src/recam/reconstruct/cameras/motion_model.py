@@ -165,12 +165,8 @@ def fit_moving(
         focal = starts[0][1].focal if usual_focal is None else usual_focal
         flat = start_bundle(few, chained_rotations(tracks, num_frames, focal), focal)
         cameras = Freedom(depth=False, focal=False, sigma_px=4.0)
-        relief = adjust(
-            replace(flat, inverse_depth=guessed[:: max(1, len(tracks) // MIN_START_TRACKS)]),
-            few,
-            cameras,
-            12,
-        )[0]
+        flat = replace(flat, inverse_depth=guessed[:: _stride(tracks)])
+        relief = adjust(flat, few, cameras, 12)[0]
         starts.append(carried_on(unit_depth(relief)))
     starts.sort(key=lambda start: start[0])
     if not restarts:
@@ -267,8 +263,12 @@ def _best_of_two(
 def _some(tracks: Tracks) -> Tracks:
     """Every nth track: MIN_START_TRACKS of them, or a few more."""
     keep = np.zeros(len(tracks), bool)
-    keep[:: max(1, len(tracks) // MIN_START_TRACKS)] = True
+    keep[:: _stride(tracks)] = True
     return select_tracks(tracks, keep)
+
+
+def _stride(tracks: Tracks) -> int:
+    return max(1, len(tracks) // MIN_START_TRACKS)
 
 
 def refined(
