@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from recam.camera_files.clocks import stamps_of
 from recam.geometry import interpolate_poses, interpolate_values, intrinsics_from_fov
 from recam.types import Cameras, SourcePart
 
@@ -65,7 +66,8 @@ class CameraFile:
     intrinsics: float64 [n, 3, 3] in pixels of (height, width), or None when the file has none.
     frame_indices: int64 [n], video frames that the cameras belong to, increasing; None when the
         file does not say (its cameras are then the video's frames in order).
-    times_s: float64 [n], or None.
+    times_s: float64 [n], or None. clock: what they count: "path", from the first camera; "source",
+        as the source's frames do: films from their start, pictures whose names are times.
     distortion: float64 [5], OpenCV's k1 k2 p1 p2 k3 (of a fisheye k1 k2 k3 k4 0), [n, 5] where it
         differs from camera to camera, or None.
     lens: what the distortion means; an equirectangular picture has neither it nor intrinsics.
@@ -86,6 +88,7 @@ class CameraFile:
     width: int | None = None
     frame_indices: Tensor | None = None
     times_s: Tensor | None = None
+    clock: Literal["path", "source"] = "path"
     distortion: Tensor | None = None
     lens: LensKind = "opencv"
     metric: bool = False
@@ -203,6 +206,39 @@ class CameraFile:
             frame_indices=frames,
         )
 
+    def at_times(self, stamps: Tensor) -> CameraFile:
+        """The cameras at these moments (float64 [m] s) of the file's own clock, interpolated.
+
+        Raises ValueError for moments that lie more than two of its steps outside of it.
+        """
+        assert self.cam_from_world is not None and self.times_s is not None
+        at = self.times_s
+        reach = 2 * float((at[1:] - at[:-1]).median())
+        inside = (stamps >= at[0] - reach) & (stamps <= at[-1] + reach)
+        if not bool(inside.all()):
+            good = inside.nonzero()[:, 0]
+            use = "no frame is among them"
+            if len(good):
+                use = f"use fewer frames (--start {int(good[0])} --num-frames {len(good)})"
+            raise ValueError(
+                f"the {self.format} file has cameras from {float(at[0]):.3f} to "
+                f"{float(at[-1]):.3f} s, but frames from {float(stamps[0]):.3f} to "
+                f"{float(stamps[-1]):.3f} s are wanted; {use}"
+            )
+        # Counted from the first: a clock of 1970 has no digits left for a small time squared.
+        since, wanted = at - at[0], stamps - at[0]
+        poses = interpolate_poses(since, self.cam_from_world, wanted, extrapolate=True)
+        one = self.intrinsics is not None and bool((self.intrinsics == self.intrinsics[:1]).all())
+        k = None
+        if self.intrinsics is not None:
+            flat = interpolate_values(since, self.intrinsics.reshape(len(self), 9), wanted)
+            k = self.intrinsics[:1].expand(len(stamps), 3, 3) if one else flat.reshape(-1, 3, 3)
+        note = f"{len(self)} cameras of the file matched to {len(stamps)} frames by their times"
+        return replace(
+            self, cam_from_world=poses, intrinsics=k, times_s=wanted,
+            frame_indices=torch.arange(len(stamps)), notes=(*self.notes, note),
+        )  # fmt: skip
+
     def _interpolated(self, at: Tensor, frames: Tensor) -> CameraFile:
         assert self.cam_from_world is not None
 
@@ -229,17 +265,23 @@ class CameraFile:
             notes=(*self.notes, note),
         )
 
-    def for_video(self, num_frames: int, part: SourcePart | None = None) -> CameraFile:
+    def for_video(
+        self, num_frames: int, part: SourcePart | None = None, times_s: Tensor | None = None
+    ) -> CameraFile:
         """One camera for each of a video's num_frames frames, interpolated where the file is
         sparse.
 
         part: which of its source's frames the video has; the file's frame numbers, or its cameras
-        if there is one for each, are then the source's. Raises ValueError when the counts cannot
-        belong together.
+        if there is one for each, are then the source's. times_s: float64 [num_frames], of a film's
+        frames. Raises ValueError when the counts cannot belong together.
         """
         if self.cam_from_world is None:
             return self
         part = part or SourcePart("")
+        if self.clock == "source" and self.times_s is not None and len(self) > 1:
+            stamps = stamps_of(self.times_s, self.numbers, num_frames, part, times_s)
+            if stamps is not None:
+                return self.at_times(stamps)
         frames = torch.arange(num_frames) if part.frames is None else part.frames
         if self.frame_indices is None and len(self) > 1:
             numbered = self._numbered(part.num_source_frames or num_frames, num_frames)

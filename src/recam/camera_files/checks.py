@@ -34,14 +34,19 @@ _ROTATION_TOLERANCE = 5e-3  # files written with four digits are off by some 1e-
 
 def read_text(path: Path) -> str:
     """A text file as any system writes it: UTF-8 or UTF-16, with or without a byte-order mark, any
-    line ends (all become \\n). Raises RecamError when it cannot be read, ValueError when it is no
-    text."""
+    line ends (all become \\n); else in an older code page, whose letters beyond ASCII may come out
+    as others. Raises RecamError when it cannot be read, ValueError when it is no text."""
     data = read_bytes(path, MAX_TEXT_BYTES)
     try:
         text = data.decode(_encoding_of(data))
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file") from error
+        if _CONTROL.search(data):
+            raise ValueError(f"{path}: not a text file") from error
+        text = data.decode("cp1252", errors="replace")
     return "\n".join(text.splitlines())
+
+
+_CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 def _encoding_of(data: bytes) -> str:

@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recam.camera_files.camera_file import CameraFile
+from recam.camera_files.camera_file import CameraFile, LensKind
 from recam.camera_files.checks import (
     as_intrinsics,
     as_lenses,
     as_poses,
     numbers,
     picture_size,
+    pinhole,
     read_text,
     write_text,
     write_whole,
@@ -44,8 +45,12 @@ _MODELS: dict[str, tuple[int, int, tuple[int, int, int, int], tuple[int, ...]]] 
     "OPENCV": (4, 8, (0, 1, 2, 3), (4, 5, 6, 7)),
     "OPENCV_FISHEYE": (5, 8, (0, 1, 2, 3), (4, 5, 6, 7)),
     "FULL_OPENCV": (6, 12, (0, 1, 2, 3), (4, 5, 6, 7, 8, 9, 10, 11)),
+    "SIMPLE_RADIAL_FISHEYE": (8, 4, (0, 0, 1, 2), (3,)),
+    "RADIAL_FISHEYE": (9, 5, (0, 0, 1, 2), (3, 4)),
+    "SIMPLE_FISHEYE": (14, 3, (0, 0, 1, 2), ()),
+    "FISHEYE": (15, 4, (0, 1, 2, 3), ()),
+    "EQUIRECTANGULAR": (17, 2, (0, 0, 0, 0), ()),
 }
-FISHEYE = "OPENCV_FISHEYE"
 MAX_BINARY_BYTES = 4 << 30
 """Of images.bin, which lists every image's points."""
 _MODEL_NAMES = {code: name for name, (code, *_) in _MODELS.items()}
@@ -80,8 +85,8 @@ def read_colmap(path: Path, wanted: Wanted) -> CameraFile:
     """A COLMAP model; its images in the order of the numbers in their names.
 
     Where the model has rigs and frames (COLMAP 3.12 and newer), these say where the cameras are, as
-    they do for COLMAP itself. Raises ValueError for lens models other than pinhole, OpenCV's and
-    OpenCV's fisheye, and for images of several sizes, or fisheyes among others.
+    they do for COLMAP itself. Raises ValueError for lens models other than pinhole, OpenCV's,
+    fisheyes and the whole sphere, and for images of several sizes or kinds of lens.
     """
     folder = model_folder(path)
     if folder is None:
@@ -102,21 +107,29 @@ def read_colmap(path: Path, wanted: Wanted) -> CameraFile:
     if len({(c.width, c.height) for c in used}) > 1:
         raise ValueError(f"{folder}: images of several sizes; choose one video (file=…)")
     height, width = picture_size(used[0].height, used[0].width, folder)
-    is_fisheye = used[0].model == FISHEYE
-    if any((c.model == FISHEYE) != is_fisheye for c in used):
-        raise ValueError(f"{folder}: fisheye images and others; choose one video (file=…)")
+    kinds = {_kind_of(c) for c in used}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"{folder}: {' and '.join(sorted(kinds))} images; choose one video (file=…)"
+        )
+    (kind,) = kinds
     poses = _poses(images, rigged, folder)
-    k = np.zeros((len(used), 3, 3))
-    for i, camera in enumerate(used):
-        fx, fy, cx, cy = (camera.params[j] for j in _MODELS[camera.model][2])
-        k[i] = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
-    lenses = as_lenses([_distortion_of(c) for c in used], folder)
+    intrinsics, lenses = None, None
+    if kind != "equirectangular":
+        rows = [[c.params[j] for j in _MODELS[c.model][2]] for c in used]
+        intrinsics = as_intrinsics(pinhole(*np.array(rows).T), len(poses), folder)
+        lenses = as_lenses([_distortion_of(c) for c in used], folder)
     return CameraFile(
-        "colmap", poses, as_intrinsics(k, len(poses), folder), height, width,
-        frame_indices=chosen.frames, distortion=lenses,
-        lens="fisheye" if is_fisheye else "opencv", numbers=chosen.numbers, missing=chosen.missing,
+        "colmap", poses, intrinsics, height, width, frame_indices=chosen.frames, distortion=lenses,
+        lens=kind, numbers=chosen.numbers, missing=chosen.missing,
         notes=chosen.notes + (_rig_note(images, rigged)),
     )  # fmt: skip
+
+
+def _kind_of(camera: _Camera) -> LensKind:
+    if "FISHEYE" in camera.model:
+        return "fisheye"
+    return "equirectangular" if camera.model == "EQUIRECTANGULAR" else "opencv"
 
 
 def _poses(images: list[_Image], rigged: dict[int, Tensor], folder: Path) -> Tensor:

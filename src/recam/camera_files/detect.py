@@ -27,6 +27,14 @@ NAMED_FILES: dict[str, tuple[CameraFormat, ...]] = {
     "metadata": ("record3d",),
     "metadata.json": ("record3d",),
     "cameras.xml": ("metashape",),
+    "poses_bounds.npy": ("llff",),
+    "groundtruth.txt": ("tum",),
+    "camera_poses.txt": ("matrices",),
+    "mav0/state_groundtruth_estimate0/data.csv": ("euroc",),
+    "state_groundtruth_estimate0/data.csv": ("euroc",),
+    "results.npz": ("depth-anything-3",),
+    "exports/mini_npz/results.npz": ("depth-anything-3",),
+    "exports/npz/results.npz": ("depth-anything-3",),
 }
 """Files that are looked for in a folder, and what they may hold."""
 
@@ -80,7 +88,7 @@ def named_file(path: Path, format: CameraFormat) -> Path:
 
 BESIDE = (
     "dataparser_transforms.json", "transforms.json", "calib.txt", "camera-intrinsics.txt",
-    "cam0/sensor.yaml", "../cam0/sensor.yaml",
+    "intrinsic.txt", *(f"{up}cam{i}/sensor.yaml" for up in ("", "../") for i in range(4)),
 )  # fmt: skip
 
 
@@ -216,6 +224,8 @@ def _of_text(path: Path) -> CameraFormat:
             return "euroc" if _is_euroc(rows, commented) else "tum"
     if len(rows) > 1 and all(row is not None and len(row) == 12 for row in rows):
         return "kitti"
+    if len(rows) > 1 and all(row is not None and row[12:] == [0, 0, 0, 1] for row in rows):
+        return "matrices"
     if (
         rows
         and all(row is not None and len(row) > 8 for row in rows)
@@ -232,8 +242,8 @@ def _of_text(path: Path) -> CameraFormat:
         return "trajectorycrafter"
     raise ValueError(
         f"{path}: fits no camera file; expected three lines of an orbit, TUM lines of 8 numbers, "
-        "KITTI lines of 12, EuRoC's or RealityCapture's csv, or RealEstate10K lines of 19 numbers "
-        "after a header"
+        "KITTI lines of 12, 4×4 matrices in lines of 16, EuRoC's or RealityCapture's csv, or "
+        "RealEstate10K lines of 19 numbers after a header"
     )
 
 

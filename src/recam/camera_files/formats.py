@@ -44,6 +44,7 @@ def read_cameras(
     width: int | None = None,
     file: str | Sequence[str] | None = None,
     part: SourcePart | None = None,
+    times_s: Tensor | None = None,
 ) -> CameraFile:
     """Read a camera or path file.
 
@@ -51,6 +52,7 @@ def read_cameras(
     num_frames: the video's frame count; the result then has one camera for each, interpolated where
         the file has fewer.
     part: for num_frames frames of a longer source, which ones; also names the source for ``file``.
+    times_s: float64 [num_frames], when a film's frames are, for files that count seconds.
     height, width: the picture size that intrinsics shall be for; those of a file for another size
         are rescaled exactly (each axis by its own factor).
     file: the video, folder, or image names in order, whose cameras are wanted, where the file has
@@ -84,7 +86,7 @@ def read_cameras(
             raise ValueError(f"{path}: no camera for {result.missing[0]}{more}")
         return result
     try:
-        whole = result.for_video(num_frames, part)
+        whole = result.for_video(num_frames, part, times_s)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return replace(whole, notes=(*whole.notes, *odd_steps(result)))
@@ -122,8 +124,10 @@ def _read(
             return text.read_tum(path)
         case "kitti":
             return text.read_kitti(path, height, width)
+        case "matrices":
+            return text.read_matrices(path)
         case "euroc":
-            return text.read_euroc(path)
+            return text.read_euroc(path, wanted)
         case "7scenes":
             return text.read_7scenes(path, wanted)
         case "recammaster":

@@ -171,7 +171,9 @@ def _matched(
     folders = [n.replace("\\", "/").rpartition("/")[0] or "." for n in names]
     chosen = _of_source(folders, [k[:-1] for k in keys], source, path)
     numbered = _by_number([keys[i] for i in chosen], wanted)
-    if len(numbered) > len(found):
+    # As many names, but other numbers: counted anew, so that their order is what is left.
+    renumbered = not found and len(numbered) < len(chosen) == len(pictures)
+    if len(numbered) > len(found) and not renumbered:
         found = {frame: chosen[i] for frame, i in numbered.items()}
         note = f"names differ ({names[chosen[0]]}, {pictures[0]}): matched by their numbers"
         return _selection(found, pictures, (note,))

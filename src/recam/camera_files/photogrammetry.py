@@ -27,6 +27,7 @@ from recam.camera_files.checks import (
 from recam.camera_files.names import Wanted, in_order, select
 from recam.camera_files.nerfstudio import FLIP
 from recam.geometry import se3_inverse
+from recam.runtime.records import shown
 
 METASHAPE = (
     "Metashape's cameras XML: transform, 16 numbers by row, camera to chunk, OpenCV axes, and "
@@ -93,12 +94,10 @@ def read_metashape(path: Path, wanted: Wanted) -> CameraFile:
             # the scale is taken.
             scale = components.get(entry.get("component_id", ""))
             pose[:3, 3] *= 1.0 if scale is None else scale
-            placed.append(
-                (entry.get("label", entry.get("id", "")), entry.get("sensor_id", ""), pose)
-            )
+            placed.append((entry, entry.get("sensor_id", ""), pose))
     if not placed:
         raise ValueError(f"{path}: no aligned camera; expected {METASHAPE}")
-    chosen = select([label for label, _, _ in placed], wanted, path)
+    chosen = select(_labels(chunk, [entry for entry, _, _ in placed]), wanted, path)
     placed = [placed[i] for i in chosen.indices]
     used = {sensor for _, sensor, _ in placed}
     if len(used) > 1 and len({_key(_sensor(sensors, s, path)) for s in used}) > 1:
@@ -122,6 +121,18 @@ def read_metashape(path: Path, wanted: Wanted) -> CameraFile:
         metric=chunk_scale is not None, numbers=chosen.numbers, missing=chosen.missing,
         notes=notes + chosen.notes,
     )  # fmt: skip
+
+
+def _labels(chunk: ElementTree.Element, entries: list[ElementTree.Element]) -> list[str]:
+    """The cameras' labels; where some are the same, each with its groups before it."""
+    labels = [e.get("label", e.get("id", "")) for e in entries]
+    if len(set(labels)) == len(labels):
+        return labels
+    within = [(g.get("label", ""), set(g.iter("camera"))) for g in chunk.iter("group")]
+    return [
+        "/".join([*(name for name, cameras in within if entry in cameras), label])
+        for entry, label in zip(entries, labels)
+    ]
 
 
 def _key(sensor: _Sensor) -> tuple:
@@ -244,7 +255,7 @@ def read_reality_csv(
 
     Without a picture size it gives no intrinsics: its focal lengths are for a picture 36 mm long.
     """
-    rows = list(csv.DictReader(read_text(path).splitlines(), skipinitialspace=True))
+    rows = _csv_rows(path)
     needed = ("x", "y", "alt", "heading", "pitch", "roll")
     if not rows or "#name" not in rows[0] or not all(n in rows[0] for n in needed):
         raise ValueError(
@@ -271,6 +282,17 @@ def read_reality_csv(
         "realitycapture", se3_inverse(gl @ FLIP), k, h, w, frame_indices=chosen.frames,
         distortion=distortion, numbers=chosen.numbers, missing=chosen.missing, notes=chosen.notes,
     )  # fmt: skip
+
+
+def _csv_rows(path: Path) -> list[dict[str, str]]:
+    """Rows by column; as spreadsheets save them again too: apart by ; with decimal commas."""
+    lines = read_text(path).splitlines()
+    if not lines or ";" not in lines[0]:
+        return list(csv.DictReader(lines, skipinitialspace=True))
+    return [
+        {k: v if k == "#name" else str(v).replace(",", ".") for k, v in row.items()}
+        for row in csv.DictReader(lines, delimiter=";", skipinitialspace=True)
+    ]
 
 
 def _column(rows: list[dict[str, str]], name: str, path: Path) -> np.ndarray:
@@ -330,6 +352,8 @@ def read_reality_xmp(
     chosen = select([f.stem for f in files], wanted, path)
     files = [files[i] for i in chosen.indices]
     fields = [_xmp_fields(file) for file in files]
+    for f, g in zip(fields, files):
+        _check_xmp_lens(f, g)
     turn = np.stack([_xmp(f, "Rotation", 9, file) for f, file in zip(fields, files)])
     center = np.stack([_xmp(f, "Position", 3, file) for f, file in zip(fields, files)])
     rotation = torch.from_numpy(turn.reshape(-1, 3, 3))
@@ -354,6 +378,26 @@ def read_reality_xmp(
         "realitycapture-xmp", poses, k, h, w, frame_indices=chosen.frames, distortion=distortion,
         numbers=chosen.numbers, missing=chosen.missing, notes=chosen.notes,
     )  # fmt: skip
+
+
+def _check_xmp_lens(fields: dict[str, str], path: Path) -> None:
+    """Raises ValueError for a lens that Brown's coefficients and square pixels do not say."""
+    model = fields.get("DistortionModel", "brown3").lower()
+    bent = _xmp(fields, "DistortionCoeficients", 6, path, (0.0,) * 6)
+    if bent.any() and not model.startswith(("brown", "perspective")):
+        raise ValueError(
+            f"{path}: lens distortion of the model {shown(model)}; recam undoes brown3: align with "
+            "that model, or export undistorted pictures"
+        )
+    aspect, skew = (
+        _xmp(fields, name, 1, path, (usual,))[0]
+        for name, usual in (("AspectRatio", 1.0), ("Skew", 0.0))
+    )
+    if abs(aspect - 1) > 1e-3 or abs(skew) > 1e-3:
+        raise ValueError(
+            f"{path}: pixels that are not square (AspectRatio {aspect:g}, Skew {skew:g}); export "
+            "undistorted pictures"
+        )
 
 
 def _xmp_fields(path: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import torch
 
 from recam.camera_files.camera_file import CameraFile
 from recam.camera_files.checks import (
+    as_distortion,
     as_intrinsics,
     as_poses,
+    intrinsics_size,
     numbers,
     picture_size,
     pinhole,
@@ -21,7 +24,8 @@ from recam.camera_files.checks import (
     split_numbers,
     write_text,
 )
-from recam.camera_files.names import Wanted, in_order, select
+from recam.camera_files.clocks import seconds
+from recam.camera_files.names import Wanted, in_order, parts_of, select
 from recam.geometry import quaternion_from_rotation, rotation_from_quaternion, se3, se3_inverse
 from recam.types import Cameras
 
@@ -34,6 +38,10 @@ SEVEN_SCENES = "frame-*.pose.txt files of 4×4 camera-to-world numbers (OpenCV a
 
 
 KITTI = "KITTI's poses: lines of 12 numbers, camera to world 3×4 by row, OpenCV axes, metres"
+MATRICES = (
+    "lines of 16 numbers, 4×4 camera to world by row, OpenCV axes, as Depth Anything 3's "
+    "streaming, VGGT-Long and Replica write them; fx fy cx cy of each in an intrinsic.txt beside"
+)
 EUROC = (
     "EuRoC's csv: timestamp in nanoseconds, position x y z, quaternion w x y z, body to world, "
     "metres"
@@ -41,11 +49,17 @@ EUROC = (
 
 
 def read_tum(path: Path) -> CameraFile:
-    """A TUM trajectory. It holds no intrinsics."""
+    """A TUM trajectory. It holds no intrinsics. Its times belong to the source's clock, or are
+    whole numbers, which may be frames."""
     table = _table(path, 8, TUM)
     _check_times(table[:, 0], path, TUM)
     world_from_cam = _from_quaternions(table[:, [7, 4, 5, 6]], table[:, 1:4], path, TUM)
-    return CameraFile("tum", se3_inverse(world_from_cam), times_s=table[:, 0])
+    at = table[:, 0]
+    whole = bool((at == at.round()).all()) and float(at[0]) >= 0 and float(at[-1]) < 2**40
+    return CameraFile(
+        "tum", se3_inverse(world_from_cam), times_s=seconds(at), clock="source",
+        numbers=at.to(torch.int64) if whole else None,
+    )  # fmt: skip
 
 
 def _table(path: Path, num_columns: int, expected: str, more: bool = False) -> torch.Tensor:
@@ -107,34 +121,82 @@ def _kitti_intrinsics(path: Path, num: int) -> torch.Tensor:
     raise ValueError(f"{path}: no P0 of 12 numbers; expected KITTI's calib.txt")
 
 
-def read_euroc(path: Path) -> CameraFile:
-    """An EuRoC ground truth: poses of the body, moved to the camera by the ``sensor.yaml`` of cam0
-    where it lies in the data set's folder."""
+def read_matrices(path: Path) -> CameraFile:
+    """Lines of 4×4 matrices; intrinsics from an intrinsic.txt beside, for twice its centre."""
+    poses = as_poses(_table(path, 16, MATRICES).reshape(-1, 4, 4), path, MATRICES)
+    note = "its matrices are taken for camera to world, OpenCV axes"
+    file = CameraFile("matrices", se3_inverse(poses), notes=(note,))
+    beside = path.parent / "intrinsic.txt"
+    if not beside.is_file():
+        return file
+    rows = _table(beside, 4, MATRICES).numpy()
+    if len(rows) not in {1, len(file)}:
+        raise ValueError(f"{beside}: {len(rows)} lines for {len(file)} cameras of {path.name}")
+    k = as_intrinsics(pinhole(*rows.repeat(len(file) // len(rows), 0).T), len(file), beside)
+    h, w, notes = intrinsics_size(k, None)
+    return replace(file, intrinsics=k, height=h, width=w, notes=(note, *notes))
+
+
+def read_euroc(path: Path, wanted: Wanted) -> CameraFile:
+    """An EuRoC ground truth: poses of the body, moved to the source's camera (else cam0) by its
+    ``sensor.yaml`` where that lies in the data set's folder; its lens as well."""
     table = _table(path, 8, EUROC, more=True)
     _check_times(table[:, 0], path, EUROC)
     world_from_body = _from_quaternions(table[:, 4:8], table[:, 1:4], path, EUROC)
-    body_from_cam, note = _euroc_sensor(path)
-    times_s = (table[:, 0] - table[0, 0]) / 1e9
-    return CameraFile(
-        "euroc", se3_inverse(world_from_body @ body_from_cam), times_s=times_s, metric=True,
-        notes=(note,),
+    file = CameraFile(
+        "euroc", se3_inverse(world_from_body), times_s=seconds(table[:, 0]), clock="source",
+        metric=True,
+    )  # fmt: skip
+    sensor = euroc_sensor(path, wanted.source)
+    if sensor is None:
+        note = (
+            "EuRoC's poses are of the body and are taken for the camera's: no cam0/sensor.yaml "
+            "beside says how the camera is mounted"
+        )
+        return replace(file, notes=(note,))
+    return _through_sensor(file, world_from_body, sensor)
+
+
+def euroc_sensor(path: Path, source: str | None = None) -> Path | None:
+    """The sensor.yaml of the camera that the source is of, beside a ground truth."""
+    named = [part for part in parts_of(source or "") if re.fullmatch(r"cam[0-9]", part)]
+    for camera in [*named[::-1], "cam0"]:
+        for folder in (path.parent, path.parent.parent):
+            if (folder / camera / "sensor.yaml").is_file():
+                return folder / camera / "sensor.yaml"
+    return None
+
+
+def _through_sensor(file: CameraFile, world_from_body: torch.Tensor, sensor: Path) -> CameraFile:
+    text = read_text(sensor)
+    mounted = _yaml_numbers(text, r"T_BS:.*?data", sensor, 16)
+    if mounted is None:
+        raise ValueError(f"{sensor}: no T_BS of 16 numbers; expected EuRoC's sensor.yaml")
+    body_from_cam = as_poses(np.array(mounted).reshape(1, 4, 4), sensor, "EuRoC's T_BS")[0]
+    note = f"poses of the body, moved to {sensor.parent.name} by its sensor.yaml"
+    file = replace(file, cam_from_world=se3_inverse(world_from_body @ body_from_cam), notes=(note,))
+    lens = _yaml_numbers(text, "intrinsics", sensor, 4)
+    size = _yaml_numbers(text, "resolution", sensor, 2)
+    if lens is None or size is None:
+        return file
+    k = as_intrinsics(pinhole(*lens)[0], len(file), sensor)
+    height, width = picture_size(size[1], size[0], sensor)
+    model = re.search(r"distortion_model:\s*([\w-]+)", text)
+    kind = model[1].lower() if model else "radial-tangential"
+    if kind not in {"radial-tangential", "radtan", "equidistant", "none"}:
+        raise ValueError(f"{sensor}: distortion_model {kind}; recam undoes radial-tangential")
+    bent = _yaml_numbers(text, "distortion_coefficients", sensor, 4) or [0.0] * 4
+    return replace(
+        file, intrinsics=k, height=height, width=width, distortion=as_distortion(bent, sensor),
+        lens="fisheye" if kind == "equidistant" else "opencv",
     )  # fmt: skip
 
 
-def _euroc_sensor(path: Path) -> tuple[torch.Tensor, str]:
-    for folder in (path.parent, path.parent.parent):
-        file = folder / "cam0" / "sensor.yaml"
-        if file.is_file():
-            found = re.search(r"T_BS:.*?data:\s*\[([^\]]*)\]", read_text(file), re.DOTALL)
-            values = numbers(found[1].replace("\n", " "), file, "T_BS") if found else []
-            if len(values) != 16:
-                raise ValueError(f"{file}: no T_BS of 16 numbers; expected EuRoC's sensor.yaml")
-            pose = as_poses(np.array(values).reshape(1, 4, 4), file, "EuRoC's T_BS")[0]
-            return pose, "poses of the body, moved to cam0 by its sensor.yaml"
-    return torch.eye(4, dtype=torch.float64), (
-        "EuRoC's poses are of the body and are taken for the camera's: no cam0/sensor.yaml beside "
-        "says how the camera is mounted"
-    )
+def _yaml_numbers(text: str, name: str, path: Path, count: int) -> list[float] | None:
+    """A list of so many numbers of a YAML file; None where it has none."""
+    found = re.search(rf"{name}:\s*\[([^\]]*)\]", text, re.DOTALL)
+    values = numbers(found[1].replace("\n", " "), path, name) if found else []
+    return values if len(values) == count else None
 
 
 def write_tum(path: Path, cameras: Cameras, times_s: torch.Tensor) -> None:

@@ -14,8 +14,8 @@ CameraFormat = Literal[
     "auto", "recam", "cognvs", "trajectorycrafter", "viewcrafter", "nerfstudio", "camera-path",
     "colmap", "re10k", "recammaster", "gen3c", "megasam", "vipe", "vista4d", "tum", "llff",
     "7scenes", "keyframes", "3dgs", "ns-export", "record3d", "polycam", "arkit", "dycheck", "kitti",
-    "euroc", "depth-anything-3", "metashape", "realitycapture", "realitycapture-xmp", "chan", "usd",
-    "gltf", "blender",
+    "matrices", "euroc", "depth-anything-3", "metashape", "realitycapture", "realitycapture-xmp",
+    "chan", "usd", "gltf", "blender",
 ]  # fmt: skip
 SceneFormat = Literal["ply", "colmap", "nerfstudio", "megasam", "3dgs", "usd", "gltf", "exr"]
 

@@ -88,6 +88,7 @@ def given_cameras(clip: Clip, given: DepthSource | None, report: Report) -> Give
     file = read_cameras(
         config.cameras, config.cameras_format,
         num_frames=len(video), height=video.height, width=video.width, part=clip.part,
+        times_s=video.times_s,
     )  # fmt: skip
     report.note(f"cameras taken from {config.cameras}", *file.notes)
     seen = None

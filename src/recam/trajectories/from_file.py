@@ -39,7 +39,7 @@ def path_from_file(
     if file.designed:
         file = _resampled(file, len(source))
     else:
-        file = file.for_video(len(source))
+        file = file.for_video(len(source), times_s=times_s)
     poses = file.cam_from_world
     assert poses is not None
     poses = poses.clone()
