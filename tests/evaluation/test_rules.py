@@ -1,8 +1,10 @@
 """The table of the reconstruction's heuristics: what it scores, and that a stopped run goes on."""
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from recam.evaluation import rules
@@ -20,7 +22,7 @@ def test_the_truth_scores_perfectly() -> None:
 def test_a_stopped_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 
-    def counted(video: object, config: object) -> object:
+    def counted(video: object, config: object, kept: object) -> object:
         made.append(config)
         return truths[-1]
 
@@ -46,3 +48,19 @@ def test_a_stopped_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_an_unknown_rule_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no rule skies; there are relief_restarts"):
         rule_ablations(tmp_path, rules=["skies"])
+
+
+def test_a_rule_is_turned_off_from_the_step_on_that_it_changes(tmp_path: Path) -> None:
+    base = rules._Steps(tmp_path / "0")
+    for number, name in enumerate(rules.STEPS):
+        base.arrays(name, lambda number=number: {"x": np.array([number])})
+    without = base.until("local_plane_sweep")
+    shared = ("cameras", "straight cameras", "depth", "voted", "refined")
+    assert [name for name in rules.STEPS if without.has(name)] == list(shared)
+    assert without.spared_s() == pytest.approx(sum(base.seconds[name] for name in shared))
+    for cameras, same in ((0, True), (1, False)):  # base's cameras hold 0
+        anew = base.until("guessed_relief")
+        shutil.rmtree(tmp_path / "0-guessed_relief", ignore_errors=True)
+        anew.arrays("cameras", lambda cameras=cameras: {"x": np.array([cameras])})
+        assert anew.has("matched-1") == same
+    assert base.until("instances").has("matched-1")
