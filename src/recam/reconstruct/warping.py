@@ -16,6 +16,8 @@ from recam.types import Cameras
 
 MIN_Z = 0.05
 """Least z_j / z_i: a point nearer to the other camera, or behind it, is not looked up."""
+NEARER = 1.1
+"""Inverse depth over what was expected from which on something nearer is in the way."""
 
 
 def inverse_depth_warps(cameras: Cameras, i: int, others: Sequence[int]) -> tuple[F32, F32]:
@@ -55,3 +57,17 @@ def project(a, b, k, x, y, rho):
     ax, ay, az = far_point(a, k, x, y)
     z = az + rho * b[k, 2]
     return (ax + rho * b[k, 0]) / z, (ay + rho * b[k, 1]) / z, z
+
+
+@inlined
+def seen_in(a, b, k, x, y, own, j, rho, blocked, margin):
+    """(u, v, seen): where frame j, k of the warps, sees pixel (x, y) at inverse depth ``own``; and
+    whether it shows it: ``margin`` px inside its picture, not ``blocked`` [t, h, w], and with
+    nothing nearer in front by rho [t, h, w]."""
+    u, v, z = project(a, b, k, x, y, own)
+    _, h, w = rho.shape
+    seen = z >= MIN_Z and u >= margin and v >= margin and u <= w - margin and v <= h - margin
+    if seen:
+        iu, iv = int(u), int(v)
+        seen = not blocked[j, iv, iu] and rho[j, iv, iu] * z <= NEARER * own
+    return u, v, seen

@@ -16,8 +16,7 @@ import numpy as np
 from recam.arrays import F32, F64, I64, U8, Mask
 from recam.reconstruct.depth.tgv import tgv_inpaint
 from recam.reconstruct.motion_segmentation.regions import SNAP, without_specks
-from recam.reconstruct.motion_segmentation.view_consistency import NEARER
-from recam.reconstruct.warping import MIN_Z, inverse_depth_warps, project
+from recam.reconstruct.warping import inverse_depth_warps, seen_in
 from recam.runtime.jit import kernel
 from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
@@ -214,23 +213,18 @@ def _between(values: F32, ends: tuple[float, float]) -> F32:
 def _fetch(rgb, blocked, rho, i, others, a, b, wanted, shown):
     """shown [n, k, 3]: colours of the background at frame i's pixels ``wanted`` [n, (y, x)] in the
     others [k]; left as they are where it is hidden."""
-    _, h, w, _ = rgb.shape
     for n in range(len(wanted)):
         y, x = wanted[n, 0], wanted[n, 1]
         own = rho[i, y, x]
         px, py = x + 0.5, y + 0.5
         for k in range(len(others)):
             j = others[k]
-            u, v, z = project(a, b, k, px, py, own)
-            if z < MIN_Z:
+            u, v, seen = seen_in(a, b, k, px, py, own, j, rho, blocked, 2)
+            if not seen:
                 continue
             u -= 0.5
             v -= 0.5
-            if u < 1 or v < 1 or u > w - 3 or v > h - 3:
-                continue
             iu, iv = int(u), int(v)
-            if blocked[j, iv, iu] or rho[j, iv, iu] * z > NEARER * own:
-                continue
             fu, fv = u - iu, v - iv
             for c in range(3):
                 top = (1 - fu) * rgb[j, iv, iu, c] + fu * rgb[j, iv, iu + 1, c]

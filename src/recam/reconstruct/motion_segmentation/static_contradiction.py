@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from recam.arrays import F32, U8, Mask
-from recam.reconstruct.warping import MIN_Z, inverse_depth_warps, project
+from recam.reconstruct.warping import inverse_depth_warps, seen_in
 from recam.runtime.jit import kernel
 from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
@@ -21,8 +21,6 @@ CONTRADICTED = 0.35
 DIFFERENCE = 22.0
 """Grey levels by which it must differ from all pixels within REACH_PX."""
 REACH_PX = 1
-OCCLUDED = 1.1
-"""Inverse depth over what was expected from which on something nearer is in the way."""
 
 
 def contradicted(
@@ -69,24 +67,20 @@ def _contradict(level, blocked, rho, i, others, a, b, share):
         for x in range(w):
             if blocked[i, y, x]:
                 continue
-            own, seen, unlike = rho[i, y, x], 0, 0
+            own, num, unlike = rho[i, y, x], 0, 0
             px, py = x + 0.5, y + 0.5
             for k in range(len(others)):
                 j = others[k]
-                u, v, z = project(a, b, k, px, py, own)
-                if z < MIN_Z:
-                    continue
-                if u < 1 or v < 1 or u > w - 1 or v > h - 1:
+                u, v, seen = seen_in(a, b, k, px, py, own, j, rho, blocked, 1)
+                if not seen:
                     continue
                 iu, iv = int(u), int(v)
-                if blocked[j, iv, iu] or rho[j, iv, iu] * z > OCCLUDED * own:
-                    continue
-                seen += 1
+                num += 1
                 least = 255.0
                 for row in range(max(iv - REACH_PX, 0), min(iv + REACH_PX + 1, h)):
                     for column in range(max(iu - REACH_PX, 0), min(iu + REACH_PX + 1, w)):
                         least = min(least, abs(level[j, row, column] - level[i, y, x]))
                 if least > DIFFERENCE:
                     unlike += 1
-            if seen >= 3:
-                share[y, x] = unlike / seen
+            if num >= 3:
+                share[y, x] = unlike / num

@@ -12,12 +12,11 @@ import numpy as np
 
 from recam.arrays import F32, U8, Mask
 from recam.reconstruct.motion_segmentation.view_consistency import (
-    NEARER,
     centers_seen_from,
     slopes,
     turned_away,
 )
-from recam.reconstruct.warping import MIN_Z, inverse_depth_warps, project
+from recam.reconstruct.warping import inverse_depth_warps, seen_in
 from recam.runtime.jit import kernel
 from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
@@ -75,8 +74,7 @@ def unlike_in_texture(
         at, seen = np.empty((h, w, 2), np.float32), np.empty((h, w), np.float32)
         for k, j in enumerate(others):
             _place(
-                rho[i], rho[j], blocked[j], a[k : k + 1], b[k : k + 1], slope, centers[k], lens, at,
-                seen,
+                rho, blocked, i, j, a[k : k + 1], b[k : k + 1], slope, centers[k], lens, at, seen,
             )  # fmt: skip
             there = cv2.remap(gray[j], at[..., 0], at[..., 1], cv2.INTER_LINEAR)
             like, textured = _likeness(gray[i], there, seen)
@@ -124,25 +122,20 @@ def _mean(field: F32) -> F32:
 
 
 @kernel
-def _place(rho, rho_there, blocked, a, b, slope, center, lens, at, seen):
+def _place(rho, blocked, i, j, a, b, slope, center, lens, at, seen):
     """Where the other frame should show each pixel, as indices (x, y), and whether it can be seen
     there (1 or 0): inside, not on its way out of sight, not behind something nearer, nor where
     something moves."""
-    h, w = rho.shape
+    _, h, w = rho.shape
     fx, fy, cx, cy = lens[0], lens[1], lens[2], lens[3]
     for y in range(h):
         for x in range(w):
-            px, py, own = x + 0.5, y + 0.5, rho[y, x]
+            px, py, own = x + 0.5, y + 0.5, rho[i, y, x]
             at[y, x, 0], at[y, x, 1] = -9, -9
             seen[y, x] = 0
-            u, v, z = project(a, b, 0, px, py, own)
-            if z < MIN_Z:
-                continue
-            if u < 1 or v < 1 or u > w - 1 or v > h - 1:
+            u, v, shown = seen_in(a, b, 0, px, py, own, j, rho, blocked, 1)
+            if not shown:
                 continue
             at[y, x, 0], at[y, x, 1] = u - 0.5, v - 0.5
-            iu, iv = int(u), int(v)
-            if blocked[iv, iu] or rho_there[iv, iu] * z > NEARER * own:
-                continue
             if not turned_away((px - cx) / fx, (py - cy) / fy, own, slope[:, y, x], lens, center):
                 seen[y, x] = 1

@@ -25,7 +25,7 @@ from recam.reconstruct.motion_segmentation.regions import (
     share_over_time,
     without_specks,
 )
-from recam.reconstruct.warping import MIN_Z, inverse_depth_warps, project
+from recam.reconstruct.warping import MIN_Z, NEARER, inverse_depth_warps, project, seen_in
 from recam.runtime.jit import kernel
 from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
@@ -35,8 +35,6 @@ GRID_PX, MIN_GRID = 6, 50
 """Distance of the points that brightness is compared at, and how many must be seen."""
 MIN_VIEWS = 3
 ENOUGH_VIEWS = 6
-NEARER = 1.1
-"""Inverse depth over what was expected from which on something nearer is in the way."""
 DIFFERENCE, SHADED = 20.0, 8.0
 """Levels (of 255) in the worst channel that surely differ; the same once brightness is evened
 out, up to which the difference may be a shadow."""
@@ -254,19 +252,12 @@ def _look_up(level, blocked, rho, i, others, gains, a, b, slope, centers, lens, 
                 j = others[k]
                 if turned_away(rx, ry, own, slope[:, y, x], lens, centers[k]):
                     continue
-                u, v, z = project(a, b, k, px, py, own)
-                if z < MIN_Z:
-                    continue
-                if u < 2 or v < 2 or u > w - 2 or v > h - 2:
-                    continue
-                iu, iv = int(u), int(v)
-                if blocked[j, iv, iu] or rho[j, iv, iu] * z > NEARER * own:
+                u, v, seen = seen_in(a, b, k, px, py, own, j, rho, blocked, 2)
+                if not seen:
                     continue
                 votes[0, y, x] += 1
-                found = _unlike(
-                    level[j], iv, iu, level[i, y, x, 0], level[i, y, x, 1], level[i, y, x, 2],
-                    gains[k],
-                )  # fmt: skip
+                red, green, blue = level[i, y, x, 0], level[i, y, x, 1], level[i, y, x, 2]
+                found = _unlike(level[j], int(v), int(u), red, green, blue, gains[k])
                 if found > 0:
                     votes[1, y, x] += 1
                 if found > 1:
