@@ -82,8 +82,12 @@ class FlowSet:
             raise ValueError(
                 f"flow {i} -> {j} is not stored: {len(self)} frames, offsets {self.offsets}"
             )
-        flow = self.steps[i, j].to(torch.float32) / STEPS_PER_PX
-        return flow, self.confidence_u8[i, j].to(torch.float32) / 255
+        # By numpy: torch's threads would wait for each other, in every thread that asks.
+        flow = self.steps[i, j].numpy().astype(np.float32)
+        confidence = self.confidence_u8[i, j].numpy().astype(np.float32)
+        flow *= np.float32(1 / STEPS_PER_PX)
+        confidence /= np.float32(255)
+        return torch.from_numpy(flow), torch.from_numpy(confidence)
 
 
 def compute_flows(

@@ -1,12 +1,16 @@
-"""One job a frame, on all cores."""
+"""Independent pieces of work on all cores: one job a frame, or an item of a list."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from recam.runtime.threads import num_cores
 from recam.types import Progress
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 def parallel_frames(
@@ -17,3 +21,9 @@ def parallel_frames(
     with ThreadPoolExecutor(num_cores()) as pool:
         for done, _ in enumerate(pool.map(job, frames), 1):
             progress(what, done, len(frames))
+
+
+def parallel_map(work: Callable[[Item], Made], items: Iterable[Item]) -> list[Made]:
+    """``work`` of every item, in their order, on all cores."""
+    with ThreadPoolExecutor(num_cores()) as pool:
+        return list(pool.map(work, items))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recam.geometry import pixel_centers, project, se3_inverse, transform_points, unproject
-from recam.runtime.threads import one_torch_thread
+from recam.runtime.threads import num_cores, one_torch_thread
 from recam.synthetic.raycast import (
     MISS,
     NOTHING,
@@ -72,15 +73,20 @@ def render_synthetic(
     """
     where = torch.device(device)
     chunks = _chunks(cameras, times_s, max_pixels, where)
-    parts = []
-    with one_torch_thread():
+    parts: list[tuple[Tensor, ...]] = []
+    workers = num_cores() if where.type == "cpu" else 1
+    with one_torch_thread(), ThreadPoolExecutor(workers) as pool:
         look = prepare_look(scene, where)
         poses = world_from_parts(scene, times_s)
-        for chunk in chunks:
-            progress("render", chunk.start, len(cameras))
+
+        def job(chunk: slice) -> tuple[Tensor, ...]:
             views = camera_views(scene, cameras[chunk], poses[chunk], where)
             keys = cast(views)
-            parts.append((_colors(look, views, keys), *_geometry(scene, keys)))
+            return (_colors(look, views, keys), *_geometry(scene, keys))
+
+        for chunk, part in zip(chunks, pool.map(job, chunks)):
+            progress("render", chunk.start, len(cameras))
+            parts.append(part)
     progress("render", len(cameras), len(cameras))
     return SyntheticFrames(*(torch.cat(column) for column in zip(*parts)))
 

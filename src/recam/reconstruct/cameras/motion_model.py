@@ -10,8 +10,9 @@ Tracks here have their uv_px measured from the principal point, in square pixels
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from recam.reconstruct.cameras.bundle_adjustment import (
     triangulated,
 )
 from recam.reconstruct.matching.tracks import Tracks, select_tracks
+from recam.runtime.parallel import parallel_map
 from recam.types import CameraMotion
 
 FOCAL_SPREAD = 0.4
@@ -54,6 +56,9 @@ FAR_WORSE = 1.5
 """Cost over that of the best start from which on another one is not carried on."""
 START_FOVS_DEG = (22.0, 35.0, 50.0, 66.0, 85.0)
 """Of the longer side, where the fits start from."""
+
+
+Chained = Callable[[float], F64]
 
 
 @dataclass(frozen=True)
@@ -115,27 +120,32 @@ def fit_static(tracks: Tracks, num_frames: int, focal: float) -> Fit:
 
 
 def fit_rotating(
-    tracks: Tracks, num_frames: int, focals: Sequence[float], usual_focal: float | None
+    tracks: Tracks, chained: Chained, focals: Sequence[float], usual_focal: float | None
 ) -> Fit:
-    """Rotations and a focal length, no translation. usual_focal None = the (one) focal is known."""
-    starts, few = [], _some(tracks)
-    for focal in focals:
-        bundle = start_bundle(few, chained_rotations(tracks, num_frames, focal), focal)
+    """Rotations and a focal length, no translation. chained: ``chained_rotations`` of the tracks.
+    usual_focal None = the (one) focal is known."""
+    few = _some(tracks)
+
+    def begun(focal: float) -> tuple[float, Bundle]:
+        bundle = start_bundle(few, chained(focal), focal)
         freedom = Freedom(center=False, depth=False, focal=False, sigma_px=4.0)
         bundle, cost = adjust(bundle, few, freedom, 8)
-        starts.append((cost, bundle))
+        return cost, bundle
+
+    starts = parallel_map(begun, focals)
     return _best_of_two(starts, tracks, "rotating", usual_focal)
 
 
 def fit_moving(
     tracks: Tracks,
-    num_frames: int,
+    chained: Chained,
     focals: Sequence[float],
     usual_focal: float | None,
     restarts: bool = True,
     guessed: F64 | None = None,
 ) -> Fit:
     """Rotations, centres, depths and a focal length, from zero translation and equal depths.
+    chained: ``chained_rotations`` of the tracks for a focal length.
 
     Starts are fitted to some of the tracks, the two best of them to all. The robust scale comes
     down in steps. All starts get the first ones, the two best the last; and the two best with their
@@ -157,23 +167,26 @@ def fit_moving(
             bundle = unit_depth(bundle)
         return cost, bundle
 
-    starts = [
-        carried_on(start_bundle(few, chained_rotations(tracks, num_frames, focal), focal))
-        for focal in focals
-    ]
-    if guessed is not None:
-        focal = starts[0][1].focal if usual_focal is None else usual_focal
-        flat = start_bundle(few, chained_rotations(tracks, num_frames, focal), focal)
+    def begun(focal: float) -> tuple[float, Bundle]:
+        return carried_on(start_bundle(few, chained(focal), focal))
+
+    def as_guessed(focal: float) -> tuple[float, Bundle]:
+        flat = start_bundle(few, chained(focal), focal)
         cameras = Freedom(depth=False, focal=False, sigma_px=4.0)
+        assert guessed is not None
         flat = replace(flat, inverse_depth=guessed[:: _stride(tracks)])
-        relief = adjust(flat, few, cameras, 12)[0]
-        starts.append(carried_on(unit_depth(relief)))
+        return carried_on(unit_depth(adjust(flat, few, cameras, 12)[0]))
+
+    works = [partial(begun, focal) for focal in focals]
+    if guessed is not None:
+        works.append(partial(as_guessed, usual_focal or focals[0]))
+    starts = parallel_map(lambda work: work(), works)
     starts.sort(key=lambda start: start[0])
     if not restarts:
         return _best_of_two(starts, tracks, "moving", usual_focal)
-    starts += [carried_on(bas_relief_flip(bundle, few)) for _, bundle in starts[:2]]
+    starts += parallel_map(lambda start: carried_on(bas_relief_flip(start[1], few)), starts[:2])
     starts.sort(key=lambda start: start[0])
-    starts += [carried_on(shift_inverse_depth(bundle, few)) for _, bundle in starts[:3]]
+    starts += parallel_map(lambda start: carried_on(shift_inverse_depth(start[1], few)), starts[:3])
     return prefer_ground_below(
         _best_of_two(starts, tracks, "moving", usual_focal), tracks, usual_focal
     )
@@ -249,14 +262,15 @@ def _best_of_two(
     with all of them until nothing changes any more; the best alone where the other is far worse."""
     starts.sort(key=lambda start: start[0])
     share = len(starts[0][1].bearing) / max(len(tracks), 1)
-    fits = []
-    for cost, bundle in starts[:2]:
-        if cost > FAR_WORSE * starts[0][0]:
-            continue
+
+    def carried_on(start: tuple[float, Bundle]) -> Fit:
+        cost, bundle = start
         every = start_bundle(tracks, bundle.rotation, bundle.focal)
         every = with_points(replace(every, center=bundle.center), tracks, motion)
-        prior = LIGHT_PRIOR * cost / share / 2
-        fits.append(refined(every, tracks, motion, usual_focal, prior))
+        return refined(every, tracks, motion, usual_focal, LIGHT_PRIOR * cost / share / 2)
+
+    near = [start for start in starts[:2] if start[0] <= FAR_WORSE * starts[0][0]]
+    fits = parallel_map(carried_on, near)
     return min(fits, key=lambda fit: fit.cost)
 
 
@@ -316,14 +330,16 @@ def with_focal_settled(
     start = with_points(fit.bundle, good, motion)
     free = at(start, usual_focal, LIGHT_PRIOR * fit.cost)
     base = at(free.bundle, None, 0.0)
-    for factor in (0.8, 1.25):
+
+    def cost_at(factor: float) -> float:
         other = with_points(refocused(base.bundle, factor), good, motion)
-        if at(other, None, 0.0).cost < base.cost * (1 + WEAK_FOCAL):
-            break
-    else:
+        return at(other, None, 0.0).cost
+
+    if min(parallel_map(cost_at, (0.8, 1.25))) >= base.cost * (1 + WEAK_FOCAL):
         return base, True
     usual = with_points(refocused(base.bundle, usual_focal / base.bundle.focal), good, motion)
-    fits = [at(b, usual_focal, FIRM_PRIOR * base.cost) for b in (base.bundle, usual)]
+    prior = FIRM_PRIOR * base.cost
+    fits = parallel_map(lambda start: at(start, usual_focal, prior), (base.bundle, usual))
     return min(fits, key=lambda fit: fit.cost), False
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -305,15 +306,16 @@ def _solve(
     if guess is not None and config.rules.guessed_relief:
         relief = _guessed(guess, few, keys, lens)
     fits: dict[str, Fit] = {}
+    chained = cache(partial(chained_rotations, few, len(keys)))
     if auto or requested == "static":
         fits["static"] = fit_static(few, len(keys), lens.reference)
     progress("cameras", 1, 4)
     if auto or requested == "rotating":
-        fits["rotating"] = fit_rotating(few, len(keys), focals, usual)
+        fits["rotating"] = fit_rotating(few, chained, focals, usual)
     progress("cameras", 2, 4)
     if auto or requested == "moving":
         restarts = config.rules.relief_restarts
-        fits["moving"] = fit_moving(few, len(keys), focals, usual, restarts, relief)
+        fits["moving"] = fit_moving(few, chained, focals, usual, restarts, relief)
     progress("cameras", 3, 4)
     decision, motion = None, requested
     if motion == "auto":

@@ -21,7 +21,7 @@ from recam.reconstruct.depth_prior.network import (
     load_depth_net,
 )
 from recam.runtime.cache import scratch_tensor
-from recam.runtime.parallel import parallel_frames
+from recam.runtime.parallel import parallel_frames, parallel_map
 from recam.runtime.threads import one_torch_thread
 from recam.types import no_progress
 
@@ -102,15 +102,19 @@ def guess_pictures(frames: Tensor, model: DepthNet | None = None) -> PictureGues
     over both sizes), and of depth (at the larger), of GUESSED_FRAMES of them."""
     height, width = frames.shape[-2:]
     picked = np.unique(np.linspace(0, len(frames) - 1, GUESSED_FRAMES).round().astype(int))
-    focal, inverse = [], []
-    for i in picked.tolist():
-        for size in _sizes(height, width):
-            said = _looked_at(frames[i], size, model or _network())[1]
-            focal.append([float(said.log_focal.mean()), float(said.log_focal_error.exp().mean())])
-        log_inverse = said.log_inverse.mean(0).numpy()
+    network, sizes = model or _network(), _sizes(height, width)
+    with one_torch_thread():
+        said = parallel_map(
+            lambda i: [_looked_at(frames[i], size, network)[1] for size in sizes], picked.tolist()
+        )
+    inverse = []
+    for of_picture in said:
+        log_inverse = of_picture[-1].log_inverse.mean(0).numpy()
         log_inverse = cv2.resize(log_inverse - np.median(log_inverse), (width, height))
         inverse.append(np.exp(log_inverse))
-    log_focal, error = np.mean(focal, axis=0).tolist()
+    every = [prediction for of_picture in said for prediction in of_picture]
+    log_focal = float(np.mean([one.log_focal.mean() for one in every]))
+    error = float(np.mean([one.log_focal_error.exp().mean() for one in every]))
     guess = FocalGuess(max(height, width) * math.exp(log_focal), SPREAD_OF_ERROR * error)
     return PictureGuess(guess, picked, np.stack(inverse).astype(np.float32))
 
