@@ -142,6 +142,8 @@ def trace(
     before_miss = np.zeros((height, width), np.float32)
     for now in order:
         before = now - 1 if past else now + 1
+        if not (wanted[now].any() and (sources[before].any() or (found.frame[before] >= 0).any())):
+            continue  # nothing leads here
         here_xy, here_miss = np.zeros_like(before_xy), np.zeros_like(before_miss)
         _trace_step(
             step.flow[now].astype(np.float32), step.slack[now].astype(np.float32),

@@ -17,9 +17,13 @@ from recam.arrays import F32, U8
 from recam.runtime.jit import kernel
 
 EDGE_CONTRAST, EDGE_POWER, EDGE_FLOOR = 9.0, 0.85, 0.02
-ITERATIONS = (150, 100, 80, 80, 80)
-"""Primal-dual steps per pyramid level, finest first. With 75 at the finest one, masks of what moves
-miss two thirds of it where cameras are given."""
+ITERATIONS = (83, 56, 44, 44, 44)
+"""Primal-dual steps per pyramid level, finest first. What is known has then not spread everywhere,
+and masks of what moves count on it: with half as many they miss two thirds of it where cameras are
+given. They are 150, 100, 80, 80 and 80 steps without relaxation, closer than a tenth more of these
+would be."""
+RELAXATION = 1.8
+"""How far each step goes, in units of the method's own."""
 CONTRASTS = 4096
 """Steps that contrasts are rounded to for their table of weights."""
 
@@ -42,7 +46,7 @@ def tgv_inpaint(value: F32, weight: F32, rgb: U8, smooth: Smoothness, level: int
     value, weight: float32 [h, w]; weight 0 = nothing known (the value is not read then).
     rgb: uint8 [h, w, 3], whose edges lower g. Second-order total generalised variation (Bredies
     et al. 2010) guided by the image (Ferstl et al. 2013), by the primal-dual method of Chambolle
-    and Pock, from coarse to fine. level: how often the picture was halved before; ``weight`` stays
+    and Pock, over-relaxed (Condat 2013), from coarse to fine. level: how often the picture was halved before; ``weight`` stays
     that of a pixel of the large one, and the result is what its pyramid would have at that level.
     Returns float32 [h, w], defined everywhere.
     """
@@ -87,7 +91,8 @@ def _edge_weights(rgb: U8) -> tuple[F32, F32]:
     image = cv2.GaussianBlur(rgb.astype(np.float32) / 255, (0, 0), 0.7)
     weights = []
     for axis in (1, 0):
-        contrast = np.abs(np.diff(image, axis=axis)).max(-1)
+        red, green, blue = (np.abs(np.diff(channel, axis=axis)) for channel in cv2.split(image))
+        contrast = np.maximum(np.maximum(red, green), blue)
         g = table[(contrast * np.float32(CONTRASTS) + np.float32(0.5)).astype(np.int32)]
         # Nothing flows over the border of the picture.
         weights.append(np.pad(g, [(0, int(axis == 0)), (0, int(axis == 1))]).astype(np.float32))
@@ -109,10 +114,44 @@ def _solve_level(start: F32, value: F32, weight: F32, rgb: U8, smooth: Smoothnes
 
 @kernel
 def _primal_dual(state, ahead, dual, gx, gy, weight, value, jump, bend, iterations):
-    tau = np.float32(1 / math.sqrt(12.0))
+    tau, one = np.float32(1 / math.sqrt(12.0)), np.float32(1)
+    keep = one / (one + tau * weight)
+    pull = tau * weight * value * keep
     for _ in range(iterations):
+        _descend(state, ahead, dual, gx, gy, keep, pull, tau)
         _ascend(ahead, dual, gx, gy, jump, bend, tau)
-        _descend(state, ahead, dual, gx, gy, weight, value, tau)
+
+
+@kernel
+def _descend(state, ahead, dual, gx, gy, keep, pull, tau):
+    u, vx, vy = state[0], state[1], state[2]
+    px, py, qxx, qyy, qxy = dual[0], dual[1], dual[2], dual[3], dual[4]
+    h, w = u.shape
+    two, relaxation = np.float32(2), np.float32(RELAXATION)
+    for y in range(1, h - 1):
+        for x in range(1, w - 1):
+            div = gx[y, x] * px[y, x] - gx[y, x - 1] * px[y, x - 1]
+            div += gy[y, x] * py[y, x] - gy[y - 1, x] * py[y - 1, x]
+            old = u[y, x]
+            new = (old + tau * div) * keep[y, x] + pull[y, x]
+            u[y, x] = old + relaxation * (new - old)
+            ahead[0, y, x] = two * new - old
+        for x in range(1, w - 1):
+            old = vx[y, x]
+            div = qxx[y, x] - qxx[y, x - 1] + qxy[y, x] - qxy[y - 1, x]
+            new = old + tau * (gx[y, x] * px[y, x] + div)
+            vx[y, x] = old + relaxation * (new - old)
+            ahead[1, y, x] = two * new - old
+            old = vy[y, x]
+            div = qyy[y, x] - qyy[y - 1, x] + qxy[y, x] - qxy[y, x - 1]
+            new = old + tau * (gy[y, x] * py[y, x] + div)
+            vy[y, x] = old + relaxation * (new - old)
+            ahead[2, y, x] = two * new - old
+    for k in range(1, 3):
+        for x in range(w):
+            ahead[k, h - 1, x] = ahead[k, h - 2, x]
+        for y in range(h):
+            ahead[k, y, w - 1] = ahead[k, y, w - 2]
 
 
 @kernel
@@ -120,58 +159,26 @@ def _ascend(ahead, dual, gx, gy, jump, bend, tau):
     u, vx, vy = ahead[0], ahead[1], ahead[2]
     px, py, qxx, qyy, qxy = dual[0], dual[1], dual[2], dual[3], dual[4]
     h, w = u.shape
-    one, two, half = np.float32(1), np.float32(2), np.float32(0.5)
+    two, half, relaxation = np.float32(2), np.float32(0.5), np.float32(RELAXATION)
+    stay = np.float32(1) - relaxation
     for y in range(1, h - 1):
         for x in range(1, w - 1):
             a = px[y, x] + tau * gx[y, x] * (u[y, x + 1] - u[y, x] - vx[y, x])
             b = py[y, x] + tau * gy[y, x] * (u[y + 1, x] - u[y, x] - vy[y, x])
-            over = max(one, math.sqrt(a * a + b * b) / jump)
-            px[y, x] = a / over
-            py[y, x] = b / over
+            scale = relaxation * jump / max(jump, math.sqrt(a * a + b * b))
+            px[y, x] = stay * px[y, x] + scale * a
+            py[y, x] = stay * py[y, x] + scale * b
         for x in range(1, w - 1):
             a = qxx[y, x] + tau * (vx[y, x + 1] - vx[y, x])
             b = qyy[y, x] + tau * (vy[y + 1, x] - vy[y, x])
             c = qxy[y, x] + tau * half * (vx[y + 1, x] - vx[y, x] + vy[y, x + 1] - vy[y, x])
-            over = max(one, math.sqrt(a * a + b * b + two * c * c) / bend)
-            qxx[y, x] = a / over
-            qyy[y, x] = b / over
-            qxy[y, x] = c / over
+            scale = relaxation * bend / max(bend, math.sqrt(a * a + b * b + two * c * c))
+            qxx[y, x] = stay * qxx[y, x] + scale * a
+            qyy[y, x] = stay * qyy[y, x] + scale * b
+            qxy[y, x] = stay * qxy[y, x] + scale * c
     for x in range(w):
         qyy[h - 2, x] = 0
         qxy[h - 2, x] = 0
     for y in range(h):
         qxx[y, w - 2] = 0
         qxy[y, w - 2] = 0
-
-
-@kernel
-def _descend(state, ahead, dual, gx, gy, weight, value, tau):
-    u, vx, vy = state[0], state[1], state[2]
-    px, py, qxx, qyy, qxy = dual[0], dual[1], dual[2], dual[3], dual[4]
-    h, w = u.shape
-    one, two = np.float32(1), np.float32(2)
-    for y in range(1, h - 1):
-        for x in range(1, w - 1):
-            div = gx[y, x] * px[y, x] - gx[y, x - 1] * px[y, x - 1]
-            div += gy[y, x] * py[y, x] - gy[y - 1, x] * py[y - 1, x]
-            old = u[y, x]
-            data = tau * weight[y, x]
-            new = (old + tau * div + data * value[y, x]) / (one + data)
-            u[y, x] = new
-            ahead[0, y, x] = two * new - old
-        for x in range(1, w - 1):
-            old = vx[y, x]
-            div = qxx[y, x] - qxx[y, x - 1] + qxy[y, x] - qxy[y - 1, x]
-            new = old + tau * (gx[y, x] * px[y, x] + div)
-            vx[y, x] = new
-            ahead[1, y, x] = two * new - old
-            old = vy[y, x]
-            div = qyy[y, x] - qyy[y - 1, x] + qxy[y, x] - qxy[y, x - 1]
-            new = old + tau * (gy[y, x] * py[y, x] + div)
-            vy[y, x] = new
-            ahead[2, y, x] = two * new - old
-    for k in range(1, 3):
-        for x in range(w):
-            ahead[k, h - 1, x] = ahead[k, h - 2, x]
-        for y in range(h):
-            ahead[k, y, w - 1] = ahead[k, y, w - 2]
