@@ -14,6 +14,8 @@ from recam.runtime.parallel import parallel_frames
 from recam.types import Cameras, Progress, no_progress
 
 FUSE_OFFSETS = (1, 2, 4, 8, 16)
+WHOLE = 1 << 20
+"""The weight of a pixel for itself in the weighted median: 121 of them fit 32 bits."""
 
 
 def fuse_views(
@@ -132,61 +134,55 @@ def snap_to_edges(rho: F32, rgb: U8, step: float) -> F32:
 def _weighted_median(rho, image, flat, wanted, out):
     h, w = rho.shape
     values = np.empty(121, np.float32)
-    weights = np.empty(121, np.float32)
+    weights = np.empty(121, np.int32)
     near = np.empty((6, 6), np.float32)
     for v in range(6):
         for u in range(6):
-            near[v, u] = math.exp(-(v * v + u * u) / 24)
+            near[v, u] = math.exp(-(v * v + u * u) / 24) * WHOLE
+    # By the difference of colours, squared, over 450, up to 14, where the rest would be lost.
+    like = np.empty(1025, np.float32)
+    for k in range(1024):
+        like[k] = math.exp(-k * 14 / 1024) + 0.01
+    like[1024] = 0.01
+    unit, most = np.float32(1024 / (14 * 450.0)), np.float32(1024)
     for y in range(h):
         for x in range(w):
             if not wanted[y, x]:
                 continue
-            n = np.int64(0)
-            total = np.float32(0)
+            n, total = 0, 0
             r, g, b = image[y, x, 0], image[y, x, 1], image[y, x, 2]
             for v in range(max(y - 5, 0), min(y + 6, h)):
                 for u in range(max(x - 5, 0), min(x + 6, w)):
                     d0, d1, d2 = image[v, u, 0] - r, image[v, u, 1] - g, image[v, u, 2] - b
-                    off = (d0 * d0 + d1 * d1 + d2 * d2) / np.float32(450)
-                    like = np.float32(0.01)  # where the rest would be lost in it
-                    if off < 14:
-                        like += np.float32(math.exp(-off))
+                    k = int(min((d0 * d0 + d1 * d1 + d2 * d2) * unit, most))
                     values[n] = rho[v, u]
-                    weights[n] = like * near[abs(v - y), abs(u - x)] * flat[v, u]
+                    weights[n] = np.int32(like[k] * near[abs(v - y), abs(u - x)] * flat[v, u])
                     total += weights[n]
                     n += 1
-            out[y, x] = _select(values, weights, n, np.float32(0.5) * total)
+            out[y, x] = _select(values, weights, n, total)
 
 
 @kernel
-def _select(values, weights, n, wanted):
-    """The least of n values up to which the weights sum to ``wanted``, by quickselect; both arrays
-    are left in another order."""
-    low, high = 0, n - 1
-    below = np.float32(0)
-    while low < high:
-        pivot = values[(low + high) // 2]
-        i, j = low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                weights[i], weights[j] = weights[j], weights[i]
-                i += 1
-                j -= 1
-        left = below
-        for k in range(low, j + 1):
-            left += weights[k]
-        if left >= wanted:
-            high = j
-            continue
-        for k in range(j + 1, i):
-            left += weights[k]
-        if left >= wanted:
-            return pivot
-        below = left
-        low = i
-    return values[min(low, n - 1)]
+def _select(values, weights, n, total):
+    """The least of n values, but for 1/4096 of their range, up to which the weights sum to half of
+    their total. Whole numbers, so that the sums may be taken several at a time."""
+    low, high = values[0], values[0]
+    for k in range(n):
+        low, high = min(low, values[k]), max(high, values[k])
+    if low == high:
+        return low
+    low -= np.float32(1e-5) * (high - low)
+    for _ in range(12):
+        middle = np.float32(0.5) * (low + high)
+        below = np.int32(0)
+        for k in range(n):
+            below = np.int32(below + (weights[k] if values[k] <= middle else np.int32(0)))
+        if 2 * below >= total:
+            high = middle
+        else:
+            low = middle
+    least = np.float32(np.inf)
+    for k in range(n):
+        if values[k] > low:
+            least = min(least, values[k])
+    return least

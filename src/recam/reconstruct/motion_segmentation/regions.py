@@ -103,7 +103,7 @@ def refine_mask_grabcut(found: Mask, rgb: U8, certain: Mask | None = None) -> Ma
         cv2.setRNGSeed(0)  # its colour models start from k-means
         behind, front = np.zeros((1, 65)), np.zeros((1, 65))
         picture = np.ascontiguousarray(rgb[box])
-        cv2.grabCut(picture, state, (0, 0, 1, 1), behind, front, 2, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(picture, state, (0, 0, 1, 1), behind, front, 1, cv2.GC_INIT_WITH_MASK)
         inside = (state == cv2.GC_FGD) | (state == cv2.GC_PR_FGD)
         others = found[box] & (region == 0)
         out[box] = np.where(outer > 0, inside | others, out[box])
