@@ -57,6 +57,7 @@ from recam.reconstruct.static_depth import (
 )
 from recam.reconstruct.user_inputs import Clip, given_cameras, given_depth, given_masks
 from recam.runtime.cache import scratch_tensor
+from recam.runtime.threads import all_torch_threads, one_torch_thread
 from recam.types import (
     Cameras,
     DepthOrigin,
@@ -97,6 +98,7 @@ class _Geometry:
     metres_per_unit: float | None = None
 
 
+@one_torch_thread()  # frames go side by side instead
 def reconstruct(
     video: Video,
     config: ReconstructConfig = DEFAULTS,
@@ -308,7 +310,7 @@ def _outlined(clip: Clip, rgb: U8, dynamic: Mask, report: Report) -> Mask:
         return dynamic
     from recam.reconstruct.external.sam2 import outlined_by_sam2
 
-    with report.timed("outlining"):
+    with report.timed("outlining"), all_torch_threads():
         out, known = outlined_by_sam2(rgb, dynamic, weights, clip.progress)
     report.note(f"moving areas outlined by SAM 2 ({weights}), {known:.0%} of their regions")
     return out

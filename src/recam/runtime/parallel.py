@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -23,7 +23,13 @@ def parallel_frames(
             progress(what, done, len(frames))
 
 
-def parallel_map(work: Callable[[Item], Made], items: Iterable[Item]) -> list[Made]:
-    """``work`` of every item, in their order, on all cores."""
-    with ThreadPoolExecutor(num_cores()) as pool:
-        return list(pool.map(work, items))
+def parallel_map(
+    work: Callable[[Item], Made], items: Iterable[Item], workers: int | None = None
+) -> Iterator[Made]:
+    """``work`` of every item, in their order, on all cores or as many ``workers``; by one in the
+    thread that asks."""
+    if workers == 1:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(workers or num_cores()) as pool:
+        yield from pool.map(work, items)

@@ -43,3 +43,16 @@ def one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def all_torch_threads() -> Iterator[None]:
+    """For a large network inside of :func:`one_torch_thread`."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_cores())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

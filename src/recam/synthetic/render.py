@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recam.geometry import pixel_centers, project, se3_inverse, transform_points, unproject
-from recam.runtime.threads import num_cores, one_torch_thread
+from recam.runtime.parallel import parallel_map
+from recam.runtime.threads import one_torch_thread
 from recam.synthetic.raycast import (
     MISS,
     NOTHING,
@@ -74,8 +74,8 @@ def render_synthetic(
     where = torch.device(device)
     chunks = _chunks(cameras, times_s, max_pixels, where)
     parts: list[tuple[Tensor, ...]] = []
-    workers = num_cores() if where.type == "cpu" else 1
-    with one_torch_thread(), ThreadPoolExecutor(workers) as pool:
+    workers = None if where.type == "cpu" else 1
+    with one_torch_thread():
         look = prepare_look(scene, where)
         poses = world_from_parts(scene, times_s)
 
@@ -84,7 +84,7 @@ def render_synthetic(
             keys = cast(views)
             return (_colors(look, views, keys), *_geometry(scene, keys))
 
-        for chunk, part in zip(chunks, pool.map(job, chunks)):
+        for chunk, part in zip(chunks, parallel_map(job, chunks, workers)):
             progress("render", chunk.start, len(cameras))
             parts.append(part)
     progress("render", len(cameras), len(cameras))

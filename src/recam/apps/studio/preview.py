@@ -19,6 +19,7 @@ from recam.reconstruct import save_scene
 from recam.render import StaticSet, build_static, render_frames
 from recam.runtime.files import read_json
 from recam.runtime.records import Record, as_dataclass, write_json
+from recam.runtime.threads import one_torch_thread
 from recam.tasks.unseen import largest_within
 from recam.trajectories import focus_depth, make_path
 from recam.trajectories.presets import DEFAULTS, orbit
@@ -82,6 +83,7 @@ class About:
     reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)
 
 
+@one_torch_thread()  # many small steps
 def write_small(
     full: Scene,
     out: Path,

@@ -132,7 +132,7 @@ def fit_rotating(
         bundle, cost = adjust(bundle, few, freedom, 8)
         return cost, bundle
 
-    starts = parallel_map(begun, focals)
+    starts = list(parallel_map(begun, focals))
     return _best_of_two(starts, tracks, "rotating", usual_focal)
 
 
@@ -180,7 +180,7 @@ def fit_moving(
     works = [partial(begun, focal) for focal in focals]
     if guessed is not None:
         works.append(partial(as_guessed, usual_focal or focals[0]))
-    starts = parallel_map(lambda work: work(), works)
+    starts = list(parallel_map(lambda work: work(), works))
     starts.sort(key=lambda start: start[0])
     if not restarts:
         return _best_of_two(starts, tracks, "moving", usual_focal)
@@ -270,8 +270,7 @@ def _best_of_two(
         return refined(every, tracks, motion, usual_focal, LIGHT_PRIOR * cost / share / 2)
 
     near = [start for start in starts[:2] if start[0] <= FAR_WORSE * starts[0][0]]
-    fits = parallel_map(carried_on, near)
-    return min(fits, key=lambda fit: fit.cost)
+    return min(parallel_map(carried_on, near), key=lambda fit: fit.cost)
 
 
 def _some(tracks: Tracks) -> Tracks:

@@ -46,8 +46,9 @@ def tgv_inpaint(value: F32, weight: F32, rgb: U8, smooth: Smoothness, level: int
     value, weight: float32 [h, w]; weight 0 = nothing known (the value is not read then).
     rgb: uint8 [h, w, 3], whose edges lower g. Second-order total generalised variation (Bredies
     et al. 2010) guided by the image (Ferstl et al. 2013), by the primal-dual method of Chambolle
-    and Pock, over-relaxed (Condat 2013), from coarse to fine. level: how often the picture was halved before; ``weight`` stays
-    that of a pixel of the large one, and the result is what its pyramid would have at that level.
+    and Pock, over-relaxed (Condat 2013), from coarse to fine. level: how often the picture was
+    halved before; ``weight`` stays that of a pixel of the large one, and the result is what its
+    pyramid would have at that level.
     Returns float32 [h, w], defined everywhere.
     """
     weight = (4**level * weight).astype(np.float32)

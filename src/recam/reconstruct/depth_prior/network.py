@@ -58,6 +58,12 @@ class Prediction(NamedTuple):
     log_focal_error: Tensor
 
 
+def _draw(weight: Tensor) -> None:
+    """A start at random; none on "meta", where torch would load its compiler for it (2 s)."""
+    if not weight.is_meta:
+        nn.init.kaiming_normal_(weight, nonlinearity="linear")
+
+
 class _Residual(nn.Module):
     """x + two 3×3 convolutions of x, normalised; begins as the identity."""
 
@@ -66,7 +72,7 @@ class _Residual(nn.Module):
         self.norm = nn.GroupNorm(1, width)
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.kaiming_normal_(self.first.weight, nonlinearity="linear")
+        _draw(self.first.weight)
         nn.init.zeros_(self.second.weight)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -121,7 +127,7 @@ class DepthNet(nn.Module):
         # Signals keep their size through every layer: by torch's usual start, what comes from the
         # deepest level would be a hundredth of what comes from the first, and be learned last.
         for conv in (*self.laterals, *self.ups, self.join_half):
-            nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
+            _draw(conv.weight)
         for last in (self.focal_head, self.head, self.upsample_head):
             nn.init.zeros_(last.weight)
             if last.bias is not None:

@@ -104,9 +104,9 @@ def guess_pictures(frames: Tensor, model: DepthNet | None = None) -> PictureGues
     picked = np.unique(np.linspace(0, len(frames) - 1, GUESSED_FRAMES).round().astype(int))
     network, sizes = model or _network(), _sizes(height, width)
     with one_torch_thread():
-        said = parallel_map(
+        said = list(parallel_map(
             lambda i: [_looked_at(frames[i], size, network)[1] for size in sizes], picked.tolist()
-        )
+        ))  # fmt: skip
     inverse = []
     for of_picture in said:
         log_inverse = of_picture[-1].log_inverse.mean(0).numpy()

@@ -30,6 +30,7 @@ from recam.reconstruct.external.prior_depth import Drift
 from recam.reconstruct.motion_segmentation.regions import average_along_flow
 from recam.reconstruct.robust import cauchy_weights
 from recam.reconstruct.warping import inverse_depth_warps
+from recam.runtime.threads import all_torch_threads
 from recam.types import Cameras, Progress, no_progress
 
 GRID_PX = 9
@@ -82,7 +83,8 @@ def estimate_depth_prior(
     if choice.model == "shipped":
         rho, confidence = shipped_depth(frames)
         return DepthPrior(rho.numpy(), confidence.numpy(), "scale-and-shift", False, choice)
-    prediction = external_depth(choice, frames.contiguous(), progress, config.fov)
+    with all_torch_threads():
+        prediction = external_depth(choice, frames.contiguous(), progress, config.fov)
     return DepthPrior(
         prediction.inverse_depth.numpy(),
         prediction.confidence.numpy(),

@@ -381,10 +381,13 @@ def _led_to(label: I32, flows: FlowSet, i: int, j: int) -> dict[int, int]:
     u = np.clip(np.round(x + flow[:, 0]), 0, w - 1).astype(np.int64)
     v = np.clip(np.round(y + flow[:, 1]), 0, h - 1).astype(np.int64)
     own, size = np.unique(label[i, y, x], return_counts=True)
-    pair, num = np.unique(np.stack([label[i, y, x], label[j, v, u]]), axis=1, return_counts=True)
+    most = int(label[j].max()) + 1
+    code = label[i, y, x].astype(np.int64) * most + label[j, v, u]
+    pair, num = np.unique(code, return_counts=True)
+    first, second = pair // most, pair % most
     out = {}
     for n, all_of_it in zip(own.tolist(), size.tolist()):
-        to = (pair[0] == n) & (pair[1] > 0)
+        to = (first == n) & (second > 0)
         if to.any() and num[to].max() > SAME_SHARE * all_of_it:
-            out[n] = int(pair[1][to][num[to].argmax()])
+            out[n] = int(second[to][num[to].argmax()])
     return out

@@ -7,7 +7,6 @@ texture, and is darker by what the clip's other shadows take from each colour.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -18,7 +17,7 @@ from recam.reconstruct.depth.tgv import tgv_inpaint
 from recam.reconstruct.motion_segmentation.regions import SNAP, without_specks
 from recam.reconstruct.warping import inverse_depth_warps, seen_in
 from recam.runtime.jit import kernel
-from recam.runtime.parallel import parallel_frames
+from recam.runtime.parallel import parallel_frames, parallel_map
 from recam.types import Cameras, Progress, no_progress
 
 NUM_FRAMES = 32
@@ -84,12 +83,15 @@ def without_shadows(
     def compared(i: int) -> _Compared | None:
         return _compare(rgb, dynamic[i], blocked, rho, cameras, i, views[np.abs(views - i) > 1])
 
-    color, known = _color_of_shadows(compared, dynamic)
+    moves = np.flatnonzero(dynamic.any((1, 2)))
+    asked = moves[:: max(1, len(moves) // LEARNED_FROM)].tolist()
+    learned = dict(zip(asked, parallel_map(compared, asked)))
+    color, known = _color_of_shadows(learned, dynamic)
     out = dynamic.copy()
 
     def job(i: int) -> None:
         """Take the shadows out of frame i."""
-        found = compared(i)
+        found = learned[i] if i in learned else compared(i)
         if found is not None:
             box = found.rows, found.columns
             here = _is_shadow(found, dynamic[i][box], rgb[i][box], color, known)
@@ -117,7 +119,7 @@ def _compare(
     columns = slice(max(int(x.min()) - TEXTURE_PX, 0), int(x.max()) + TEXTURE_PX + 1)
     reach = np.ones((2 * TEXTURE_PX + 1,) * 2, np.uint8)
     wanted = np.stack(np.nonzero(cv2.dilate(moving.astype(np.uint8), reach)), -1)
-    shown = np.full((len(wanted), len(others), 3), np.nan, np.float32)
+    shown = np.full((len(wanted), 3, len(others)), np.nan, np.float32)
     _fetch(
         rgb,
         blocked,
@@ -128,12 +130,12 @@ def _compare(
         wanted,
         shown,
     )
-    num = (~np.isnan(shown[..., 0])).sum(1)
+    num = (~np.isnan(shown[:, 0])).sum(1)
     enough = np.flatnonzero(num >= MIN_SEEN)
     y, x = wanted[enough].T
-    shown.sort(axis=1)  # what was not seen goes last
+    shown.sort(axis=-1)  # what was not seen goes last
     behind = np.zeros(rgb.shape[1:], np.float32)
-    behind[y, x] = shown[enough, num[enough] // 2]
+    behind[y, x] = shown[enough, :, num[enough] // 2]
     seen = np.zeros(moving.shape, bool)
     seen[y, x] = True
     box = rows, columns
@@ -158,15 +160,11 @@ def _mean(values: F32, weight: F32, side: int) -> F32:
     return np.asarray(total / np.maximum(cv2.blur(weight, (side, side)), 1e-6), np.float32)
 
 
-def _color_of_shadows(
-    compared: Callable[[int], _Compared | None], dynamic: Mask
-) -> tuple[F64, bool]:
-    """Log light [3] that is missing in a shadow of unit depth, and whether the clip tells it: by
+def _color_of_shadows(learned: dict[int, _Compared | None], dynamic: Mask) -> tuple[F64, bool]:
+    """Log light [3] that is missing in a shadow of unit depth, and whether some frames tell it: by
     pixels with the same texture and clearly less light."""
     found = []
-    frames = np.flatnonzero(dynamic.any((1, 2)))
-    for i in frames[:: max(1, len(frames) // LEARNED_FROM)].tolist():
-        one = compared(i)
+    for i, one in learned.items():
         if one is None:
             continue
         depth = one.light.mean(-1)
@@ -211,7 +209,7 @@ def _between(values: F32, ends: tuple[float, float]) -> F32:
 
 @kernel
 def _fetch(rgb, blocked, rho, i, others, a, b, wanted, shown):
-    """shown [n, k, 3]: colours of the background at frame i's pixels ``wanted`` [n, (y, x)] in the
+    """shown [n, 3, k]: colours of the background at frame i's pixels ``wanted`` [n, (y, x)] in the
     others [k]; left as they are where it is hidden."""
     for n in range(len(wanted)):
         y, x = wanted[n, 0], wanted[n, 1]
@@ -229,4 +227,4 @@ def _fetch(rgb, blocked, rho, i, others, a, b, wanted, shown):
             for c in range(3):
                 top = (1 - fu) * rgb[j, iv, iu, c] + fu * rgb[j, iv, iu + 1, c]
                 below = (1 - fu) * rgb[j, iv + 1, iu, c] + fu * rgb[j, iv + 1, iu + 1, c]
-                shown[n, k, c] = (1 - fv) * top + fv * below
+                shown[n, c, k] = (1 - fv) * top + fv * below
