@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy.special import expit
 
 from recam.arrays import F32, F64, I64, U8, Mask
 from recam.reconstruct.depth.tgv import tgv_inpaint
@@ -29,38 +30,47 @@ DARK = 6.0
 """Levels (of 255) that are added before brightness is compared by its logarithm."""
 LEARNED_FROM, MIN_LEARNED = 12, 200
 """Frames that tell the colour of the clip's shadows, and pixels that must."""
-OFF_COLOR, OFF_ANY_COLOR = 0.06, 0.09
-"""How far (log) a channel may be from the colour of shadows; and from grey, where that is not
-known."""
-DEEPEST, BRIGHTER = 1.8, 0.22
-"""Log brightness that a shadow takes at most, and by which the surface may be brighter."""
-TEXTURE = (0.03, 0.06)
-"""Contrast (log) from which on a texture says something, and says all."""
-ALIKE = (0.05, 0.45)
-"""Correlation of textures up to which the surface is another, from which on it is the same."""
-COLOR_ALONE = 0.3
-"""What colour says where there is no texture, by what texture would."""
-COLORFUL = (0.1, 0.3)
-"""Log difference of a surface's channels from grey from which on its colour says something, and
-says all: a grey car on a grey road has the colour of a shadow."""
-SHADOW = 0.6
-PROVEN, MIN_PROVEN = 0.5, 0.2
-"""What texture or colour must say at a pixel, and at what part of a region's."""
+FLOOR = (0.02, 0.01)
+"""Logs of colours and of contrasts are taken of no less than about this."""
+USUAL_LIGHT = -0.5
+"""Log light of a usual shadow."""
+LOG_ODDS = {
+    "light": -3.26, "light's distance from a usual shadow's": -5.6,
+    "its colour off the clip's shadows": -0.77, "its colour off grey": -2.53,
+    "correlation of textures": 1.4, "contrast behind": 0.24, "contrast here": 1.37,
+    "contrast of the difference": -2.4, "that, relative": 1.76, "colour behind": 6.48,
+    "unevenness of light": 0.84, "none of these": -11.81,
+}  # fmt: skip
+"""What each thing that is compared adds to the log odds of a shadow (logistic regression on nine
+synthetic clips, then 1.5 taken off, since a thing that is lost costs more than a shadow that is
+left)."""
+SURE = 0.7
+"""Probability of a shadow from which on a pixel speaks for its region."""
+SHADOW, MIN_SURE = 0.6, 0.2
+"""The smoothed probability from which on a pixel lies in a shadow; and the part of a region whose
+own pixels must be sure."""
+
+
+TEXTURED, MIN_ALIKE = 0.05, 0.35
+"""Contrast from which on textures can be told apart; and the mean correlation around a
+pixel below which it is another surface, as dark as a shadow would make this one."""
 
 
 @dataclass(frozen=True)
 class _Compared:
     """A box of a frame, beside what is behind it there. rows, columns: of the box. light: log of
     its brightness over the other's, by channel, [h, w, 3]; alike: correlation of the textures;
-    texture: contrast of what is behind; colorful: how far that is from grey (log); seen: whether
-    enough frames show it; [h, w] each."""
+    contrast: of what is here and of what is behind (log), [2, h, w]; colorful: how far that is from
+    grey (log); uneven: how much the light differs around; seen: whether enough frames show it;
+    [h, w] each."""
 
     rows: slice
     columns: slice
     light: F32
     alike: F32
-    texture: F32
+    contrast: F32
     colorful: F32
+    uneven: F32
     seen: Mask
 
 
@@ -86,7 +96,7 @@ def without_shadows(
     moves = np.flatnonzero(dynamic.any((1, 2)))
     asked = moves[:: max(1, len(moves) // LEARNED_FROM)].tolist()
     learned = dict(zip(asked, parallel_map(compared, asked)))
-    color, known = _color_of_shadows(learned, dynamic)
+    color = _color_of_shadows(learned, dynamic)
     out = dynamic.copy()
 
     def job(i: int) -> None:
@@ -94,7 +104,7 @@ def without_shadows(
         found = learned[i] if i in learned else compared(i)
         if found is not None:
             box = found.rows, found.columns
-            here = _is_shadow(found, dynamic[i][box], rgb[i][box], color, known)
+            here = _is_shadow(found, dynamic[i][box], rgb[i][box], color)
             out[i][box] &= ~here
             out[i] = without_specks(out[i])
 
@@ -148,10 +158,13 @@ def _compare(
     energy = [_mean(v * v, weight, TEXTURE_PX) for v in fine]
     both = _mean(fine[0] * fine[1], weight, TEXTURE_PX)
     alike = both / np.sqrt(np.maximum(energy[0] * energy[1], 1e-10))
-    texture = np.sqrt(np.maximum(energy[1], 0))
+    contrast = np.sqrt(np.maximum(np.stack(energy), 0))
     channels = np.stack([_mean(other[..., c], weight, LIGHT_PX) for c in range(3)], axis=-1)
     colorful = np.abs(channels - channels.mean(-1, keepdims=True)).max(-1)
-    return _Compared(rows, columns, light, alike, texture, colorful, seen[box])
+    level = light.mean(-1)
+    spread = _mean(level * level, weight, TEXTURE_PX) - _mean(level, weight, TEXTURE_PX) ** 2
+    uneven = np.sqrt(np.maximum(spread, 0))
+    return _Compared(rows, columns, light, alike, contrast, colorful, uneven, seen[box])
 
 
 def _mean(values: F32, weight: F32, side: int) -> F32:
@@ -160,51 +173,62 @@ def _mean(values: F32, weight: F32, side: int) -> F32:
     return np.asarray(total / np.maximum(cv2.blur(weight, (side, side)), 1e-6), np.float32)
 
 
-def _color_of_shadows(learned: dict[int, _Compared | None], dynamic: Mask) -> tuple[F64, bool]:
-    """Log light [3] that is missing in a shadow of unit depth, and whether some frames tell it: by
-    pixels with the same texture and clearly less light."""
+def _color_of_shadows(learned: dict[int, _Compared | None], dynamic: Mask) -> F64:
+    """Log light [3] that is missing in a shadow of unit depth, by pixels of some frames with the
+    same texture and clearly less light; grey where there are too few."""
     found = []
     for i, one in learned.items():
         if one is None:
             continue
         depth = one.light.mean(-1)
-        certain = (one.alike > 0.6) & (one.texture > 0.04) & (depth < -0.25) & one.seen
+        certain = (one.alike > 0.6) & (one.contrast[1] > 0.04) & (depth < -0.25) & one.seen
         certain &= dynamic[i][one.rows, one.columns]
         certain &= np.abs(one.light - depth[..., None]).max(-1) < 0.3
         found.append(one.light[certain] / -depth[certain][:, None])
     pixels = np.concatenate(found) if found else np.zeros((0, 3))
     if len(pixels) < MIN_LEARNED:
-        return -np.ones(3), False
-    return np.median(pixels, axis=0).astype(np.float64), True
+        return -np.ones(3)
+    return np.median(pixels, axis=0).astype(np.float64)
 
 
-def _is_shadow(one: _Compared, moving: Mask, rgb: U8, color: F64, known: bool) -> Mask:
+def _is_shadow(one: _Compared, moving: Mask, rgb: U8, color: F64) -> Mask:
     """Where the box is the surface behind it in a shadow, made whole up to image edges."""
-    depth = np.maximum(one.light @ color / (color @ color), 0)
-    off = np.abs(one.light - depth[..., None] * color).max(-1)
-    like = np.clip(1.5 - off / (OFF_COLOR if known else OFF_ANY_COLOR), -1, 1)
-    never = (depth > DEEPEST) | (one.light.mean(-1) > BRIGHTER)
-    textured, hued = _between(one.texture, TEXTURE), _between(one.colorful, COLORFUL)
-    same = _between(one.alike, ALIKE)
-    by_color = 0.5 + 0.4 * like
-    by_texture = np.minimum(same, 0.5 + 0.5 * like)
-    evidence = np.where(never | ~one.seen, 0, textured * by_texture + (1 - textured) * by_color)
-    belief = textured + (1 - textured) * hued * COLOR_ALONE
-    belief = np.where((like <= -0.5) | never, 1, belief) * one.seen
+    textured = (one.seen & moving & (one.contrast.min(0) > TEXTURED)).astype(np.float32)
+    another = textured * (_mean(one.alike, textured, 2 * TEXTURE_PX + 1) < MIN_ALIKE)
+    sure = np.where(one.seen & (another == 0), expit(_log_odds(one, color)), 0)
+    belief = np.abs(2 * sure - 1) * one.seen
     weight = np.where(moving, belief + 1e-3, 0).astype(np.float32)
-    whole = tgv_inpaint(evidence.astype(np.float32), weight, np.ascontiguousarray(rgb), SNAP)
+    whole = tgv_inpaint(sure.astype(np.float32), weight, np.ascontiguousarray(rgb), SNAP)
     found = moving & (whole > SHADOW)
     num, part = cv2.connectedComponents(found.astype(np.uint8), connectivity=4)
-    agreement = np.maximum(textured * same, (1 - textured) * hued)
-    proven = one.seen & (agreement > PROVEN) & (like > 0) & ~never
-    share = np.bincount(part[found & proven], minlength=num) / np.bincount(part.ravel())
+    size = np.bincount(part.ravel())
+    share = np.bincount(part[found & (sure > SURE)], minlength=num) / size
     share[0] = 0
-    return np.asarray((share > MIN_PROVEN)[part])
+    return np.asarray((share > MIN_SURE)[part])
 
 
-def _between(values: F32, ends: tuple[float, float]) -> F32:
-    """0 up to the lower of the ends, 1 from the upper one on."""
-    return np.clip((values - ends[0]) / (ends[1] - ends[0]), 0, 1)
+def _log_odds(one: _Compared, color: F64) -> F64:
+    """Log odds [h, w] that a pixel shows the surface behind it, in a shadow."""
+    least_color, least_contrast = FLOOR
+    light = one.light.mean(-1)
+    depth = np.maximum(one.light @ color / (color @ color), 0)
+    off_color = np.abs(one.light - depth[..., None] * color).max(-1)
+    off_gray = np.abs(one.light - light[..., None]).max(-1)
+    here, behind = one.contrast
+    both = here * here + behind * behind
+    rest = np.sqrt(np.maximum(both - 2 * one.alike * here * behind, 0))
+    light = np.clip(light, -2, 1)
+    values = (
+        light, np.abs(light - USUAL_LIGHT), np.log(off_color + least_color),
+        np.log(off_gray + least_color), np.clip(one.alike, -1, 1),
+        np.log(behind + least_contrast), np.log(here + least_contrast),
+        np.log(rest + least_contrast), rest / np.sqrt(both + least_contrast**2), one.colorful,
+        np.log(one.uneven + least_contrast), 1.0,
+    )  # fmt: skip
+    total = np.zeros(light.shape)
+    for weight, value in zip(LOG_ODDS.values(), values, strict=True):
+        total += weight * value
+    return total
 
 
 @kernel
