@@ -1,6 +1,9 @@
 """How deep moving things stand, and the ground that they stand on."""
 
+import math
+
 import numpy as np
+import pytest
 import torch
 
 from recam.flow.dense import STEPS_PER_PX, FlowSet
@@ -168,3 +171,16 @@ def test_who_shows_no_foot_is_as_deep_as_the_prior_says() -> None:
     assert np.abs(np.log(found / true)[dynamic]).max() < 0.12
     assert np.median(np.abs(np.log(without / true)[dynamic])) > 0.4
     assert np.array_equal(found[~dynamic], rho[~dynamic])
+
+
+@pytest.mark.parametrize("said, expected", [(0.6, 0.6), (0.85, 0.714), (1.8, 1.8)])
+def test_contact_and_prior_are_weighed_by_their_errors(said: float, expected: float) -> None:
+    """Without a level ground both err alike: halfway (of log depth); much nearer is in the air."""
+    rho = np.linspace(0.1, 1.0, 100, dtype=np.float32)[None, :, None].repeat(90, 2)
+    dynamic = np.zeros(rho.shape, bool)
+    dynamic[:, 20:55, 30:60] = True
+    prior = np.where(dynamic, np.float32(said), rho)
+    still = FlowSet(torch.zeros(1, 100, 90, dtype=torch.uint8), {}, {}, (1,))
+    beside = PriorAround(prior, (~dynamic).astype(np.float32))
+    found = place_on_ground(np.ascontiguousarray(rho), dynamic, still, prior=beside)
+    assert abs(math.log(float(np.median(found[dynamic])) / expected)) < 0.03

@@ -9,7 +9,6 @@ its depth in the others.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -25,7 +24,6 @@ from recam.reconstruct.motion_segmentation.instances import segment_instances
 from recam.reconstruct.motion_segmentation.regions import average_along_flow
 from recam.reconstruct.object_depth.ground_plane import BELOW, Ground
 from recam.reconstruct.object_depth.prior_level import (
-    AGREE,
     MIN_SAMPLES,
     affine_near,
     level_by_prior,
@@ -59,19 +57,24 @@ ALIKE = 0.25
 """Difference of log depth over these frames up to which growth and trend say nearly the same."""
 MAX_TREND = 0.08
 """Of log depth a frame."""
+CONTACT_ERROR, PRIOR_ERROR = (0.25, 0.1), 0.25
+"""Of log depth: by contact where no level ground is known, and where it is; by the prior."""
+IN_AIR = 0.55
+"""How much nearer the prior must be for a contact not to be believed."""
 
 
 @dataclass(frozen=True)
 class GroundContact:
     """One thing in a frame: its ``label``; rho: its inverse depth at its pixels [k], row by
-    row; level: their median; touches: whether its foot is seen; by_prior: a depth prior told."""
+    row; level: their median; touches: whether its foot is seen; by_prior: level that a depth prior
+    tells, 0 = it tells none."""
 
     frame: int
     label: int
     rho: F32
     level: float
     touches: bool
-    by_prior: bool = False
+    by_prior: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,9 @@ def place_on_ground(
     nothing beside a moving thing lies below it, and upright is along its normal (else all of a
     thing is as deep as its foot).
 
-    prior: whoever shows no foot (cut off by the border, in the air), or is much nearer than where
-    it seems to touch, is as deep as the prior says, by what stands still around it.
+    prior: how deep things are by what stands still around them. Contact is weighed against it by
+    the errors of both; whoever shows no foot (cut off by the border) is as near as the nearer says,
+    and what the prior says is much nearer than where it seems to touch is in the air.
     """
     if not rules.ground_contact:
         return rho
@@ -131,7 +135,8 @@ def place_on_ground(
             region = label[i] == n
             one = place_upright(background[i], region, around[i], i, n, ground)
             if told is not None:
-                one = _by_prior(one, told, rho[i], region)
+                level = level_by_prior(told[0], rho[i], told[1], region, told[2])
+                one = replace(one, by_prior=level or 0.0)
             found[i].append(one)
 
     parallel_frames(job, range(len(rho)), progress, "standing what moves on the ground")
@@ -139,7 +144,7 @@ def place_on_ground(
     for one in chain(*found):
         things.setdefault(one.label, []).append(one)
     for number, thing in things.items():
-        for one in _as_near_as_around(thing, growths.get(number)):
+        for one in _as_near_as_around(thing, growths.get(number), ground is not None):
             region = label[one.frame] == one.label
             out[one.frame][region] = one.rho
     return _steady(out, label, flows)
@@ -202,22 +207,6 @@ def _prior_of_frame(
         return own, weight * 0, (1.0, 0.0)
     ratio = float(np.median(y / np.maximum(x, 1e-9)))
     return own, weight, affine_near(x, y, w, (ratio, 0.0))
-
-
-def _by_prior(
-    one: GroundContact,
-    told: tuple[F32, F32, tuple[float, float]],
-    rho: F32,
-    region: Mask,
-) -> GroundContact:
-    """The thing as near as the prior says, if it shows no foot or the prior says much nearer: what
-    is in the air, or cut off below, is nearer than the ground at its lower edge, never farther."""
-    level = level_by_prior(told[0], rho, told[1], region, told[2])
-    if level is None or level < one.level * (math.exp(AGREE) if one.touches else 1.0):
-        return one
-    factor = level / max(one.level, 1e-12)
-    rho_own = (one.rho * factor).astype(np.float32)
-    return replace(one, rho=rho_own, level=level, touches=False, by_prior=True)
 
 
 def _standing_on(
@@ -296,41 +285,59 @@ def filled(rho: F32, hole: Mask) -> F32:
 
 
 def _as_near_as_around(
-    thing: list[GroundContact], growth: ScaleChange | None
+    thing: list[GroundContact], growth: ScaleChange | None, known_ground: bool
 ) -> list[GroundContact]:
-    """A thing followed over time, as near as it stands in a sixth of the frames around: where its
-    foot is hidden, missing from what is known to move, or in the air, it seems too far. How much
-    nearer it comes meanwhile its points say (``relative_scale``), or the trend of where it
-    stands if both say nearly the same and the trend fits the frames better that show its foot."""
+    """A thing followed over time. By contact it is as near as in a sixth of the frames around:
+    where its foot is hidden, missing from what is known to move, or in the air, it seems too far.
+    By the prior it is as near as in most of them. How much nearer it comes meanwhile its points say
+    (``relative_scale``) or the trend of where it stands, whichever fits both better."""
     frames = np.array([one.frame for one in thing])
-    levels = np.log([max(one.level, 1e-9) for one in thing])
+    levels, prior = np.log([[max(o.level, 1e-9), max(o.by_prior, 1e-9)] for o in thing]).T
     grounded = np.array([one.touches for one in thing])
-    by_prior = np.array([one.by_prior for one in thing])
+    guessed = np.array([one.by_prior > 0 for one in thing])
     size, piece = _sizes(frames, growth)
     out = []
     for n, one in enumerate(thing):
         away = frames - one.frame
-        told = _usable(np.abs(away) <= AROUND_FRAMES, grounded)
+        near = np.abs(away) <= AROUND_FRAMES
+        told = _usable(near, grounded)
         expected = away * _trend(frames[told], levels[told])
         tied = (piece == piece[n]) & (np.abs(away) <= TIED_FRAMES) & (piece >= 0)
         if tied.sum() >= MIN_TIED:
             grown, shown = size - size[n], tied & grounded
             steady = away * _trend(frames[shown], levels[shown])
+            # What is in the air has a trend by contact as well, but a wrong one: where both differ
+            # much, the prior alone is asked.
             alike = np.ptp((grown - steady)[shown]) < ALIKE if shown.sum() >= MIN_FRAMES else False
-            if not alike or _spread((levels - grown)[shown]) < _spread((levels - steady)[shown]):
-                told, expected = _usable(tied, grounded), grown
-        if by_prior[told].mean() > 0.5:  # right on average, not at most
-            change = float(np.median((levels - expected)[told])) - float(levels[n])
-        else:
-            nearest = float(np.quantile((levels - expected)[told], NEARER_QUANTILE))
-            change = max(nearest - float(levels[n]), 0.0)
-        factor = float(np.exp(change))
+            by_growth, by_trend = (
+                _spread((prior - change)[tied & guessed])
+                + (_spread((levels - change)[shown]) if alike else 0.0)
+                for change in (grown, steady)
+            )
+            if by_growth < by_trend or (not alike and by_growth == by_trend):
+                near, told, expected = tied, _usable(tied, grounded), grown
+        level = max(float(np.quantile((levels - expected)[told], NEARER_QUANTILE)), levels[n])
+        if (near & guessed).any():
+            guess = float(np.median((prior - expected)[near & guessed]))
+            level = _believed(level, guess, bool(grounded[told].any()), known_ground)
+        factor = float(np.exp(level - levels[n]))
         out.append(replace(one, rho=one.rho * np.float32(factor), level=one.level * factor))
     return out
 
 
+def _believed(contact: float, prior: float, grounded: bool, known_ground: bool) -> float:
+    """Log inverse depth by what both say, weighed by their errors. What shows no foot is not
+    farther than what it seems to touch; what is much nearer than that is in the air."""
+    if not grounded:
+        return max(contact, prior)
+    if prior - contact > IN_AIR:
+        return prior
+    own = CONTACT_ERROR[known_ground]
+    return contact + (prior - contact) * own**2 / (own**2 + PRIOR_ERROR**2)
+
+
 def _spread(values: NDArray) -> float:
-    return float(np.median(np.abs(values - np.median(values))))
+    return float(np.median(np.abs(values - np.median(values)))) if len(values) else 0.0
 
 
 def _usable(around: Mask, grounded: Mask) -> Mask:

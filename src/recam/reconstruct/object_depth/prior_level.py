@@ -15,8 +15,6 @@ import numpy as np
 from recam.arrays import F32, F64, Mask
 from recam.reconstruct.robust import robust_least_squares
 
-AGREE = 0.35
-"""Difference of log depth up to which contact and prior agree: contact then is more exact."""
 REACH = 0.6
 """How far around a thing is looked, of the square root of its area."""
 MIN_REACH_PX = 10
