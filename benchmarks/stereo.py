@@ -7,13 +7,15 @@ from there (Synth4D's scenes) or was photographed (Middlebury's motorcycle). Com
     shift     each frame's pixels shifted by the disparity of recam's depth network (brought to the
               true scale and offset), gaps filled from the side that lies behind: what simple
               converters do
+    same      as shift, by the depth that recam found, as it is
     recam     recam.stereo, geometry estimated from the film
-    behind    as recam, but narrow gaps are filled from behind (--gaps behind)
+    sharp     as recam, but torn at depth's edges, as any new camera (--outlines sharp)
     truth     recam.stereo with true cameras and depth: what is lost to rendering and filling alone
 
 PSNR in dB, LPIPS; flicker: mean change of what is left of the truth from frame to frame, of 255.
 
-    python benchmarks/stereo.py [--limit 4] [--frames 16] [--model auto] [--pictures FOLDER]
+    python benchmarks/stereo.py [--limit 4] [--frames 16] [--width 384] [--model auto]
+        [--pictures FOLDER]
 
 With --given: true cameras and depth throughout, and "shift" by the true depth, "guess" by the
 network's: what rendering and filling alone are worth.
@@ -37,7 +39,7 @@ from recam.completers import complete
 from recam.configs import CompleteConfig, RigConfig, StereoConfig
 from recam.evaluation.metrics import psnr
 from recam.evaluation.perceptual import lpips
-from recam.evaluation.synth4d.scenes import SPECS, SceneSpec, build_scene, source_cameras
+from recam.evaluation.synth4d.scenes import SPECS, WIDTH, SceneSpec, build_scene, source_cameras
 from recam.evaluation.synth4d.scenes import times_s as synth4d_times_s
 from recam.media import write_image
 from recam.reconstruct import reconstruct
@@ -51,11 +53,12 @@ FIRST = 12
 RIG = RigConfig(keep="left")
 
 
-def synthetic_film(spec: SceneSpec, num: int) -> tuple[Scene, Video]:
+def synthetic_film(spec: SceneSpec, num: int, width: int) -> tuple[Scene, Video]:
     """The true scene of ``num`` frames, and the film alone."""
     world = build_scene(spec)
     picked = slice(FIRST, FIRST + num)
     cameras, times_s = source_cameras(spec, world)[picked], synth4d_times_s()[picked]
+    cameras = cameras.resized(round(cameras.height * width / cameras.width), width)
     shot = render_synthetic(world, cameras, times_s)
     film = Video(shot.frames, times_s)
     there = torch.isfinite(shot.depth) & (shot.depth > 0)
@@ -128,8 +131,10 @@ def right_eyes(truth: Scene, film: Video, model: str) -> tuple[dict[str, Tensor]
     estimated = reconstruct(film)
     scale = true_scale(estimated, truth)
     found = stereo_rig(estimated, RIG)
+    # A focal length that is off changes how far apart the eyes stand, not what they are to see.
+    focal = [s.cameras.intrinsics[0, 0, 0] / s.cameras.width for s in (estimated, truth)]
     rig = replace(
-        found, interaxial=scale * found.interaxial,
+        found, interaxial=scale * found.interaxial * float(focal[0] / focal[1]),
         convergence_depth=scale * found.convergence_depth,
     )  # fmt: skip
     focus = rig.convergence_depth
@@ -138,8 +143,9 @@ def right_eyes(truth: Scene, film: Video, model: str) -> tuple[dict[str, Tensor]
     eyes = {
         "flat": film.frames,
         "shift": shifted(film, truth, rig),
+        "same": shifted(film, truth, rig, 1 / (scale * estimated.depth.clamp(min=1e-6))),
         "recam": result.right.video.frames,
-        "behind": stereo(estimated, replace(config, gaps="behind")).right.video.frames,
+        "sharp": stereo(estimated, replace(config, outlines="sharp")).right.video.frames,
         "truth": stereo(truth, replace(config, rig=same)).right.video.frames,
     }
     holes = float((result.right.partial.known < 0.5).float().mean())
@@ -191,6 +197,8 @@ def motorcycle(model: str) -> tuple[dict[str, Tensor], Tensor]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--limit", type=int, default=4)
+    parser.add_argument("--scenes", nargs="*", help="by name, instead of the first few")
+    parser.add_argument("--width", type=int, default=WIDTH)
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--model", default="auto")
     parser.add_argument("--pictures", type=Path)
@@ -205,8 +213,9 @@ def main() -> None:
                 write_image(frames[0], options.pictures / f"motorcycle-{name}.png")
         return
     rows: dict[str, list[tuple[float, float, float]]] = {}
-    for spec in SPECS[: options.limit]:
-        truth, film = synthetic_film(spec, options.frames)
+    picked = [s for s in SPECS if s.name in (options.scenes or [])] or SPECS[: options.limit]
+    for spec in picked:
+        truth, film = synthetic_film(spec, options.frames, options.width)
         made = given_eyes if options.given else right_eyes
         eyes, rig, holes = made(truth, film, options.model)
         target = true_eye(spec, eye_paths(truth, rig, RIG)[1].cameras, options.frames)
@@ -219,7 +228,7 @@ def main() -> None:
             middle = options.frames // 2
             strip = torch.cat([target[middle], *(f[middle] for f in eyes.values())], 2)
             write_image(strip, options.pictures / f"{spec.name}.png")
-    print("mean of", min(options.limit, len(SPECS)))
+    print("mean of", len(picked))
     for name, scores in rows.items():
         mean = np.mean(scores, 0)
         print(f"  {name:6} {mean[0]:6.2f} dB  LPIPS {mean[1]:.4f}  flicker {mean[2]:.2f}")

@@ -34,6 +34,7 @@ from recam.configs import (
     StereoConfig,
     StereoGaps,
     StereoLayout,
+    StereoOutlines,
 )
 from recam.media import read_image, read_mask, read_video, write_image, write_video
 from recam.media.input import read_input, source_part
@@ -153,6 +154,7 @@ def stereo(
     *,
     rig: RigConfig = _RIG,
     layout: StereoLayout = "side-by-side",
+    outlines: StereoOutlines = "auto",
     gaps: StereoGaps = "model",
     input: InputConfig = _INPUT,
     reconstruct: ReconstructConfig = _RECONSTRUCT,
@@ -163,12 +165,12 @@ def stereo(
 ) -> StereoResult:
     """Two eyes from one film, or from one picture.
 
-    video: as in ``reshoot``. rig: how far apart the eyes stand and what lies on the screen. gaps:
-    what fills those beside things. The result has ``left`` and ``right``; ``save`` packs them as
-    ``layout`` says. Raises as reshoot.
+    video: as in ``reshoot``. rig: how far apart the eyes stand and what lies on the screen.
+    outlines, gaps: how things' outlines are moved, and what fills what opens beside them. The
+    result has ``left`` and ``right``; ``save`` packs them as ``layout`` says. Raises as reshoot.
     """
     config = StereoConfig(
-        rig, layout, gaps, reconstruct=reconstruct, render=render, complete=complete
+        rig, layout, outlines, gaps, reconstruct=reconstruct, render=render, complete=complete
     )
     if isinstance(video, str | Path):
         opened = scene_cache.open_scene(Path(video), input, reconstruct, progress)

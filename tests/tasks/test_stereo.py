@@ -16,6 +16,7 @@ from recam.geometry import intrinsics_from_fov, project
 from recam.media import read_image, read_video
 from recam.reconstruct import save_scene
 from recam.tasks.stereo import eye_paths, packed, stereo, stereo_rig
+from recam.tasks.stereo_rows import moved_rows
 from recam.types import Cameras, PartialVideo, Scene, video_from_frames
 from reconstruct_scene import render_world
 
@@ -255,3 +256,58 @@ def test_narrow_gaps_go_on_from_behind() -> None:
     shown = eye.video.frames[..., W // 8 : -W // 8]
     wanted = stripes[..., W // 8 : -W // 8]
     assert float((shown.int() - wanted).abs()[gap[:, None].expand_as(shown)].float().mean()) < 2
+
+
+def test_rows_move_by_hand() -> None:
+    """A row of ten pixels moves by two; the near ones from 4 to 6 by none, before the others."""
+    frame = torch.arange(10, 110, 10, dtype=torch.uint8).expand(3, 1, 10).contiguous()
+    move, near = torch.full((1, 10), 2.0), torch.full((1, 10), 0.5)
+    picture, came = moved_rows(frame, move, near)
+    assert picture[0, 0].tolist() == [0, 0, 10, 20, 30, 40, 50, 60, 70, 80]
+    assert came[0, 2:].tolist() == list(range(8)) and bool(came[0, :2].isnan().all())
+    move[0, 4:7], near[0, 4:7] = 0.0, 1.0
+    picture, came = moved_rows(frame, move, near)
+    # What lies behind is hidden on one side (40), and stretched on the other.
+    assert picture[0, 0, 2:7].tolist() == [10, 20, 50, 60, 70] and came[0, 7] == pytest.approx(
+        6.333, abs=1e-3
+    )
+    half = moved_rows(frame, torch.full((1, 10), 0.5), torch.full((1, 10), 0.5))[0]
+    assert half[0, 0, 3:7].tolist() == [35, 45, 55, 65]
+
+
+def boxed() -> Scene:
+    """A white box before a grey wall, whose depth ends three pixels within its colour."""
+    scene = wall()
+    frames = torch.full((NUM, 3, H, W), 90, dtype=torch.uint8)
+    frames[:, :, 12:36, 36:60] = 255
+    z = torch.full_like(scene.depth, 4.0)
+    z[:, 12:36, 39:57] = 2.0
+    return replace(scene, depth=z, video=replace(scene.video, frames=frames))
+
+
+def test_soft_outlines_leave_no_crumbs() -> None:
+    """In each row the box stays one piece; torn at its depth's edge it leaves some of its rim."""
+    rig = RigConfig("left", focus_depth=4.0, in_front=0.06)
+    pieces = {}
+    for outlines in ("soft", "sharp"):
+        config = StereoConfig(rig, outlines=outlines, complete=replace(QUICK, model="none"))  # type: ignore[arg-type]
+        eye = stereo(boxed(), config).right
+        known = eye.partial.known[0] > 0.5
+        white = (known & (eye.video.frames[0, 1] > 170))[14:34].int()
+        pieces[outlines] = ((white[:, 1:] - white[:, :-1]) == 1).sum(1).tolist()
+        if outlines == "soft":
+            assert float(white.sum()) == pytest.approx(20 * 24, rel=0.12)
+            assert bool(known[:, 8:-8].all())
+    assert pieces["soft"] == [1] * 20 and pieces["sharp"] == [2] * 20
+
+
+def test_given_depth_is_sharp_and_found_depth_soft() -> None:
+    scene, found = boxed(), replace(boxed(), depth_source="predicted")
+    quick = replace(QUICK, model="none")
+
+    def right(of: Scene, outlines: str) -> torch.Tensor:
+        return stereo(of, StereoConfig(outlines=outlines, complete=quick)).right.partial.known  # type: ignore[arg-type]
+
+    assert torch.equal(right(scene, "auto"), right(scene, "sharp"))
+    assert torch.equal(right(found, "auto"), right(found, "soft"))
+    assert not torch.equal(right(scene, "sharp"), right(found, "soft"))

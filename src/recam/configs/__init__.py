@@ -49,6 +49,7 @@ from recam.configs.tasks import RigConfig as RigConfig
 from recam.configs.tasks import StereoConfig as StereoConfig
 from recam.configs.tasks import StereoGaps as StereoGaps
 from recam.configs.tasks import StereoLayout as StereoLayout
+from recam.configs.tasks import StereoOutlines as StereoOutlines
 from recam.configs.training import DepthTrainConfig as DepthTrainConfig
 from recam.configs.training import EngineConfig as EngineConfig
 from recam.configs.training import FinetuneConfig as FinetuneConfig

@@ -24,6 +24,7 @@ from recam.runtime.versions import versions
 from recam.scene_memory import made_up_frame
 from recam.tasks.reshoot import path_times_s
 from recam.tasks.stereo_gaps import close_gaps
+from recam.tasks.stereo_rows import row_windows
 from recam.trajectories import focus_depth
 from recam.types import (
     CameraPath,
@@ -183,18 +184,39 @@ def _eye(
     """One eye, completed; ``other`` is the path and the frames of the one that was before it."""
     timings_s: dict[str, float] = {}
     windows = completer.plan(len(path), path.cameras.height, path.cameras.width)
-    pieces = render_windows(scene, path, config.render, windows.new)
-    if other is not None:
-        before = render_windows(scene, other[0], config.render, windows.new)
-        pieces = _made_up_once(scene, pieces, before, other[1], config)
-    if config.gaps == "behind":
-        pieces = (_closed(piece, config.render.edge_margin) for piece in pieces)
+    if _is_soft(scene, config):
+        pieces = row_windows(scene, path, windows.new)
+    else:
+        pieces = _sharp(scene, path, config, windows.new, other)
     parts = complete_pieces(
         pieces, len(path), completer, windows, timings_s, progress, "render and complete"
     )
     partial, frames = collected(((_observed(part), done) for part, done in parts), len(path))
     video = Video(frames, *path_times_s(scene, path))
     return Result(video, partial, config, timings_s, versions(), completer.weights_sha256)
+
+
+def _is_soft(scene: Scene, config: StereoConfig) -> bool:
+    if config.outlines == "auto":
+        return scene.depth_source != "given"
+    return config.outlines == "soft"
+
+
+def _sharp(
+    scene: Scene,
+    path: CameraPath,
+    config: StereoConfig,
+    window: int,
+    other: tuple[CameraPath, Tensor] | None,
+) -> Iterator[Rendering]:
+    """The eye as any new camera is rendered, torn at depth's edges; ``other`` as of ``_eye``."""
+    pieces = render_windows(scene, path, config.render, window)
+    if other is not None:
+        before = render_windows(scene, other[0], config.render, window)
+        pieces = _made_up_once(scene, pieces, before, other[1], config)
+    if config.gaps == "behind":
+        pieces = (_closed(piece, config.render.edge_margin) for piece in pieces)
+    return pieces
 
 
 def _made_up_once(
