@@ -181,13 +181,10 @@ def _best_axes(lines: Lines, vectors: F64, reference: float, focal: float) -> tu
     if not len(axes):
         return 0.0, np.zeros(3)
     scores = _shares(lines, axes, focal)
-    best, along = 0.0, np.zeros(3)
-    for k in np.argsort(-scores, kind="stable")[:REFINED]:
-        tried = _fitted(lines, normal, axes[k], focal)
-        share = _along(lines, tried, focal)[0]
-        if share.sum() > best:
-            best, along = float(share.sum()), share
-    return best, along
+    best = np.argsort(-scores, kind="stable")[:REFINED]
+    share = _along(lines, _fitted(lines, normal, axes[best], focal), focal)[0]
+    most = int(share.sum(1).argmax())
+    return float(share[most].sum()), share[most]
 
 
 def _directions(a: F64, b: F64) -> tuple[F64, F64]:
@@ -198,40 +195,44 @@ def _directions(a: F64, b: F64) -> tuple[F64, F64]:
 
 
 def _shares(lines: Lines, axes: F64, focal: float) -> F64:
-    """For sets of axes [m, 3, 3]: the sum [m] of what ``_along`` says of each."""
-    at = lines.ends.mean(1)[:, :, None, None]
-    line = lines.ends[:, 1] - lines.ends[:, 0]
+    """For sets of axes [m, 3, 3]: the sum [m] of what ``_along`` says of each, about."""
+    ends, rotation = lines.ends.astype(np.float32), lines.rotation.astype(np.float32)
+    at = ends.mean(1)[:, :, None, None]
+    line = ends[:, 1] - ends[:, 0]
     line = (line / np.linalg.norm(line, axis=1, keepdims=True))[:, :, None, None]
-    seen = lines.rotation.reshape(-1, 3) @ axes.transpose(1, 0, 2).reshape(3, -1)
+    seen = rotation.reshape(-1, 3) @ axes.astype(np.float32).transpose(1, 0, 2).reshape(3, -1)
     seen = seen.reshape(-1, 3, len(axes), 3)  # line, coordinate, set, axis
-    x, y = (focal * seen[:, k] - at[:, k] * seen[:, 2] for k in range(2))
-    square = (x * line[:, 1] - y * line[:, 0]) ** 2 / np.maximum(x * x + y * y, 1e-18)
+    x, y = (np.float32(focal) * seen[:, k] - at[:, k] * seen[:, 2] for k in range(2))
+    square = (x * line[:, 1] - y * line[:, 0]) ** 2 / np.maximum(x * x + y * y, np.float32(1e-18))
     return np.asarray(lines.share @ np.exp(-0.5 / SIGMA**2 * square.min(2)), np.float64)
 
 
 def _along(lines: Lines, axes: F64, focal: float) -> tuple[F64, F64, I64]:
-    """For axes [3, 3] (columns): the share of the lines along each [3], the weight of each line [n]
-    and which axis it is nearest to [n]."""
+    """For sets of axes [m, 3, 3] (columns): the share of the lines along each [m, 3], the weight of
+    each line [m, n] and which axis it is nearest to [m, n]."""
     at = lines.ends.mean(1)
     line = lines.ends[:, 1] - lines.ends[:, 0]
     line = line / np.linalg.norm(line, axis=1, keepdims=True)
-    seen = lines.rotation @ axes
-    to = focal * seen[:, :2] - at[:, :, None] * seen[:, 2:]
-    sine = np.abs(to[:, 0] * line[:, 1:] - to[:, 1] * line[:, :1])
-    sine /= np.maximum(np.linalg.norm(to, axis=1), 1e-9)
-    which = sine.argmin(1)
-    weight = lines.share * np.exp(-0.5 * (sine.min(1) / SIGMA) ** 2)
-    return np.asarray(np.bincount(which, weight, 3), np.float64), weight, which
+    seen = lines.rotation @ axes[:, None]
+    to = focal * seen[..., :2, :] - at[:, :, None] * seen[..., 2:, :]
+    sine = np.abs(to[..., 0, :] * line[:, 1:] - to[..., 1, :] * line[:, :1])
+    sine /= np.maximum(np.linalg.norm(to, axis=-2), 1e-9)
+    which = sine.argmin(-1)
+    weight = lines.share * np.exp(-0.5 * (sine.min(-1) / SIGMA) ** 2)
+    share = np.stack([(weight * (which == axis)).sum(-1) for axis in range(3)], -1)
+    return share, weight, which
 
 
 def _fitted(lines: Lines, normal: F64, axes: F64, focal: float) -> F64:
-    """Three axes turned so that their lines lie in the planes through them (a few reweighted least
-    squares of a small rotation)."""
+    """Sets of three axes [m, 3, 3] turned so that their lines lie in the planes through them (a few
+    reweighted least squares of a small rotation)."""
     for _ in range(4):
         _, weight, which = _along(lines, axes, focal)
-        own = axes[:, which].T
+        own = np.take_along_axis(axes.transpose(0, 2, 1), which[..., None], 1)
         rows = np.cross(own, normal)
-        off = (normal * own).sum(1)
-        system = (rows * weight[:, None]).T @ rows + 1e-9 * np.eye(3)
-        axes = rotation_exp(-np.linalg.solve(system, rows.T @ (weight * off))[None])[0] @ axes
+        off = (normal * own).sum(-1)
+        weighted = (rows * weight[..., None]).transpose(0, 2, 1)
+        system = weighted @ rows + 1e-9 * np.eye(3)
+        turn = np.linalg.solve(system, weighted @ off[..., None])[..., 0]
+        axes = rotation_exp(-turn) @ axes
     return axes

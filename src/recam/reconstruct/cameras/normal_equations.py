@@ -10,7 +10,7 @@ longest track, and time with the number of observations.
 from __future__ import annotations
 
 import numpy as np
-import scipy.linalg
+from scipy.linalg.lapack import dpbtrf, dpbtrs
 
 from recam.arrays import F64, I64, Mask
 from recam.runtime.jit import inlined, kernel
@@ -41,15 +41,11 @@ def solve_arrow(band: F64, column: F64, right: F64, free: Mask) -> F64 | None:
     corner, low = column[-1], right[-1]
     solved = np.zeros((0, 2))
     if len(index):
-        try:
-            # Rows from the diagonal on are LAPACK's lower columns of a symmetric band.
-            factor = scipy.linalg.cholesky_banded(
-                _packed(band, index).T, overwrite_ab=True, lower=True, check_finite=False
-            )
-            both = np.stack([right[index], column[index]], 1)
-            solved = scipy.linalg.cho_solve_banded((factor, True), both, check_finite=False)
-        except np.linalg.LinAlgError:
+        # Rows from the diagonal on are LAPACK's lower columns of a symmetric band.
+        factor, wrong = dpbtrf(_packed(band, index).T, lower=1, overwrite_ab=1)
+        if wrong:
             return None
+        solved, _ = dpbtrs(factor, np.stack([right[index], column[index]], 1), lower=1)
         out[index] = solved[:, 0]
     if free[-1]:
         corner = corner - float(column[index] @ solved[:, 1])

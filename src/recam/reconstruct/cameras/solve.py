@@ -220,9 +220,11 @@ def _solve_cameras(
         return found
     if motion == "moving" and found.parallax_px < MIN_PARALLAX_PX:
         return found  # so little parallax may as well be made by a lens
-    if focal_source == "network":  # a wrong guess would pass for a bend
+    bend = _bend(bundle, motion, centred, lens, flows)
+    if bend is not None and focal_source == "network":  # a wrong guess may pass for a bend
         motion, bundle, _, _ = _solve(centred, flows, config, lens, None, progress)
-    return replace(found, bend=_bend(bundle, motion, centred, lens, flows))
+        bend = _bend(bundle, motion, centred, lens, flows)
+    return replace(found, bend=bend)
 
 
 def _bend(

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from recam.arrays import F32
 from recam.configs import DepthKind
@@ -95,6 +94,8 @@ def check_near_and_far(given: F32, measured: F32, name: str) -> None:
     """
     if len(given) < _MIN_POINTS:
         return
+    from scipy.stats import spearmanr  # half a second of imports, for few
+
     step = -(-len(given) // 20_000)
     agreement = float(spearmanr(given[::step], measured[::step]).statistic)
     if agreement < _SWAPPED:
