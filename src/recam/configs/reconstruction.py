@@ -24,7 +24,8 @@ class ReconstructRules:
     prints what each is worth."""
 
     relief_restarts: bool = True
-    """Start the cameras also from the relief turned inside out, and from nearer points."""
+    """Where no network guesses the relief, start the cameras also from the relief turned inside
+    out, and from nearer points."""
     manhattan_focal: bool = True
     """Where motion does not tell the focal length, ask lines at right angles."""
     learned_focal: bool = True

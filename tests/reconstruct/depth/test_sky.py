@@ -5,12 +5,7 @@ import pytest
 import torch
 
 from recam.geometry import intrinsics_from_fov
-from recam.reconstruct.depth.sky import (
-    clear_sky,
-    far_sky,
-    shift_of_sky,
-    with_sky_at_infinity,
-)
+from recam.reconstruct.depth.sky import clear_sky
 from recam.types import Cameras
 
 T, H, W = 6, 48, 72
@@ -65,23 +60,3 @@ def test_pale_sky_that_was_measured_close_by_is_none(above: np.ndarray) -> None:
     assert clear_sky(pale, _cameras(0.0), 0 * near, near)[above].mean() > 0.95
     # A clear one is sky whatever was measured in it.
     assert clear_sky(_pictures(above), _cameras(0.0), near, near)[above].mean() > 0.95
-
-
-def test_a_grey_sky_is_what_a_model_puts_far_off(above: np.ndarray) -> None:
-    pictures = _pictures(above, (215, 215, 215))
-    far = np.where(above, 0.2, 1.0).astype(np.float32)
-    found = far_sky(pictures, far)
-    assert found[above].mean() > 0.8 and not found[~above].any()  # less two rows at its border
-    ceiling = np.where(above, 1.5, 1.0).astype(np.float32)
-    assert not far_sky(pictures, ceiling).any()
-
-
-def test_the_shift_of_inverse_depth_is_taken_off(above: np.ndarray) -> None:
-    true = np.where(above, 0, np.linspace(0.5, 2, H)[None, :, None]).astype(np.float32)
-    mended = with_sky_at_infinity(true + 0.5, above, shift_of_sky(true + 0.5, above))
-    ratio = mended[~above] / true[~above]
-    assert ratio.max() / ratio.min() < 1.35  # it was 1.6
-    assert not mended[above].any()
-    nowhere = ~above & above
-    assert np.array_equal(with_sky_at_infinity(true, nowhere, shift_of_sky(true, nowhere)), true)
-    assert (with_sky_at_infinity(true + 0.5, nowhere, -3.0) > 0).all()

@@ -102,7 +102,7 @@ def test_edges_that_run_anywhere_are_not_clear_and_moving_ones_not_asked() -> No
         float(cameras.intrinsics[0, 0, 0]), rel=0.1
     )
     assert level_by_lines(rgb, cameras, ~still, False) is None
-    assert shift_by_horizon(rho, rgb, cameras, ~still, False, 0.25) == 0.25
+    assert shift_by_horizon(rho, rgb, cameras, ~still, False) == 0
 
 
 def test_without_ground_nothing_is_told() -> None:

@@ -316,7 +316,7 @@ def _solve(
         fits["rotating"] = fit_rotating(few, chained, focals, usual)
     progress("cameras", 2, 4)
     if auto or requested == "moving":
-        restarts = config.rules.relief_restarts
+        restarts = config.rules.relief_restarts and relief is None
         fits["moving"] = fit_moving(few, chained, focals, usual, restarts, relief)
     progress("cameras", 3, 4)
     decision, motion = None, requested

@@ -32,11 +32,6 @@ MAX_NEAR, NEAR = 0.1, 0.15
 from which on it is."""
 SURE = 0.4
 """Confidence from which on depth was measured."""
-PLAIN, BRIGHTER, BEYOND = 10, 1.05, 0.55
-"""For ``far_sky``: levels up to which it is smooth, brightness over the rest's, and inverse depth
-over that of the farthest tenth of the rest."""
-TAKEN_OFF, MIN_LEFT = 0.5, 0.05
-"""Part of the sky's inverse depth that is taken off all, and of each pixel's own that is left."""
 
 
 def clear_sky(rgb: U8, cameras: Cameras, rho: F32, confidence: F32) -> Mask:
@@ -107,38 +102,3 @@ def _at_infinity(patch: Mask, alike: Mask, cameras: Cameras, i: int, others: I64
         seen += int(inside.sum())
         found += int(alike[j, v[inside].astype(int), u[inside].astype(int)].sum())
     return seen == 0 or found >= AGREE * seen
-
-
-def far_sky(rgb: U8, rho: F32) -> Mask:
-    """Where the sky is that a depth model sees, bool [t, h, w]; for cameras that stand or turn.
-
-    Smooth patches that reach the picture's top, brighter than the rest, and put by rho [t, h, w],
-    the model's inverse depth, far beyond all of it (a ceiling comes nearer towards the top).
-    """
-    out = np.zeros(rho.shape, bool)
-    for i, picture in enumerate(rgb):
-        smooth = (_contrast(picture) <= PLAIN).astype(np.uint8)
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(smooth, connectivity=4)
-        large = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] >= MIN_AREA * smooth.size)
-        patch = np.isin(labels, np.intersect1d(large, labels[:2])) & (smooth > 0)
-        if not patch.any() or patch.all():
-            continue
-        level = picture.mean(-1)
-        bright = np.median(level[patch]) >= BRIGHTER * np.median(level[~patch])
-        if bright and np.median(rho[i][patch]) <= BEYOND * np.quantile(rho[i][~patch], 0.1):
-            out[i] = patch
-    return out
-
-
-def shift_of_sky(rho: F32, sky: Mask) -> float:
-    """What to add to a model's inverse depth [t, h, w], known up to a shift, by the sky: less half
-    of what it is there, where it ought to be 0 (a model errs there too). 0 without sky."""
-    return -TAKEN_OFF * float(np.median(rho[sky])) if sky.any() else 0.0
-
-
-def with_sky_at_infinity(rho: F32, sky: Mask, shift: float) -> F32:
-    """Inverse depth [t, h, w] of a model with a shift, 0 in the sky; nothing else gets there."""
-    if shift == 0 and not sky.any():
-        return rho
-    out = np.maximum(rho + np.float32(shift), MIN_LEFT * rho)
-    return np.where(sky, 0, out).astype(np.float32)

@@ -59,25 +59,23 @@ def shift_by_horizon(
     cameras: Cameras,
     still: Mask,
     focal_sure: bool,
-    expected: float = 0.0,
 ) -> float:
     """What to add to a model's inverse depth so that the ground's vanishes on the horizon.
 
     rho: inverse depth [t, h, w] up to scale and shift. rgb: uint8 [t, h, w, 3]. cameras: t cameras
     of that size, which do not move through space. still: bool [t, h, w]. focal_sure: the motion
-    told the focal length. expected: the shift by what else is known. The mean over all that edges
-    leave possible, weighed with how far from ``expected`` it usually is; that, where edges or the
-    ground do not tell, and near it where edges are not clear.
+    told the focal length. The mean over all that edges leave possible, weighed with how far from 0
+    it usually is; 0 where edges or the ground do not tell, and near it where edges are not clear.
     """
     frames = line_frames(cameras, focal_sure)
     level = level_by_lines(rgb, cameras, still, focal_sure)
     if level is None:
-        return expected
+        return 0.0
     best = int(level.log_weight.argmax())
     every = slice(None, None, -(-len(rho) // SAMPLED_FRAMES))
     values = rho[every][still[every]]
     if not len(values):
-        return expected
+        return 0.0
     farthest, near = (float(v) for v in np.quantile(values, [FARTHEST, 0.95]))
     own_units = {i: rho[i] / near for i in frames}
     k = cameras.intrinsics[frames[0]].numpy()
@@ -86,24 +84,24 @@ def shift_by_horizon(
     tried = axes_of(pitch, np.full(len(pitch), roll))[0]
     focal = float(level.focal[best])
     shift = np.full(len(tried), np.nan)
-    habit = -0.5 * np.square((SHIFTS - expected / near) / SHIFT_SPREAD, dtype=np.float64)
+    habit = -0.5 * np.square(SHIFTS / SHIFT_SPREAD, dtype=np.float64)
     for i, down in enumerate(tried):
         fits = _ground(own_units, cameras, still, down, focal)
         if fits.max() > NO_GROUND:
             shift[i] = _mean(SHIFTS, GROUND_BELIEF * fits + habit)
     known = np.isfinite(shift)
     if known.sum() < 2:
-        return expected
+        return 0.0
     rows = horizon_row(tried, focal, k)[known]
     order = np.argsort(rows)
     row = horizon_row(level.down, level.focal, k)
     own = np.interp(row, rows[order], shift[known][order])
-    log_weight = level.log_weight - 0.5 * ((own - expected / near) / SHIFT_SPREAD) ** 2
+    log_weight = level.log_weight - 0.5 * (own / SHIFT_SPREAD) ** 2
     log_weight[(row < rows.min()) | (row > rows.max())] = -np.inf
     if not np.isfinite(log_weight).any():
-        return expected
+        return 0.0
     trust = float(np.clip((level.clear - CLEAR[0]) / (CLEAR[1] - CLEAR[0]), 0, 1))
-    mean = trust * _mean(own, log_weight) + (1 - trust) * expected / near
+    mean = trust * _mean(own, log_weight)
     least = MAX_TAKEN * farthest / near
     return near * float(np.clip(mean, -min(least, MAX_SHIFT), MAX_SHIFT))
 

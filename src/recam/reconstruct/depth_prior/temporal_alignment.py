@@ -17,7 +17,6 @@ from recam.arrays import F32, F64, I64, U8, Mask
 from recam.configs import ALL_RULES, ReconstructConfig, ReconstructRules
 from recam.flow.dense import FlowSet
 from recam.reconstruct.depth.fusion import fuse_views
-from recam.reconstruct.depth.sky import far_sky, shift_of_sky, with_sky_at_infinity
 from recam.reconstruct.depth_prior.horizon_shift import shift_by_horizon
 from recam.reconstruct.depth_prior.shipped import shipped_depth
 from recam.reconstruct.depth_prior.stage import stage_prior
@@ -36,6 +35,8 @@ from recam.types import Cameras, Progress, no_progress
 GRID_PX = 9
 """Distance of the points that frames are compared at."""
 MIN_CONFIDENCE = 0.6
+MIN_LEFT = 0.05
+"""Part of its own inverse depth that a shift leaves a pixel."""
 _HOLD = 1e-3
 """How strongly, against one sample, frames keep to the scale and shift that they came with."""
 
@@ -218,20 +219,16 @@ def with_shift(
     rules: ReconstructRules = ALL_RULES,
 ) -> F32:
     """Inverse depth [t, h, w] with the shift, which a model cannot know, that the horizon
-    (``horizon``) and the sky tell; where neither does, or the model knows it, as it is.
+    tells (``shift_by_horizon``); where it does not, or the model knows it, as it is.
 
     rgb: uint8 [t, h, w, 3]. cameras: which do not move through space. still: bool [t, h, w].
     focal_sure: the user or the motion told the focal length.
     """
-    if belief.is_stage or belief.metric:
+    asked = rules.horizon_shift and belief.drift == "scale-and-shift"
+    if belief.is_stage or belief.metric or not asked:
         return rho
-    # A white wall may pass for a sky: believed where clips gained by it, not of single pictures.
-    looks_for_sky = rules.sky and len(rho) > 1
-    sky = far_sky(rgb, rho) if looks_for_sky else np.zeros(rho.shape, bool)
-    shift = shift_of_sky(rho, sky)
-    if rules.horizon_shift and belief.drift == "scale-and-shift":
-        shift = shift_by_horizon(rho, rgb, cameras, still & ~sky, focal_sure, shift)
-    return with_sky_at_infinity(rho, sky, shift)
+    shift = shift_by_horizon(rho, rgb, cameras, still, focal_sure)
+    return np.maximum(rho + np.float32(shift), MIN_LEFT * rho)
 
 
 def _median_over_time(rho: F32, still: Mask) -> F32:
