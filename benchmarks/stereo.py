@@ -17,7 +17,8 @@ PSNR in dB, LPIPS; flicker: mean change of what is left of the truth from frame 
     python benchmarks/stereo.py [--limit 4] [--frames 16] [--width 384] [--model auto]
         [--pictures FOLDER]
 
-With --given: true cameras and depth throughout, and "shift" by the true depth, "guess" by the
+With --given: true cameras and depth throughout, "behind" as sharp with gaps filled from behind
+(--gaps behind), and "shift" by the true depth, "guess" by the
 network's: what rendering and filling alone are worth.
 
 With --real: the pair of Middlebury, from the left picture alone. Its eyes stand 193 mm apart, three
@@ -159,7 +160,10 @@ def given_eyes(truth: Scene, film: Video, model: str) -> tuple[dict[str, Tensor]
     result = stereo(truth, config)
     eyes = {
         "recam": result.right.video.frames,
-        "behind": stereo(truth, replace(config, gaps="behind")).right.video.frames,
+        "sharp": stereo(truth, replace(config, outlines="sharp")).right.video.frames,
+        "behind": stereo(
+            truth, replace(config, outlines="sharp", gaps="behind")
+        ).right.video.frames,
         "shift": shifted(film, truth, rig, 1 / truth.depth.clamp(min=1e-3)),
         "guess": shifted(film, truth, rig),
     }

@@ -154,7 +154,7 @@ def stereo(
     *,
     rig: RigConfig = _RIG,
     layout: StereoLayout = "side-by-side",
-    outlines: StereoOutlines = "auto",
+    outlines: StereoOutlines = "soft",
     gaps: StereoGaps = "model",
     input: InputConfig = _INPUT,
     reconstruct: ReconstructConfig = _RECONSTRUCT,

@@ -105,7 +105,8 @@ def test_both_eyes_have_holes_of_one_size() -> None:
     z = torch.full_like(scene.depth, 4.0)
     z[:, 12:36, 36:60] = 2.0
     result = stereo(
-        replace(scene, depth=z), StereoConfig(RigConfig(focus_depth=2.0), complete=QUICK)
+        replace(scene, depth=z),
+        StereoConfig(RigConfig(focus_depth=2.0), outlines="sharp", complete=QUICK),
     )
     lacking = [
         float((eye.partial.known < 0.5)[:, 12:36].float().mean())
@@ -224,7 +225,9 @@ def test_what_both_eyes_miss_is_made_up_once(width: int) -> None:
     z = torch.full_like(scene.depth, 4.0)
     z[:, :, 40 : 40 + width] = 1.0
     rig = RigConfig(focus_depth=4.0, in_front=0.15)
-    result = stereo(replace(scene, depth=z), StereoConfig(rig, gaps="model"), completer=Painter())  # type: ignore[arg-type]
+    result = stereo(
+        replace(scene, depth=z), StereoConfig(rig, outlines="sharp"), completer=Painter()
+    )  # type: ignore[arg-type]
     made_up = {}
     for name, eye in (("left", result.left), ("right", result.right)):
         hole = eye.partial.known[1] < 0.5
@@ -249,7 +252,10 @@ def test_narrow_gaps_go_on_from_behind() -> None:
     z[:, :, 40:64] = 2.0
     scene = replace(scene, depth=z, video=replace(scene.video, frames=frames))
     rig = RigConfig("left", focus_depth=2.0, behind=0.03)
-    result = stereo(scene, StereoConfig(rig, gaps="behind", complete=replace(QUICK, model="none")))
+    result = stereo(
+        scene,
+        StereoConfig(rig, outlines="sharp", gaps="behind", complete=replace(QUICK, model="none")),
+    )
     eye = result.right
     gap = (eye.partial.known < 0.5)[:, :, W // 8 : -W // 8]
     assert 0 < float(gap.float().mean()) < 0.1
@@ -299,15 +305,3 @@ def test_soft_outlines_leave_no_crumbs() -> None:
             assert float(white.sum()) == pytest.approx(20 * 24, rel=0.12)
             assert bool(known[:, 8:-8].all())
     assert pieces["soft"] == [1] * 20 and pieces["sharp"] == [2] * 20
-
-
-def test_given_depth_is_sharp_and_found_depth_soft() -> None:
-    scene, found = boxed(), replace(boxed(), depth_source="predicted")
-    quick = replace(QUICK, model="none")
-
-    def right(of: Scene, outlines: str) -> torch.Tensor:
-        return stereo(of, StereoConfig(outlines=outlines, complete=quick)).right.partial.known  # type: ignore[arg-type]
-
-    assert torch.equal(right(scene, "auto"), right(scene, "sharp"))
-    assert torch.equal(right(found, "auto"), right(found, "soft"))
-    assert not torch.equal(right(scene, "sharp"), right(found, "soft"))

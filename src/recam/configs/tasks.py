@@ -15,7 +15,7 @@ Eye = Literal["left", "right"]
 StereoLayout = Literal[
     "side-by-side", "half-side-by-side", "top-bottom", "half-top-bottom", "anaglyph", "separate"
 ]
-StereoOutlines = Literal["auto", "soft", "sharp"]
+StereoOutlines = Literal["soft", "sharp"]
 StereoGaps = Literal["behind", "model"]
 
 
@@ -80,10 +80,10 @@ class StereoConfig:
     layout: StereoLayout = "side-by-side"
     """How the two are packed. half: each squeezed to half, so that the picture keeps its size.
     anaglyph: for red and cyan glasses. separate: two files."""
-    outlines: StereoOutlines = "auto"
+    outlines: StereoOutlines = "soft"
     """How outlines are moved. soft: things reach a little over what lies behind, which is stretched
-    beside them: for depth whose outlines were found. sharp: torn at depth's edges, for depth that
-    is exact to the pixel. auto: sharp where depth was given."""
+    beside them. sharp: torn at depth's edges, as by any new camera; what opens is filled: for eyes
+    that stand far apart."""
     gaps: StereoGaps = "model"
     """Narrow gaps beside things with sharp outlines are filled by the model, as all others, or by
     what borders them on the far side."""

@@ -1,8 +1,8 @@
 """Two eyes from one film: the source's camera, moved by half the eyes' distance to either side.
 
 The eyes look the same way and their pictures are shifted, not turned in: turned cameras would see
-straight things at different heights (keystone), which no eyes can bring together. What both eyes
-miss is made up for the left one and lent to the right one.
+straight things at different heights (keystone), which no eyes can bring together. With sharp
+outlines, what both eyes miss is made up for the left one and lent to the right one.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def _eye(
     """One eye, completed; ``other`` is the path and the frames of the one that was before it."""
     timings_s: dict[str, float] = {}
     windows = completer.plan(len(path), path.cameras.height, path.cameras.width)
-    if _is_soft(scene, config):
+    if config.outlines == "soft":
         pieces = row_windows(scene, path, windows.new)
     else:
         pieces = _sharp(scene, path, config, windows.new, other)
@@ -194,12 +194,6 @@ def _eye(
     partial, frames = collected(((_observed(part), done) for part, done in parts), len(path))
     video = Video(frames, *path_times_s(scene, path))
     return Result(video, partial, config, timings_s, versions(), completer.weights_sha256)
-
-
-def _is_soft(scene: Scene, config: StereoConfig) -> bool:
-    if config.outlines == "auto":
-        return scene.depth_source != "given"
-    return config.outlines == "soft"
 
 
 def _sharp(

@@ -1,11 +1,11 @@
-"""An eye's picture by moving each row of a frame: what estimated depth is good for.
+"""An eye's picture by moving each row of a frame.
 
 An eye that steps aside sees every pixel in its own row, moved by its disparity. Estimated depth
-ends a pixel or two beside the outline of a thing, and a thing's rim holds colours of both sides.
-Torn there, the rim stays behind as crumbs. So near things first reach a little over what lies
-behind them, so that their whole rim goes along, and the step behind it is softened: what opens is
-stretched background, a few pixels wide (the smoothed depth of Zhang and Tam 2005, with Fehn's
-asymmetry turned into growth). Rows are sampled once, with Catmull–Rom weights.
+ends a pixel or two beside the outline of a thing, and even where depth is exact a thing's rim holds
+colours of both sides. Torn there, the rim stays behind as crumbs. So near things first reach a
+little over what lies behind them, so that their whole rim goes along, and the step behind it is
+softened: what opens is stretched background, a few pixels wide. (Smoothed depth: Zhang and Tam
+2005.) Rows are sampled once, with Catmull–Rom weights.
 """
 
 from __future__ import annotations
