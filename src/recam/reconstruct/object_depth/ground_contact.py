@@ -59,8 +59,10 @@ MAX_TREND = 0.08
 """Of log depth a frame."""
 CONTACT_ERROR, PRIOR_ERROR = (0.25, 0.1), 0.25
 """Of log depth: by contact where no level ground is known, and where it is; by the prior."""
-IN_AIR = 0.55
-"""How much nearer the prior must be for a contact not to be believed."""
+MARGIN = 0.05
+"""By how much (spread of log depth) the prior must contradict growth for the trend to count."""
+IN_AIR = 0.35
+"""How much nearer (of log depth) the prior must be for a contact not to be believed."""
 
 
 @dataclass(frozen=True)
@@ -293,8 +295,8 @@ def _as_near_as_around(
     (``relative_scale``) or the trend of where it stands, whichever fits both better."""
     frames = np.array([one.frame for one in thing])
     levels, prior = np.log([[max(o.level, 1e-9), max(o.by_prior, 1e-9)] for o in thing]).T
-    grounded = np.array([one.touches for one in thing])
     guessed = np.array([one.by_prior > 0 for one in thing])
+    grounded = np.array([one.touches for one in thing]) & (prior - levels < IN_AIR)
     size, piece = _sizes(frames, growth)
     out = []
     for n, one in enumerate(thing):
@@ -307,14 +309,16 @@ def _as_near_as_around(
             grown, shown = size - size[n], tied & grounded
             steady = away * _trend(frames[shown], levels[shown])
             # What is in the air has a trend by contact as well, but a wrong one: where both differ
-            # much, the prior alone is asked.
+            # much, growth counts unless the prior contradicts it.
             alike = np.ptp((grown - steady)[shown]) < ALIKE if shown.sum() >= MIN_FRAMES else False
-            by_growth, by_trend = (
-                _spread((prior - change)[tied & guessed])
-                + (_spread((levels - change)[shown]) if alike else 0.0)
-                for change in (grown, steady)
-            )
-            if by_growth < by_trend or (not alike and by_growth == by_trend):
+            changes = (grown, steady)
+            by_prior = [_spread((prior - change)[tied & guessed]) for change in changes]
+            shown_off = [_spread((levels - change)[shown]) for change in changes]
+            if alike:
+                better = by_prior[0] + shown_off[0] < by_prior[1] + shown_off[1]
+            else:
+                better = by_prior[0] < by_prior[1] + MARGIN
+            if better:
                 near, told, expected = tied, _usable(tied, grounded), grown
         level = max(float(np.quantile((levels - expected)[told], NEARER_QUANTILE)), levels[n])
         if (near & guessed).any():
@@ -327,11 +331,9 @@ def _as_near_as_around(
 
 def _believed(contact: float, prior: float, grounded: bool, known_ground: bool) -> float:
     """Log inverse depth by what both say, weighed by their errors. What shows no foot is not
-    farther than what it seems to touch; what is much nearer than that is in the air."""
+    farther than what it seems to touch."""
     if not grounded:
         return max(contact, prior)
-    if prior - contact > IN_AIR:
-        return prior
     own = CONTACT_ERROR[known_ground]
     return contact + (prior - contact) * own**2 / (own**2 + PRIOR_ERROR**2)
 
