@@ -48,7 +48,8 @@ from recam.reconstruct.depth_prior.shipped import shipped_depth
 from recam.render import render
 from recam.synthetic import render_synthetic
 from recam.tasks.stereo import StereoRig, eye_paths, stereo, stereo_rig
-from recam.types import CameraPath, Cameras, Scene, Video
+from recam.tasks.stereo_rows import row_windows
+from recam.types import CameraPath, Cameras, Rendering, Scene, Video
 
 FIRST = 12
 RIG = RigConfig(keep="left")
@@ -187,13 +188,15 @@ def motorcycle(model: str) -> tuple[dict[str, Tensor], Tensor]:
     guessed = replace(scene, depth=1 / guess, valid=torch.ones_like(scene.valid))
     path = CameraPath(camera, torch.zeros(1, dtype=torch.int64))
 
-    def seen(shown: Scene) -> Tensor:
-        view = render(shown, path)
+    def completed(view: Rendering) -> Tensor:
         return complete(view, CompleteConfig(model)).frames  # type: ignore[arg-type]
 
     eyes = {
         "flat": scene.video.frames, "shift": shifted(scene.video, scene, rig),
-        "recam": seen(guessed), "measured": seen(scene),
+        "recam": completed(next(row_windows(guessed, path, 1))),
+        "sharp": completed(render(guessed, path)),
+        "measured": completed(next(row_windows(scene, path, 1))),
+        "measured, sharp": completed(render(scene, path)),
     }  # fmt: skip
     return eyes, target[None]
 
