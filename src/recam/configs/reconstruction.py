@@ -51,7 +51,7 @@ class ReconstructRules:
     ground_contact: bool = True
     """What moves stands where its foot touches the ground."""
     prior_of_moving: bool = True
-    """Where no foot is seen, it is as near as the depth network says."""
+    """How near the depth network sees what moves is weighed against where its foot touches."""
     scale_change: bool = True
     """How much nearer a thing comes is read off its points."""
 
