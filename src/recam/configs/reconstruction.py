@@ -32,6 +32,8 @@ class ReconstructRules:
     """Where motion does not tell the focal length, the depth network's guess counts."""
     guessed_relief: bool = True
     """With learned_focal: start the cameras also from the depth that the network guesses."""
+    short_baselines: bool = True
+    """A camera that moves too little for depth to be measured counts as turning in place."""
     sky: bool = True
     """A smooth blue patch up to the picture's top is far and still."""
     horizon_shift: bool = True

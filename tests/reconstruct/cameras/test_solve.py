@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +36,7 @@ from recam.reconstruct.cameras.motion_model import (
     start_bundle,
     unit_depth,
 )
-from recam.reconstruct.cameras.solve import CameraSolution, solve_cameras
+from recam.reconstruct.cameras.solve import CameraSolution, _moves_too_little, solve_cameras
 from recam.reconstruct.matching.tracks import Tracks
 from recam.reconstruct.pipeline import working_size
 from recam.types import Cameras
@@ -272,3 +274,13 @@ def test_a_guess_that_is_inside_out_is_not_kept() -> None:
     assert found.motion == "moving"
     assert rotation_rms_deg(found.cameras, truth.cameras) < 0.2
     assert found.fov_deg == pytest.approx(60, abs=5)
+
+
+def test_a_camera_that_moves_by_next_to_nothing_turns_in_place() -> None:
+    def found(parallax_px: float) -> Any:
+        return SimpleNamespace(motion="moving", parallax_px=parallax_px, residual_px=0.1)
+
+    config = ReconstructConfig()
+    assert _moves_too_little(found(3.0), config) and not _moves_too_little(found(6.0), config)
+    off = replace(config, rules=replace(config.rules, short_baselines=False))
+    assert not _moves_too_little(found(3.0), off)

@@ -81,6 +81,14 @@ TRACKS_PER_FRAME = 40
 LONGEST = 120
 """Frames that a track may span in the fit of all frames; longer ones are cut, since memory and time
 grow with the longest."""
+MIN_PARALLAX_RATIO = 50.0
+"""Parallax, in residuals of the tracks, from which on depth is measured. Clips of 20 to 38 have
+better predicted than measured depth, those of 72 and more better measured (docs/results/depth.md).
+"""
+TOO_LITTLE = (
+    "it moves too little for depth to be measured; it is taken to turn in place "
+    "(--motion moving measures all the same)"
+)
 MIN_PARALLAX_PX = 4.0
 """Of a moving camera, for its lens to be judged: with less, bending and focal length explain each
 other, and pinholes were found to bend by 8 and 14 px at the corners (parallax 2.4 and 2.5)."""
@@ -216,6 +224,13 @@ def _solve_cameras(
         )
     given = known_cameras is not None
     found = _solution(bundle, motion, decision, focal_source, tracks, centred, lens, flows, given)
+    if decision is not None and _moves_too_little(found, config):
+        turning = replace(config, motion="rotating")
+        motion, bundle, _, focal_source = _solve(centred, flows, turning, lens, guess, progress)
+        found = _solution(
+            bundle, motion, decision, focal_source, tracks, centred, lens, flows, False
+        )
+        found = replace(found, notes=(*found.notes, TOO_LITTLE))
     if given or config.lens == "pinhole" or motion == "static":
         return found
     if motion == "moving" and found.parallax_px < MIN_PARALLAX_PX:
@@ -498,6 +513,12 @@ def _solution(
         _parallax_px(points, centred, still), fov_deg, focal_source,
         () if given else (*about, *frame_notes(centred, flows, blind)), decision,
     )  # fmt: skip
+
+
+def _moves_too_little(found: CameraSolution, config: ReconstructConfig) -> bool:
+    """Whether the camera moves, but by so little that predicted depth is the better one."""
+    least = MIN_PARALLAX_RATIO * found.residual_px
+    return config.rules.short_baselines and found.motion == "moving" and found.parallax_px < least
 
 
 def _unit_scale(points: Bundle, tracks: Tracks, static: Mask) -> Bundle:
