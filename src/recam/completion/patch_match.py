@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from recam.completion.flow_tracing import sample_cubic
 from recam.completion.planes import BEYOND
 from recam.runtime.jit import kernel
 
@@ -233,18 +234,34 @@ def _onward(label, into, outof, y, x, frame, sy, sx, dy, dx):
 
 
 @kernel
+def _show(sources, label, into, outof, match, y, x, dy, dx, pixel):
+    """Write into ``pixel`` what the copy around (y, x) shows a step (dy, dx) on."""
+    frame = np.int64(match[y, x, 0])
+    sy, sx = match[y, x, 1], match[y, x, 2]
+    sy, sx = _onward(label, into, outof, y, x, frame, sy, sx, dy, dx)
+    if label[y, x] != 0:  # between pixels: bilinear would blur what is to be sharp
+        sample_cubic(sources[frame], sx, sy, pixel)
+        return
+    row = min(max(np.int64(sy), 0), sources.shape[1] - 1)
+    column = min(max(np.int64(sx), 0), sources.shape[2] - 1)
+    for c in range(3):
+        pixel[c] = sources[frame, row, column, c]
+
+
+@kernel
 def rebuild(
     now, filled, hole, target, inward, sources, label, into, outof, match, cost, spread, copies
 ):  # fmt: skip
     """The hole anew from the patches that overlap each pixel: their weighted mean, or a copy of
     the best one's pixel; into ``now`` and ``filled``, which it does not read."""
     height, width = hole.shape
+    pixel, total = np.empty(3, np.float64), np.empty(3, np.float64)
     for y in range(height):
         for x in range(width):
             if not hole[y, x]:
                 continue
-            total, best = 0.0, 0.0
-            red, green, blue = 0.0, 0.0, 0.0
+            weights, best, best_y, best_x = 0.0, 0.0, 0, 0
+            total[:] = 0
             for dy in range(-RADIUS, RADIUS + 1):
                 for dx in range(-RADIUS, RADIUS + 1):
                     py, px = y + dy, x + dx
@@ -255,32 +272,20 @@ def rebuild(
                     weight = np.exp(-cost[py, px] / (2 * spread)) * inward[py, px] + 1e-12
                     if copies:
                         weight /= 1.0 + 0.2 * (dy * dy + dx * dx)
-                        if weight <= best:
-                            continue
-                        best, total, red, green, blue = weight, 0.0, 0.0, 0.0, 0.0
-                    frame = np.int64(match[py, px, 0])
-                    sy, sx = match[py, px, 1], match[py, px, 2]
-                    row, column = np.float32(sy - dy), np.float32(sx - dx)
-                    if label[py, px] != 0:
-                        turn, _ = _turn(into, outof, py, px, frame, sy, sx)
-                        column = sx - turn[0] * dx - turn[1] * dy
-                        row = sy - turn[2] * dx - turn[3] * dy
-                    column = min(max(column, np.float32(0)), np.float32(width - 1))
-                    row = min(max(row, np.float32(0)), np.float32(height - 1))
-                    top, left = int(row), int(column)
-                    down, right = min(top + 1, height - 1), min(left + 1, width - 1)
-                    fy, fx = row - top, column - left
-                    total += weight
-                    for place in range(4):
-                        at = top if place < 2 else down
-                        to = left if place % 2 == 0 else right
-                        part = (1 - fy if place < 2 else fy) * (1 - fx if place % 2 == 0 else fx)
-                        if part > 0:
-                            red += weight * part * sources[frame, at, to, 0]
-                            green += weight * part * sources[frame, at, to, 1]
-                            blue += weight * part * sources[frame, at, to, 2]
-            if total > 0:
-                now[y, x, 0] = red / total
-                now[y, x, 1] = green / total
-                now[y, x, 2] = blue / total
+                        if weight > best:
+                            best, best_y, best_x = weight, py, px
+                        continue
+                    _show(sources, label, into, outof, match, py, px, -dy, -dx, pixel)
+                    weights += weight
+                    for c in range(3):
+                        total[c] += weight * pixel[c]
+            if best > 0:
+                weights = 1.0
+                _show(
+                    sources, label, into, outof, match, best_y, best_x, y - best_y, x - best_x,
+                    total,
+                )  # fmt: skip
+            if weights > 0:
+                for c in range(3):
+                    now[y, x, c] = total[c] / weights
                 filled[y, x] = 1.0
