@@ -1,15 +1,13 @@
 """The classical completion: what it must keep, what it must find, and that it stays steady."""
 
-import numpy as np
 import pytest
 import torch
 
 from completion_clips import moving_hole, panned, psnr_in_holes, texture, with_known
 from recam.completers import complete
-from recam.completion.flow_propagation import DEPTH_STEP, _still, propagate
+from recam.completion.flow_propagation import propagate
 from recam.completion.pull_push import pull_push
 from recam.configs import CompleteConfig
-from recam.flow.masked import complete_flow
 from recam.types import Cameras, PartialVideo, RecamError, Rendering
 
 
@@ -159,32 +157,6 @@ def test_finished_frames_without_depth_lend_their_fill() -> None:
     depth[:, 20:40, 40:60] = 0
     rendering = Rendering(frames, known, depth, _unmoved_camera(num, height, width))
     assert psnr_in_holes(propagate(rendering), frames, known) > 40
-
-
-def test_a_hole_moves_as_depth_and_cameras_say() -> None:
-    """A near strip of wall that was hidden moves as its depth says, not as what is around it."""
-    num, height, width = 6, 72, 112
-    own = _unmoved_camera(num, height, width)
-    poses = own.cam_from_world.clone()
-    poses[:, 0, 3] = -0.1 * torch.arange(num, dtype=torch.float64)
-    nearness = np.full((num, height, width), -np.log(4.0) / DEPTH_STEP, np.float32)
-    nearness[:, 20:40] = -np.log(2.0) / DEPTH_STEP
-    nearness[:, :5] = 0  # unknown
-    shown = Rendering(
-        torch.zeros(num, 3, height, width, dtype=torch.uint8), torch.ones(num, height, width),
-        torch.ones(num, height, width), Cameras(poses, own.intrinsics, height, width),
-    )  # fmt: skip
-    still = _still(shown, np.ones((num, height, width), bool), nearness, None)
-    assert still is not None and np.isnan(still(1, 3)[:5]).all()
-    np.testing.assert_allclose(still(1, 3)[20:40, :, 0], -0.2 * width / 2, atol=1e-3)
-    np.testing.assert_allclose(still(3, 1)[40:, :, 0], 0.2 * width / 4, atol=1e-3)
-    np.testing.assert_allclose(still(3, 1)[5:, :, 1], 0, atol=1e-3)
-    flow = still(1, 3) + np.float32(0.3)
-    good = np.ones((height, width), bool)
-    good[15:45, 30:60] = False  # its motion is unlike what is around it, but for the 0.3 px
-    flow[:5], flow[~good] = 0, 99
-    moved, _ = complete_flow(flow, good, good, nearness[1], still(1, 3))
-    assert np.abs(moved - still(1, 3) - 0.3)[15:45, 30:60].max() < 0.05
 
 
 def test_depth_that_says_nothing_changes_nothing() -> None:

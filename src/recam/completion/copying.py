@@ -43,20 +43,20 @@ def complete_by_copies(
     the same in all frames as it is. planes: whether those that bound the scene go on. seed: of what
     is made up; another gives another plausible answer.
     """
-    layout = find_layout(partial) if planes and isinstance(partial, Rendering) else None
-    searched = search(partial, progress, layout)
+    searched = search(partial, progress)
     fetched = (partial.known <= 0.5) & ~torch.from_numpy(searched.unseen)
     if steady > 0 and len(partial) > 1 and bool(fetched.any()):
         frames = steadied(searched.frames, fetched, steady, progress)
         searched = replace(searched, frames=frames)
-    made = make_up(searched, layout, progress, seed)
+    made = make_up(partial, searched, progress, planes, seed)
     return keep_known(partial, made)
 
 
 def make_up(
+    partial: PartialVideo,
     searched: Searched,
-    layout: Layout | None = None,
     progress: Progress = no_progress,
+    planes: bool = True,
     seed: int = 0,
 ) -> Tensor:
     """``searched.frames`` with what no frame shows made up once: uint8 [t, 3, h, w]."""
@@ -64,6 +64,7 @@ def make_up(
     seen = ~left
     if not seen.any():
         return searched.frames
+    layout = find_layout(partial) if planes and isinstance(partial, Rendering) else None
     if layout is not None:
         frames = _guided(frames, seen, layout)
     behind = None

@@ -5,7 +5,6 @@ No learning: it is the baseline that a model must beat, and the fallback a user 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +13,9 @@ from torch import Tensor
 
 from recam.completion.baselines import keep_known
 from recam.completion.flow_tracing import Traced, trace
-from recam.completion.planes import Layout
 from recam.completion.pull_push import require_something_known
 from recam.flow.masked import Motion, estimate_motion, from_nearest, split_border
 from recam.flow.pyramid import fill_from_pyramid
-from recam.runtime.jit import kernel
 from recam.runtime.threads import one_torch_thread
 from recam.types import PartialVideo, Progress, Rendering, no_progress
 
@@ -111,13 +108,8 @@ class Searched:
     motion: Motion | None = None
 
 
-def search(
-    partial: PartialVideo, progress: Progress = no_progress, layout: Layout | None = None
-) -> Searched:
-    """``propagate``'s result, and how it came about. Raises RecamError when nothing is known.
-
-    layout: the planes that a rendering's holes show, where it was looked for.
-    """
+def search(partial: PartialVideo, progress: Progress = no_progress) -> Searched:
+    """``propagate``'s result, and how it came about. Raises RecamError when nothing is known."""
     require_something_known(partial)
     known = (partial.known > 0.5).numpy()
     around = _surroundings(partial, known)
@@ -126,9 +118,8 @@ def search(
         return Searched(result, spatial, ~known, around.nearness)
     frames = as_pictures(partial.frames)
     source = eroded(known, MARGIN_PX)
-    still = _still(partial, known, around.nearness, layout)
     for number in range(PASSES):
-        motion = estimate_motion(luma_of(result), known, source, around.nearness, still=still)
+        motion = estimate_motion(luma_of(result), known, source, around.nearness)
         progress("completing", 2 * number + 1, 2 * PASSES)
         inner = _both(frames, source, motion)
         colors, found = _blended(*inner)
@@ -148,46 +139,6 @@ def search(
     progress("completing", 2 * PASSES, 2 * PASSES)
     unseen = ~known & ~traced.numpy()
     return Searched(result, spatial, unseen, around.nearness, list(zip(inner, margin)), motion)
-
-
-def _still(
-    partial: PartialVideo, known: np.ndarray, nearness: np.ndarray | None, layout: Layout | None
-) -> Callable[[int, int], np.ndarray] | None:
-    """``estimate_motion``'s argument by depth and cameras, None where there are none."""
-    if nearness is None or not isinstance(partial, Rendering):
-        return None
-    if layout is not None:
-        plane = np.stack([surface.depth for surface in layout.surfaces])
-        on = ~known & (plane > 0)
-        nearness = nearness.copy()
-        nearness[on] = -np.log(plane[on]) / DEPTH_STEP
-    intrinsics = partial.cameras.intrinsics.numpy()
-    poses = partial.cameras.cam_from_world.numpy()
-
-    def still(start: int, end: int) -> np.ndarray:
-        relative = poses[end] @ np.linalg.inv(poses[start])
-        turn = intrinsics[end] @ relative[:3, :3] @ np.linalg.inv(intrinsics[start])
-        return _motion_of(nearness[start], turn, intrinsics[end] @ relative[:3, 3])
-
-    return still
-
-
-@kernel
-def _motion_of(nearness, turn, shift):
-    """float32 [h, w, 2] px: where points of nearness [h, w] fall in another picture; 0 = NaN."""
-    height, width = nearness.shape
-    out = np.empty((height, width, 2), np.float32)
-    for y in range(height):
-        for x in range(width):
-            near = np.exp(DEPTH_STEP * nearness[y, x])
-            column, row = x + 0.5, y + 0.5
-            a = turn[0, 0] * column + turn[0, 1] * row + turn[0, 2] + near * shift[0]
-            b = turn[1, 0] * column + turn[1, 1] * row + turn[1, 2] + near * shift[1]
-            c = max(turn[2, 0] * column + turn[2, 1] * row + turn[2, 2] + near * shift[2], 1e-6)
-            out[y, x, 0], out[y, x, 1] = a / c - column, b / c - row
-            if nearness[y, x] == 0:
-                out[y, x, 0], out[y, x, 1] = np.nan, np.nan
-    return out
 
 
 def eroded(known: np.ndarray, margin_px: int) -> np.ndarray:

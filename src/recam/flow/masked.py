@@ -23,8 +23,6 @@ SHARE_APART = 0.4
 ROUND_TRIP_PX = 0.6
 """Flow forth and back may miss its start by this much, plus a share of its length."""
 ROUND_TRIP_SHARE = 0.05
-LOW_WEIGHT = 0.01
-"""Of what flow differs from a motion that is known: its mean over wide surroundings counts."""
 RAY_COS = tuple(math.cos(0.3 * k) for k in (0, -1, 1, -2, 2, -3, 3, -4, 4))
 RAY_SIN = tuple(math.sin(0.3 * k) for k in (0, -1, 1, -2, 2, -3, 3, -4, 4))
 """Directions of split_border's rays, against the way straight into the gap."""
@@ -58,7 +56,6 @@ def estimate_motion(
     nearness: np.ndarray | None = None,
     progress: Progress = no_progress,
     everywhere: bool = False,
-    still: Callable[[int, int], np.ndarray] | None = None,
 ) -> Motion:
     """Motion of a video from its known pixels, carried smoothly into the holes.
 
@@ -69,9 +66,6 @@ def estimate_motion(
         lie behind.
     everywhere: also between two frames that are wholly trusted; else nothing is to be followed
         there.
-    still: gives the motion float32 [h, w, 2] of one frame's pixels to another where nothing moves
-        but the camera, in holes that of what lies behind; NaN = unknown. None = the picture's
-        dominant motion.
 
     Between two frames the flow (DIS, Kroeger et al. 2016) is kept where both ends are trusted and
     forth and back agree. Holes get the motion of what lies behind: a moved camera uncovers that.
@@ -83,9 +77,6 @@ def estimate_motion(
     ]
     flow_of = _flow_finder(height, width)
 
-    def known_motion(start: int, end: int) -> np.ndarray | None:
-        return None if still is None else still(start, end)
-
     def near(t: int) -> np.ndarray | None:
         return None if nearness is None else nearness[t]
 
@@ -94,13 +85,9 @@ def estimate_motion(
             return  # no way through a hole leads over this pair
         back, forth = flow_of(luma[i + 1], luma[i]), flow_of(luma[i], luma[i + 1])
         good = agreeing(back, forth, trusted[i + 1], trusted[i])
-        past.flow[i + 1], past.slack[i + 1] = complete_flow(
-            back, good, seen[i + 1], near(i + 1), known_motion(i + 1, i)
-        )
+        past.flow[i + 1], past.slack[i + 1] = complete_flow(back, good, seen[i + 1], near(i + 1))
         good = agreeing(forth, back, trusted[i], trusted[i + 1])
-        future.flow[i], future.slack[i] = complete_flow(
-            forth, good, seen[i], near(i), known_motion(i, i + 1)
-        )
+        future.flow[i], future.slack[i] = complete_flow(forth, good, seen[i], near(i))
 
     with (
         one_torch_thread(),
@@ -206,39 +193,28 @@ def _plane_terms(
 
 
 def complete_flow(
-    flow: np.ndarray,
-    good: np.ndarray,
-    seen: np.ndarray,
-    nearness: np.ndarray | None = None,
-    still: np.ndarray | None = None,
+    flow: np.ndarray, good: np.ndarray, seen: np.ndarray, nearness: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The flow where good, elsewhere carried on: float32 [h, w, 2]; and its slack [h, w] in px.
 
-    Unseen pixels move with what lies behind the gap, by ``nearness`` [h, w] as in estimate_motion;
-    where ``still`` [h, w, 2] tells how it moves, by that and by what flow differs from it around.
+    Unseen pixels move with what lies behind the gap, by ``nearness`` [h, w] as in estimate_motion.
     A seen pixel without good flow (near a hole, or hidden in the other frame) moves with the
     nearest pixel that has it.
     """
-    if still is None:
-        told, usually = good, dominant_motion(flow, good)
-    else:
-        told = good & np.isfinite(still[..., 0])
-        usually = np.where(np.isfinite(still), still, flow)
+    plane = dominant_motion(flow, good)
     slack = np.full(good.shape, MAX_SLACK_PX, np.float32)
     if not good.any():
-        return usually, slack
-    rest = flow - usually
-    size = np.hypot(rest[..., 0], rest[..., 1])
-    usual = max(0.2, float(np.median(size[told]))) if told.any() else 0.2
+        return plane, slack
+    rest = flow - plane
     if nearness is None:
+        size = np.hypot(rest[..., 0], rest[..., 1])
+        usual = max(0.2, float(np.median(size[good])))
         behind, front = split_border(np.log2(1 + size / usual), good)
-        back = usually + _spread(rest, behind * (1 / np.square(1 + np.square(size / usual)) + 1e-9))
+        back = plane + _spread(rest, behind * (1 / np.square(1 + np.square(size / usual)) + 1e-9))
     else:
         behind, front = split_border(nearness, good)
-        steady = behind if still is None else LOW_WEIGHT * told / (1 + np.square(size / usual))
-        back = usually + _spread(rest, steady)
-    nearest, _ = from_nearest(flow if still is None else rest, good)
-    nearest = nearest if still is None else usually + nearest
+        back = plane + _spread(rest, behind)
+    nearest, _ = from_nearest(flow, good)
     completed = np.where(good[..., None], flow, np.where(seen[..., None], nearest, back))
     if front.any():
         # Beside something in front, half of what sets its motion apart tells the two asunder.
