@@ -84,6 +84,9 @@ def test_from_a_scene_to_render_and_mask(pack: ModuleType, scene: Scene, tmp_pat
     assert tuple(own[0].shape) == (6, 72, 112, 3) and bool((own[0][own[1] == 1] == 0).all())
     (file,) = run(pack, "RecamSaveCameras", scene=opened, path=path, file=str(tmp_path / "c.json"))
     assert len(read_cameras(file)) == 6
+    run(pack, "RecamSaveCameras", scene=opened, path=path, file=str(tmp_path / "c.usda"))
+    rate = f"framesPerSecond = {opened.video.fps:.12g}\n"
+    assert rate in (tmp_path / "c.usda").read_text()
 
 
 def test_reshoot_complete_and_two_eyes(pack: ModuleType, scene: Scene) -> None:

@@ -24,6 +24,8 @@ from recam.configs import (
     PathPreset,
     ReconstructConfig,
 )
+from recam.drawing import draw_depth, nearest_shown
+from recam.tasks.reshoot import path_times_s
 from recam.trajectories import path_for_scene
 from recam.types import Progress, Scene, Video, no_progress
 
@@ -173,21 +175,23 @@ class RecamRender:
             "optional": {
                 "made_for": (generators, {"default": "comfyui"}),
                 "fit": (list(get_args(Fit)), {"default": "crop"}),
+                "piece": whole(1, 1),
             },
         }
 
     def render(
-        self, scene: Scene, path: PathConfig, made_for: str = "comfyui", fit: Fit = "crop"
-    ) -> tuple[Tensor, Tensor, Tensor, int, int, int]:
-        """depth: near is bright, unknown is black."""
+        self, scene: Scene, path: PathConfig, made_for: str = "comfyui", fit: Fit = "crop",
+        piece: int = 1,
+    ) -> tuple[Tensor, Tensor, Tensor, int, int, int]:  # fmt: skip
+        """depth: near is bright, unknown is black. piece: of a path longer than is taken."""
         generator: Any = None if made_for == OWN_SIZE else made_for
-        seen = recam.render_path(scene, path, generator=generator, fit=fit, progress=progress_bar())
+        seen = recam.render_path(
+            scene, path, generator=generator, fit=fit, piece=piece, progress=progress_bar()
+        )
         frames = seen.frames
         if generator is None:
             frames = torch.where(seen.known[:, None] > 0.5, frames, 0)
-        inverse = torch.where(seen.depth > 0, 1 / seen.depth.clamp(min=1e-9), 0.0)
-        near = inverse / inverse.amax().clamp(min=1e-9)
-        depth = near[..., None].expand(-1, -1, -1, 3).contiguous()
+        depth = images_from_frames(draw_depth(seen.depth, nearest_shown(seen.depth)))
         height, width = frames.shape[2:]
         missing = missing_from_known(seen.known)
         return images_from_frames(frames), missing, depth, width, height, len(frames)
@@ -276,8 +280,11 @@ class RecamSaveCameras:
         }
 
     def save(self, scene: Scene, path: PathConfig, file: str) -> tuple[str]:
-        cameras = path_for_scene(scene, path).cameras
-        write_cameras(cameras, Path(file), metres_per_unit=scene.metres_per_unit)
+        along = path_for_scene(scene, path)
+        times_s, _ = path_times_s(scene, along)
+        write_cameras(
+            along.cameras, Path(file), times_s=times_s, metres_per_unit=scene.metres_per_unit
+        )
         return (file,)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +129,7 @@ def render_path(
     render: RenderConfig = _RENDER,
     generator: Generator | None = None,
     fit: Fit = "crop",
+    piece: int = 1,
     fps: float = 24.0,
     progress: Progress = no_progress,
 ) -> Rendering:
@@ -137,16 +137,18 @@ def render_path(
 
     video, path: as in ``reshoot``. generator: with the size, the frames and the colour of holes
     that a published video generator takes (``known`` stays 1 = seen); fit: how the picture meets
-    its shape.
+    its shape; piece: which one, from 1, of a path longer than it takes.
     """
     scene = open_scene(video, input=input, reconstruct=reconstruct, fps=fps, progress=progress)
     along, _ = path_in_scene(scene, as_path(path), render, progress)
     if generator is None:
         return render_scene(scene, along, render, progress)
     times_s, _ = reshoot_task.path_times_s(scene, along)
-    fitted = fit_path(along, times_s, generator, fit)
-    seen = render_scene(scene, fitted.path, render, progress)
-    return replace(seen, frames=with_holes(seen, RULES[generator]))
+    fitted = fit_path(along, times_s, generator, fit, piece)
+    seen = render_scene(scene, fitted.path[: fitted.num_moving], render, progress)
+    frames, held = with_holes(seen, RULES[generator]), torch.arange(len(fitted.path))
+    held = held.clamp(max=fitted.num_moving - 1)
+    return Rendering(frames[held], seen.known[held], seen.depth[held], fitted.path.cameras)
 
 
 def stereo(

@@ -103,6 +103,21 @@ def draw_path(
     return torch.from_numpy(image).permute(2, 0, 1).contiguous()
 
 
+def nearest_shown(depth: Tensor) -> float:
+    """The inverse depth that pictures of depth show as white: larger than 98 % of those of depth,
+    any shape, in scene units (0 = unknown)."""
+    some = 1 / depth[depth > 0]
+    step = max(1, some.numel() // 100_000)
+    return float(torch.quantile(some[::step], 0.98)) if len(some) else 1.0
+
+
+def draw_depth(depth: Tensor, nearest: float) -> Tensor:
+    """Depth [t, h, w] as uint8 [t, 3, h, w] to look at: near is bright, unknown (0) is black."""
+    inverse = torch.where(depth > 0, 1 / depth.clamp(min=1e-9), 0.0)
+    grey = (inverse / nearest * 255).clamp(0, 255).to(torch.uint8)
+    return grey[:, None].expand(-1, 3, -1, -1)
+
+
 def _centers(cameras: Cameras, view_from_world: Tensor) -> np.ndarray:
     return transform_points(view_from_world, cameras.centers).numpy()
 

@@ -99,7 +99,8 @@ def test_cameras_of_a_part_of_the_source_and_a_lens_found_again(clip: Path, tmp_
     times = torch.arange(NUM_FRAMES) / 12
     poses = torch.eye(4, dtype=torch.float64).repeat(NUM_FRAMES, 1, 1)
     poses[:, 0, 3] = 0.05 * torch.arange(NUM_FRAMES) ** 2
-    k = intrinsics_from_fov(50, HEIGHT, WIDTH).expand(NUM_FRAMES, 3, 3)
+    k = intrinsics_from_fov(50, HEIGHT, WIDTH).repeat(NUM_FRAMES, 1, 1)
+    k[:, 0, 2] += 3
     lens = torch.tensor([0.2, 0, 0, 0, 0], dtype=torch.float64)
     write_cameras(Cameras(poses, k, HEIGHT, WIDTH), Path("c.json"), times_s=times, distortion=lens)
     part = InputConfig(start=2, num_frames=3, stride=2)
@@ -109,6 +110,19 @@ def test_cameras_of_a_part_of_the_source_and_a_lens_found_again(clip: Path, tmp_
     torch.testing.assert_close(made.scene.cameras.cam_from_world, poses[[2, 4, 6]])
     assert found.reused and torch.equal(found.scene.video.frames, made.scene.video.frames)
     assert not torch.equal(made.scene.video.frames, read_input(clip, part).frames)
+    # What is written of a part has the source's frame numbers, so that it fits the same part.
+    again = ["reconstruct", str(clip), "--start", "2", "--num-frames", "3", "--stride", "2"]
+    again += ["--cameras", "c.json", "--motion", "static", "--quiet"]
+    main([*again, "-o", "s", "--cameras-out", "part.json"])
+    file = read_cameras("part.json")
+    assert file.frame_indices is not None and file.frame_indices.tolist() == [2, 4, 6]
+    torch.testing.assert_close(file.cam_from_world, poses[[2, 4, 6]])
+    main([*again, "-o", "s", "--cameras-out", "part.usda"])
+    stage = Path("part.usda").read_text()
+    assert "startTimeCode = 3" in stage and "framesPerSecond = 12\n" in stage
+    assert "middle" not in fails(*again, "-o", "no", "--cameras-out", "off.chan")
+    assert not Path("no").exists() and not Path("off.chan").exists()
+    assert "--scale" in fails("render", "s", "--scale", "2", "-o", "no")  # a scene is done
 
 
 def test_results_have_the_source_size_however_small_the_geometry(clip: Path) -> None:

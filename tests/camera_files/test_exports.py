@@ -109,19 +109,20 @@ def test_usd_as_usd_reads_it(tmp_path: Path) -> None:
     from pxr import Gf, Usd, UsdGeom
 
     cameras = some_cameras(off_center=True, zooming=True)
+    frames = 10 + 2 * torch.arange(7)  # of a film of 25 a second
     write_cameras(
-        cameras, tmp_path / "a.usda", metres_per_unit=0.5, times_s=torch.arange(7).double() / 25
+        cameras, tmp_path / "a.usda", metres_per_unit=0.5, times_s=frames / 25, frames=frames
     )
     stage = Usd.Stage.Open(str(tmp_path / "a.usda"))
     assert UsdGeom.GetStageUpAxis(stage) == "Y" and UsdGeom.GetStageMetersPerUnit(stage) == 0.5
-    assert (stage.GetStartTimeCode(), stage.GetEndTimeCode()) == (1, 7)
+    assert (stage.GetStartTimeCode(), stage.GetEndTimeCode()) == (11, 23)
     assert stage.GetTimeCodesPerSecond() == pytest.approx(25)
     prim = UsdGeom.Camera(stage.GetDefaultPrim().GetChild("camera"))
     # 36 mm in tenths of units of half a metre.
     assert prim.GetHorizontalApertureAttr().Get() == pytest.approx(0.036 / 0.5 * 10)
     points, uv_px = seen_points(cameras)
     for i in range(7):
-        frustum = prim.GetCamera(Usd.TimeCode(i + 1)).frustum
+        frustum = prim.GetCamera(Usd.TimeCode(11 + 2 * i)).frustum
         to_screen = frustum.ComputeViewMatrix() * frustum.ComputeProjectionMatrix()
         for point, uv in zip(points[i].tolist(), uv_px[i].tolist()):
             x, y, _ = to_screen.Transform(Gf.Vec3d(point[0], -point[1], -point[2]))
@@ -248,3 +249,5 @@ def test_a_name_that_says_no_format(tmp_path: Path) -> None:
         write_cameras(by_hand(), tmp_path / "cameras.xyz")
     with pytest.raises(ValueError, match="does not read"):
         read_cameras(tmp_path, "gltf")
+    with pytest.raises(ValueError, match="cannot write cameras as 'metashape'; choose one"):
+        write_cameras(by_hand(), tmp_path / "a.xml", "metashape")  # type: ignore[arg-type]

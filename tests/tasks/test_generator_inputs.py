@@ -1,20 +1,23 @@
 """What other generators take: sizes, lengths, rates, colours of holes, polarity of masks."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from recam.apps import render_commands
 from recam.apps.cli import main
 from recam.camera_files import read_cameras
-from recam.configs import Generator
+from recam.configs import Generator, ReshootConfig
 from recam.geometry import project
 from recam.media import probe, read_video
 from recam.reconstruct import save_scene
 from recam.tasks.generator_inputs import (
     RULES,
+    FittedPath,
     fit_cameras,
     fit_frames,
     fitted_size,
@@ -22,7 +25,14 @@ from recam.tasks.generator_inputs import (
     pick_frames,
     with_holes,
 )
-from recam.types import Cameras, PartialVideo, Scene
+from recam.types import (
+    CameraPath,
+    Cameras,
+    PartialVideo,
+    Scene,
+    no_progress,
+    video_from_frames,
+)
 from reconstruct_scene import render_world
 
 F64 = torch.float64
@@ -45,6 +55,21 @@ def test_lengths_and_rates(generator: Generator, num: int, rate: float) -> None:
         late = (times_s[moving] - times_s[0] - torch.arange(len(moving)) / fps).abs()
         assert float(late.max()) <= 0.51 / min(rate, fps) + 0.02 * len(moving) / fps
     assert len(picked) == num or notes
+
+
+@pytest.mark.parametrize("num", [82, 161, 162, 300])
+def test_pieces_of_a_long_path_join_at_one_frame(num: int) -> None:
+    times_s = torch.arange(num, dtype=F64) / 16
+    rules, shown = RULES["vace"], [0]
+    pieces = -(-(num - 1) // 80)
+    for piece in range(1, pieces + 1):
+        picked, _, notes = pick_frames(times_s, rules, piece)
+        assert f"piece {piece} of {pieces}" in notes[0] and int(picked[0]) == shown[-1]
+        shown += picked[1:].tolist()
+    whole = shown[: num - (num - 1) % 4]  # the end holds, or leaves out up to three
+    assert whole == list(range(len(whole))) and num - len(whole) < 4
+    with pytest.raises(ValueError, match=f"make {pieces} of at most 81"):
+        pick_frames(times_s, rules, pieces + 1)
 
 
 def test_sizes() -> None:
@@ -126,10 +151,31 @@ def test_the_command(generator: Generator, scene_folder: Path) -> None:
     if generator == "gen3c":
         depth = np.load(out / "depth.npz")["depth"]
         mask = np.load(out / "mask.npz")["mask"]
-        assert depth.dtype == np.float16 and mask.dtype == bool
+        assert depth.dtype == np.float16
+        assert mask.dtype == bool
         assert depth.shape == mask.shape == (num, info.height, info.width)
         assert bool((depth[mask] > 0).all()) and 0.5 < mask.mean() < 0.999
         assert read_cameras(out / "camera.npz").format == "gen3c"
+
+
+def test_depth_beyond_half_precision_stays_finite(tmp_path: Path) -> None:
+    """Of a scene in millimetres whose wall is 100 m away; the last frame is held."""
+    k = torch.tensor([[40.0, 0, 32], [0, 40, 24], [0, 0, 1]], dtype=F64).expand(2, 3, 3)
+    cameras = Cameras(torch.eye(4, dtype=F64).repeat(2, 1, 1), k, 48, 64)
+    there = torch.ones(2, 48, 64, dtype=torch.bool)
+    video = video_from_frames(torch.full((2, 3, 48, 64), 90, dtype=torch.uint8), fps=24)
+    scene = Scene(video, cameras, torch.full((2, 48, 64), 1e5), there, ~there, there.float())
+    rules = replace(RULES["gen3c"], width=64, height=48, lengths=8, max_frames=9)
+    path = CameraPath(cameras, torch.arange(2))
+    picked, fps, _ = pick_frames(video.times_s, rules)
+    fitted = FittedPath(path[picked], picked, fps, ())
+    render_commands._write_for(
+        tmp_path, scene, fitted, "gen3c", "crop", ReshootConfig(), False, no_progress
+    )
+    depth = np.load(tmp_path / "depth.npz")["depth"]
+    assert depth.shape == (9, 48, 64) and depth.dtype == np.float32
+    np.testing.assert_allclose(depth[np.load(tmp_path / "mask.npz")["mask"]], 1e5, rtol=1e-5)
+    assert len(read_video(tmp_path / "rgb.mp4")) == 9
 
 
 def test_the_plain_command_writes_exr_of_depth(scene_folder: Path) -> None:

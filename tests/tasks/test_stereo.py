@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import recam
+from recam.apps import stereo_command
 from recam.apps.cli import main
 from recam.camera_files import read_cameras
 from recam.completion.completer import Windows
@@ -191,6 +192,18 @@ def test_a_refusal_leaves_nothing(scene_folder: Path, capsys: pytest.CaptureFixt
         main(["stereo", str(scene_folder), "--behind", "-1", "-o", "o"])
     assert stopped.value.code not in (0, None) and "behind is -1" in capsys.readouterr().err
     assert not Path("o").exists()
+
+
+def test_a_run_that_fails_at_its_end_leaves_nothing(
+    scene_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "no space left")
+
+    monkeypatch.setattr(stereo_command, "write_record", full)
+    with pytest.raises(SystemExit):
+        main(["stereo", str(scene_folder), "--model", "none", "-o", "o", "--quiet"])
+    assert [path.name for path in scene_folder.parent.iterdir()] == ["scene"]
 
 
 def test_from_python(tmp_path: Path) -> None:

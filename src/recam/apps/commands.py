@@ -25,13 +25,13 @@ from recam.camera_files import format_to_write, write_cameras
 from recam.completers import check_weights
 from recam.completion.completer import Completer
 from recam.configs import (
-    CameraFormat,
     CompleteConfig,
     InputConfig,
     PathConfig,
     ReconstructConfig,
     ReshootConfig,
     SceneFormat,
+    WrittenCameraFormat,
 )
 from recam.drawing import draw_path
 from recam.media import (
@@ -224,7 +224,7 @@ def reconstruct(
     out: Path | None,
     export: SceneFormat | None,
     cameras_out: Path | None = None,
-    cameras_out_format: CameraFormat = "auto",
+    cameras_out_format: WrittenCameraFormat = "auto",
     quiet: bool = False,
 ) -> Path:
     """Video to scene folder; returns it."""
@@ -235,21 +235,36 @@ def reconstruct(
     timings_s: dict[str, float] = {}
     with show_progress(quiet) as progress:
         opened = open_scene(source, input_config, config, timings_s, progress)
+    scene = opened.scene
     with new_folder(folder) as staged:
-        save_scene(opened.scene, staged)
+        save_scene(scene, staged)
         if export:
             names = {"ply": "points.ply", "megasam": "megasam.npz", "usd": "scene.usda"}
             suffix = (names | {"gltf": "scene.glb"}).get(export, export)
-            export_scene(opened.scene, staged / suffix, export)
+            export_scene(scene, staged / suffix, export)
         write_record(staged, source, {"input": input_config, "reconstruct": config}, timings_s)
-    if cameras_out:
-        video = opened.scene.video
-        write_cameras(
-            opened.scene.cameras.resized(video.height, video.width), cameras_out,
-            cameras_out_format, times_s=video.times_s, metres_per_unit=opened.scene.metres_per_unit,
-        )  # fmt: skip
+        if cameras_out:
+            frames, names_there = _source_frames(source, input_config, opened)
+            write_cameras(
+                scene.cameras.resized(scene.video.height, scene.video.width), cameras_out,
+                cameras_out_format, times_s=scene.video.times_s, frames=frames, names=names_there,
+                metres_per_unit=scene.metres_per_unit,
+            )  # fmt: skip
     print(folder)
     return folder
+
+
+def _source_frames(
+    source: Path, input_config: InputConfig, opened: OpenedScene
+) -> tuple[torch.Tensor, list[str] | None]:
+    """Which of the source's frames a scene has, int64 [n], and, of pictures, what they are called.
+    A scene's folder counts its own."""
+    num = len(opened.scene)
+    if opened.folder == source:
+        return torch.arange(num), None
+    part = source_part(source, input_config, num)
+    frames = torch.arange(num) if part.frames is None else part.frames
+    return frames, None if part.pictures is None else [part.pictures[i] for i in frames.tolist()]
 
 
 def complete(
@@ -293,7 +308,7 @@ def paths(
     path_config: PathConfig,
     out: Path | None,
     cameras_out: Path | None,
-    cameras_out_format: CameraFormat,
+    cameras_out_format: WrittenCameraFormat,
     quiet: bool = False,
 ) -> Path:
     """Draw a path over the scene; returns the picture's file."""
@@ -310,9 +325,7 @@ def paths(
         share = unseen_share(opened.scene, path, progress=progress)
     if note:
         say(f"path: {note}")
-    write_image(draw_path(opened.scene, path, never_seen=share), picture)
-    say(f"never seen: {describe_shares(share)}")
-    if cameras_out:
+    if cameras_out:  # first, as it may refuse
         times_s, _ = reshoot_task.path_times_s(opened.scene, path)
         write_cameras(
             path.cameras, cameras_out, cameras_out_format, times_s=times_s,
@@ -320,5 +333,7 @@ def paths(
             source=opened.scene.cameras[path.source_frames],
             focus_depth=path_config.focus_depth or focus_depth(opened.scene),
         )  # fmt: skip
+    write_image(draw_path(opened.scene, path, never_seen=share), picture)
+    say(f"never seen: {describe_shares(share)}")
     print(picture)
     return picture

@@ -20,13 +20,13 @@ _SUFFIXES = {
 
 
 def is_camera_file(path: Path) -> bool:
-    """Whether a path given in place of a video is one of cameras: by its name; a folder by what is
-    in it, unless it is a scene's or holds pictures."""
-    if not path.is_dir():
-        return path.suffix.lower() in _SUFFIXES or (path.name == "metadata" and path.is_file())
+    """Whether a path given in place of a video is one of cameras: by its name; one without a
+    suffix, or a folder, by what is in it, unless it is a scene's or holds pictures."""
+    if not path.is_dir() and (path.suffix or not path.is_file()):
+        return path.suffix.lower() in _SUFFIXES
     if (path / "scene.json").is_file():
         return False
-    if any(f.suffix.lower() in PICTURE_SUFFIXES for f in path.iterdir()):
+    if path.is_dir() and any(f.suffix.lower() in PICTURE_SUFFIXES for f in path.iterdir()):
         return False
     try:
         detect_format(path)

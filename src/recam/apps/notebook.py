@@ -10,7 +10,6 @@ import base64
 import html as escape
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from recam.apps.commands import holes_shown
 from recam.apps.studio.preview import spread
-from recam.drawing import draw_path, path_summary
+from recam.drawing import draw_depth, draw_path, nearest_shown, path_summary
 from recam.media import contact_sheet, write_video
 from recam.media.encode import encoded_picture
 from recam.types import (
@@ -61,9 +60,10 @@ def _of_result(result: Result) -> str:
 
 def _of_scene(scene: Scene) -> str:
     picked = spread(len(scene), COLUMNS)
+    depth = torch.where(scene.valid[picked], scene.depth[picked], 0.0)
     rows = {
         "frames": scene.video.frames[picked],
-        "near is bright": _depth_shown(scene.depth[picked], scene.valid[picked]),
+        "near is bright": draw_depth(depth, nearest_shown(depth)),
         "what moves": scene.dynamic[picked],
     }
     path = CameraPath(scene.cameras, torch.arange(len(scene)))
@@ -137,11 +137,3 @@ def _at_most(frames: Tensor, side: int) -> Tensor:
         return frames
     small = [F.interpolate(f[None].float(), size, mode="area") for f in frames]
     return torch.cat(small).round().to(torch.uint8)
-
-
-def _depth_shown(depth: Tensor, valid: Tensor) -> Tensor:
-    """float [t, h, w] in [0, 1]: inverse depth, 0 where there is none."""
-    inverse = torch.where(valid & (depth > 0), 1 / depth.clamp(min=1e-9), 0.0)
-    some = inverse[inverse > 0]
-    most: Any = torch.quantile(some[:: max(1, some.numel() // 100_000)], 0.98) if len(some) else 1.0
-    return (inverse / most).clamp(0, 1)

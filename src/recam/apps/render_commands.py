@@ -17,6 +17,7 @@ from recam.apps.runs import choose_folder, new_folder
 from recam.camera_files import write_cameras
 from recam.camera_files.checks import write_arrays
 from recam.configs import Fit, Generator, ReshootConfig
+from recam.drawing import draw_depth, nearest_shown
 from recam.media import VideoWriter, write_exr
 from recam.render import render_windows
 from recam.tasks import reshoot as reshoot_task
@@ -52,14 +53,16 @@ def render(
     exr: bool = False,
     generator: Generator | None = None,
     fit: Fit = "crop",
+    piece: int = 1,
     quiet: bool = False,
 ) -> Path:
     """Write what the scene shows to the path's cameras, without completing it; returns the folder.
 
-    exr: also depth and what is known as EXR pictures. generator: as that program takes it.
+    exr: also depth and what is known as EXR pictures. generator: as that program takes it; piece:
+    of a path that is longer than it takes.
     """
-    if generator is None and fit != "crop":
-        raise RecamError("--fit says how the picture meets a generator's shape; name it with --for")
+    if generator is None and (fit != "crop" or piece != 1):
+        raise RecamError("--fit and --piece are of a generator's files; name it with --for")
     name = generator or "render"
     folder = choose_folder(out, f"{source.stem}-{Path(config.path.path).stem}-{name}")
     check_path(config.path)
@@ -76,7 +79,7 @@ def render(
                 first = _write_plain(staged, opened.scene, path, times_s, config, exr, progress)
                 more = {}
             else:
-                fitted = fit_path(path, times_s, generator, fit)
+                fitted = fit_path(path, times_s, generator, fit, piece)
                 for note in fitted.notes:
                     say(f"{generator}: {note}")
                 first = _write_for(
@@ -99,6 +102,7 @@ def _write_plain(
     progress: Progress,
 ) -> Path:
     write_cameras(path.cameras, folder / "cameras.json", times_s=times_s)
+    nearest = nearest_shown(scene.depth[scene.valid])
     with ExitStack() as files:
         frames_file, known_file, depth_file = (
             files.enter_context(VideoWriter(folder / name, fps=None, crf=crf))
@@ -108,7 +112,7 @@ def _write_plain(
             known = (rendering.known * 255).round().to(torch.uint8)[:, None]
             frames_file.write(holes_shown(rendering), times_s[piece])
             known_file.write(known.expand(-1, 3, -1, -1), times_s[piece])
-            depth_file.write(_depth_shown(rendering.depth), times_s[piece])
+            depth_file.write(draw_depth(rendering.depth, nearest), times_s[piece])
             if exr:
                 _write_exr(folder, rendering, piece.start)
     return folder / "render.mp4"
@@ -143,7 +147,8 @@ def _write_for(
         source_file, mask_file = opened(source_name, 14), opened(mask_name, 0)
         frames_file = opened(render_name, 4)
         assert frames_file is not None
-        for piece, rendering in _pieces(scene, path, config, progress):
+        moving = path[: fitted.num_moving]
+        for piece, rendering in _held(_pieces(scene, moving, config, progress), len(path)):
             frames_file.write(with_holes(rendering, rules))
             if source_file is not None:
                 shown = scene.video.frames[path.source_frames[piece]]
@@ -153,10 +158,13 @@ def _write_for(
             if exr:
                 _write_exr(folder, rendering, piece.start)
             if generator == "gen3c":
-                depths.append(rendering.depth.numpy().astype(np.float16))
+                depths.append(rendering.depth.numpy())
                 masks.append((rendering.known > 0.5).numpy())
     if generator == "gen3c":
-        write_arrays(folder / "depth.npz", {"depth": np.concatenate(depths)})
+        depth = np.concatenate(depths)
+        if depth.max() < np.finfo(np.float16).max:  # as its own files; farther would be infinite
+            depth = depth.astype(np.float16)
+        write_arrays(folder / "depth.npz", {"depth": depth})
         write_arrays(folder / "mask.npz", {"mask": np.concatenate(masks)})
         write_cameras(path.cameras, folder / "camera.npz", "gen3c")
     return folder / render_name
@@ -172,18 +180,18 @@ def _pieces(
         progress("render", first, len(path))
 
 
+def _held(pieces: Iterator[tuple[slice, Rendering]], num: int) -> Iterator[tuple[slice, Rendering]]:
+    """The pieces, and their last frame again up to ``num`` frames."""
+    for piece, rendering in pieces:
+        yield piece, rendering
+    last = rendering.frames[-1:], rendering.known[-1:], rendering.depth[-1:], rendering.cameras[-1:]
+    for i in range(piece.stop, num):
+        yield slice(i, i + 1), Rendering(*last)
+
+
 def _write_exr(folder: Path, rendering: Rendering, first: int) -> None:
     """depth/000000.exr (channel Z, scene units, 0 = unknown) and known/000000.exr (Y, 0 or 1)."""
     for i in range(len(rendering)):
         name = f"{first + i:06d}.exr"
         write_exr(folder / "depth" / name, rendering.depth[i], "Z")
         write_exr(folder / "known" / name, rendering.known[i] > 0.5, "Y")
-
-
-def _depth_shown(depth: Tensor) -> Tensor:
-    """Depth [t, h, w] as uint8 [t, 3, h, w] for looking at: near is bright, unknown is black."""
-    usable = depth > 0
-    inverse = torch.where(usable, 1 / depth.clamp(min=1e-9), 0.0)
-    near = float(torch.quantile(inverse[usable][::97], 0.98)) if bool(usable.any()) else 1.0
-    grey = (inverse / near * 255).clamp(0, 255).to(torch.uint8)
-    return grey[:, None].expand(-1, 3, -1, -1)

@@ -51,20 +51,20 @@ def stereo(
         if completer.note:
             say(f"model: {completer.note}")
         result = make_stereo(opened.scene, config, progress, completer)
-        with new_folder(folder):
+        eyes = (result.left, result.right)
+        for name, seconds in (item for eye in eyes for item in eye.timings_s.items()):
+            timings_s[name] = timings_s.get(name, 0.0) + seconds
+        known = [float((eye.partial.known > 0.5).float().mean()) for eye in eyes]
+        with new_folder(folder) as staged:
             clock = time.perf_counter()
             paths = eye_paths(opened.scene, rig, config.rig)
-            written = _write(folder, opened.scene, paths, result, film)
+            written = _write(staged, opened.scene, paths, result, film)
             timings_s["write"] = time.perf_counter() - clock
-    for eye in (result.left, result.right):
-        for name, seconds in eye.timings_s.items():
-            timings_s[name] = timings_s.get(name, 0.0) + seconds
-    known = [float((eye.partial.known > 0.5).float().mean()) for eye in (result.left, result.right)]
-    write_record(
-        folder, source, config, timings_s, scene=str(opened.folder), rig=rig,
-        known_fraction={"left": known[0], "right": known[1]},
-        weights_sha256=completer.weights_sha256,
-    )  # fmt: skip
+            write_record(
+                staged, source, config, timings_s, scene=str(opened.folder), rig=rig,
+                known_fraction={"left": known[0], "right": known[1]},
+                weights_sha256=completer.weights_sha256,
+            )  # fmt: skip
     print(folder / written)
     return folder
 

@@ -17,7 +17,6 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from recam.apps.progress import Style
 from recam.configs import (
-    CameraFormat,
     CompleteConfig,
     EditConfig,
     Fit,
@@ -31,6 +30,7 @@ from recam.configs import (
     ReshootConfig,
     SceneFormat,
     StereoConfig,
+    WrittenCameraFormat,
 )
 
 Out = Annotated[Path | None, arg(aliases=["-o"], metavar="PATH")]
@@ -78,7 +78,7 @@ class Reconstruct(Common):
     """Also write the scene in another program's format, into the same folder."""
     cameras_out: Path | None = None
     """Also write the source's cameras to this file or folder."""
-    cameras_out_format: CameraFormat = "auto"
+    cameras_out_format: WrittenCameraFormat = "auto"
     """Format of --cameras-out; auto goes by its name: .json, .chan (Nuke), .usda, .gltf, .glb,
     .py (Blender)."""
 
@@ -113,6 +113,9 @@ class Render(Common):
     fit: Fit = "crop"
     """With --for: how the picture meets the generator's shape. crop: cut what is too wide or too
     high. pad: show all of it, with more to be made up around it."""
+    piece: int = 1
+    """With --for, of a path longer than the generator takes: which piece, from 1. Each begins with
+    the last frame of the one before."""
     exr: bool = False
     """Also write depth and what is known as EXR pictures, into depth/ and known/."""
     out: Out = None
@@ -129,7 +132,7 @@ class Render(Common):
             CompleteConfig(model="none"),
         )
         render_commands.render(
-            self.video, config, self.out, self.exr, self.generator, self.fit, self.quiet
+            self.video, config, self.out, self.exr, self.generator, self.fit, self.piece, self.quiet
         )
 
 
@@ -260,7 +263,7 @@ class Paths(Common):
     """PNG to draw into; default: one named after the video and the path, here."""
     cameras_out: Path | None = None
     """Also write the path's cameras to this file or folder."""
-    cameras_out_format: CameraFormat = "auto"
+    cameras_out_format: WrittenCameraFormat = "auto"
     """Format of --cameras-out; auto goes by its name: .json, .chan (Nuke), .usda, .gltf, .glb,
     .py (Blender)."""
     validate_only: bool = False

@@ -96,7 +96,7 @@ def write_blender(
     write_text(
         path,
         _SCRIPT.format(
-            name=path.name, fps=f"{frame_rate(times_s):.9g}", width=w, height=h,
+            name=path.name, fps=f"{frame_rate(times_s, frames):.9g}", width=w, height=h,
             aspect=f"{float(aspect[0]):.9g}", sensor=FILM_WIDTH_MM, keys="\n".join(keys),
         ),
     )  # fmt: skip

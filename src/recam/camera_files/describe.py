@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recam.camera_files.camera_file import CameraFile, Keyframes, OrbitKeys
-from recam.geometry import se3_inverse, so3_log
+from recam.geometry import se3_inverse, so3_exp, so3_log
 
 _JUMP = 10.0
 """Times the usual step between frames that count as a jump, …"""
@@ -17,6 +17,8 @@ _ALONE = 4.0
 _MIN_CAMERAS = 5
 _MIN_TURN_DEG = 3.0
 _STILL = 1e-9
+_BY_SIZE = {"chan", "realitycapture", "realitycapture-xmp", "re10k"}
+"""Formats whose intrinsics are relative to a picture that only the video tells."""
 
 
 def described(file: CameraFile) -> str:
@@ -32,6 +34,8 @@ def described(file: CameraFile) -> str:
 def _lens_words(file: CameraFile) -> str:
     if file.lens == "equirectangular":
         return ", whole sphere"
+    if file.intrinsics is None and file.format in _BY_SIZE:
+        return ", field of view by the picture's size"
     if file.intrinsics is None or file.width is None or file.height is None:
         return ", no intrinsics: give --fov"
     fov = math.degrees(2 * math.atan(0.5 * file.width / float(file.intrinsics[0, 0, 0])))
@@ -77,14 +81,21 @@ def _turn_words(rotation: Tensor, turn_deg: float) -> str:
     forward = rotation[:, 2]
     yaw = math.degrees(math.atan2(float(forward[0]), float(forward[2])))
     pitch = math.degrees(math.asin(max(-1.0, min(1.0, -float(forward[1])))))
-    parts = [
-        f"{abs(angle):.0f}° {names[angle < 0]}"
-        for angle, names in ((yaw, ("to the right", "to the left")), (pitch, ("up", "down")))
+    level = so3_exp(rotation.new_tensor([0.0, math.radians(yaw), 0.0]))
+    level = level @ so3_exp(rotation.new_tensor([math.radians(pitch), 0.0, 0.0]))
+    tip = level.T @ rotation[:, 0]
+    roll = math.degrees(math.atan2(float(tip[1]), float(tip[0])))
+    turned = _angle_words((yaw, "to the right", "to the left"), (pitch, "up", "down"))
+    rolled = _angle_words((roll, "clockwise", "anticlockwise"))
+    return (f", turned {turned}" if turned else "") + (f", rolled {rolled}" if rolled else "")
+
+
+def _angle_words(*angles_deg: tuple[float, str, str]) -> str:
+    return " and ".join(
+        f"{abs(angle):.0f}° {less if angle < 0 else more}"
+        for angle, more, less in angles_deg
         if abs(angle) >= 0.5
-    ]
-    if not parts:
-        return f", rolled by {turn_deg:.0f}°"
-    return f", turned {' and '.join(parts)}"
+    )
 
 
 def _of_orbit(keys: OrbitKeys) -> str:

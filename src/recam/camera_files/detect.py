@@ -68,7 +68,7 @@ def detect_format(path: Path) -> CameraFormat:
         case ".r3d":
             return "record3d"
         case ".txt" | ".tum" | ".csv" | ".kitti" | "":
-            return _of_json(path) if path.name == "metadata" else _of_text(path)
+            return _of_json(path) if _looks_like_json(path) else _of_text(path)
     raise ValueError(
         f"{path}: not a kind of camera file that recam knows (.json, .npz, .npy, .txt, .csv, .xml, "
         ".r3d, .chan, or a folder of COLMAP, GEN3C, Vista4D, ViPE, CogNVS, 7-Scenes, Polycam, "
@@ -130,6 +130,10 @@ def _of_folder(path: Path) -> CameraFormat:
     if not found:
         raise ValueError(f"{path}: no camera files in this folder")
     return found[0]
+
+
+def _looks_like_json(path: Path) -> bool:
+    return read_text(path).lstrip().startswith(("{", "["))
 
 
 def _of_json(path: Path) -> CameraFormat:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from recam.camera_files.describe import odd_steps
 from recam.camera_files.detect import detect_format, named_file
 from recam.camera_files.names import Wanted
 from recam.camera_files.picture_fit import fitted
-from recam.configs import CameraFormat
+from recam.configs import CameraFormat, WrittenCameraFormat
 from recam.types import Cameras, SourcePart
 
 
@@ -169,15 +170,19 @@ def _read(
     raise ValueError(f"unknown camera format {format!r}")
 
 
-BY_SUFFIX: dict[str, CameraFormat] = {
+BY_SUFFIX: dict[str, WrittenCameraFormat] = {
     ".json": "recam", ".chan": "chan", ".usda": "usd", ".gltf": "gltf", ".glb": "gltf",
     ".py": "blender",
 }  # fmt: skip
 """Formats that a name to write to chooses by itself."""
 
 
-def format_to_write(path: Path, format: CameraFormat = "auto") -> CameraFormat:
-    """The format to write; "auto" goes by the name. Raises ValueError where it says nothing."""
+def format_to_write(path: Path, format: WrittenCameraFormat = "auto") -> WrittenCameraFormat:
+    """The format to write; "auto" goes by the name. Raises ValueError where it says nothing, and
+    for a format that is only read."""
+    if format not in get_args(WrittenCameraFormat):
+        written = ", ".join(get_args(WrittenCameraFormat)[1:])
+        raise ValueError(f"cannot write cameras as {format!r}; choose one of {written}")
     if format != "auto":
         return format
     if path.suffix.lower() not in BY_SUFFIX:
@@ -191,7 +196,7 @@ def format_to_write(path: Path, format: CameraFormat = "auto") -> CameraFormat:
 def write_cameras(
     cameras: Cameras,
     path: str | Path,
-    format: CameraFormat = "auto",
+    format: WrittenCameraFormat = "auto",
     *,
     times_s: Tensor | None = None,
     frames: Tensor | None = None,
@@ -208,7 +213,7 @@ def write_cameras(
     times_s: float [n], seconds of each camera; default 24 a second.
     frames: int64 [n], video frames that they belong to (recam, vipe, and as 1, 2, 3, … chan, usd
         and blender); default 0, 1, 2, …
-    names: image names (nerfstudio, colmap); default frame_000000.png, ….
+    names: image names (nerfstudio, colmap); default frame_000000.png, …, by ``frames``.
     distortion: float64 [5] of the lens (recam, nerfstudio, colmap).
     metres_per_unit: the scene's scale, for formats in centimetres or metres (recammaster, usd,
         gltf, blender); without it a unit counts as a metre there.
@@ -225,7 +230,7 @@ def write_cameras(
         raise ValueError("no cameras to write")
     times_s = torch.arange(n, dtype=torch.float64) / 24 if times_s is None else times_s
     frames = torch.arange(n) if frames is None else frames
-    names = [f"frame_{i:06d}.png" for i in range(n)] if names is None else list(names)
+    names = [f"frame_{int(i):06d}.png" for i in frames] if names is None else list(names)
     if not len(times_s) == len(frames) == len(names) == n:
         raise ValueError(
             f"{n} cameras but {len(times_s)} times, {len(frames)} frame numbers, {len(names)} names"
@@ -277,5 +282,3 @@ def write_cameras(
             gltf.write_gltf(path, cameras, times_s, metres_per_unit)
         case "blender":
             blender.write_blender(path, cameras, times_s, frames, metres_per_unit)
-        case _:
-            raise ValueError(f"cannot write cameras as {format!r}; choose a format of cameras")

@@ -41,10 +41,11 @@ def points_y_up(points_world: Tensor) -> Tensor:
     return points_world * torch.tensor([1.0, -1.0, -1.0], dtype=points_world.dtype)
 
 
-def frame_rate(times_s: Tensor) -> float:
-    """Mean frames a second of times [n]; 24 for a single one."""
+def frame_rate(times_s: Tensor, frames: Tensor) -> float:
+    """Mean frames a second of the film that has these frames [n] at these times [n]; 24 for a
+    single one."""
     seconds = float(times_s[-1] - times_s[0])
-    return (len(times_s) - 1) / seconds if seconds > 0 else 24.0
+    return int(frames[-1] - frames[0]) / seconds if seconds > 0 else 24.0
 
 
 def off_center_px(cameras: Cameras) -> float:

@@ -39,7 +39,7 @@ def write_usd(
     """
     metres = metres_per_unit or 1.0
     codes = [int(frame) + FIRST_FRAME for frame in frames]
-    rate = _number(frame_rate(times_s))
+    rate = _number(frame_rate(times_s, frames))
     known = "" if metres_per_unit else " (of unknown scale: a unit is called a metre)"
     lines = [
         "#usda 1.0",

@@ -27,6 +27,7 @@ from recam.configs.paths import PathConfig as PathConfig
 from recam.configs.paths import PathPreset as PathPreset
 from recam.configs.paths import SceneFormat as SceneFormat
 from recam.configs.paths import Speed as Speed
+from recam.configs.paths import WrittenCameraFormat as WrittenCameraFormat
 from recam.configs.reconstruction import ALL_RULES as ALL_RULES
 from recam.configs.reconstruction import WORKING_SIDE_PX as WORKING_SIDE_PX
 from recam.configs.reconstruction import CameraMotion as CameraMotion

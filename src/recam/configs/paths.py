@@ -17,6 +17,11 @@ CameraFormat = Literal[
     "matrices", "euroc", "depth-anything-3", "metashape", "realitycapture", "realitycapture-xmp",
     "chan", "usd", "gltf", "blender",
 ]  # fmt: skip
+WrittenCameraFormat = Literal[
+    "auto", "recam", "nerfstudio", "camera-path", "colmap", "chan", "usd", "gltf", "blender",
+    "re10k", "recammaster", "gen3c", "megasam", "vipe", "vista4d", "tum", "7scenes", "llff",
+    "cognvs", "trajectorycrafter", "viewcrafter",
+]  # fmt: skip
 SceneFormat = Literal["ply", "colmap", "nerfstudio", "megasam", "3dgs", "usd", "gltf", "exr"]
 
 

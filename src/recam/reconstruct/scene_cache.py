@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from recam.camera_files.detect import read_as_well
@@ -60,9 +60,11 @@ def open_scene(
 
     A video's scene is kept in the cache under the hash of the video's content, of the options and
     of every file that they name; when only the path changes it is found again. Of one that was
-    killed, the steps that were done are.
+    killed, the steps that were done are. Raises RecamError for options that a finished scene cannot
+    follow.
     """
     if (source / "scene.json").is_file():
+        _require_no_options(source, input_config, config)
         return OpenedScene(load_scene(source), source, True)
     key = scene_key(source, input_config, config)
     check_memory(source, input_config)
@@ -82,3 +84,16 @@ def open_scene(
     except (RecamError, OSError) as error:
         tell_not_kept("the scene", error)
     return OpenedScene(scene, folder, False)
+
+
+def _require_no_options(folder: Path, input_config: InputConfig, config: ReconstructConfig) -> None:
+    """A scene that is done has its frames, cameras and depth: options for them would do nothing."""
+    given = asdict(input_config) | asdict(config)
+    usual = asdict(InputConfig()) | asdict(ReconstructConfig())
+    given, usual = given | given.pop("rules"), usual | usual.pop("rules")
+    asked = [f"--{name.replace('_', '-')}" for name in usual if given[name] != usual[name]]
+    if asked:
+        raise RecamError(
+            f"{folder}: is a scene that is done, which {', '.join(asked)} cannot change; give the "
+            "video instead"
+        )

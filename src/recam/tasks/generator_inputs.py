@@ -3,6 +3,7 @@ polarity of the mask. The rules are those of each program's own loader (docs/exp
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -47,8 +48,8 @@ RULES: dict[Generator, GeneratorRules] = {
 class FittedPath:
     """A path with the size and the frames that a generator takes.
 
-    picked: int64 [n], which of the path's frames. fps: to play them at. notes: what was left out or
-    repeated, for the user.
+    picked: int64 [n], which of the path's frames; from ``num_moving`` on the last one again.
+    fps: to play them at. notes: what was left out or repeated, for the user.
     """
 
     path: CameraPath
@@ -56,21 +57,30 @@ class FittedPath:
     fps: float
     notes: tuple[str, ...]
 
+    @property
+    def num_moving(self) -> int:
+        return len(self.picked.unique())
 
-def fit_path(path: CameraPath, times_s: Tensor, generator: Generator, fit: Fit) -> FittedPath:
-    """times_s: float64 [n], seconds of the path's frames."""
+
+def fit_path(
+    path: CameraPath, times_s: Tensor, generator: Generator, fit: Fit, piece: int = 1
+) -> FittedPath:
+    """times_s: float64 [n], seconds of the path's frames. Raises ValueError as ``pick_frames``."""
     rules = RULES[generator]
-    picked, fps, notes = pick_frames(times_s, rules)
+    picked, fps, notes = pick_frames(times_s, rules, piece)
     size = fitted_size(path.cameras.height, path.cameras.width, rules)
     cameras = fit_cameras(path.cameras[picked], *size, fit)
     return FittedPath(CameraPath(cameras, path.source_frames[picked]), picked, fps, notes)
 
 
-def pick_frames(times_s: Tensor, rules: GeneratorRules) -> tuple[Tensor, float, tuple[str, ...]]:
+def pick_frames(
+    times_s: Tensor, rules: GeneratorRules, piece: int = 1
+) -> tuple[Tensor, float, tuple[str, ...]]:
     """Which frames a generator gets, int64 [m], and at which rate.
 
-    A faster video is thinned to its rate, one that is too long is cut, and one that is too short
-    holds its last frame.
+    A faster video is thinned to its rate, one that is too long is cut into pieces of which each
+    begins with the last frame of the one before, and one that is too short holds its last frame.
+    piece: which one, counted from 1. Raises ValueError where there are fewer.
     """
     n, notes = len(times_s), []
     seconds = float(times_s[-1] - times_s[0])
@@ -87,13 +97,18 @@ def pick_frames(times_s: Tensor, rules: GeneratorRules) -> tuple[Tensor, float, 
         fps = rules.fps
     elif rules.fps is not None and fps < 0.98 * rules.fps:
         notes.append(f"{fps:.4g} frames a second, fewer than the {rules.fps:g} that it is made for")
-    if len(picked) > rules.max_frames:
-        last = int(picked[rules.max_frames - 1])
-        notes.append(
-            f"cut to {rules.max_frames} frames (up to frame {last} of {n}); for the rest run again "
-            f"with --start {last}"
+    step = rules.max_frames - 1
+    pieces = max(1, math.ceil((len(picked) - 1) / step))
+    if not 1 <= piece <= pieces:
+        raise ValueError(
+            f"piece {piece}: the path's {n} frames make {pieces} of at most {rules.max_frames}"
         )
-        picked = picked[: rules.max_frames]
+    if pieces > 1:
+        picked = picked[(piece - 1) * step : piece * step + 1]
+        notes.append(
+            f"piece {piece} of {pieces}: frames {int(picked[0])} to {int(picked[-1])} of {n}, "
+            f"counted from 0; --piece 1 to {pieces} give all"
+        )
     short = len(picked) - 1
     if short < rules.lengths:
         added = rules.lengths - short

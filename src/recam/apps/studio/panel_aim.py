@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from recam.apps.studio.preview import spread
 from recam.apps.studio.shell import Shell, small
 from recam.apps.studio.workspace import Project
 from recam.camera_files import write_cameras
-from recam.configs import CameraFormat, PathConfig, Speed
+from recam.configs import PathConfig, Speed, WrittenCameraFormat
 from recam.drawing import path_summary
 from recam.geometry import fov_x_deg
 from recam.tasks.reshoot import path_times_s
@@ -43,10 +43,8 @@ RANGES: dict[str, tuple[str, float, float, float, str]] = {
 HANDHELD = {"yaw": 3.0, "pitch": 3.0, "roll": 3.0, "distance": 0.05}
 """Largest shakes."""
 SPEEDS: tuple[Speed, ...] = ("ease", "linear", "ease-in", "ease-out", "there-and-back")
-SAVED: tuple[CameraFormat | Literal["keyframes"], ...] = (
-    "recam", "keyframes", "nerfstudio", "camera-path", "colmap", "chan", "usd", "gltf", "blender",
-    "re10k", "recammaster", "gen3c", "megasam", "vipe", "vista4d", "tum", "7scenes", "llff",
-    "cognvs", "trajectorycrafter", "viewcrafter",
+SAVED: tuple[WrittenCameraFormat | Literal["keyframes"], ...] = (
+    "recam", "keyframes", *get_args(WrittenCameraFormat)[2:],
 )  # fmt: skip
 SUFFIXES = {
     "colmap": "-colmap", "7scenes": "-7scenes", "vipe": "-vipe", "megasam": ".npz", "gen3c": ".npz",
