@@ -16,8 +16,10 @@ from input_cameras import (
     N,
     W,
     assert_as_made,
+    colmap_lines,
     transforms,
     world_from_cam,
+    write_colmap,
     write_json,
 )
 from recam.camera_files import CameraFile, read_cameras
@@ -145,6 +147,9 @@ def test_record3d_focuses(tmp_path: Path) -> None:
     }  # fmt: skip
     file = read(write_json(tmp_path / "metadata.json", about), FILM)
     assert file.intrinsics[3].diagonal().tolist() == [63.0, 64.0, 1.0] and worst(file) < 1e-9
+    about["perFrameIntrinsicCoeffs"] = [[60.0 + i, 0, 0, 0, 61, 0, 32, 24, 1] for i in range(N)]
+    file = read(write_json(tmp_path / "metadata.json", about), FILM)
+    assert file.intrinsics[3].tolist() == [[63, 0, 32], [0, 61, 24], [0, 0, 1]]
 
 
 LENSES = {
@@ -195,6 +200,7 @@ def reality_csv(path: Path, names: list[str], encoding: str, german: bool) -> Pa
         head, *rows = text.replace(",", ";").splitlines()
         rows = [row.partition(";") for row in rows]
         text = "\n".join([head, *(n + s + rest.replace(".", ",") for n, s, rest in rows)]) + "\n"
+        text = f"#cameras {len(names)}\n{text}"
     path.write_bytes(text.encode(encoding))
     return path
 
@@ -259,3 +265,37 @@ def test_pictures_that_were_counted_anew_go_by_order(tmp_path: Path) -> None:
     file = read(path, pictures("p", [f"{i:03d}.png" for i in range(N)]))
     assert_as_made(file)
     assert "in the order of their names" in file.notes[0]
+
+
+def test_names_that_are_all_the_same_are_told(tmp_path: Path) -> None:
+    """3D Gaussian splatting cuts a name at its first point."""
+    path = write_json(tmp_path / "transforms.json", transforms(["2024"] * N))
+    dated = [f"2024.05.01_{i}.png" for i in range(N)]
+    assert "all its cameras are named 2024" in read(path, pictures("p", dated)).notes[0]
+    assert not read(path, pictures("shoots/2024", dated)).notes and not read(path, FILM).notes
+
+
+def test_size_is_the_pictures_where_the_principal_point_is_off(tmp_path: Path) -> None:
+    content = transforms([f"{i}.png" for i in range(N)], cx=33.0, cy=23.0)
+    del content["w"], content["h"]
+    file = read(write_json(tmp_path / "transforms.json", content), FILM)
+    assert file.intrinsics[0].tolist() == [[60, 0, 33], [0, 60, 23], [0, 0, 1]]
+
+
+def test_quaternions_that_may_have_w_first_are_told(tmp_path: Path) -> None:
+    rows = np.concatenate([np.arange(N)[:, None], POSES[:, :3, 3], wxyz(POSES)], 1)
+    np.savetxt(tmp_path / "pred_traj.txt", rows)
+    assert "put w last" in read(tmp_path / "pred_traj.txt", FILM).notes[0]
+    assert not read(tum(tmp_path / "t.txt", np.arange(N), POSES), FILM).notes
+
+
+@pytest.mark.parametrize("below", ["", "sparse"])
+def test_the_largest_of_several_colmap_models(tmp_path: Path, below: str) -> None:
+    names = [f"{i}.png" for i in range(N)]
+    write_colmap(tmp_path / "sparse" / "0", colmap_lines(names[:2]))
+    write_colmap(tmp_path / "sparse" / "1", colmap_lines(names))
+    write_colmap(tmp_path / "sparse" / "10", colmap_lines(names[3:]))
+    file = read(tmp_path / below, pictures("p", names))
+    assert_as_made(file)
+    assert "models 1 is taken, with 6 images (0 with 2, 10 with 3)" in file.notes[0]
+    assert not read(tmp_path / "sparse" / "1", pictures("p", names)).notes

@@ -68,7 +68,9 @@ def read_record3d(path: Path) -> CameraFile:
     gl = as_poses(se3(rotation, table[:, 4:]), path, RECORD3D)
     k = about.array("K", (9,)).reshape(3, 3).T
     if about.value.get("perFrameIntrinsicCoeffs"):  # focusing changes them
-        k = pinhole(*about.array("perFrameIntrinsicCoeffs", (len(gl), 4)).T)
+        rows = about.array("perFrameIntrinsicCoeffs", (len(gl), None))
+        whole = rows.shape[1] == 9  # as K
+        k = rows.reshape(-1, 3, 3).swapaxes(1, 2) if whole else pinhole(*rows[:, :4].T)
     h, w = about.whole("h", 1, MAX_SIDE), about.whole("w", 1, MAX_SIDE)
     fps = about.number("fps", 0.0, default=0.0)
     times_s = torch.arange(len(gl), dtype=torch.float64) / fps if fps else None

@@ -71,14 +71,50 @@ class _Image(NamedTuple):
 
 
 def model_folder(path: Path) -> Path | None:
-    """The folder at or under ``path`` that holds a COLMAP model."""
+    """The folder at or under ``path`` that holds a COLMAP model: of several, 0, 1, …, which the
+    mapper could not join, the one with the most images."""
     if path.is_file():
         path = path.parent
-    for folder in (path, path / "sparse" / "0", path / "sparse", path / "0"):
-        for suffix in (".bin", ".txt"):
-            if (folder / f"cameras{suffix}").is_file() and (folder / f"images{suffix}").is_file():
-                return folder
+    for found in ([path], _models(path / "sparse"), [path / "sparse"], _models(path)):
+        held = [folder for folder in found if _image_file(folder) is not None]
+        if held:
+            return max(held, key=_num_images)
     return None
+
+
+def _models(folder: Path) -> list[Path]:
+    """Numbered folders of models, in order."""
+    if not folder.is_dir():
+        return []
+    numbered = (f for f in folder.iterdir() if f.name.isdigit() and _image_file(f) is not None)
+    return sorted(numbered, key=lambda f: int(f.name))
+
+
+def _image_file(folder: Path) -> Path | None:
+    for suffix in (".bin", ".txt"):
+        images = folder / f"images{suffix}"
+        if (folder / f"cameras{suffix}").is_file() and images.is_file():
+            return images
+    return None
+
+
+def _num_images(folder: Path) -> int:
+    """About how many; exactly in a binary model."""
+    images = _image_file(folder)
+    assert images is not None
+    with images.open("rb") as file:
+        if images.suffix == ".bin":
+            return int.from_bytes(file.read(8), "little")
+        return sum(not line.startswith(b"#") for line in file) // 2
+
+
+def _model_note(folder: Path, path: Path) -> tuple[str, ...]:
+    """A word where there are other models beside the one that was taken."""
+    others = [f for f in _models(folder.parent) if f != folder]
+    if not others or path in (folder, *folder.iterdir()):
+        return ()
+    counts = ", ".join(f"{f.name} with {_num_images(f)}" for f in others[:4])
+    return (f"of its models {folder.name} is taken, with {_num_images(folder)} images ({counts})",)
 
 
 def read_colmap(path: Path, wanted: Wanted) -> CameraFile:
@@ -122,7 +158,7 @@ def read_colmap(path: Path, wanted: Wanted) -> CameraFile:
     return CameraFile(
         "colmap", poses, intrinsics, height, width, frame_indices=chosen.frames, distortion=lenses,
         lens=kind, numbers=chosen.numbers, missing=chosen.missing,
-        notes=chosen.notes + (_rig_note(images, rigged)),
+        notes=chosen.notes + _rig_note(images, rigged) + _model_note(folder, path),
     )  # fmt: skip
 
 

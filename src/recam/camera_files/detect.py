@@ -214,7 +214,7 @@ def _of_text(path: Path) -> CameraFormat:
     if path.name in {"cameras.txt", "images.txt"} and model_folder(path) is not None:
         return "colmap"
     lines = [line for line in read_text(path).splitlines() if line.strip()]
-    if lines and lines[0].lower().startswith("#name"):
+    if any(line.lower().startswith("#name") for line in lines[:2]):
         return "realitycapture"
     commented = " ".join(line for line in lines if line.lstrip().startswith("#"))
     lines = [line for line in lines if not line.lstrip().startswith("#")]

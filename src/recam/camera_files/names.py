@@ -92,7 +92,7 @@ def select(names: Sequence[str], wanted: Wanted, path: Path) -> Selection:
     or of other pictures than the source's.
     """
     if all_alike(names) or not any(names):
-        return Selection(list(range(len(names))))
+        return Selection(list(range(len(names))), notes=_alike_note(names, wanted))
     if _name_sources(names):
         sources = [parts_of(n) for n in names]
         return Selection(_of_source(names, sources, wanted.source, path))
@@ -107,6 +107,15 @@ def select(names: Sequence[str], wanted: Wanted, path: Path) -> Selection:
 
 def all_alike(names: Sequence[str]) -> bool:
     return len(set(names)) == 1 and len(names) > 1
+
+
+def _alike_note(names: Sequence[str], wanted: Wanted) -> tuple[str, ...]:
+    """A word where pictures have one name, which is not that of their folder."""
+    if wanted.pictures is None or not names[0]:
+        return ()
+    if parts_of(names[0])[-1] in _folder_of(wanted.source)[-1:]:
+        return ()
+    return (f"all its cameras are named {names[0]}: they are taken in the file's order",)
 
 
 def _name_sources(names: Sequence[str]) -> bool:

@@ -22,6 +22,7 @@ from recam.camera_files.checks import (
     pinhole,
     read_object,
     read_objects,
+    size_near_center,
 )
 from recam.camera_files.names import Wanted, select
 from recam.geometry import se3_inverse
@@ -111,7 +112,8 @@ def _frame_intrinsics(
     h, w = sizes.pop()
     first = frames[0]
     if (h is None or w is None) and "cx" in first and "cy" in first:
-        h, w = 2 * first.number("cy"), 2 * first.number("cx")
+        middle = pinhole(1.0, 1.0, first.number("cx"), first.number("cy"))
+        h, w, _ = size_near_center(as_intrinsics(middle, 1, path), height, width)
     if h is None or w is None:
         h, w = height, width
     if h is None or w is None or not ({"fl_x", "camera_angle_x"} & set(first.value)):

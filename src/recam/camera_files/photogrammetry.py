@@ -287,6 +287,8 @@ def read_reality_csv(
 def _csv_rows(path: Path) -> list[dict[str, str]]:
     """Rows by column; as spreadsheets save them again too: apart by ; with decimal commas."""
     lines = read_text(path).splitlines()
+    if lines and lines[0].startswith("#cameras"):  # how many there are
+        lines = lines[1:]
     if not lines or ";" not in lines[0]:
         return list(csv.DictReader(lines, skipinitialspace=True))
     return [

@@ -56,9 +56,15 @@ def read_tum(path: Path) -> CameraFile:
     world_from_cam = _from_quaternions(table[:, [7, 4, 5, 6]], table[:, 1:4], path, TUM)
     at = table[:, 0]
     whole = bool((at == at.round()).all()) and float(at[0]) >= 0 and float(at[-1]) < 2**40
+    notes: tuple[str, ...] = ()
+    if abs(float(table[0, 4])) > 1 - 1e-6:  # where others begin with no turn, if w comes first
+        notes = (
+            "its first quaternion is 1 0 0 0, as TUM's x y z w half a turn about x; programs that "
+            "write w first mean no turn by it: put w last then",
+        )
     return CameraFile(
         "tum", se3_inverse(world_from_cam), times_s=seconds(at), clock="source",
-        numbers=at.to(torch.int64) if whole else None,
+        numbers=at.to(torch.int64) if whole else None, notes=notes,
     )  # fmt: skip
 
 
