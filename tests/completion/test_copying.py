@@ -6,7 +6,7 @@ import torch
 
 from completion_clips import panned, psnr_in_holes, texture, with_known
 from recam.completion.copying import complete_by_copies
-from recam.completion.exemplar import Pool, fill_by_copies
+from recam.completion.exemplar import Source, fill_by_copies
 
 
 def bricks(height: int, width: int) -> np.ndarray:
@@ -27,13 +27,14 @@ def with_hole(picture: np.ndarray, size: int = 24) -> tuple[np.ndarray, np.ndarr
 def test_copies_continue_a_pattern_that_paint_cannot() -> None:
     truth = bricks(96, 128)
     smooth, hole = with_hole(truth)
-    filled = fill_by_copies(smooth, hole, Pool(truth[None], ~hole[None]))
+    filled, origin = fill_by_copies(smooth, hole, [Source(truth, ~hole)])
     np.testing.assert_array_equal(filled[~hole], truth[~hole])
+    assert (origin[~hole] == -1).all() and (origin[hole, 0] == 0).all()
+    row, column = origin[hole, 1:].astype(int).T
+    assert not hole[row, column].any()
     painted, copied = (np.abs(p[hole].astype(int) - truth[hole]).mean() for p in (smooth, filled))
     assert copied < 0.6 * painted
-    np.testing.assert_array_equal(
-        filled, fill_by_copies(smooth, hole, Pool(truth[None], ~hole[None]))
-    )
+    np.testing.assert_array_equal(filled, fill_by_copies(smooth, hole, [Source(truth, ~hole)])[0])
 
 
 def test_light_and_dark_goes_on_instead_of_what_has_its_mean_everywhere() -> None:
@@ -45,7 +46,7 @@ def test_light_and_dark_goes_on_instead_of_what_has_its_mean_everywhere() -> Non
     hole = np.zeros((120, 256), bool)
     hole[:, :48] = True  # beside the blots
     smooth = np.where(hole[..., None], 130, truth).astype(np.uint8)
-    filled = fill_by_copies(smooth, hole, Pool(truth[None], ~hole[None]))
+    filled, _ = fill_by_copies(smooth, hole, [Source(truth, ~hole)])
     slow = cv2.GaussianBlur(filled[..., 0].astype(np.float32), (0, 0), 2)
     assert slow[:, :32].std() > 0.6 * slow[:, 48:160].std()  # single patches' means: 0.2
 
@@ -56,12 +57,12 @@ def test_what_stands_nearer_is_not_copied() -> None:
     stripes_here = np.where(np.arange(160) % 4 < 2, 255, 0)
     truth[:, near, 2] = stripes_here[near]  # blue stripes, near, all around the hole
     smooth, hole = with_hole(truth)
-    depth = np.where(near, 1, 4)[None, None].repeat(96, 1).astype(np.float32)
+    depth = np.where(near, 1, 4)[None].repeat(96, 0).astype(np.float32)
     behind = np.full((96, 160), 4.0, np.float32)
 
     def stripes(depth: np.ndarray | None) -> float:
-        pool = Pool(truth[None], ~hole[None], depth)
-        filled = fill_by_copies(smooth, hole, pool, behind).astype(int)
+        pool = [Source(truth, ~hole, depth)]
+        filled = fill_by_copies(smooth, hole, pool, behind)[0].astype(int)
         blue = (filled[..., 2] - filled[..., 1])[36:60, 68:92]
         return float(np.abs(np.diff(blue, 2, axis=1)).mean())
 
@@ -71,10 +72,10 @@ def test_what_stands_nearer_is_not_copied() -> None:
 def test_nothing_to_copy_leaves_the_smooth_fill() -> None:
     picture = texture(40, 40)
     smooth, hole = with_hole(picture)
-    nothing = np.zeros((1, 40, 40), bool)
-    np.testing.assert_array_equal(
-        fill_by_copies(smooth, hole, Pool(picture[None], nothing)), smooth
-    )
+    nothing = np.zeros((40, 40), bool)
+    filled, origin = fill_by_copies(smooth, hole, [Source(picture, nothing)])
+    np.testing.assert_array_equal(filled, smooth)
+    assert (origin == -1).all()
 
 
 def test_what_was_made_up_is_the_same_in_all_frames() -> None:
@@ -84,7 +85,7 @@ def test_what_was_made_up_is_the_same_in_all_frames() -> None:
         known[i, 26:46, 60 - 4 * i : 80 - 4 * i] = 0
     partial = with_known(truth, known)
     before = partial.frames.clone()
-    filled = complete_by_copies(partial)
+    filled = complete_by_copies(partial).frames
     assert torch.equal(partial.frames, before)
     assert torch.equal(filled[:, :, known[0] > 2], truth[:, :, known[0] > 2])
     for i in range(6):
@@ -99,5 +100,5 @@ def test_what_another_frame_saw_is_fetched_not_made_up() -> None:
     truth = panned(6, 4)
     known = torch.ones(6, 72, 112)
     known[3, 26:46, 40:60] = 0
-    filled = complete_by_copies(with_known(truth, known))
+    filled = complete_by_copies(with_known(truth, known)).frames
     assert psnr_in_holes(filled, truth, known) > 30

@@ -150,7 +150,7 @@ def test_boards_follow_the_perspective_and_stay_put() -> None:
     shown = rendering(own, depth, known, truth)
     errors = {}
     for planes in (True, False):
-        filled = complete_by_copies(shown, planes=planes).permute(0, 2, 3, 1).numpy()
+        filled = complete_by_copies(shown, planes=planes).frames.permute(0, 2, 3, 1).numpy()
         assert (filled[known] == truth[known]).all()
         errors[planes] = np.abs(filled[~known].astype(int) - truth[~known]).mean()
     assert errors[True] < 0.75 * errors[False]

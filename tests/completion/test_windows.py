@@ -9,7 +9,7 @@ from torch import Tensor
 from recam.completion import windows
 from recam.completion.completer import Windows
 from recam.completion.streaming import complete_windows
-from recam.completion.windows import fitting_window, shrunk_to_fit, windows_that_fit
+from recam.completion.windows import fitting_window, resize_partial, windows_that_fit
 from recam.types import Cameras, PartialVideo, Progress, RecamError, Rendering, Scene, no_progress
 
 
@@ -98,7 +98,7 @@ def test_progress_counts_frames() -> None:
 @pytest.mark.parametrize(("window", "overlap"), [(0, 4), (-1, 0), (4, -1), (0, 0)])
 def test_a_window_must_have_frames(window: int, overlap: int) -> None:
     with pytest.raises(ValueError, match="overlap"):
-        windows_that_fit(window, overlap, 4, 6)
+        windows_that_fit(window, overlap, 1000)
 
 
 def test_nothing_known_is_refused() -> None:
@@ -107,28 +107,20 @@ def test_nothing_known_is_refused() -> None:
         complete_windows(_Recorder(2, 0), partial)
 
 
-def test_windows_of_large_pictures_are_shorter() -> None:
-    assert fitting_window(48, 8, 480, 854) == (48, 8)
-    new, overlap = fitting_window(48, 8, 1080, 1920)
-    assert (new + overlap) * 1080 * 1920 <= windows.MAX_PIXELS and new > overlap > 0
-    assert fitting_window(48, 8, 4320, 7680) == (4, 2)
+def test_windows_of_large_pictures_are_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "memory_bytes", lambda: None)
+    assert fitting_window(48, 8, 10_000_000) == (48, 8)
+    new, overlap = fitting_window(48, 8, 100_000_000)
+    assert (new + overlap) * 100_000_000 <= windows.MAX_BYTES and new > overlap > 0
+    assert fitting_window(48, 8, 10**10) == (4, 2)
 
 
-def test_too_large_windows_are_filled_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
-    partial, fill = _numbered(6), _Recorder()
-    shrunk_to_fit(lambda p, _: fill.fill(p))(partial, no_progress)
-    assert fill.pieces[0] is partial  # small enough as it is
-    monkeypatch.setattr(windows, "MAX_PIXELS", 6 * 2 * 3)
-    fill = _Recorder()
+def test_a_smaller_copy_counts_only_what_is_known_as_a_whole() -> None:
+    partial = _numbered(6)
+    assert resize_partial(partial, 4, 6) is partial
     depth = torch.arange(24.0).reshape(1, 4, 6).expand(6, 4, 6).contiguous()
     k = torch.eye(3, dtype=torch.float64).expand(6, 3, 3)
     cameras = Cameras(torch.eye(4, dtype=torch.float64).expand(6, 4, 4), k, 4, 6)
-    out = shrunk_to_fit(lambda p, _: fill.fill(p))(
-        Rendering(partial.frames, partial.known, depth, cameras), no_progress
-    )
-    (small,) = fill.pieces
+    small = resize_partial(Rendering(partial.frames, partial.known, depth, cameras), 2, 3)
     assert isinstance(small, Rendering) and small.frames.shape == (6, 3, 2, 3)
     assert small.known.tolist() == [[[1.0] * 3, [0.0] * 3]] * 6
-    kept = partial.known.bool()[:, None].expand(-1, 3, -1, -1)
-    assert torch.equal(out[kept], partial.frames[kept])
-    assert out[:, :, 3].eq(1).all()  # what the fill made up

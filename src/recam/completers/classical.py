@@ -11,9 +11,10 @@ from torch import Tensor
 
 from recam.completion.completer import Windows
 from recam.completion.copying import complete_by_copies
-from recam.completion.flow_propagation import propagate
+from recam.completion.flow_propagation import search
+from recam.completion.origins import Filled, at_working_size, bytes_while_filled
 from recam.completion.temporal_filter import steady_fill
-from recam.completion.windows import shrunk_to_fit, windows_that_fit
+from recam.completion.windows import windows_that_fit
 from recam.configs import CompleteConfig
 from recam.types import PartialVideo, Progress, Scene, no_progress
 
@@ -31,7 +32,8 @@ class _Classical:
         return (self.config,)
 
     def plan(self, total: int, height: int, width: int) -> Windows:
-        return windows_that_fit(self.config.window, self.config.overlap, height, width)
+        frame_bytes = bytes_while_filled(height * width)
+        return windows_that_fit(self.config.window, self.config.overlap, frame_bytes)
 
 
 class FlowPropagation(_Classical):
@@ -40,13 +42,20 @@ class FlowPropagation(_Classical):
     def fill(
         self, window: PartialVideo, first: int = 0, progress: Progress = no_progress
     ) -> Tensor:
-        return steady_fill(shrunk_to_fit(propagate), self.config.steady or 0)(window, progress)
+        fill = partial(_propagated, steady=self.config.steady or 0)
+        return at_working_size(fill)(window, progress)
 
     def adapt(
         self, shown: Scene | PartialVideo, identity: Sequence[Any], progress: Progress = no_progress
     ) -> FlowPropagation:
         """Nothing in it can be adapted."""
         return self
+
+
+def _propagated(window: PartialVideo, progress: Progress, steady: int) -> Filled:
+    searched = search(window, progress)
+    frames = steady_fill(lambda *_: searched.frames, steady)(window, progress)
+    return Filled(frames, searched.origins)
 
 
 class Copies(_Classical):
@@ -59,7 +68,7 @@ class Copies(_Classical):
             complete_by_copies,
             steady=self.config.steady or 0, planes=self.config.planes, seed=self.config.seed,
         )  # fmt: skip
-        return shrunk_to_fit(fill)(window, progress)
+        return at_working_size(fill)(window, progress)
 
     def adapt(
         self, shown: Scene | PartialVideo, identity: Sequence[Any], progress: Progress = no_progress

@@ -28,6 +28,10 @@ SEED_STEP = 1_000_003
 """Between the seeds of two runs, so that no two of their windows share noise."""
 
 
+BYTES_PER_PIXEL = 125
+"""Of a window while it is filled."""
+
+
 @dataclass(frozen=True)
 class MaskedCompleter:
     """model: ready to sample. config: resolved. adapter: file that it was adapted with."""
@@ -49,7 +53,8 @@ class MaskedCompleter:
         return (self.config, self.weights_sha256, self.adapter or "none")
 
     def plan(self, total: int, height: int, width: int) -> Windows:
-        return windows_that_fit(self.config.window, self.config.overlap, height, width)
+        frame_bytes = BYTES_PER_PIXEL * height * width
+        return windows_that_fit(self.config.window, self.config.overlap, frame_bytes)
 
     def fill(
         self, window: PartialVideo, first: int = 0, progress: Progress = no_progress

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from recam.completion.baselines import keep_known
-from recam.completion.exemplar import Pool, fill_by_copies
+from recam.completion.exemplar import Source, fill_by_copies
 from recam.completion.flow_propagation import DEPTH_STEP, Searched, as_pictures, search
 from recam.completion.flow_tracing import cubic_at, trace
+from recam.completion.origins import Filled, Origins
 from recam.completion.planes import Layout, find_layout
 from recam.completion.temporal_filter import steadied
 from recam.flow.pyramid import fill_from_pyramid
@@ -35,9 +36,9 @@ def complete_by_copies(
     steady: int = 1,
     planes: bool = True,
     seed: int = 0,
-) -> Tensor:
-    """uint8 [t, 3, h, w]. Known pixels stay bit for bit. Raises RecamError when nothing at all is
-    known.
+) -> Filled:
+    """A video without holes. Known pixels stay bit for bit. Raises RecamError when nothing at all
+    is known.
 
     steady: passes of ``temporal_filter.steadied`` over what other frames showed. What is made up is
     the same in all frames as it is. planes: whether those that bound the scene go on. seed: of what
@@ -49,7 +50,7 @@ def complete_by_copies(
         frames = steadied(searched.frames, fetched, steady, progress)
         searched = replace(searched, frames=frames)
     made = make_up(partial, searched, progress, planes, seed)
-    return keep_known(partial, made)
+    return Filled(keep_known(partial, made), searched.origins)
 
 
 def make_up(
@@ -59,7 +60,9 @@ def make_up(
     planes: bool = True,
     seed: int = 0,
 ) -> Tensor:
-    """``searched.frames`` with what no frame shows made up once: uint8 [t, 3, h, w]."""
+    """``searched.frames`` with what no frame shows made up once: uint8 [t, 3, h, w]. Writes into
+    ``searched.origins``."""
+    origins = searched.origins
     frames, left = as_pictures(searched.frames).copy(), searched.unseen.copy()
     seen = ~left
     if not seen.any():
@@ -69,28 +72,38 @@ def make_up(
         frames = _guided(frames, seen, layout)
     behind = None
     if searched.nearness is not None:
-        behind = np.where(searched.nearness != 0, np.exp(-DEPTH_STEP * searched.nearness), 0)
+        behind = np.exp(-DEPTH_STEP * searched.nearness)
+        behind[searched.nearness == 0] = 0
+
+    def source(i: int) -> Source:
+        depth = None if behind is None else behind[i]
+        return Source(frames[i], seen[i], depth, None if layout is None else layout.surfaces[i])
+
+    sources: dict[int, Source] = {}
     total = int(left.sum())
     while left.any():
         now = int(left.sum((1, 2)).argmax())
         asked = _asked(now, seen)
-        depth = None if behind is None else behind[asked].astype(np.float32)
-        surfaces = None if layout is None else [layout.surfaces[i] for i in asked]
-        pool = Pool(frames[asked], seen[asked], depth, surfaces)
+        sources = {i: sources.get(i) or source(i) for i in asked}
         with one_torch_thread():
-            frames[now] = fill_by_copies(
-                frames[now], left[now], pool, None if behind is None else behind[now],
+            frames[now], origin = fill_by_copies(
+                frames[now], left[now], list(sources.values()),
+                None if behind is None else behind[now],
                 None if layout is None else layout.surfaces[now], seed=1000 * seed + now,
             )  # fmt: skip
+        y, x = np.nonzero(origin[..., 0] >= 0)
+        shown = np.array(asked)[origin[y, x, 0].astype(int)]
+        origins.copied((np.full(len(y), now), y, x), shown, origin[y, x, :0:-1])
         made = np.zeros_like(left)
         made[now], left[now] = left[now], False
         if layout is not None:
-            _carry(frames, left, now, layout)
+            _carry(frames, left, now, layout, origins)
         if searched.motion is not None:
             for past in (True, False):
                 found = trace(frames, left, made, searched.motion, past)
                 reached = left & (found.frame >= 0)
                 frames[reached] = found.color[reached]
+                origins.copied(np.nonzero(reached), found.frame[reached], found.place[reached])
                 left &= ~reached
         progress("making up what no frame shows", total - int(left.sum()), total)
     return torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()
@@ -114,7 +127,9 @@ def _guided(frames: np.ndarray, seen: np.ndarray, layout: Layout) -> np.ndarray:
     return out
 
 
-def _carry(frames: np.ndarray, left: np.ndarray, now: int, layout: Layout) -> None:
+def _carry(
+    frames: np.ndarray, left: np.ndarray, now: int, layout: Layout, origins: Origins
+) -> None:
     """Write what frame ``now`` shows of the planes into what is left of the others."""
     here = layout.surfaces[now].label
     for t in np.flatnonzero(left.any((1, 2))):
@@ -131,6 +146,8 @@ def _carry(frames: np.ndarray, left: np.ndarray, now: int, layout: Layout) -> No
             shown = here[np.rint(row).astype(int), np.rint(column).astype(int)] == plane
             y, x, column, row = y[shown], x[shown], column[shown], row[shown]
             frames[t][y, x] = cubic_at(frames[now], column, row)
+            places = np.stack([column, row], -1)
+            origins.copied((np.full(len(y), t), y, x), np.full(len(y), now), places)
             left[t][y, x] = False
 
 

@@ -12,7 +12,7 @@ perspective.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -43,17 +43,35 @@ SHADE_PX = 6.0
 
 
 @dataclass(frozen=True)
-class Pool:
-    """What may be copied from.
+class Source:
+    """A picture that may be copied from.
 
-    pictures: uint8 [n, h, w, 3]. usable: bool [n, h, w]. depth: float32 [n, h, w], 0 = unknown, or
-    None. surfaces: of the pictures, None where no planes are known.
+    picture: uint8 [h, w, 3]. usable: bool [h, w]; the rest may change. depth: float32 [h, w],
+    0 = unknown. surface: what its pixels lie on. None where these are not known.
     """
 
-    pictures: np.ndarray
+    picture: np.ndarray
     usable: np.ndarray
     depth: np.ndarray | None = None
-    surfaces: Sequence[Surface] | None = None
+    surface: Surface | None = None
+    _kept: dict[int, tuple[np.ndarray, ...]] = field(default_factory=dict, repr=False)
+
+    def at(self, k: int) -> tuple[np.ndarray, ...]:
+        """Halved k times: picture, centres, depth, means, usable, label and outof, as in _Level."""
+        if k not in self._kept:
+            height, width = self.usable.shape
+            size = (width >> k, height >> k)
+            usable = _shrunk(self.usable, size) > 0.98
+            whole = _whole_patches(usable)
+            picture = _mean_of(self.picture, self.usable, size)
+            depth = np.zeros(self.usable.shape, np.float32) if self.depth is None else self.depth
+            surface = self.surface or _no_surface(self.usable)
+            self._kept[k] = (
+                picture, whole, _least_depth(_nearest(depth, size)),
+                _described(picture, whole, _guide_side(size)), usable,
+                _picked(surface.label, size), _inverse(_picked(surface.into, size)),
+            )  # fmt: skip
+        return self._kept[k]
 
 
 @dataclass(frozen=True)
@@ -89,12 +107,13 @@ class _Level:
 def fill_by_copies(
     picture: np.ndarray,
     hole: np.ndarray,
-    pool: Pool,
+    pool: Sequence[Source],
     behind: np.ndarray | None = None,
     surface: Surface | None = None,
     seed: int = 0,
-) -> np.ndarray:
-    """The picture with its hole filled from the pool: uint8 [h, w, 3].
+) -> tuple[np.ndarray, np.ndarray]:
+    """The picture with its hole filled from the pool, uint8 [h, w, 3], and what its pixels are
+    copies of: float32 [h, w, 3], number in the pool (−1 = not copied), row and column.
 
     picture: uint8 [h, w, 3]; in the hole a smooth fill. It says which colour belongs where, and
     stays where the pool has nothing to offer. hole: bool [h, w]. behind: float32 [h, w], depth of
@@ -102,11 +121,12 @@ def fill_by_copies(
     surface: what the picture's pixels lie on; then the pool's must be known too. Other pixels come
     back as they are.
     """
+    origin = np.full((*hole.shape, 3), -1, np.float32)
     if not hole.any():
-        return picture.copy()
+        return picture.copy(), origin
     levels = _pyramid(picture, hole, pool, behind, surface)
     if not levels[0].centres.any():
-        return picture.copy()
+        return picture.copy(), origin
     rng = np.random.default_rng(seed)
     state: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     for level in reversed(levels):
@@ -114,16 +134,19 @@ def fill_by_copies(
             continue
         if state is None:
             filled = (~level.hole).astype(np.float32)
-            state = level.picture.copy(), filled, _random_match(rng, level)
+            match = np.zeros((*level.hole.shape, 3), np.float32)
+            match[level.target] = _random_match(rng, level, level.target)
+            state = level.picture.copy(), filled, match
         else:
             state = _enlarged(*state, level, rng)
         now, filled, match = state
-        state = _settle(now, filled, match, level, rng, finest=level is levels[0])
+        state = _settle(now, filled, match, level, rng, origin if level is levels[0] else None)
     assert state is not None
     now, filled, _ = state
     now = now + GUIDED * _shade(picture - now, hole & (filled > 0))
     copied = np.clip(now + 0.5, 0, 255).astype(np.uint8)
-    return np.where((hole & (filled > 0))[..., None], copied, picture)
+    copies = (hole & (filled > 0))[..., None]
+    return np.where(copies, copied, picture), np.where(copies, origin, -1)
 
 
 def _shade(difference: np.ndarray, hole: np.ndarray) -> np.ndarray:
@@ -140,9 +163,10 @@ def _settle(
     match: np.ndarray,
     level: _Level,
     rng: np.random.Generator,
-    finest: bool,
+    origin: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rounds of searching and rebuilding, from the border inward while something is not filled."""
+    """Rounds of searching and rebuilding, from the border inward while something is not filled.
+    origin: of the finest level, to be written."""
     large = max(level.hole.shape) > SEARCH_SIDE and bool((filled > 0).all())
     reach = NEAR_PX if large else max(level.hole.shape)
     left, rounds, enough = int((filled == 0).sum()), 0, 1 if large else ROUNDS
@@ -155,10 +179,11 @@ def _settle(
         )  # fmt: skip
         found = cost[level.target & (cost < NOTHING)]
         spread = float(np.quantile(found, 0.75)) if found.size else 1.0
-        copies = finest and (rounds > 0 or large)
+        copies = origin is not None and (rounds > 0 or large)
         rebuild(
             now, filled, level.hole, level.target, level.inward, level.sources, level.label,
             level.into, level.outof, match, cost, np.float32(max(spread, 1.0)), copies,
+            np.empty_like(match) if origin is None else origin,
         )  # fmt: skip
         still = int((filled == 0).sum())
         if still == 0 or still == left:
@@ -170,17 +195,14 @@ def _settle(
 def _pyramid(
     picture: np.ndarray,
     hole: np.ndarray,
-    pool: Pool,
+    pool: Sequence[Source],
     behind: np.ndarray | None,
     surface: Surface | None,
 ) -> list[_Level]:
     """From the finest level to the coarsest."""
     here = surface or _no_surface(hole)
-    there = pool.surfaces if surface and pool.surfaces else [_no_surface(hole)] * len(pool.usable)
-    outof = [_inverse(s.into) for s in there]
     deepest = float(cv2.distanceTransform(_byte(hole), cv2.DIST_L2, 5).max())
     num = 1 + max(0, round(np.log2(max(deepest, 1) / COARSEST_REACH_PX)))
-    depth = np.zeros(pool.usable.shape, np.float32) if pool.depth is None else pool.depth
     behind = np.zeros(hole.shape, np.float32) if behind is None else behind
     height, width = hole.shape
     levels: list[_Level] = []
@@ -191,25 +213,25 @@ def _pyramid(
         part = _shrunk(hole, size) > 0.02
         inside = cv2.distanceTransform(_byte(part), cv2.DIST_L2, 5)
         square = np.ones((2 * RADIUS + 1, 2 * RADIUS + 1), np.uint8)
-        usable = [_shrunk(u, size) > 0.98 for u in pool.usable]
-        sources = [_mean_of(p, u, size) for p, u in zip(pool.pictures, pool.usable)]
         smooth = _mean_of(picture, np.ones_like(hole), size)
-        wide = max(2 * RADIUS + 1, round(GUIDE_WINDOW * max(size)) | 1)
+        sources, centres, depth, means, usable, label, outof = (
+            np.stack(values) for values in zip(*(source.at(k) for source in pool))
+        )
         levels.append(
             _Level(
                 smooth, part, cv2.dilate(_byte(part), square) > 0,
-                (INWARD**-inside).astype(np.float32),
-                np.stack(sources),
-                np.stack([_whole_patches(u) for u in usable]),
-                np.stack([_least_depth(_nearest(d, size)) for d in depth]), _nearest(behind, size),
-                _described(smooth, _whole_patches(~part), wide),
-                np.stack([_described(p, _whole_patches(u), wide) for p, u in zip(sources, usable)]),
-                np.stack(usable), _picked(here.label, size), _picked(here.into, size),
-                np.stack([_picked(s.label, size) for s in there]),
-                np.stack([_picked(o, size) for o in outof]),
+                (INWARD**-inside).astype(np.float32), sources, centres, depth,
+                _nearest(behind, size),
+                _described(smooth, _whole_patches(~part), _guide_side(size)), means, usable,
+                _picked(here.label, size), _picked(here.into, size), label, outof,
             )
         )  # fmt: skip
     return levels
+
+
+def _guide_side(size: tuple[int, int]) -> int:
+    """Of the square whose mean colour is to fit, in a picture of (width, height)."""
+    return max(2 * RADIUS + 1, round(GUIDE_WINDOW * max(size)) | 1)
 
 
 def _no_surface(hole: np.ndarray) -> Surface:
@@ -280,14 +302,16 @@ def _whole_patches(usable: np.ndarray) -> np.ndarray:
     return cv2.erode(_byte(usable), square, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
 
 
-def _random_match(rng: np.random.Generator, level: _Level) -> np.ndarray:
-    """float32 [h, w, 3]: a random usable (frame, row, column) for every pixel, of its plane."""
-    match = np.zeros((*level.hole.shape, 3), np.float32)
-    for label in np.unique(level.label):
+def _random_match(rng: np.random.Generator, level: _Level, wanted: np.ndarray) -> np.ndarray:
+    """float32 [n, 3]: a random usable (frame, row, column) of its plane for each wanted pixel."""
+    labels = level.label[wanted]
+    match = np.empty((len(labels), 3), np.float32)
+    for label in np.unique(labels):
         alike = level.centres & (level.source_label == label) if label > 0 else level.centres
-        places = np.argwhere(alike if alike.any() else level.centres)
-        here = level.label == label
-        match[here] = places[rng.integers(len(places), size=int(here.sum()))]
+        places = np.flatnonzero(alike if alike.any() else level.centres)
+        here = labels == label
+        drawn = places[rng.integers(len(places), size=int(here.sum()))]
+        match[here] = np.stack(np.unravel_index(drawn, level.centres.shape), -1)
     return match
 
 
@@ -307,12 +331,14 @@ def _enlarged(
     y = np.clip(np.rint(moved[..., 1]), 0, height - 1).astype(int)
     x = np.clip(np.rint(moved[..., 2]), 0, width - 1).astype(int)
     good = level.centres[moved[..., 0].astype(int), y, x]
-    moved = np.where(good[..., None], moved, _random_match(rng, level))
+    lost = level.target & ~good
+    moved[lost] = _random_match(rng, level, lost)
     large = np.where(level.hole[..., None], large, level.picture)
     on_plane = level.label > 0
     cost = np.where(good & (known > 0) & on_plane, 0, NOTHING).astype(np.float32)
     rebuild(
         large, known.copy(), level.hole & on_plane, level.target, level.inward, level.sources,
         level.label, level.into, level.outof, moved, cost, np.float32(1), True,
+        np.empty_like(moved),
     )  # fmt: skip
     return large, known, moved

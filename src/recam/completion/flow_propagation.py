@@ -13,6 +13,7 @@ from torch import Tensor
 
 from recam.completion.baselines import keep_known
 from recam.completion.flow_tracing import Traced, trace
+from recam.completion.origins import Origins, no_origins
 from recam.completion.pull_push import require_something_known
 from recam.flow.masked import Motion, estimate_motion, from_nearest, split_border
 from recam.flow.pyramid import fill_from_pyramid
@@ -62,7 +63,7 @@ def propagate(partial: PartialVideo, progress: Progress = no_progress) -> Tensor
 
 def find(partial: PartialVideo, progress: Progress = no_progress) -> Found:
     """``propagate``, and what it chose from."""
-    searched = search(partial, progress)
+    searched = search(partial, progress, sides=True)
     result, around, sides = searched.frames, searched.around, searched.sides
     if sides is None:
         nothing = torch.zeros(len(partial), 2, *partial.known.shape[1:], dtype=torch.float16)
@@ -97,48 +98,75 @@ class Searched:
 
     unseen: bool [t, h, w], pixels that neither are known nor were found at another moment.
     nearness: float32 [t, h, w], −log depth / DEPTH_STEP, in holes of what lies behind; None where
-    there is no depth. sides, motion: None where nothing was to be followed.
+    there is no depth. origins: of what was found, of the nearer moment. sides, motion: None where
+    nothing was to be followed, sides also where they were not asked for.
     """
 
     frames: Tensor
     around: Tensor
     unseen: np.ndarray
     nearness: np.ndarray | None
+    origins: Origins
     sides: Sides | None = None
     motion: Motion | None = None
 
 
-def search(partial: PartialVideo, progress: Progress = no_progress) -> Searched:
-    """``propagate``'s result, and how it came about. Raises RecamError when nothing is known."""
+def search(
+    partial: PartialVideo, progress: Progress = no_progress, sides: bool = False
+) -> Searched:
+    """``propagate``'s result, and how it came about. sides: whether what past and future show is
+    kept. Raises RecamError when nothing is known."""
     require_something_known(partial)
     known = (partial.known > 0.5).numpy()
     around = _surroundings(partial, known)
     spatial = result = _filled_around(partial, partial.frames, around.weight)
     if len(partial) == 1 or known.all():
-        return Searched(result, spatial, ~known, around.nearness)
+        return Searched(result, spatial, ~known, around.nearness, no_origins(known.shape))
     frames = as_pictures(partial.frames)
-    source = eroded(known, MARGIN_PX)
+    source, kept = eroded(known, MARGIN_PX), None
     for number in range(PASSES):
         motion = estimate_motion(luma_of(result), known, source, around.nearness)
         progress("completing", 2 * number + 1, 2 * PASSES)
-        inner = _both(frames, source, motion)
-        colors, found = _blended(*inner)
-        # What only the margin of a hole shows is still better than a guess. Filled frames, since
-        # sampling there touches the hole.
-        margin = _both(as_pictures(result), known, motion)
-        margin_colors, in_margin = _blended(*margin)
-        colors[~found] = margin_colors[~found]
-        traced = torch.from_numpy((found | in_margin) & ~known)
+        colors, traced, origins, kept = _followed(frames, result, known, source, motion, sides)
         shown = torch.where(
-            traced[:, None], torch.from_numpy(colors).permute(0, 3, 1, 2), partial.frames
+            torch.from_numpy(traced)[:, None],
+            torch.from_numpy(colors).permute(0, 3, 1, 2),
+            partial.frames,
         )
-        result = _filled_around(partial, shown, torch.maximum(around.weight, traced.float()))
-        if float(traced.sum()) < AGAIN_SHARE * float((~known).sum()):
+        del colors
+        weight = torch.maximum(around.weight, torch.from_numpy(traced).float())
+        result = _filled_around(partial, shown, weight)
+        if traced.sum() < AGAIN_SHARE * (~known).sum():
             break
         progress("completing", 2 * number + 2, 2 * PASSES)
     progress("completing", 2 * PASSES, 2 * PASSES)
-    unseen = ~known & ~traced.numpy()
-    return Searched(result, spatial, unseen, around.nearness, list(zip(inner, margin)), motion)
+    unseen = ~known & ~traced
+    return Searched(result, spatial, unseen, around.nearness, origins, kept, motion)
+
+
+def _followed(
+    frames: np.ndarray,
+    result: Tensor,
+    known: np.ndarray,
+    source: np.ndarray,
+    motion: Motion,
+    sides: bool,
+) -> tuple[np.ndarray, np.ndarray, Origins, Sides | None]:
+    """Colours uint8 [t, h, w, 3] that other moments show of holes, bool [t, h, w] where they do,
+    where they are from, and, if asked for, what they were chosen from."""
+    colors, found = np.zeros(frames.shape, np.uint8), np.zeros(known.shape, bool)
+    origins, kept = no_origins(known.shape), []
+    # What only the margin of a hole shows is still better than a guess. Filled frames, since
+    # sampling there touches the hole.
+    for pictures, shows in ((frames, source), (as_pictures(result), known)):
+        both = [trace(pictures, ~shows, shows, motion, past) for past in (True, False)]
+        _blend(both, colors, found)
+        origins.nearest(*both)
+        kept += both if sides else []
+        del both  # before the next are made
+    origins.frame[known] = -1
+    pairs = list(zip(kept[:2], kept[2:])) if sides else None
+    return colors, found & ~known, origins, pairs
 
 
 def eroded(known: np.ndarray, margin_px: int) -> np.ndarray:
@@ -161,28 +189,19 @@ def luma_of(frames: Tensor) -> np.ndarray:
     return np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in as_pictures(frames)])
 
 
-def _both(frames: np.ndarray, source: np.ndarray, motion: Motion) -> list[Traced]:
-    """What past and future source pixels show where there is none."""
-    return [trace(frames, ~source, source, motion, past) for past in (True, False)]
-
-
-def _blended(*parts: Traced) -> tuple[np.ndarray, np.ndarray]:
-    """Colours uint8 [t, h, w, 3] of what past and future show, and bool [t, h, w] where any does.
+def _blend(parts: list[Traced], colors: np.ndarray, found: np.ndarray) -> None:
+    """Write what past and future show where nothing is found yet: colours uint8 [t, h, w, 3], and
+    found bool [t, h, w].
 
     The nearer moment and the surer way count more.
     """
-    now = np.arange(len(parts[0].frame))[:, None, None]
-    total = np.zeros(parts[0].color.shape, np.float32)
-    weight = np.zeros(parts[0].frame.shape, np.float32)
-    for part in parts:
-        gap = np.maximum(np.abs(now - part.frame), 1).astype(np.float32)
-        share = np.where(
-            part.frame >= 0, 1 / (gap**2 * (1 + part.miss.astype(np.float32) ** 2)), 0
-        ).astype(np.float32)
-        total += share[..., None] * part.color
-        weight += share
-    colors = (total / np.maximum(weight, 1e-9)[..., None]).round().astype(np.uint8)
-    return colors, weight > 0
+    for t in range(len(found)):  # one at a time: a long video in float is large
+        shares = [part.share(t) for part in parts]
+        weight = shares[0] + shares[1]
+        new = (weight > 0) & ~found[t]
+        total = sum(s[new, None] * p.color[t][new] for s, p in zip(shares, parts))
+        colors[t][new] = (total / weight[new, None]).round()
+        found[t] |= new
 
 
 @dataclass(frozen=True)

@@ -113,13 +113,21 @@ class Traced:
     """What a sweep along time found for the wanted pixels.
 
     frame: int16 [t, h, w], the frame that shows the pixel's surface, −1 = none found.
-    color: uint8 [t, h, w, 3], what it shows. miss: float16 [t, h, w], px that forth and back missed
-    by, summed along the way.
+    place: float32 [t, h, w, 2], where, (column, row) in pixel indices. color: uint8 [t, h, w, 3],
+    what it shows. miss: float16 [t, h, w], px that forth and back missed by, summed along the way.
     """
 
     frame: np.ndarray
+    place: np.ndarray
     color: np.ndarray
     miss: np.ndarray
+
+    def share(self, t: int) -> np.ndarray:
+        """float32 [h, w]: how much frame t's finds count, the nearer moment and the surer way more;
+        0 where there is none."""
+        gap = np.maximum(np.abs(t - self.frame[t]), 1).astype(np.float32)
+        miss = self.miss[t].astype(np.float32)
+        return np.where(self.frame[t] >= 0, 1 / (gap**2 * (1 + miss**2)), 0).astype(np.float32)
 
 
 def trace(
@@ -133,25 +141,24 @@ def trace(
     num, height, width = wanted.shape
     found = Traced(
         np.full(wanted.shape, -1, np.int16),
+        np.zeros((num, height, width, 2), np.float32),
         np.zeros((num, height, width, 3), np.uint8),
         np.zeros(wanted.shape, np.float16),
     )
     order = range(1, num) if past else range(num - 2, -1, -1)
     step, reverse = (motion.past, motion.future) if past else (motion.future, motion.past)
-    before_xy = np.zeros((height, width, 2), np.float32)
     before_miss = np.zeros((height, width), np.float32)
     for now in order:
         before = now - 1 if past else now + 1
         if not (wanted[now].any() and (sources[before].any() or (found.frame[before] >= 0).any())):
             continue  # nothing leads here
-        here_xy, here_miss = np.zeros_like(before_xy), np.zeros_like(before_miss)
+        here_miss = np.zeros_like(before_miss)
         _trace_step(
             step.flow[now].astype(np.float32), step.slack[now].astype(np.float32),
             reverse.flow[before].astype(np.float32),
             wanted[now], sources[before], sources, frames, before,
-            found.frame[before], before_xy, before_miss,
-            found.frame[now], here_xy, here_miss, found.color[now],
+            found.frame[before], found.place[before], before_miss,
+            found.frame[now], found.place[now], here_miss, found.color[now],
         )  # fmt: skip
-        found.miss[now] = here_miss
-        before_xy, before_miss = here_xy, here_miss
+        found.miss[now] = before_miss = here_miss
     return found

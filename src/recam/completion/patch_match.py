@@ -235,25 +235,29 @@ def _onward(label, into, outof, y, x, frame, sy, sx, dy, dx):
 
 @kernel
 def _show(sources, label, into, outof, match, y, x, dy, dx, pixel):
-    """Write into ``pixel`` what the copy around (y, x) shows a step (dy, dx) on."""
+    """Write into ``pixel`` what the copy around (y, x) shows a step (dy, dx) on; returns where that
+    is: row and column of the source."""
     frame = np.int64(match[y, x, 0])
     sy, sx = match[y, x, 1], match[y, x, 2]
     sy, sx = _onward(label, into, outof, y, x, frame, sy, sx, dy, dx)
     if label[y, x] != 0:  # between pixels: bilinear would blur what is to be sharp
         sample_cubic(sources[frame], sx, sy, pixel)
-        return
+        return sy, sx
     row = min(max(np.int64(sy), 0), sources.shape[1] - 1)
     column = min(max(np.int64(sx), 0), sources.shape[2] - 1)
     for c in range(3):
         pixel[c] = sources[frame, row, column, c]
+    return np.float32(row), np.float32(column)
 
 
 @kernel
 def rebuild(
-    now, filled, hole, target, inward, sources, label, into, outof, match, cost, spread, copies
+    now, filled, hole, target, inward, sources, label, into, outof, match, cost, spread, copies,
+    origin,
 ):  # fmt: skip
     """The hole anew from the patches that overlap each pixel: their weighted mean, or a copy of
-    the best one's pixel; into ``now`` and ``filled``, which it does not read."""
+    the best one's pixel; into ``now`` and ``filled``, which it does not read. origin: float32
+    [h, w, 3], frame, row and column of copies."""
     height, width = hole.shape
     pixel, total = np.empty(3, np.float64), np.empty(3, np.float64)
     for y in range(height):
@@ -281,7 +285,8 @@ def rebuild(
                         total[c] += weight * pixel[c]
             if best > 0:
                 weights = 1.0
-                _show(
+                origin[y, x, 0] = match[best_y, best_x, 0]
+                origin[y, x, 1], origin[y, x, 2] = _show(
                     sources, label, into, outof, match, best_y, best_x, y - best_y, x - best_x,
                     total,
                 )  # fmt: skip

@@ -9,77 +9,43 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from recam.completion.baselines import keep_known
 from recam.completion.completer import Windows
 from recam.runtime.memory import memory_bytes
-from recam.types import PartialVideo, Progress, Rendering
+from recam.types import PartialVideo, Rendering
 
-Fill = Callable[[PartialVideo, Progress], Tensor]
 P = TypeVar("P", bound=PartialVideo)
 
-MAX_PIXELS = 40_000_000
-"""Of the frames of a window together, some 5 GB while they are filled: 43 frames at 1280×720."""
-BASE_BYTES, BYTES_PER_PIXEL = 800_000_000, 125
-"""Of a window being filled: what does not depend on it, and what each of its pixels takes."""
+MAX_BYTES = 2_200_000_000
+"""Of a window while it is filled, however much memory there is."""
+BASE_BYTES = 800_000_000
+"""Of the process, beside its window."""
 MIN_FRAMES = 6
 """In a window, however large they are."""
 BLENDED = 0.75
 """Share of the frames carried over into a window that are filled again and cross-faded."""
 
 
-def max_pixels() -> int:
-    """Of the frames of a window together: MAX_PIXELS, or fewer where there is less memory."""
-    memory = memory_bytes()
-    if memory is None:
-        return MAX_PIXELS
-    return max(0, min(MAX_PIXELS, int((0.8 * memory - BASE_BYTES) / BYTES_PER_PIXEL)))
-
-
-def fitting_window(window: int, overlap: int, height: int, width: int) -> tuple[int, int]:
+def fitting_window(window: int, overlap: int, frame_bytes: int) -> tuple[int, int]:
     """New frames of a window, and those carried over into it, as many as memory should take.
 
-    window, overlap: as many as are wanted.
+    window, overlap: as many as are wanted. frame_bytes: what each takes while it is filled.
     """
-    most = max(max_pixels() // (height * width), MIN_FRAMES)
+    memory = memory_bytes()
+    room = MAX_BYTES if memory is None else min(MAX_BYTES, int(0.8 * memory) - BASE_BYTES)
+    most = max(room // frame_bytes, MIN_FRAMES)
     if window + overlap <= most:
         return window, overlap
     overlap = min(overlap, most // 3)
     return most - overlap, overlap
 
 
-def windows_that_fit(window: int, overlap: int, height: int, width: int) -> Windows:
-    """Windows of so many new frames, or as many as memory should take. Raises ValueError for a
-    window without frames or a negative overlap."""
+def windows_that_fit(window: int, overlap: int, frame_bytes: int) -> Windows:
+    """Windows of so many new frames, or as many as memory should take (see ``fitting_window``).
+    Raises ValueError for a window without frames or a negative overlap."""
     if window < 1 or overlap < 0:
         raise ValueError(f"window {window}, overlap {overlap}; expected 1 or more, and 0 or more")
-    window, overlap = fitting_window(window, overlap, height, width)
+    window, overlap = fitting_window(window, overlap, frame_bytes)
     return Windows(window, overlap, int(BLENDED * overlap))
-
-
-def shrunk_to_fit(fill: Fill) -> Fill:
-    """``fill``, but working at a smaller size where a video has more than MAX_PIXELS.
-
-    Known pixels stay as they are; what is made up is enlarged.
-    """
-
-    import cv2
-
-    def fitting(partial: PartialVideo, progress: Progress) -> Tensor:
-        t, _, h, w = partial.frames.shape
-        scale = (MAX_PIXELS / (t * h * w)) ** 0.5
-        if scale >= 1:
-            return fill(partial, progress)
-        small = fill(
-            resize_partial(partial, max(1, int(h * scale)), max(1, int(w * scale))), progress
-        )
-        out = torch.empty_like(partial.frames)
-        for i in range(t):
-            picture = small[i].permute(1, 2, 0).contiguous().numpy()
-            large = cv2.resize(picture, (w, h), interpolation=cv2.INTER_LINEAR)
-            out[i] = torch.from_numpy(large).permute(2, 0, 1)
-        return keep_known(partial, out)
-
-    return fitting
 
 
 def resize_partial(partial: PartialVideo, height: int, width: int) -> PartialVideo:
