@@ -299,3 +299,12 @@ def test_the_largest_of_several_colmap_models(tmp_path: Path, below: str) -> Non
     assert_as_made(file)
     assert "models 1 is taken, with 6 images (0 with 2, 10 with 3)" in file.notes[0]
     assert not read(tmp_path / "sparse" / "1", pictures("p", names)).notes
+
+
+def test_names_that_count_the_used_frames_are_told(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "t.json", transforms([f"{i}.png" for i in range(N)]))
+    every_third = SourcePart("film.mp4", None, 3 * torch.arange(N), 3 * N)
+    file = read(path, every_third)
+    assert_as_made(file)
+    assert "count the 6 frames used" in file.notes[0]
+    assert not read(path, SourcePart("film.mp4", None, 4 + torch.arange(N), 3 * N)).notes

@@ -11,14 +11,15 @@ import recam
 from recam.apps import stereo_command
 from recam.apps.cli import main
 from recam.camera_files import read_cameras
+from recam.completers import open_completer, resolve_config
 from recam.completion.completer import Windows
-from recam.configs import CompleteConfig, RigConfig, StereoConfig, StereoLayout
+from recam.configs import CompleteConfig, Eye, RigConfig, StereoConfig, StereoLayout, StereoOutlines
 from recam.geometry import intrinsics_from_fov, project
 from recam.media import read_image, read_video
 from recam.reconstruct import save_scene
-from recam.tasks.stereo import eye_paths, packed, stereo, stereo_rig
+from recam.tasks.stereo import eye_paths, packed, stereo, stereo_pieces, stereo_rig
 from recam.tasks.stereo_rows import moved_rows
-from recam.types import Cameras, PartialVideo, Scene, video_from_frames
+from recam.types import Cameras, PartialVideo, Scene, Video, video_from_frames
 from reconstruct_scene import render_world
 
 H, W, NUM = 48, 96, 3
@@ -98,6 +99,38 @@ def test_the_eye_that_is_the_film_is_the_film() -> None:
     far = (right[..., 20:, moved : W // 3 - 4] - film[..., 20:, : W // 3 - 4 - moved]).abs().mean()
     still = (right[..., 20:, moved : W // 3 - 4] - film[..., 20:, moved : W // 3 - 4]).abs().mean()
     assert float(far) < 0.6 * float(still)
+
+
+@pytest.mark.parametrize("outlines", ["soft", "sharp"])
+@pytest.mark.parametrize("keep", [None, "left", "right"])
+def test_eyes_come_piece_by_piece(keep: Eye | None, outlines: StereoOutlines) -> None:
+    """A film of six frames by windows of two: the first comes before the last is looked at."""
+    once = wall()
+    twice = torch.arange(2 * NUM) % NUM
+    video = Video(once.video.frames[twice], torch.arange(2 * NUM) / 24)
+    scene = replace(
+        once, video=video, cameras=once.cameras[twice], depth=once.depth[twice],
+        valid=once.valid[twice], dynamic=once.dynamic[twice], confidence=once.confidence[twice],
+    )  # fmt: skip
+    config = StereoConfig(
+        RigConfig(keep=keep), outlines=outlines,
+        complete=CompleteConfig("propagate", window=2, overlap=1),
+    )  # fmt: skip
+    completer = open_completer(resolve_config(config.complete, "reshoot"))
+    paths = eye_paths(scene, stereo_rig(scene, config.rig), config.rig)
+    seen: list[int] = []
+    pieces = stereo_pieces(
+        scene, paths, config, completer, {}, lambda what, done, total: seen.append(done)
+    )
+    parts = [next(pieces)]
+    assert max(seen) < 2 * NUM
+    parts += pieces
+    whole = stereo(scene, config)
+    for eye, result in enumerate((whole.left, whole.right)):
+        frames = torch.cat([part[eye][1] for part in parts])
+        assert torch.equal(frames, result.video.frames)
+        known = torch.cat([part[eye][0].known for part in parts])
+        assert torch.equal(known, result.partial.known.expand_as(known))
 
 
 def test_both_eyes_have_holes_of_one_size() -> None:

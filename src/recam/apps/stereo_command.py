@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +24,19 @@ from recam.completers import check_weights
 from recam.configs import InputConfig, StereoConfig, StereoLayout
 from recam.media import VideoWriter, contact_sheet, write_image
 from recam.tasks import reshoot as reshoot_task
-from recam.tasks.stereo import MODES, StereoResult, check_rig, eye_paths, packed, stereo_rig
-from recam.tasks.stereo import stereo as make_stereo
-from recam.types import CameraPath, PartialVideo, Scene
+from recam.tasks.stereo import (
+    MODES,
+    Seen,
+    StereoRig,
+    check_rig,
+    eye_paths,
+    packed,
+    stereo_pieces,
+    stereo_rig,
+)
+from recam.types import PartialVideo, Scene
+
+EYES = ("left", "right")
 
 CHUNK = 16
 """Frames packed and written together."""
@@ -50,20 +62,18 @@ def stereo(
         completer = reshoot_task.adapted_completer(opened, config.complete, progress)
         if completer.note:
             say(f"model: {completer.note}")
-        result = make_stereo(opened.scene, config, progress, completer)
-        eyes = (result.left, result.right)
-        for name, seconds in (item for eye in eyes for item in eye.timings_s.items()):
-            timings_s[name] = timings_s.get(name, 0.0) + seconds
-        known = [float((eye.partial.known > 0.5).float().mean()) for eye in eyes]
         with new_folder(folder) as staged:
             clock = time.perf_counter()
-            paths = eye_paths(opened.scene, rig, config.rig)
-            written = _write(staged, opened.scene, paths, result, film)
-            timings_s["write"] = time.perf_counter() - clock
+            pieces = stereo_pieces(
+                opened.scene, eye_paths(opened.scene, rig, config.rig), config, completer,
+                timings_s, progress,
+            )  # fmt: skip
+            written, known = _write(staged, opened.scene, rig, config, pieces, film)
+            spent = time.perf_counter() - clock
+            timings_s["render and write"] = spent - timings_s.get("complete", 0.0)
             write_record(
                 staged, source, config, timings_s, scene=str(opened.folder), rig=rig,
-                known_fraction={"left": known[0], "right": known[1]},
-                weights_sha256=completer.weights_sha256,
+                known_fraction=known, weights_sha256=completer.weights_sha256,
             )  # fmt: skip
     print(folder / written)
     return folder
@@ -72,49 +82,55 @@ def stereo(
 def _write(
     folder: Path,
     scene: Scene,
-    paths: tuple[CameraPath, CameraPath],
-    result: StereoResult,
+    rig: StereoRig,
+    config: StereoConfig,
+    pieces: Iterator[tuple[Seen, Seen]],
     film: str,
-) -> str:
-    """Films (a picture: PNG), cameras of each eye and a contact sheet; returns the main file."""
-    eyes = {"left": result.left, "right": result.right}
-    for (name, eye), path in zip(eyes.items(), paths):
-        write_cameras(path.cameras, folder / f"{name}.cameras.json", times_s=eye.video.times_s)
-    if result.layout == "separate":
-        names = [_write_film(folder, eye, result, film, (eye,)) for eye in eyes]
-    else:
-        names = [_write_film(folder, "result", result, film, ("left", "right"))]
-    num = len(result.left.video)
+) -> tuple[str, dict[str, float]]:
+    """Films (a picture: PNG), cameras of each eye and a contact sheet; returns the main file, and
+    the share of each eye that was known."""
+    paths, num = eye_paths(scene, rig, config.rig), len(scene)
+    times_s, sound = reshoot_task.path_times_s(scene, paths[0])
+    for eye, path in zip(EYES, paths):
+        write_cameras(path.cameras, folder / f"{eye}.cameras.json", times_s=times_s)
+    suffix = "png" if num == 1 else film
+    names = [f"{n}.{suffix}" for n in (EYES if config.layout == "separate" else ("result",))]
     picked = np.linspace(0, num - 1, min(NUM_SHEET_FRAMES, num)).round().astype(int).tolist()
-    rows = {"source": scene.video.frames[picked]}
-    for name, eye in eyes.items():
-        part = PartialVideo(eye.partial.frames[picked], eye.partial.known[picked])
-        rows |= {f"{name}, seen": holes_shown(part), name: eye.video.frames[picked]}
-    rows["anaglyph"] = packed(rows["left"], rows["right"], "anaglyph")
-    write_image(contact_sheet(rows, cell_width=320), folder / "contact_sheet.png")
-    return names[0]
+    rows: dict[str, list[torch.Tensor]] = {}
+    known, first, mode = dict.fromkeys(EYES, 0.0), 0, MODES.get(config.layout)
+    shown: list[torch.Tensor] = []
+    with ExitStack() as files:
+        writers = [
+            files.enter_context(VideoWriter(folder / name, fps=None, audio_path=sound, stereo=mode))
+            for name in names
+            if num > 1
+        ]
+        for eyes in pieces:
+            for shown in _packed_chunks(eyes, config.layout):
+                for writer, frames in zip(writers, shown):
+                    writer.write(frames, times_s[first : first + len(frames)])
+                first += len(shown[0])
+            on_sheet = [i - first + len(eyes[0][1]) for i in picked]
+            on_sheet = [i for i in on_sheet if 0 <= i < len(eyes[0][1])]
+            for eye, (part, done) in zip(EYES, eyes):
+                known[eye] += float((part.known > 0.5).float().mean()) * len(done) / num
+                seen = PartialVideo(part.frames[on_sheet], part.known[on_sheet])
+                rows.setdefault(f"{eye}, seen", []).append(holes_shown(seen))
+                rows.setdefault(eye, []).append(done[on_sheet].clone())
+    if num == 1:
+        for name, frames in zip(names, shown):
+            write_image(frames[0], folder / name)
+    for name, writer in zip(names, writers):
+        for note in writer.notes:
+            say(f"{name}: {note}")
+    sheet = {"source": scene.video.frames[picked], **{n: torch.cat(r) for n, r in rows.items()}}
+    sheet["anaglyph"] = packed(sheet["left"], sheet["right"], "anaglyph")
+    write_image(contact_sheet(sheet, cell_width=320), folder / "contact_sheet.png")
+    return names[0], known
 
 
-def _write_film(
-    folder: Path, name: str, result: StereoResult, film: str, eyes: tuple[str, ...]
-) -> str:
-    videos = [getattr(result, eye).video for eye in eyes]
-    layout: StereoLayout = result.layout
-
-    def shown(piece: slice) -> torch.Tensor:
-        frames = [video.frames[piece] for video in videos]
-        return frames[0] if len(frames) == 1 else packed(frames[0], frames[1], layout)
-
-    first = videos[0]
-    if len(first) == 1:
-        write_image(shown(slice(0, 1))[0], folder / f"{name}.png")
-        return f"{name}.png"
-    mode = MODES.get(layout)
-    sound = first.audio_path
-    with VideoWriter(folder / f"{name}.{film}", fps=None, audio_path=sound, stereo=mode) as writer:
-        for start in range(0, len(first), CHUNK):
-            piece = slice(start, start + CHUNK)
-            writer.write(shown(piece), first.times_s[piece])
-    for note in writer.notes:
-        say(f"{name}: {note}")
-    return f"{name}.{film}"
+def _packed_chunks(eyes: tuple[Seen, Seen], layout: StereoLayout) -> Iterator[list[torch.Tensor]]:
+    """Frames for each file, a few at a time."""
+    for start in range(0, len(eyes[0][1]), CHUNK):
+        left, right = (done[start : start + CHUNK] for _, done in eyes)
+        yield [left, right] if layout == "separate" else [packed(left, right, layout)]

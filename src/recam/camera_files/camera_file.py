@@ -294,9 +294,20 @@ class CameraFile:
                     "give a file with one camera per frame, or one with frame numbers "
                     "(cameras.json)"
                 )
-            return self.at_frames(part.entries(len(self), num_frames, f"{self.format} cameras"))
+            entries = part.entries(len(self), num_frames, f"{self.format} cameras")
+            return self._told_if_counted_anew(part).at_frames(entries)
         frames = torch.arange(num_frames) if part.frames is None else part.frames
         return self.at_frames(frames)
+
+    def _told_if_counted_anew(self, part: SourcePart) -> CameraFile:
+        """With a word where names count on from frame to frame used, of which some lie between."""
+        if self.numbers is None or part.frames is None or len(self) != len(part.frames):
+            return self
+        numbers = self.numbers.sort().values
+        if torch.equal(numbers - numbers[0], part.frames - part.frames[0]):
+            return self
+        note = f"its names are taken to count the {len(self)} frames used, not all of the source's"
+        return replace(self, notes=(*self.notes, note))
 
     def _numbered(self, num_source_frames: int, num_frames: int) -> CameraFile | None:
         """With the numbers in names as frames, where only some of the source's have a camera.

@@ -125,22 +125,36 @@ def collected(
     parts: Iterable[tuple[PartialVideo, Tensor]], total: int
 ) -> tuple[PartialVideo, Tensor]:
     """What complete_pieces yields, as one partial video and its frames; on disk where large."""
-    seen: tuple[Tensor, ...] | None = None
-    done = 0
+    collector = Collector(total)
     for part, frames in parts:
-        if seen is None:
-            size = tuple(frames.shape[1:])
-            seen = (
+        collector.add(part, frames)
+    return collector.whole()
+
+
+class Collector:
+    """Consecutive parts of a video of ``total`` frames put together, on disk where they are
+    large."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._done = total, 0
+        self._seen: tuple[Tensor, ...] = ()
+
+    def add(self, part: PartialVideo, frames: Tensor) -> None:
+        if not self._seen:
+            size, total = tuple(frames.shape[1:]), self._total
+            self._seen = (
                 scratch_tensor((total, *size), torch.uint8),
                 scratch_tensor((total, *size[1:]), torch.float32),
                 scratch_tensor((total, *size), torch.uint8),
             )
-        for out, values in zip(seen, (part.frames, part.known, frames)):
-            out[done : done + len(frames)] = values
-        done += len(frames)
-    if seen is None:
-        raise ValueError("there is no piece to collect; give at least one")
-    return PartialVideo(seen[0], seen[1]), seen[2]
+        for out, values in zip(self._seen, (part.frames, part.known, frames)):
+            out[self._done : self._done + len(frames)] = values
+        self._done += len(frames)
+
+    def whole(self) -> tuple[PartialVideo, Tensor]:
+        if not self._seen:
+            raise ValueError("there is no piece to collect; give at least one")
+        return PartialVideo(self._seen[0], self._seen[1]), self._seen[2]
 
 
 def _key(piece: PartialVideo, identity: str, first: int) -> str:

@@ -7,6 +7,7 @@ outlines, what both eyes miss is made up for the left one and lent to the right 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from recam.completers import open_completer, resolve_config
 from recam.completion.completer import Completer
-from recam.completion.streaming import collected, complete_pieces
+from recam.completion.streaming import Collector, complete_pieces
 from recam.configs import RigConfig, StereoConfig, StereoLayout
 from recam.geometry import se3
 from recam.media.stereo_mode import StereoMode
@@ -55,6 +56,10 @@ DUBOIS = (
     ((-0.043, -0.088, -0.002), (0.378, 0.734, -0.018), (-0.072, -0.113, 1.226)),
 )
 """Red and cyan from the left and the right eye, least ghosting. Source: Dubois 2001."""
+
+
+Seen = tuple[PartialVideo, Tensor]
+"""What an eye was shown of some frames, and how they were completed."""
 
 
 @dataclass(frozen=True)
@@ -164,36 +169,68 @@ def stereo(
     completer = completer or open_completer(resolve_config(config.complete, "reshoot"))
     rig = stereo_rig(scene, config.rig)
     paths = eye_paths(scene, rig, config.rig)
-    film = _film_itself(scene, config)
-    left = film if config.rig.keep == "left" else _eye(scene, paths[0], config, completer, progress)
-    if config.rig.keep == "right":
-        return StereoResult(left, film, rig, config.layout)
-    other = (paths[0], left.video.frames)
-    right = _eye(scene, paths[1], config, completer, progress, other)
-    return StereoResult(left, right, rig, config.layout)
+    timings_s: dict[str, float] = {}
+    made = {eye: Collector(len(scene)) for eye in ("left", "right") if eye != config.rig.keep}
+    for left, right in stereo_pieces(scene, paths, config, completer, timings_s, progress):
+        for eye, collector in made.items():
+            collector.add(*(left if eye == "left" else right))
+    eyes = {"left": _film_itself(scene, config), "right": _film_itself(scene, config)}
+    for eye, collector in made.items():
+        partial, frames = collector.whole()
+        video = Video(frames, *path_times_s(scene, paths[0]))
+        eyes[eye] = Result(
+            video, partial, config, timings_s, versions(), completer.weights_sha256
+        )  # fmt: skip
+    return StereoResult(eyes["left"], eyes["right"], rig, config.layout)
 
 
-def _eye(
+def stereo_pieces(
     scene: Scene,
-    path: CameraPath,
+    paths: tuple[CameraPath, CameraPath],
     config: StereoConfig,
     completer: Completer,
-    progress: Progress,
-    other: tuple[CameraPath, Tensor] | None = None,
-) -> Result:
-    """One eye, completed; ``other`` is the path and the frames of the one that was before it."""
-    timings_s: dict[str, float] = {}
-    windows = completer.plan(len(path), path.cameras.height, path.cameras.width)
-    if config.outlines == "soft":
-        pieces = row_windows(scene, path, windows.new)
+    timings_s: dict[str, float],
+    progress: Progress = no_progress,
+) -> Iterator[tuple[Seen, Seen]]:
+    """What the left and the right eye see of consecutive frames, so that memory does not grow with
+    the film's length. Of an eye that is the film itself everything is known.
+
+    paths: of ``eye_paths``. Seconds spent are added to timings_s.
+    """
+    windows = completer.plan(len(scene), paths[0].cameras.height, paths[0].cameras.width)
+
+    def made(eye: int, other: Iterator[Tensor] | None = None) -> Iterator[Seen]:
+        """One eye, completed; ``other``: the frames of the one that was made before it."""
+        if config.outlines == "soft":
+            pieces = row_windows(scene, paths[eye], windows.new)
+        else:
+            before = None if other is None else (paths[1 - eye], other)
+            pieces = _sharp(scene, paths[eye], config, windows.new, before)
+        what = f"{('left', 'right')[eye]} eye"
+        for part, frames in complete_pieces(
+            pieces, len(scene), completer, windows, timings_s, progress, what
+        ):
+            yield _observed(part), frames
+
+    if config.rig.keep == "left":
+        yield from _beside_the_film(scene, made(1, iter(scene.video.frames)))
+    elif config.rig.keep == "right":
+        for film, left in _beside_the_film(scene, made(0)):
+            yield left, film
+    elif config.outlines == "soft":
+        yield from zip(made(0), made(1))
     else:
-        pieces = _sharp(scene, path, config, windows.new, other)
-    parts = complete_pieces(
-        pieces, len(path), completer, windows, timings_s, progress, "render and complete"
-    )
-    partial, frames = collected(((_observed(part), done) for part, done in parts), len(path))
-    video = Video(frames, *path_times_s(scene, path))
-    return Result(video, partial, config, timings_s, versions(), completer.weights_sha256)
+        lefts, ahead = itertools.tee(made(0))
+        yield from zip(lefts, made(1, itertools.chain.from_iterable(done for _, done in ahead)))
+
+
+def _beside_the_film(scene: Scene, parts: Iterator[Seen]) -> Iterator[tuple[Seen, Seen]]:
+    """The film's own frames, and the part of an eye for each."""
+    first = 0
+    for part, frames in parts:
+        own = scene.video.frames[first : first + len(frames)]
+        yield (PartialVideo(own, torch.ones_like(part.known)), own), (part, frames)
+        first += len(frames)
 
 
 def _sharp(
@@ -201,9 +238,10 @@ def _sharp(
     path: CameraPath,
     config: StereoConfig,
     window: int,
-    other: tuple[CameraPath, Tensor] | None,
+    other: tuple[CameraPath, Iterator[Tensor]] | None,
 ) -> Iterator[Rendering]:
-    """The eye as any new camera is rendered, torn at depth's edges; ``other`` as of ``_eye``."""
+    """The eye as any new camera is rendered, torn at depth's edges; ``other``: the path and the
+    frames of the one that was made before it."""
     pieces = render_windows(scene, path, config.render, window)
     if other is not None:
         before = render_windows(scene, other[0], config.render, window)
@@ -217,33 +255,31 @@ def _made_up_once(
     scene: Scene,
     pieces: Iterator[Rendering],
     before: Iterator[Rendering],
-    filled: Tensor,
+    filled: Iterator[Tensor],
     config: StereoConfig,
 ) -> Iterator[Rendering]:
     """``pieces`` with what was made up for the other eye, where they lack it as well: behind thin
     things both eyes miss the same place, and must not see two things there.
 
-    before, filled: the other eye as it was rendered and as it was completed.
+    before, filled: the other eye as it was rendered, and its frames as they were completed.
     """
-    first = 0
     for seen, lacked in zip(pieces, before):
         evidence = _evidence(seen)
         for i in range(len(seen)):
             one = slice(i, i + 1)
-            holes = seen.known[i] < 0.5
+            holes, whole = seen.known[i] < 0.5, next(filled)
             if not (bool(holes.any()) and bool((lacked.known[i] < 0.5).any())):
                 continue
             view = Rendering(
                 lacked.frames[one], lacked.known[one], lacked.depth[one], lacked.cameras[one]
             )
-            made_up = made_up_frame(scene, view, filled[first + i : first + i + 1])
+            made_up = made_up_frame(scene, view, whole[None])
             moved = CameraPath(seen.cameras[one], torch.zeros(1, dtype=torch.int64))
             shown = render(made_up, moved, config.render)
             lent = holes & (shown.known[0] > 0.5)
             seen.frames[i][:, lent] = shown.frames[0][:, lent]
             seen.known[i][lent], seen.depth[i][lent] = 1.0, shown.depth[0][lent]
             evidence[i][lent] = Evidence.MADE_UP
-        first += len(seen)
         yield replace(seen, evidence=evidence)
 
 
@@ -262,11 +298,11 @@ def _evidence(seen: Rendering) -> Tensor:
 
 
 def _observed(part: Rendering) -> PartialVideo:
-    """What the film itself showed: not what was made up for the other eye."""
-    if part.evidence is None:
-        return part
-    made_up = part.evidence == Evidence.MADE_UP
-    return PartialVideo(part.frames, torch.where(made_up, 0.0, part.known))
+    """What the film itself showed, without geometry: not what was made up for the other eye."""
+    known = part.known
+    if part.evidence is not None:
+        known = torch.where(part.evidence == Evidence.MADE_UP, 0.0, known)
+    return PartialVideo(part.frames, known)
 
 
 def _film_itself(scene: Scene, config: StereoConfig) -> Result:
