@@ -101,6 +101,7 @@ def fill_pieces(
         given = whole if lead is None else joined(lead, whole)
         num_lead = len(given) - len(whole)
         frames = fill(given, first)[num_lead:]
+        del piece, given  # what waits for the next piece should hold no more than that takes
         if open_frames is not None:
             frames = _cross_faded(open_frames, frames)
         last = first + len(whole) == total
