@@ -55,7 +55,8 @@ from recam.evaluation.datasets.sample import EvaluationSample
 from recam.evaluation.depth import depth_errors
 from recam.evaluation.methods import FAR, SourceScene, carried_path, open_source
 from recam.evaluation.metrics import psnr
-from recam.evaluation.synth4d import SPECS, synth4d_folder, synth4d_samples
+from recam.evaluation.synth4d import SPECS, synth4d_folder
+from recam.evaluation.synth4d.read import synth4d_sample
 from recam.evaluation.synth4d.scenes import SceneSpec, build_scene, source_cameras, times_s
 from recam.geometry import project, rotation_angle_deg, unproject
 from recam.media import contact_sheet, write_image
@@ -316,13 +317,14 @@ def main() -> None:
     print("| scene | motion | " + " | ".join([*names, "s"]) + " |")
     print("| --- | --- |" + " ---: |" * (len(names) + 1), flush=True)
     groups: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
-    for spec, sample in zip(SPECS, synth4d_samples(synth4d_folder())):
+    for spec in SPECS:
         if options.scenes and spec.name not in options.scenes:
             continue
         if options.split and spec.split != options.split:
             continue
         kept = folder / f"{spec.name}.json"
         if not kept.is_file():
+            sample = synth4d_sample(synth4d_folder(), spec)
             kept.write_text(json.dumps(run(sample, options, folder), indent=1))
         scores = json.loads(kept.read_text())
         moving = spec.camera not in KINDS

@@ -56,6 +56,8 @@ class ReconstructRules:
     """How near the depth network sees what moves is weighed against where its foot touches."""
     scale_change: bool = True
     """How much nearer a thing comes is read off its points."""
+    round_outlines: bool = True
+    """Of a ball it is read off its outline, and it is as near as where it is seen nearest."""
 
 
 ALL_RULES = ReconstructRules()

@@ -48,7 +48,7 @@ CHANGES_FIRST = {
     "sky": "depth", "view_consistency": "voted", "shadow_rejection": "voted",
     "photometric_refinement": "refined", "local_plane_sweep": "matched-0",
     "texture_consistency": "voted-again", "horizon_shift": "", "instances": "",
-    "ground_contact": "", "prior_of_moving": "", "scale_change": "",
+    "ground_contact": "", "prior_of_moving": "", "scale_change": "", "round_outlines": "",
 }  # fmt: skip
 """The first step that a rule changes ("": what comes after all of them). Rules that are not named
 may change all."""

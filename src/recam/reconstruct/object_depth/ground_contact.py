@@ -3,8 +3,8 @@
 The depth of what moves cannot be triangulated. What stands on the ground is as far as the ground at
 its lower edge, and, where the camera looks down on it, the nearer the higher up; what is in the air
 is nearer than the ground behind it, and so is what hides something near. A thing followed over time
-looks the larger the nearer it is (``growing``), so that frames in which it touches the ground tell
-its depth in the others.
+looks the larger the nearer it is (``scale_change``; of a ball ``round_things``), so that frames in
+which it touches the ground tell its depth in the others.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from recam.reconstruct.object_depth.prior_level import (
     affine_near,
     level_by_prior,
 )
+from recam.reconstruct.object_depth.round_things import follow_round
 from recam.reconstruct.object_depth.scale_change import ScaleChange, relative_scale
 from recam.reconstruct.robust import robust_least_squares
 from recam.runtime.parallel import parallel_frames
@@ -51,6 +52,8 @@ MAX_LEAN = 2.0
 MIN_FRAMES = 5
 AROUND_FRAMES, MIN_AROUND, NEARER_QUANTILE = 12, 3, 0.85
 """A thing is as near as in this quantile of the frames around that show its foot, if so many do."""
+NEAREST_QUANTILE = 0.95
+"""A ball is as near as in this quantile of all its frames."""
 TIED_FRAMES, MIN_TIED = 32, 4
 """Frames around where its growth is known, and how many there must be."""
 ALIKE = 0.25
@@ -127,6 +130,9 @@ def place_on_ground(
         label = segment_instances(dynamic, flows, progress)
     else:  # what is connected, in a frame or from one to the next, is one thing
         label = ndimage.label(dynamic)[0].astype(np.int32)
+    balls: dict[int, F64] = {}
+    if rules.round_outlines:
+        label, balls = follow_round(label, flows.gray.numpy())
     growths = relative_scale(label, flows) if rules.scale_change else {}
     found: list[list[GroundContact]] = [[] for _ in range(len(rho))]
 
@@ -146,7 +152,11 @@ def place_on_ground(
     for one in chain(*found):
         things.setdefault(one.label, []).append(one)
     for number, thing in things.items():
-        for one in _as_near_as_around(thing, growths.get(number), ground is not None):
+        if number in balls:
+            placed = _as_near_as_nearest(thing, balls[number], ground is not None)
+        else:
+            placed = _as_near_as_around(thing, growths.get(number), ground is not None)
+        for one in placed:
             region = label[one.frame] == one.label
             out[one.frame][region] = one.rho
     return _steady(out, label, flows)
@@ -293,9 +303,7 @@ def _as_near_as_around(
     where its foot is hidden, missing from what is known to move, or in the air, it seems too far.
     By the prior it is as near as in most of them. How much nearer it comes meanwhile its points say
     (``relative_scale``) or the trend of where it stands, whichever fits both better."""
-    frames = np.array([one.frame for one in thing])
-    levels, prior = np.log([[max(o.level, 1e-9), max(o.by_prior, 1e-9)] for o in thing]).T
-    guessed = np.array([one.by_prior > 0 for one in thing])
+    frames, levels, prior, guessed = _said(thing)
     grounded = np.array([one.touches for one in thing]) & (prior - levels < IN_AIR)
     size, piece = _sizes(frames, growth)
     out = []
@@ -327,6 +335,31 @@ def _as_near_as_around(
         factor = float(np.exp(level - levels[n]))
         out.append(replace(one, rho=one.rho * np.float32(factor), level=one.level * factor))
     return out
+
+
+def _as_near_as_nearest(
+    thing: list[GroundContact], log_size: F64, known_ground: bool
+) -> list[GroundContact]:
+    """A thing whose ``log_size`` [k] is known in all of its frames, as near as where it is seen
+    nearest: of what flies, contact and prior both tell what is behind it."""
+    _, levels, prior, guessed = _said(thing)
+    level = float(np.quantile(levels - log_size, NEAREST_QUANTILE))
+    if guessed.any():
+        guess = float(np.quantile((prior - log_size)[guessed], NEAREST_QUANTILE))
+        level = _believed(level, guess, True, known_ground)
+    factors = np.exp(level + log_size - levels).tolist()
+    return [
+        replace(one, rho=one.rho * np.float32(factor), level=one.level * factor)
+        for one, factor in zip(thing, factors)
+    ]
+
+
+def _said(thing: list[GroundContact]) -> tuple[I64, F64, F64, Mask]:
+    """Of a thing: its frames [k], its log inverse depth by contact and by the prior, and whether
+    the prior says anything."""
+    frames = np.array([one.frame for one in thing])
+    levels, prior = np.log([[max(o.level, 1e-9), max(o.by_prior, 1e-9)] for o in thing]).T
+    return frames, levels, prior, np.array([one.by_prior > 0 for one in thing])
 
 
 def _believed(contact: float, prior: float, grounded: bool, known_ground: bool) -> float:
