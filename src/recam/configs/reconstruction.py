@@ -57,7 +57,8 @@ class ReconstructRules:
     scale_change: bool = True
     """How much nearer a thing comes is read off its points."""
     round_outlines: bool = True
-    """Of a ball it is read off its outline, and it is as near as where it is seen nearest."""
+    """Where depth is measured, of a ball it is read off its outline, and it is as near as where it
+    is seen nearest."""
 
 
 ALL_RULES = ReconstructRules()

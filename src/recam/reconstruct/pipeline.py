@@ -271,9 +271,9 @@ def _predicted(
             rho = _with_shift(solved, prior, rho, rgb, turning, ~moves)
     if not prior.is_large:
         beside = None if prior.is_stage else PriorAround(rho, prior.confidence * ~moves)
-        rho = place_on_ground(
-            rho, moves, flows, clip.progress, rules=clip.config.rules, prior=beside
-        )
+        # Where a guessed ground is touched tells too little of a ball.
+        rules = replace(clip.config.rules, round_outlines=False)
+        rho = place_on_ground(rho, moves, flows, clip.progress, rules=rules, prior=beside)
     return _Geometry(rho, moves, prior.confidence, cameras, origin, metres)
 
 

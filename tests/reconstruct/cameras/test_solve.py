@@ -1,6 +1,7 @@
 """Cameras from flow: the three kinds of motion, exact poses, moving things, and real clips."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,8 +30,9 @@ from recam.reconstruct.cameras.level_lines import FocalGuess, PictureGuess
 from recam.reconstruct.cameras.motion_model import (
     MAX_COST_OF_FLIP,
     Fit,
+    _like_guessed,
     bas_relief_flip,
-    prefer_ground_below,
+    prefer_relief,
     rms_px,
     shift_inverse_depth,
     start_bundle,
@@ -230,11 +232,18 @@ def test_of_two_reliefs_the_one_with_the_ground_below_is_taken(ground: bool) -> 
         fits.append(Fit(unit_depth(bundle), cost, rms_px(bundle, tracks, 3)))
     right, inside_out = fits
     if ground:
-        found = prefer_ground_below(inside_out, tracks, None)
+        found = prefer_relief(inside_out, tracks, None)
         assert np.corrcoef(found.bundle.inverse_depth, right.bundle.inverse_depth)[0, 1] > 0.9
+        guess = right.bundle.inverse_depth
+        likely = partial(_like_guessed, guess)
+        assert (
+            _like_guessed(guess, inside_out.bundle)
+            < 0
+            < likely(prefer_relief(inside_out, tracks, None, likely).bundle)
+        )
     else:
         assert inside_out.cost > MAX_COST_OF_FLIP * right.cost, "the pictures tell"
-    assert prefer_ground_below(right, tracks, None) is right
+    assert prefer_relief(right, tracks, None) is right
 
 
 def test_points_held_at_infinity_are_brought_back() -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from recam.arrays import F64, Mask
 from recam.reconstruct.cameras.bundle_adjustment import (
@@ -39,9 +40,9 @@ only keeps it from running away. The second is for when the motion does not tell
 a few hundredths of the cost are as well made by rolling shutters and lens distortion."""
 WEAK_FOCAL = 0.04
 """A focal length is known if one 25 % off, either way, raises the cost by more than this part."""
-UPSIDE_DOWN, MAX_COST_OF_FLIP = 0.7, 3.0
-"""Inverse depth low in the picture over that high in it, below which a relief may be inside out;
-and how many times the cost may be of one that is not."""
+UNCLEAR, MAX_COST_OF_FLIP = 0.35, 3.0
+"""How unlikely (``prefer_relief``) a relief is that may be inside out; and how many times the cost
+may be of one that is not."""
 MAX_AGAINST = 0.1
 """By what part a focal length that something else tells may raise the cost."""
 STATIC = 0.5
@@ -182,22 +183,42 @@ def fit_moving(
         works.append(partial(as_guessed, usual_focal or focals[0]))
     starts = list(parallel_map(lambda work: work(), works))
     starts.sort(key=lambda start: start[0])
+    if guessed is not None:
+        fit = _best_of_two(starts, tracks, "moving", usual_focal)
+        return prefer_relief(fit, tracks, usual_focal, partial(_like_guessed, guessed))
     if not restarts:
         return _best_of_two(starts, tracks, "moving", usual_focal)
     starts += parallel_map(lambda start: carried_on(bas_relief_flip(start[1], few)), starts[:2])
     starts.sort(key=lambda start: start[0])
     starts += parallel_map(lambda start: carried_on(shift_inverse_depth(start[1], few)), starts[:3])
-    return prefer_ground_below(
-        _best_of_two(starts, tracks, "moving", usual_focal), tracks, usual_focal
-    )
+    fit = _best_of_two(starts, tracks, "moving", usual_focal)
+    return prefer_relief(fit, tracks, usual_focal)
 
 
-def prefer_ground_below(fit: Fit, tracks: Tracks, usual_focal: float | None) -> Fit:
+def _ground_below(bundle: Bundle) -> float:
+    """Log of the usual inverse depth in the lowest third of the points, of that in the highest."""
+    y = bundle.bearing[:, 1]
+    low, high = (bundle.inverse_depth[part] for part in (
+        y > np.quantile(y, 2 / 3), y < np.quantile(y, 1 / 3)
+    ))  # fmt: skip
+    if not len(low) or not len(high):
+        return 0.0
+    return math.log(max(float(np.median(low)), 1e-6) / max(float(np.median(high)), 1e-3))
+
+
+def prefer_relief(
+    fit: Fit,
+    tracks: Tracks,
+    usual_focal: float | None,
+    likely: Callable[[Bundle], float] = _ground_below,
+) -> Fit:
     """The fit, or the one with its relief reversed, where that costs at most MAX_COST_OF_FLIP times
-    as much and puts what is low in the picture before what is high, instead of behind it: nearly
-    all pictures have ground at the bottom, and with a long lens the cost alone may prefer the wrong
-    relief."""
-    if _below_to_above(fit.bundle) > UPSIDE_DOWN:
+    as much and is the likely one: with a long lens the cost alone may prefer the wrong relief.
+
+    likely: below 0 for a relief that may be inside out, above 0 for one that is not. By default
+    what is low in the picture is nearer than what is high: nearly all have ground at the bottom.
+    """
+    if likely(fit.bundle) > -UNCLEAR:
         return fit
     turned = bas_relief_flip(unit_depth(fit.bundle), tracks)
     prior = LIGHT_PRIOR * fit.cost
@@ -207,19 +228,13 @@ def prefer_ground_below(fit: Fit, tracks: Tracks, usual_focal: float | None) -> 
     )
     if nearer.cost < other.cost:
         other = nearer
-    ground_below = _below_to_above(other.bundle) > 1 / UPSIDE_DOWN
-    return other if ground_below and other.cost < MAX_COST_OF_FLIP * fit.cost else fit
+    better = likely(other.bundle) > UNCLEAR and other.cost < MAX_COST_OF_FLIP * fit.cost
+    return other if better else fit
 
 
-def _below_to_above(bundle: Bundle) -> float:
-    """Ratio of the usual inverse depth in the lowest third of the points to that in the highest."""
-    y = bundle.bearing[:, 1]
-    low, high = (bundle.inverse_depth[part] for part in (
-        y > np.quantile(y, 2 / 3), y < np.quantile(y, 1 / 3)
-    ))  # fmt: skip
-    if not len(low) or not len(high):
-        return 1.0
-    return float(np.median(low)) / max(float(np.median(high)), 1e-3)
+def _like_guessed(guessed: F64, bundle: Bundle) -> float:
+    """Rank correlation of the points' inverse depth [n] with a guessed one."""
+    return float(spearmanr(guessed, bundle.inverse_depth).statistic)
 
 
 def bas_relief_flip(bundle: Bundle, tracks: Tracks) -> Bundle:
