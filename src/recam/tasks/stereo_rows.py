@@ -32,8 +32,11 @@ def row_windows(scene: Scene, path: CameraPath, window: int) -> Iterator[Renderi
     """
     for start in range(0, len(path), window):
         part = torch.arange(start, min(start + window, len(path)))
-        pieces = [_eye_frame(scene, path, int(i)) for i in part]
-        frames, known, depth = (torch.stack(column) for column in zip(*pieces))
+        size = len(part), path.cameras.height, path.cameras.width
+        frames = torch.empty(size[0], 3, *size[1:], dtype=torch.uint8)
+        known, depth = torch.empty(size), torch.empty(size)
+        for i, index in enumerate(part.tolist()):
+            frames[i], known[i], depth[i] = _eye_frame(scene, path, index)
         yield Rendering(frames, known, depth, path.cameras[part])
 
 
