@@ -304,7 +304,7 @@ def test_large_videos_leave_memory(
 ) -> None:
     """Both when the size is foreseen and when it turns out while reading."""
     plain = read_video(long_film)
-    monkeypatch.setattr(read_module, "MAX_BYTES_IN_MEMORY", 1 << 20)
+    monkeypatch.setattr("recam.runtime.cache.MAX_BYTES_IN_MEMORY", 1 << 20)
     monkeypatch.setattr(read_module, "_num_expected", lambda *_: expected)
     mapped = read_video(long_film)
     assert torch.equal(plain.frames, mapped.frames)

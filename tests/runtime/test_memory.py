@@ -7,7 +7,7 @@ import pytest
 from recam.completion import windows
 from recam.configs import InputConfig
 from recam.media import input as media_input
-from recam.runtime import memory
+from recam.runtime import cache, memory
 from recam.types import RecamError
 
 resource = pytest.importorskip("resource")
@@ -55,3 +55,11 @@ def test_a_plan_is_what_was_measured() -> None:
     }  # fmt: skip
     for (height, width, frames), gb in measured_gb.items():
         assert 0.7 < media_input.memory_needed(height, width, frames) / 1e9 / gb < 1.3
+
+
+def test_little_memory_keeps_less_of_it(monkeypatch) -> None:
+    monkeypatch.setattr(cache, "memory_bytes", lambda: 2 * 10**9)
+    assert cache.fits_in_memory(49_000_000) and not cache.fits_in_memory(51_000_000)
+    for there in (64 * 10**9, None):
+        monkeypatch.setattr(cache, "memory_bytes", lambda there=there: there)
+        assert cache.fits_in_memory(256 << 20) and not cache.fits_in_memory((256 << 20) + 1)

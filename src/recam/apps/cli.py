@@ -30,6 +30,7 @@ from recam.configs import (
     PathConfig,
     PretrainConfig,
 )
+from recam.runtime.memory import return_large_arrays
 
 
 @dataclass(frozen=True)
@@ -214,6 +215,7 @@ def main(argv: list[str] | None = None) -> None:
         # Threads of a step wait for each other asleep: on a busy machine they would spin for most
         # of the time that they are given.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        return_large_arrays()
         command = process.with_home(_parsed(sys.argv[1:] if argv is None else argv))
         warnings.showwarning = _show_note  # type: ignore[assignment]
         quiet = getattr(command, "quiet", False)

@@ -162,7 +162,7 @@ def _write_run(
             for row, part in zip(rows.values(), [*shown[:2], known, frames]):
                 row.extend(part[i].clone() for i in picked)
             show_finished(frames[len(frames) // 2])
-            num_known += float((rendering.known > 0.5).float().sum() / rendering.known[0].numel())
+            num_known += float((rendering.known > 0.5).sum()) / rendering.known[0].numel()
             first = piece.stop
             timings_s["write"] = timings_s.get("write", 0.0) + time.perf_counter() - clock
     sheet = contact_sheet({name: torch.stack(row) for name, row in rows.items()}, cell_width=320)

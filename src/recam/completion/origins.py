@@ -25,7 +25,7 @@ from recam.types import PartialVideo, Progress
 
 WORKING_PIXELS = 480 * 640
 """Of one frame of the working copy."""
-WORKING_BYTES, FULL_BYTES = 135, 24
+WORKING_BYTES, FULL_BYTES = 135, 20
 """Of each pixel of the working copy while it is filled, and of each of the video itself."""
 AS_EXPECTED_PX = 1.0
 """Neighbours whose places are apart by what they are apart themselves, within this, show one
@@ -118,30 +118,22 @@ def enlarged(partial: PartialVideo, small: PartialVideo, filled: Filled) -> Tens
     def within(part: np.ndarray) -> np.ndarray:
         return cv2.erode((part > 0.5).astype(np.uint8), square)
 
-    out = frames.copy()
+    out = torch.empty_like(partial.frames)
     with one_opencv_thread() as num_threads, ThreadPoolExecutor(num_threads) as pool:
         solid = np.stack(list(pool.map(within, known)))
         small_solid = np.stack(list(pool.map(within, small.known.numpy())))
 
         def write(t: int) -> None:
             apart = np.zeros(pictures.shape[1:], np.float32)
+            small_result = np.ascontiguousarray(result[t])
             frame, place = filled.origins.frame[t].copy(), filled.origins.place[t]
-            _differences(
-                np.ascontiguousarray(result[t]), pictures, small_solid, frame, place, apart
-            )
-            _enlarge(
-                frames,
-                solid,
-                known[t],
-                frame,
-                place,
-                apart,
-                np.ascontiguousarray(result[t]),
-                out[t],
-            )
+            _differences(small_result, pictures, small_solid, frame, place, apart)
+            picture = frames[t].copy()
+            _enlarge(frames, solid, known[t], frame, place, apart, small_result, picture)
+            out[t] = torch.from_numpy(picture).permute(2, 0, 1)
 
         list(pool.map(write, range(len(frames))))
-    return keep_known(partial, torch.from_numpy(out).permute(0, 3, 1, 2).contiguous())
+    return keep_known(partial, out)
 
 
 @kernel

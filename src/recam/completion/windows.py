@@ -98,8 +98,10 @@ def fill_pieces(
     first = 0  # of the frames that are not finished
     for piece in pieces:
         whole = piece if open_part is None else joined(open_part, piece)
+        del piece
         given = whole if lead is None else joined(lead, whole)
         num_lead = len(given) - len(whole)
+        whole = part_of(given, num_lead, len(given))  # only one copy of a window is held
         frames = fill(given, first)[num_lead:]
         del piece, given  # what waits for the next piece should hold no more than that takes
         if open_frames is not None:
@@ -108,7 +110,9 @@ def fill_pieces(
         held = 0 if last else min(blend, overlap, len(whole) - 1)
         done = len(whole) - held
         finished = frames[:done]
-        yield cut(whole, 0, done), finished
+        yield part_of(whole, 0, done), finished
+        if last:
+            continue
         open_part, open_frames = None, None
         if held:
             open_part, open_frames = cut(whole, done, len(whole)), frames[done:].clone()
@@ -152,13 +156,25 @@ def joined(a: P, b: P) -> P:
     return replace(a, frames=frames, known=known)
 
 
-def cut(partial: P, first: int, last: int) -> P:
-    """A copy of some frames, with their geometry where there is one."""
-    frames, known = partial.frames[first:last].clone(), partial.known[first:last].clone()
+def part_of(partial: P, first: int, last: int) -> P:
+    """Some frames, with their geometry where there is one; in the same memory."""
+    frames, known = partial.frames[first:last], partial.known[first:last]
     if isinstance(partial, Rendering):
-        depth, cameras = partial.depth[first:last].clone(), partial.cameras[first:last]
-        evidence = None if partial.evidence is None else partial.evidence[first:last].clone()
+        depth, cameras = partial.depth[first:last], partial.cameras[first:last]
+        evidence = None if partial.evidence is None else partial.evidence[first:last]
         return replace(
             partial, frames=frames, known=known, depth=depth, cameras=cameras, evidence=evidence
         )
     return replace(partial, frames=frames, known=known)
+
+
+def cut(partial: P, first: int, last: int) -> P:
+    """A copy of some frames, with their geometry where there is one."""
+    part = part_of(partial, first, last)
+    if isinstance(part, Rendering):
+        evidence = None if part.evidence is None else part.evidence.clone()
+        return replace(
+            part, frames=part.frames.clone(), known=part.known.clone(), depth=part.depth.clone(),
+            evidence=evidence,
+        )  # fmt: skip
+    return replace(part, frames=part.frames.clone(), known=part.known.clone())

@@ -32,6 +32,7 @@ _GIF_TICKS = 100  # a second, by the GIF format
 _GIF_SHORTEST = 2  # ticks; browsers slow anything shorter down to a tenth of a second
 _WEBP_TICKS = 1000
 _LARGE_PIXELS = 4096 * 2304
+_HD_PIXELS = 1280 * 720
 
 
 class Sink(Protocol):
@@ -124,6 +125,8 @@ class Film:
         details = []
         if height * width > _LARGE_PIXELS:  # x264 looks 30 frames ahead, 2 GB at 8K
             details.append("rc-lookahead=4:sync-lookahead=0:bframes=1:ref=1")
+        elif height * width > _HD_PIXELS:
+            details.append("rc-lookahead=10")
         if self._stereo is not None:
             details.append(f"frame-packing={FRAME_PACKING[self._stereo]}")
             if self._path.suffix.lower() == ".mkv":

@@ -18,7 +18,7 @@ from recam.media.film import MediaWarning, film_frames, warn_of_loss
 from recam.media.pictures import series_at
 from recam.media.source import MediaInfo, kind_of, probe
 from recam.media.still import animation_frames, decode_picture
-from recam.runtime.cache import MAX_BYTES_IN_MEMORY, cache_folder, scratch_file
+from recam.runtime.cache import cache_folder, fits_in_memory, scratch_file
 from recam.runtime.whole import cannot_write, written_whole
 from recam.types import Progress, RecamError, Video, no_progress
 
@@ -185,7 +185,7 @@ class _FrameStore:
         if self._storage is not None:
             temporary = self._stack.enter_context(written_whole(self._storage))
             self._file = self._stack.enter_context(temporary.open("wb"))
-        elif self._expected * frame.nbytes > MAX_BYTES_IN_MEMORY:
+        elif not fits_in_memory(self._expected * frame.nbytes):
             self._file = self._stack.enter_context(scratch_file())
         else:
             self._array = np.empty((self._expected, *frame.shape), np.uint8)
@@ -193,7 +193,7 @@ class _FrameStore:
     def _grow(self) -> None:
         assert self._array is not None
         capacity = self._num + max(16, self._num // 2)
-        if capacity * self._array[0].nbytes > MAX_BYTES_IN_MEMORY:
+        if not fits_in_memory(capacity * self._array[0].nbytes):
             self._file = self._stack.enter_context(scratch_file())
             self._array.tofile(self._file)
             self._array = None

@@ -10,12 +10,15 @@ import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from recam.runtime.memory import memory_bytes
+
 if TYPE_CHECKING:
     import torch
 
 MAX_BYTES_IN_MEMORY = 256 << 20
-"""Videos beyond this many bytes go to a memory-mapped file."""
-
+"""Videos beyond this many bytes go to a memory-mapped file, where there is much memory."""
+SHARE_IN_MEMORY = 1 / 40
+"""Of the memory: where there is less, smaller ones go there too."""
 
 SCRATCH = "scratch"
 """The cache's folder for files that are gone when they are closed."""
@@ -45,15 +48,22 @@ def scratch_file() -> IO[bytes]:
         return tempfile.TemporaryFile()
 
 
+def fits_in_memory(num_bytes: int) -> bool:
+    """Whether an array of so many bytes lies in memory rather than in a file."""
+    memory = memory_bytes()
+    most = MAX_BYTES_IN_MEMORY if memory is None else SHARE_IN_MEMORY * memory
+    return num_bytes <= min(MAX_BYTES_IN_MEMORY, most)
+
+
 def scratch_tensor(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """A tensor of zeros, in memory, or above MAX_BYTES_IN_MEMORY in a memory-mapped file that goes
-    with it: the system writes back what it needs the memory of."""
+    """A tensor of zeros, in memory, or where it is large in a memory-mapped file that goes with it:
+    the system writes back what it needs the memory of."""
     import numpy as np
     import torch
 
     kind = torch.empty(0, dtype=dtype).numpy().dtype
     num_bytes = int(np.prod(shape)) * kind.itemsize
-    if num_bytes <= MAX_BYTES_IN_MEMORY:
+    if fits_in_memory(num_bytes):
         return torch.zeros(shape, dtype=dtype)
     with scratch_file() as file:
         file.truncate(num_bytes)

@@ -1,13 +1,18 @@
-"""How much memory this process may take: the machine's, or less where a limit is set."""
+"""How much memory this process may take: the machine's, or less where a limit is set; and how it
+gives back what it took."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
+LARGE_ARRAY_BYTES = 8 << 20
 
 
 def memory_bytes() -> int | None:
@@ -22,6 +27,19 @@ def memory_bytes() -> int | None:
     return min(found, default=None)
 
 
+def return_large_arrays() -> None:
+    """From now on, the system gets the memory of large arrays back when they are freed.
+
+    glibc would learn to keep some of them for later, and then what it keeps does not fit what comes
+    next. Elsewhere nothing is changed.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            library = ctypes.CDLL(None)
+            library.mallopt(_MMAP_THRESHOLD, LARGE_ARRAY_BYTES)
+            library.mallopt(_TRIM_THRESHOLD, 8 * LARGE_ARRAY_BYTES)
+
+
 def _physical() -> int | None:
     if sys.platform == "win32":
         return _physical_on_windows()
@@ -32,8 +50,6 @@ def _physical() -> int | None:
 
 
 def _physical_on_windows() -> int | None:
-    import ctypes
-
     class Status(ctypes.Structure):
         _fields_ = (
             ("size", ctypes.c_uint32),

@@ -13,6 +13,8 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 
+from recam.runtime.memory import return_large_arrays
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -45,6 +47,7 @@ def worker_pool(
 def _begin(leash: Connection, parent: int, initializer: Callable[[], None] | None) -> None:
     end_with_parent(leash, parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return_large_arrays()
     if initializer is not None:
         initializer()
 
