@@ -24,6 +24,7 @@ from recam.apps.warm_up import start_compiling
 from recam.camera_files import format_to_write, write_cameras
 from recam.completers import check_weights
 from recam.completion.completer import Completer
+from recam.completion.windows import part_of
 from recam.configs import (
     CompleteConfig,
     InputConfig,
@@ -51,10 +52,12 @@ from recam.tasks import fill as fill_task
 from recam.tasks import reshoot as reshoot_task
 from recam.tasks.unseen import describe_shares, path_in_scene, unseen_share
 from recam.trajectories import check_path, focus_depth
-from recam.types import CameraPath, PartialVideo, Progress, RecamError
+from recam.types import CameraPath, PartialVideo, Progress, RecamError, Rendering
 
 NUM_SHEET_FRAMES = 6
 PREVIEW_WIDTH = 3840
+WRITTEN_AT_ONCE = 8
+"""Frames: what is drawn for looking at takes as much memory as they do, several times over."""
 """Pixels; encoders and players take no video of any width."""
 
 
@@ -148,8 +151,8 @@ def _write_run(
         pieces = reshoot_task.complete_along(
             scene, path, config, completer, timings_s, progress, opened.folder
         )
-        for rendering, frames in pieces:
-            clock = time.perf_counter()
+
+        def write(rendering: Rendering, frames: torch.Tensor, first: int) -> None:
             piece = slice(first, first + len(frames))
             source_frames = scene.video.frames[path.source_frames[piece]]
             shown = [source_frames, holes_shown(rendering), frames]
@@ -161,9 +164,16 @@ def _write_run(
             picked = [i - first for i in sorted(on_sheet) if first <= i < piece.stop]
             for row, part in zip(rows.values(), [*shown[:2], known, frames]):
                 row.extend(part[i].clone() for i in picked)
+
+        for rendering, frames in pieces:
+            clock = time.perf_counter()
+            for i in range(0, len(frames), WRITTEN_AT_ONCE):
+                j = min(i + WRITTEN_AT_ONCE, len(frames))
+                write(part_of(rendering, i, j), frames[i:j], first + i)
             show_finished(frames[len(frames) // 2])
             num_known += float((rendering.known > 0.5).sum()) / rendering.known[0].numel()
-            first = piece.stop
+            first += len(frames)
+            del rendering, frames  # not held while the next ones are made
             timings_s["write"] = timings_s.get("write", 0.0) + time.perf_counter() - clock
     sheet = contact_sheet({name: torch.stack(row) for name, row in rows.items()}, cell_width=320)
     write_image(sheet, folder / "contact_sheet.png")

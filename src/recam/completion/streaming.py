@@ -61,6 +61,7 @@ def complete_pieces(
         done += len(frames)
         progress(what, done, total)
         yield part, frames
+        del part, frames  # not held while the next window is made
     if kept:
         kept.forget()
 

@@ -15,7 +15,7 @@ from recam.types import PartialVideo, Rendering
 
 P = TypeVar("P", bound=PartialVideo)
 
-MAX_BYTES = 2_200_000_000
+MAX_BYTES = 1_400_000_000
 """Of a window while it is filled, however much memory there is."""
 BASE_BYTES = 800_000_000
 """Of the process, beside its window."""
@@ -118,6 +118,7 @@ def fill_pieces(
             open_part, open_frames = cut(whole, done, len(whole)), frames[done:].clone()
         lead = _finished_tail(whole, finished, overlap - held)
         first += done
+        del given, whole, frames, finished  # not held while the next window is made
 
 
 def _cross_faded(before: Tensor, after: Tensor) -> Tensor:

@@ -55,6 +55,7 @@ def render_windows(
 
     for i, view in enumerate(_run(scene, path, config, progress, None, slot)):
         _note_evidence(open_windows[i - i % window], i % window, view)
+        del view  # it is a part of the window, which is not held once it is handed on
         if (i + 1) % window == 0 or i + 1 == len(path):
             yield open_windows.pop(i - i % window)
 

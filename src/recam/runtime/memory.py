@@ -12,7 +12,7 @@ from pathlib import Path
 _CGROUP = Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
-LARGE_ARRAY_BYTES = 8 << 20
+LARGE_ARRAY_BYTES = 2 << 20
 
 
 def memory_bytes() -> int | None:

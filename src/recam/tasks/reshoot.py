@@ -5,6 +5,7 @@ video ─ reconstruct ─► Scene ─ render ─► PartialVideo ─ complete �
 
 from __future__ import annotations
 
+import itertools
 import time
 import warnings
 from collections.abc import Iterator
@@ -60,11 +61,14 @@ def complete_along(
     windows = completer.plan(len(path), path.cameras.height, path.cameras.width)
 
     def rendered() -> Iterator[Rendering]:
-        clock = time.perf_counter()
-        for rendering in render_windows(scene, path, config.render, windows.new):
-            timings_s["render"] = timings_s.get("render", 0.0) + time.perf_counter() - clock
-            yield rendering
+        views = render_windows(scene, path, config.render, windows.new)
+        while True:
             clock = time.perf_counter()
+            handed_on = list(itertools.islice(views, 1))  # no name here holds what is handed on
+            timings_s["render"] = timings_s.get("render", 0.0) + time.perf_counter() - clock
+            if not handed_on:
+                return
+            yield handed_on.pop()
 
     yield from complete_pieces(
         rendered(), len(path), completer, windows, timings_s, progress, "render and complete"
