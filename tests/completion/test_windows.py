@@ -111,7 +111,7 @@ def test_windows_of_large_pictures_are_shorter(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(windows, "memory_bytes", lambda: None)
     assert fitting_window(48, 8, 10_000_000) == (48, 8)
     new, overlap = fitting_window(48, 8, 100_000_000)
-    assert (new + overlap) * 100_000_000 <= windows.MAX_BYTES and new > overlap > 0
+    assert (new + overlap) * 100_000_000 <= windows.MAX_WINDOW_BYTES and new > overlap > 0
     assert fitting_window(48, 8, 10**10) == (4, 2)
 
 

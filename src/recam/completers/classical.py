@@ -12,10 +12,11 @@ from torch import Tensor
 from recam.completion.completer import Windows
 from recam.completion.copying import complete_by_copies
 from recam.completion.flow_propagation import search
-from recam.completion.origins import Filled, at_working_size, bytes_while_filled
+from recam.completion.origins import Filled, at_working_size
 from recam.completion.temporal_filter import steady_fill
 from recam.completion.windows import windows_that_fit
 from recam.configs import CompleteConfig
+from recam.runtime.memory import bytes_while_completed
 from recam.types import PartialVideo, Progress, Scene, no_progress
 
 
@@ -32,7 +33,7 @@ class _Classical:
         return (self.config,)
 
     def plan(self, total: int, height: int, width: int) -> Windows:
-        frame_bytes = bytes_while_filled(height * width)
+        frame_bytes = bytes_while_completed(height * width)
         return windows_that_fit(self.config.window, self.config.overlap, frame_bytes)
 
 

@@ -20,13 +20,10 @@ from recam.completion.baselines import keep_known
 from recam.completion.flow_tracing import Traced, sample_cubic
 from recam.completion.windows import resize_partial
 from recam.runtime.jit import kernel
+from recam.runtime.memory import WORKING_PIXELS
 from recam.runtime.threads import one_opencv_thread
 from recam.types import PartialVideo, Progress
 
-WORKING_PIXELS = 480 * 640
-"""Of one frame of the working copy."""
-WORKING_BYTES, FULL_BYTES = 135, 20
-"""Of each pixel of the working copy while it is filled, and of each of the video itself."""
 AS_EXPECTED_PX = 1.0
 """Neighbours whose places are apart by what they are apart themselves, within this, show one
 surface: between them places are interpolated."""
@@ -81,11 +78,6 @@ class Filled:
 
     frames: Tensor
     origins: Origins
-
-
-def bytes_while_filled(pixels: int) -> int:
-    """About what a frame of so many pixels takes."""
-    return FULL_BYTES * pixels + WORKING_BYTES * min(pixels, WORKING_PIXELS)
 
 
 def at_working_size(

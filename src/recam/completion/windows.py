@@ -10,13 +10,11 @@ import torch
 from torch import Tensor
 
 from recam.completion.completer import Windows
-from recam.runtime.memory import memory_bytes
+from recam.runtime.memory import MAX_WINDOW_BYTES, memory_bytes
 from recam.types import PartialVideo, Rendering
 
 P = TypeVar("P", bound=PartialVideo)
 
-MAX_BYTES = 1_400_000_000
-"""Of a window while it is filled, however much memory there is."""
 BASE_BYTES = 800_000_000
 """Of the process, beside its window."""
 MIN_FRAMES = 6
@@ -31,7 +29,9 @@ def fitting_window(window: int, overlap: int, frame_bytes: int) -> tuple[int, in
     window, overlap: as many as are wanted. frame_bytes: what each takes while it is filled.
     """
     memory = memory_bytes()
-    room = MAX_BYTES if memory is None else min(MAX_BYTES, int(0.8 * memory) - BASE_BYTES)
+    room = MAX_WINDOW_BYTES
+    if memory is not None:
+        room = min(room, int(0.8 * memory) - BASE_BYTES)
     most = max(room // frame_bytes, MIN_FRAMES)
     if window + overlap <= most:
         return window, overlap

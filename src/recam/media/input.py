@@ -12,15 +12,13 @@ from recam.media.convert import fitted_size
 from recam.media.pictures import pictures_at
 from recam.media.read import read_video
 from recam.media.source import part_of, probe
-from recam.runtime.memory import memory_bytes
+from recam.runtime.memory import MAX_WINDOW_BYTES, bytes_while_completed, memory_bytes
 from recam.types import Progress, RecamError, SourcePart, Video, no_progress
 
-BASE_BYTES = 740_000_000
+BASE_BYTES = 620_000_000
 """Libraries, networks and compiled kernels."""
-BYTES_PER_PIXEL = 550
-"""Of one picture: what drawing a frame takes, measured at 7680×4320."""
-WINDOW_BYTES_PER_PIXEL = 150
-"""Of every picture of the longest window that is completed together."""
+BYTES_PER_PIXEL = 300
+"""Of one picture: what drawing a frame takes."""
 MOST_FRAMES, LEAST_FRAMES = 56, 6
 """Of a window: as many as are completed together by default, and where there is no memory."""
 MAX_MEMORY_SHARE = 0.9
@@ -32,8 +30,10 @@ def memory_needed(height: int, width: int, num_frames: int | None = None) -> int
     Within 30 % of what was measured (docs/results/speed.md, Memory).
     """
     frames = MOST_FRAMES if num_frames is None else min(num_frames, MOST_FRAMES)
-    a_pixel = BYTES_PER_PIXEL + WINDOW_BYTES_PER_PIXEL * frames
-    return BASE_BYTES + a_pixel * height * width
+    window = frames * bytes_while_completed(height * width)
+    if frames > LEAST_FRAMES:
+        window = min(window, MAX_WINDOW_BYTES)
+    return BASE_BYTES + BYTES_PER_PIXEL * height * width + window
 
 
 def read_input(source: Path, config: InputConfig, progress: Progress = no_progress) -> Video:
@@ -85,4 +85,6 @@ def check_memory(source: Path, config: InputConfig) -> None:
         raise RecamError(f"{what}; {there}. However small they are, {least:.1f} GB are needed")
     fits = math.sqrt((room - BASE_BYTES) / (needed - BASE_BYTES))
     side = int(fits * max(height, width)) // 16 * 16
+    while side > 16 and memory_needed(*fitted_size(height, width, side), frames) > room:
+        side -= 16  # the working size does not shrink with the picture
     raise RecamError(f"{what}; {there}. Give --max-side {max(side, 16)}")

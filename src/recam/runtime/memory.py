@@ -13,6 +13,17 @@ _CGROUP = Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 LARGE_ARRAY_BYTES = 2 << 20
+MAX_WINDOW_BYTES = 1_400_000_000
+"""Of a window of frames that is completed together, however much memory there is."""
+WORKING_PIXELS = 480 * 640
+"""Of one frame, at the size that holes are filled at."""
+WORKING_BYTES, FULL_BYTES = 135, 20
+"""Of each of these pixels while a window is completed, and of each of the frame itself."""
+
+
+def bytes_while_completed(pixels: int) -> int:
+    """About what a frame of so many pixels takes."""
+    return FULL_BYTES * pixels + WORKING_BYTES * min(pixels, WORKING_PIXELS)
 
 
 def memory_bytes() -> int | None:
