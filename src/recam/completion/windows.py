@@ -98,12 +98,11 @@ def fill_pieces(
     first = 0  # of the frames that are not finished
     for piece in pieces:
         whole = piece if open_part is None else joined(open_part, piece)
-        del piece
+        del piece  # what waits for the next piece should hold no more than that takes
         given = whole if lead is None else joined(lead, whole)
         num_lead = len(given) - len(whole)
         whole = part_of(given, num_lead, len(given))  # only one copy of a window is held
         frames = fill(given, first)[num_lead:]
-        del piece, given  # what waits for the next piece should hold no more than that takes
         if open_frames is not None:
             frames = _cross_faded(open_frames, frames)
         last = first + len(whole) == total
