@@ -320,7 +320,7 @@ def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_pictures_too_large_for_the_memory(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recam.media.input.BYTES_PER_PIXEL", 1e9)
+    monkeypatch.setattr("recam.media.input.PICTURE_BYTES", 1e9)
     line = fails("reshoot", str(clip), "-o", "out")
     assert f"{WIDTH}×{HEIGHT}" in line and re.search(r"--max-side \d+$", line)
     assert left_behind(tmp_path) == []

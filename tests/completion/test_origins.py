@@ -42,7 +42,7 @@ def test_a_large_video_is_filled_with_its_own_pixels(monkeypatch: pytest.MonkeyP
     known[2, 24:48, 40:64] = 0
     partial = with_known(truth, known)
     height, width = truth.shape[2:]
-    monkeypatch.setattr(origins, "WORKING_PIXELS", height * width // 4)
+    monkeypatch.setattr(origins, "working_pixels", lambda pixels: pixels // 4)
     fill = at_working_size(lambda p, progress: complete_by_copies(p, progress, planes=False))
     filled = fill(partial, no_progress)
     kept = known.bool()[:, None].expand_as(truth)
@@ -58,7 +58,7 @@ def test_what_was_painted_is_enlarged(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = torch.full((2, 3, 8, 12), 50, dtype=torch.uint8)
     known = torch.ones(2, 8, 12)
     known[:, 4:] = 0
-    monkeypatch.setattr(origins, "WORKING_PIXELS", 24)
+    monkeypatch.setattr(origins, "working_pixels", lambda pixels: pixels // 4)
     seen = []
 
     def fill(partial: PartialVideo, progress: object) -> Filled:
@@ -69,6 +69,6 @@ def test_what_was_painted_is_enlarged(monkeypatch: pytest.MonkeyPatch) -> None:
     out = at_working_size(fill)(PartialVideo(frames, known), no_progress)
     assert seen[0].frames.shape == (2, 3, 4, 6)
     assert out[:, :, :4].eq(50).all() and out[:, :, 6:].eq(90).all()
-    monkeypatch.setattr(origins, "WORKING_PIXELS", 96)
+    monkeypatch.undo()
     at_working_size(fill)(PartialVideo(frames, known), no_progress)
     assert seen[1].frames is frames  # small enough as it is

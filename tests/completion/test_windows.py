@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from recam.completion import windows
 from recam.completion.completer import Windows
 from recam.completion.streaming import complete_windows
 from recam.completion.windows import fitting_window, resize_partial, windows_that_fit
+from recam.runtime import memory
 from recam.types import Cameras, PartialVideo, Progress, RecamError, Rendering, Scene, no_progress
 
 
@@ -98,7 +98,7 @@ def test_progress_counts_frames() -> None:
 @pytest.mark.parametrize(("window", "overlap"), [(0, 4), (-1, 0), (4, -1), (0, 0)])
 def test_a_window_must_have_frames(window: int, overlap: int) -> None:
     with pytest.raises(ValueError, match="overlap"):
-        windows_that_fit(window, overlap, 1000)
+        windows_that_fit(window, overlap, 1000, 24)
 
 
 def test_nothing_known_is_refused() -> None:
@@ -108,11 +108,11 @@ def test_nothing_known_is_refused() -> None:
 
 
 def test_windows_of_large_pictures_are_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(windows, "memory_bytes", lambda: None)
-    assert fitting_window(48, 8, 10_000_000) == (48, 8)
-    new, overlap = fitting_window(48, 8, 100_000_000)
-    assert (new + overlap) * 100_000_000 <= windows.MAX_WINDOW_BYTES and new > overlap > 0
-    assert fitting_window(48, 8, 10**10) == (4, 2)
+    monkeypatch.setattr(memory, "memory_bytes", lambda: None)
+    assert fitting_window(48, 8, 10_000_000, 400_000) == (48, 8)
+    new, overlap = fitting_window(48, 8, 100_000_000, 2_000_000)
+    assert (new + overlap) * 100_000_000 < memory.MAX_BYTES and new > overlap > 0
+    assert fitting_window(48, 8, 10**10, 33_000_000) == (4, 2)
 
 
 def test_a_smaller_copy_counts_only_what_is_known_as_a_whole() -> None:

@@ -24,11 +24,11 @@ def test_the_least_limit_counts(monkeypatch, tmp_path: Path) -> None:
 def test_windows_shrink_where_there_is_little_memory(monkeypatch) -> None:
     sizes = {}
     for gb in (1, 2, 4, 8, 64):
-        monkeypatch.setattr(windows, "memory_bytes", lambda gb=gb: gb * 10**9)
-        sizes[gb] = sum(windows.fitting_window(48, 8, 50_000_000))
-    assert sizes == {1: 6, 2: 16, 4: 28, 8: 28, 64: 28}
-    monkeypatch.setattr(windows, "memory_bytes", lambda: None)
-    assert sum(windows.fitting_window(48, 8, 50_000_000)) == 28
+        monkeypatch.setattr(memory, "memory_bytes", lambda gb=gb: gb * 10**9)
+        sizes[gb] = sum(windows.fitting_window(48, 8, 50_000_000, 400_000))
+    assert sizes == {1: 6, 2: 17, 4: 45, 8: 45, 64: 45}
+    monkeypatch.setattr(memory, "memory_bytes", lambda: None)
+    assert sum(windows.fitting_window(48, 8, 50_000_000, 400_000)) == 45
 
 
 def test_pictures_that_do_not_fit_are_told_before_the_start(monkeypatch) -> None:

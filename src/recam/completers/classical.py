@@ -33,8 +33,10 @@ class _Classical:
         return (self.config,)
 
     def plan(self, total: int, height: int, width: int) -> Windows:
-        frame_bytes = bytes_while_completed(height * width)
-        return windows_that_fit(self.config.window, self.config.overlap, frame_bytes)
+        pixels = height * width
+        return windows_that_fit(
+            self.config.window, self.config.overlap, bytes_while_completed(pixels), pixels
+        )
 
 
 class FlowPropagation(_Classical):

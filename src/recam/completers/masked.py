@@ -53,8 +53,10 @@ class MaskedCompleter:
         return (self.config, self.weights_sha256, self.adapter or "none")
 
     def plan(self, total: int, height: int, width: int) -> Windows:
-        frame_bytes = BYTES_PER_PIXEL * height * width
-        return windows_that_fit(self.config.window, self.config.overlap, frame_bytes)
+        pixels = height * width
+        return windows_that_fit(
+            self.config.window, self.config.overlap, BYTES_PER_PIXEL * pixels, pixels
+        )
 
     def fill(
         self, window: PartialVideo, first: int = 0, progress: Progress = no_progress

@@ -20,7 +20,7 @@ from recam.completion.baselines import keep_known
 from recam.completion.flow_tracing import Traced, sample_cubic
 from recam.completion.windows import resize_partial
 from recam.runtime.jit import kernel
-from recam.runtime.memory import WORKING_PIXELS
+from recam.runtime.memory import working_pixels
 from recam.runtime.threads import one_opencv_thread
 from recam.types import PartialVideo, Progress
 
@@ -83,14 +83,14 @@ class Filled:
 def at_working_size(
     fill: Callable[[PartialVideo, Progress], Filled],
 ) -> Callable[[PartialVideo, Progress], Tensor]:
-    """``fill`` at WORKING_PIXELS a frame at most; uint8 [t, 3, h, w] at the video's own size.
+    """``fill``, of large pictures on a smaller copy; uint8 [t, 3, h, w] at the video's own size.
 
     Known pixels stay as they are; what shows known ones is as sharp as they are.
     """
 
     def filled(partial: PartialVideo, progress: Progress) -> Tensor:
         height, width = partial.frames.shape[2:]
-        scale = (WORKING_PIXELS / (height * width)) ** 0.5
+        scale = (working_pixels(height * width) / (height * width)) ** 0.5
         if scale >= 1:
             return fill(partial, progress).frames
         small = resize_partial(partial, max(1, int(height * scale)), max(1, int(width * scale)))

@@ -10,41 +10,36 @@ import torch
 from torch import Tensor
 
 from recam.completion.completer import Windows
-from recam.runtime.memory import MAX_WINDOW_BYTES, memory_bytes
+from recam.runtime.memory import window_room
 from recam.types import PartialVideo, Rendering
 
 P = TypeVar("P", bound=PartialVideo)
 
-BASE_BYTES = 800_000_000
-"""Of the process, beside its window."""
 MIN_FRAMES = 6
 """In a window, however large they are."""
 BLENDED = 0.75
 """Share of the frames carried over into a window that are filled again and cross-faded."""
 
 
-def fitting_window(window: int, overlap: int, frame_bytes: int) -> tuple[int, int]:
+def fitting_window(window: int, overlap: int, frame_bytes: int, pixels: int) -> tuple[int, int]:
     """New frames of a window, and those carried over into it, as many as memory should take.
 
     window, overlap: as many as are wanted. frame_bytes: what each takes while it is filled.
+    pixels: of a frame.
     """
-    memory = memory_bytes()
-    room = MAX_WINDOW_BYTES
-    if memory is not None:
-        room = min(room, int(0.8 * memory) - BASE_BYTES)
-    most = max(room // frame_bytes, MIN_FRAMES)
+    most = max(window_room(pixels) // frame_bytes, MIN_FRAMES)
     if window + overlap <= most:
         return window, overlap
     overlap = min(overlap, most // 3)
     return most - overlap, overlap
 
 
-def windows_that_fit(window: int, overlap: int, frame_bytes: int) -> Windows:
+def windows_that_fit(window: int, overlap: int, frame_bytes: int, pixels: int) -> Windows:
     """Windows of so many new frames, or as many as memory should take (see ``fitting_window``).
     Raises ValueError for a window without frames or a negative overlap."""
     if window < 1 or overlap < 0:
         raise ValueError(f"window {window}, overlap {overlap}; expected 1 or more, and 0 or more")
-    window, overlap = fitting_window(window, overlap, frame_bytes)
+    window, overlap = fitting_window(window, overlap, frame_bytes, pixels)
     return Windows(window, overlap, int(BLENDED * overlap))
 
 

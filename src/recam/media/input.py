@@ -12,13 +12,15 @@ from recam.media.convert import fitted_size
 from recam.media.pictures import pictures_at
 from recam.media.read import read_video
 from recam.media.source import part_of, probe
-from recam.runtime.memory import MAX_WINDOW_BYTES, bytes_while_completed, memory_bytes
+from recam.runtime.memory import (
+    BASE_BYTES,
+    PICTURE_BYTES,
+    bytes_while_completed,
+    memory_bytes,
+    window_room,
+)
 from recam.types import Progress, RecamError, SourcePart, Video, no_progress
 
-BASE_BYTES = 620_000_000
-"""Libraries, networks and compiled kernels."""
-BYTES_PER_PIXEL = 300
-"""Of one picture: what drawing a frame takes."""
 MOST_FRAMES, LEAST_FRAMES = 56, 6
 """Of a window: as many as are completed together by default, and where there is no memory."""
 MAX_MEMORY_SHARE = 0.9
@@ -30,10 +32,11 @@ def memory_needed(height: int, width: int, num_frames: int | None = None) -> int
     Within 30 % of what was measured (docs/results/speed.md, Memory).
     """
     frames = MOST_FRAMES if num_frames is None else min(num_frames, MOST_FRAMES)
-    window = frames * bytes_while_completed(height * width)
+    pixels = height * width
+    window = frames * bytes_while_completed(pixels)
     if frames > LEAST_FRAMES:
-        window = min(window, MAX_WINDOW_BYTES)
-    return BASE_BYTES + BYTES_PER_PIXEL * height * width + window
+        window = min(window, max(window_room(pixels), LEAST_FRAMES * bytes_while_completed(pixels)))
+    return BASE_BYTES + PICTURE_BYTES * pixels + window
 
 
 def read_input(source: Path, config: InputConfig, progress: Progress = no_progress) -> Video:

@@ -13,17 +13,35 @@ _CGROUP = Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 LARGE_ARRAY_BYTES = 2 << 20
-MAX_WINDOW_BYTES = 1_400_000_000
-"""Of a window of frames that is completed together, however much memory there is."""
-WORKING_PIXELS = 480 * 640
-"""Of one frame, at the size that holes are filled at."""
+MAX_BYTES = 3_000_000_000
+"""Of a process that completes a video, however much memory there is."""
+BASE_BYTES = 620_000_000
+"""Libraries, networks and compiled kernels."""
+PICTURE_BYTES = 300
+"""Of each pixel of one picture: what drawing a frame takes."""
 WORKING_BYTES, FULL_BYTES = 135, 20
-"""Of each of these pixels while a window is completed, and of each of the frame itself."""
+"""Of each pixel that holes are filled at, and of each of the frame itself, in a window of frames
+that are completed together."""
+LARGE_PIXELS, WORKING_PIXELS = 480 * 854, 480 * 640
+"""Holes of larger pictures are filled at so many pixels; others at their own size."""
+
+
+def working_pixels(pixels: int) -> int:
+    """At how many pixels holes of a frame of so many are filled."""
+    return pixels if pixels <= LARGE_PIXELS else WORKING_PIXELS
+
+
+def window_room(pixels: int) -> int:
+    """Bytes for the frames, of so many pixels each, that are completed together: what is left of
+    MAX_BYTES, or of four fifths of the memory."""
+    memory = memory_bytes()
+    most = MAX_BYTES if memory is None else min(MAX_BYTES, int(0.8 * memory))
+    return most - BASE_BYTES - PICTURE_BYTES * pixels
 
 
 def bytes_while_completed(pixels: int) -> int:
     """About what a frame of so many pixels takes."""
-    return FULL_BYTES * pixels + WORKING_BYTES * min(pixels, WORKING_PIXELS)
+    return FULL_BYTES * pixels + WORKING_BYTES * working_pixels(pixels)
 
 
 def memory_bytes() -> int | None:
