@@ -40,8 +40,6 @@ class ReconstructRules:
     """Level lines tell the shift of predicted inverse depth."""
     view_consistency: bool = True
     """Other frames vote on what moves (second pass)."""
-    texture_consistency: bool = True
-    """They vote by texture as well, once depth is matched."""
     shadow_rejection: bool = True
     """What lies in a moving shadow is still."""
     photometric_refinement: bool = True

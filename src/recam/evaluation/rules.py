@@ -40,14 +40,13 @@ METRICS = ("abs_rel", "delta1", "delta1_moving", "rotation_deg", "iou", "known_d
 ASIDE = 0.1
 """How far to the right the view is that shows what the geometry is worth, of the median depth."""
 STEPS = (
-    "cameras", "straight cameras", "depth", "voted", "refined", "matched-0", "voted-again",
-    "matched-1",
+    "cameras", "straight cameras", "depth", "refined", "matched-0", "voted", "matched-1",
 )  # fmt: skip
 """The steps that a reconstruction keeps, in their order."""
 CHANGES_FIRST = {
     "sky": "depth", "view_consistency": "voted", "shadow_rejection": "voted",
     "photometric_refinement": "refined", "local_plane_sweep": "matched-0",
-    "texture_consistency": "voted-again", "horizon_shift": "", "instances": "",
+    "horizon_shift": "", "instances": "",
     "ground_contact": "", "prior_of_moving": "", "scale_change": "", "round_outlines": "",
 }  # fmt: skip
 """The first step that a rule changes ("": what comes after all of them). Rules that are not named

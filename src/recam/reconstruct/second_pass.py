@@ -38,7 +38,6 @@ from recam.reconstruct.depth.local_plane_sweep import local_plane_sweep
 from recam.reconstruct.depth.sky import clear_sky
 from recam.reconstruct.external.prior_depth import Drift
 from recam.reconstruct.motion_segmentation.shadow_rejection import without_shadows
-from recam.reconstruct.motion_segmentation.texture_consistency import unlike_in_texture
 from recam.reconstruct.motion_segmentation.view_consistency import (
     collect_votes,
     segment_by_votes,
@@ -114,7 +113,7 @@ def second_pass(
     progress: Progress = no_progress,
     kept: Checkpoint = NO_CHECKPOINT,
 ) -> Refined:
-    """What moves, cameras, depth, again what moves (now that textures can be compared), and depth.
+    """Cameras, depth, what moves (now that frames far apart can be compared), and depth again.
 
     Arguments as ``static_depth``'s, but ``still`` may be smaller (see
     :mod:`~recam.reconstruct.coarse`): depth is matched first at its size. Of long clips masks and
@@ -136,15 +135,13 @@ def second_pass(
 
     steps: list[tuple[str, Callable[[_State], _State]]] = []
     vote = rules.view_consistency and not options.masks_given
-    if vote:
-        steps.append(("voted", lambda state: _voted(clip, state, textures=False)))
     if options.cameras_free and rules.photometric_refinement:
         steps.append(("refined", lambda state: _refined(clip, coarse, state, options)))
     for number, step in enumerate(STEPS):
         if rules.local_plane_sweep:
             steps.append((f"matched-{number}", pass_of(step)))
-        if number == 0 and vote and rules.texture_consistency:
-            steps.append(("voted-again", lambda state: _voted(clip, state, textures=True)))
+        if number == 0 and vote:
+            steps.append(("voted", lambda state: _voted(clip, state)))
     state, before = _State(cameras.resized(*size), still, None), "depth"
     for number, (name, work) in enumerate(steps):
         if any(kept.has(later) for later, _ in steps[number + 1 :]):
@@ -224,10 +221,8 @@ def _state_from(arrays: Arrays) -> _State:
     return _State(cameras_from(arrays), still_from(arrays), pair)
 
 
-def _voted(clip: _Clip, state: _State, textures: bool) -> _State:
-    """What moves, by other frames: by their colours, or by their textures as well. Where less is
-    taken for moving, more of them can be asked, so there are two votes."""
-    name = "voted-again" if textures else "voted"
+def _voted(clip: _Clip, state: _State) -> _State:
+    """What moves, by other frames."""
     state = _at_size_of(clip, state)
     still = state.still
     out = still.dynamic.copy()
@@ -242,15 +237,12 @@ def _voted(clip: _Clip, state: _State, textures: bool) -> _State:
                 sky = clear_sky(rgb, cameras, rho / still.reference, confidence)
             found = still.dynamic[wide]
             votes = collect_votes(rgb, found, rho, confidence, cameras, clip.progress)
-            texture = None
-            if textures:
-                texture = unlike_in_texture(rgb, found, rho, cameras, clip.progress)
-            found = segment_by_votes(votes, found, part, rgb, clip.progress, texture) & ~sky
+            found = segment_by_votes(votes, found, part, rgb, clip.progress) & ~sky
             if clip.rules.shadow_rejection:
                 found = without_shadows(found, rgb, rho, cameras, clip.progress)
             return {"dynamic": found[inner]}
 
-        out[own] = clip.kept.arrays(f"{name}-{own.start}", window)["dynamic"]
+        out[own] = clip.kept.arrays(f"voted-{own.start}", window)["dynamic"]
     return replace(state, still=replace(still, dynamic=out))
 
 

@@ -49,7 +49,9 @@ SURE = 0.7
 SHADOW, MIN_SURE = 0.6, 0.2
 """The smoothed probability from which on a pixel lies in a shadow; and the part of a region whose
 own pixels must be sure."""
-
+MAX_WITHIN = 0.5
+"""Part of a shadow that may lie below and above what moves: a shadow lies at a foot; what has a
+head above and feet below is of the same thing."""
 
 TEXTURED, MIN_ALIKE = 0.05, 0.35
 """Contrast from which on textures can be told apart; and the mean correlation around a
@@ -204,7 +206,19 @@ def _is_shadow(one: _Compared, moving: Mask, rgb: U8, color: F64) -> Mask:
     size = np.bincount(part.ravel())
     share = np.bincount(part[found & (sure > SURE)], minlength=num) / size
     share[0] = 0
-    return np.asarray((share > MIN_SURE)[part])
+    shadow = (share > MIN_SURE)[part]
+    within = np.bincount(part[_between(moving & ~shadow, moving)], minlength=num) / size
+    return np.asarray(shadow & (within < MAX_WITHIN)[part])
+
+
+def _between(kept: Mask, moving: Mask) -> Mask:
+    """Where what is ``kept`` lies above and below, with nothing between that does not move."""
+    above, below = np.zeros_like(kept), np.zeros_like(kept)
+    for here, rows in ((above, range(1, len(kept))), (below, range(len(kept) - 2, -1, -1))):
+        step = 1 if here is above else -1
+        for y in rows:
+            here[y] = (here[y - step] | kept[y - step]) & moving[y]
+    return above & below
 
 
 def _log_odds(one: _Compared, color: F64) -> F64:

@@ -118,11 +118,9 @@ def segment_by_votes(
     flows: FlowSet,
     rgb: U8,
     progress: Progress = no_progress,
-    texture: F32 | None = None,
 ) -> Mask:
     """Where things move, bool [t, h, w]: ``dynamic``, as found before, less what looks like the
     background that other frames show there, and with what they contradict (shadows apart).
-    texture: how surely their texture does [t, h, w] (``textures.unlike_in_texture``).
 
     Smoothed up to image edges it says which regions move; colours give these an outline. Where
     witnesses could be asked, they add to it, to the pixel, what surely moves (heads and legs that
@@ -130,8 +128,6 @@ def segment_by_votes(
     """
     least, most = UNLIKE
     unlike, firm = (np.clip((x - least) / (most - least), 0, 1) for x in (tally.unlike, tally.firm))
-    if texture is not None:
-        unlike, firm = np.maximum(unlike, texture), np.maximum(firm, texture)
     judged = tally.count >= MIN_VIEWS
     evidence = np.where(dynamic, KEPT + (1 - KEPT) * unlike, firm)
     evidence = np.where(judged, evidence, 0.9 * dynamic).astype(np.float32)
@@ -149,8 +145,6 @@ def segment_by_votes(
         own = np.where(judged[i], 0.5 * (shared[i] + smooth), smooth).astype(np.float32)
         own = cv2.medianBlur(own, 3)
         share = np.where(dynamic[i], tally.unlike[i], tally.firm[i]) * judged[i]
-        if texture is not None:
-            share = np.maximum(share, texture[i])
         surely = (own > 0.5) & (cv2.medianBlur(share.astype(np.float32), 3) > SURELY)
         out[i] = without_specks(near & (surely | (inside & (own > DOUBT))))
 
