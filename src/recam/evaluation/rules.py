@@ -40,7 +40,7 @@ METRICS = ("abs_rel", "delta1", "delta1_moving", "rotation_deg", "iou", "known_d
 ASIDE = 0.1
 """How far to the right the view is that shows what the geometry is worth, of the median depth."""
 STEPS = (
-    "cameras", "straight cameras", "depth", "refined", "matched-0", "voted", "matched-1",
+    "cameras", "straight cameras", "depth", "voted", "refined", "matched-0", "matched-1",
 )  # fmt: skip
 """The steps that a reconstruction keeps, in their order."""
 CHANGES_FIRST = {

@@ -2,7 +2,7 @@
 
 Flow between neighbours is where everything begins, and it errs by tenths of a pixel, rounds off,
 and cannot tell what moves along its epipolar lines. With rough geometry frames far apart can be
-compared: other frames are asked what moves (``witnesses``), patches are carried far to fit the
+compared: other frames are asked what moves (``view_consistency``), patches are carried far to fit the
 cameras (``refine_photometrically``), and depth is matched again where an error shows most
 (``local_plane_sweep``).
 """
@@ -113,7 +113,7 @@ def second_pass(
     progress: Progress = no_progress,
     kept: Checkpoint = NO_CHECKPOINT,
 ) -> Refined:
-    """Cameras, depth, what moves (now that frames far apart can be compared), and depth again.
+    """What moves (now that frames far apart can be compared), cameras, and depth.
 
     Arguments as ``static_depth``'s, but ``still`` may be smaller (see
     :mod:`~recam.reconstruct.coarse`): depth is matched first at its size. Of long clips masks and
@@ -134,14 +134,13 @@ def second_pass(
         return lambda state: _matched(clip if last else coarse, state, step, last)
 
     steps: list[tuple[str, Callable[[_State], _State]]] = []
-    vote = rules.view_consistency and not options.masks_given
+    if rules.view_consistency and not options.masks_given:
+        steps.append(("voted", lambda state: _voted(clip, state)))
     if options.cameras_free and rules.photometric_refinement:
         steps.append(("refined", lambda state: _refined(clip, coarse, state, options)))
     for number, step in enumerate(STEPS):
         if rules.local_plane_sweep:
             steps.append((f"matched-{number}", pass_of(step)))
-        if number == 0 and vote:
-            steps.append(("voted", lambda state: _voted(clip, state)))
     state, before = _State(cameras.resized(*size), still, None), "depth"
     for number, (name, work) in enumerate(steps):
         if any(kept.has(later) for later, _ in steps[number + 1 :]):
