@@ -65,3 +65,13 @@ def test_nothing_moves() -> None:
     rgb, _, _, rho = _clip(None)
     nothing = np.zeros((T, H, W), bool)
     assert not without_shadows(nothing, rgb, rho, _still_cameras()).any()
+
+
+def test_what_lies_between_head_and_feet_is_no_shadow() -> None:
+    """A hip that looks exactly as the floor behind it would in a shadow."""
+    other = _texture(5, 0.12)[:22, :16].reshape(-1, 3)[:, ::-1]
+    rgb, hip, head, rho = _clip(other)
+    feet = np.roll(head, 42, axis=1)  # from 50 on down
+    rgb[feet] = 255 - rgb[head][: feet.sum()]
+    out = without_shadows(head | hip | feet, rgb, rho, _still_cameras())
+    assert out[hip].mean() > 0.95
