@@ -2,8 +2,8 @@
 
 Flow between neighbours is where everything begins, and it errs by tenths of a pixel, rounds off,
 and cannot tell what moves along its epipolar lines. With rough geometry frames far apart can be
-compared: other frames are asked what moves (``view_consistency``), patches are carried far to fit the
-cameras (``refine_photometrically``), and depth is matched again where an error shows most
+compared: other frames are asked what moves (``view_consistency``), patches are carried far to fit
+the cameras (``refine_photometrically``), and depth is matched again where an error shows most
 (``local_plane_sweep``).
 """
 
