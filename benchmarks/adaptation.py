@@ -1,118 +1,142 @@
-"""Does adapting to a video help to complete it, how long does it take, and what does it need?
+"""Does adapting to a video help to complete it, and what is to be hidden for it?
 
-    python benchmarks/adaptation.py CLIP.mp4 [CLIP.mp4 ...] [--weights FILE] [--steps 300]
+    python benchmarks/adaptation.py [--clips judo bear] [--cases FOLDER] [--steps 100 300]
 
-Hides parts of each clip (3D-aware masks by double reprojection of the clip's own reconstruction, or
-with --masks layered the masks of another, synthetic scene), adapts on the known pixels alone, and
-compares hole PSNR with the truth before and after; classical methods beside it. Prints wall and CPU
-seconds of each part: on a busy machine CPU seconds over cores is the better figure.
+The real clips of ``completion_looks.py --set report``, seen back from an orbit (``turned``): what
+the orbit did not show is to be completed, and the video itself is the truth. The masked model
+adapts to the pixels that are known, and to nothing else, with more of them hidden:
+
+moved      holes as geometry made them: the clip's own, mirrored, elsewhere and at another moment
+random-2d  boxes, strokes and whole frames, which know nothing of geometry
+
+A row has as many steps as it says, whether they helped or not. Check is what they gain, in dB, in
+the holes of held-back frames of held-back pairs: below 0.3 recam uses the model as it was. The
+others are over the holes of the clip: LPIPS, detail, flicker (as in completion_looks.py) and PSNR.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from completion_looks import Case, all_cases
 
 from recam.completers import MaskedCompleter, complete, resolve_config
-from recam.completion.flow_propagation import propagate
-from recam.completion.pull_push import pull_push
 from recam.completion.transformer import VideoTransformer
-from recam.completion.weights import load_model
-from recam.configs import CompleteConfig, FinetuneConfig, ModelConfig, ReconstructConfig
-from recam.media import read_video
-from recam.training.adapt.examples import encode_hidden
-from recam.training.adapt.masked import adapt
-from recam.training.validation import hole_psnr, layered_pairs
-from recam.types import PartialVideo, Video
+from recam.completion.weights import find_weights, load_model
+from recam.completion.windows import resize_partial
+from recam.configs import CompleteConfig, FinetuneConfig
+from recam.evaluation.metrics import psnr
+from recam.evaluation.perceptual import lpips_of_parts
+from recam.evaluation.temporal import flicker
+from recam.evaluation.texture_statistics import detail
+from recam.training.adapt import examples as made
+from recam.training.adapt.examples import Example, encode_hidden
+from recam.training.adapt.loop import WARMUP
+from recam.training.adapt.masked import _Learner, split_examples
+from recam.training.masks import draw_known
+from recam.training.optim import learning_rate
+from recam.types import PartialVideo, Video, video_from_frames
+
+NUM_PAIRS = FinetuneConfig().num_pairs
 
 
-@contextmanager
-def timed(what: str, seconds: dict[str, tuple[float, float]]) -> Iterator[None]:
-    wall, cpu = time.perf_counter(), time.process_time()
-    yield
-    seconds[what] = (time.perf_counter() - wall, time.process_time() - cpu)
+def smaller(case: Case, max_side: int) -> tuple[PartialVideo, Video]:
+    """What is known of a case, and its truth, at a longer side."""
+    h, w = case.truth.shape[2:]
+    size = (round(h * max_side / max(h, w)), round(w * max_side / max(h, w)))
+    partial = PartialVideo(case.rendering.frames, case.rendering.known)
+    truth = PartialVideo(case.truth, torch.ones_like(case.rendering.known))
+    return resize_partial(partial, *size), video_from_frames(resize_partial(truth, *size).frames)
 
 
-def holes(video: Video, masks: str, seed: int) -> PartialVideo:
-    """The clip with parts hidden; what is left is as it was."""
-    if masks == "layered":
-        size = (1, len(video), video.height, video.width)
-        known = layered_pairs(size, 2**41 + seed)[0].partial.known
-    else:
-        from recam.covisibility import make_pairs
-        from recam.reconstruct import reconstruct
-
-        scene = reconstruct(video, ReconstructConfig())
-        known = next(iter(make_pairs(scene, np.random.default_rng(seed)))).partial.known
-    return PartialVideo(video.frames * (known > 0)[:, None], known)
-
-
-def flicker(frames: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> float:
-    """Mean absolute change of the error from frame to frame in holes, in grey levels."""
-    error = frames.float() - target.float()
-    hole = (known[1:] < 0.5) & (known[:-1] < 0.5)
-    return float((error[1:] - error[:-1]).abs().mean(1)[hole].mean())
+def hidden(partial: PartialVideo, masks: str, model: VideoTransformer, seed: int) -> list[Example]:
+    """Examples that hide more of what is known; only that is scored."""
+    side, fills = max(partial.frames.shape[2:]), model.config.fills
+    if masks == "moved":
+        return encode_hidden(partial, NUM_PAIRS, fills, side, seed)
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for _ in range(NUM_PAIRS):
+        size = (1, *partial.known.shape)
+        known = partial.known * draw_known("random-2d", size, generator)[0, :, 0]
+        shown = PartialVideo(partial.frames * (known > 0)[:, None], known)
+        scored = (partial.known > 0.999).float()
+        found.append(made._encode(shown, partial.frames, scored, fills, side))
+    return found
 
 
-def run(path: Path, model: VideoTransformer, args: argparse.Namespace) -> dict[str, float]:
-    video = read_video(path, num_frames=args.frames, max_side=args.max_side)
-    partial = holes(video, args.masks, args.seed)
-    seconds: dict[str, tuple[float, float]] = {}
-    results: dict[str, torch.Tensor] = {"pull-push": pull_push(partial)}
-    with timed("propagate", seconds):
-        results["propagate"] = propagate(partial)
-    sampling = resolve_config(CompleteConfig("masked", model_side=args.max_side))
-    with timed("sampling", seconds):
-        results["model"] = complete(partial, completer=MaskedCompleter(model, sampling)).frames
-    config = FinetuneConfig(steps=args.steps, minutes=args.minutes, method=args.method, lr=args.lr)
-    with timed("examples", seconds):
-        examples = encode_hidden(partial, config.num_pairs, model.config.fills, args.max_side, 0)
-    with timed("adapting", seconds):
-        adapted = adapt(model, examples, config)
-    results["adapted"] = complete(
-        partial, completer=MaskedCompleter(adapted.model, sampling)
-    ).frames
-    row = {}
-    for name, frames in results.items():
-        row[name] = hole_psnr(frames, video.frames, partial.known)
-        row[f"{name} flicker"] = flicker(frames, video.frames, partial.known)
-    times = ", ".join(f"{name} {w:.0f} s ({c:.0f} CPU)" for name, (w, c) in seconds.items())
-    figures = ", ".join(f"{name} {value:.2f}" for name, value in row.items())
-    print(f"{path.parent.name}: {1 - float(partial.known.mean()):.1%} hidden; {figures}")
-    print(f"  {adapted.describe()}; {times}", flush=True)
-    return row
+def adapted(
+    model: VideoTransformer, examples: list[Example], steps: list[int], seed: int
+) -> Iterator[tuple[int, VideoTransformer, float]]:
+    """After so many steps of one run: the model, and its gain on what is held back."""
+    config = FinetuneConfig(steps=max(steps), seed=seed)
+    check, learn = split_examples(examples)
+    learner = _Learner(model, config)
+    before = learner.score(check)
+    for step in range(config.steps):
+        learner.train(learn, step, learning_rate(step, config.steps, config.lr, WARMUP, True))
+        if step + 1 in steps:
+            gain = learner.score(check) - before
+            yield step + 1, learner.finish(learner.weights(), True), gain
+
+
+def score(
+    model: VideoTransformer, partial: PartialVideo, truth: Video, seed: int
+) -> dict[str, float]:
+    sampling = resolve_config(
+        CompleteConfig("masked", model_side=max(partial.frames.shape[2:]), seed=seed)
+    )
+    frames = complete(partial, completer=MaskedCompleter(model, sampling)).frames
+    target, holes = truth.frames[:], (partial.known < 0.5).float()
+    return {
+        "lpips": lpips_of_parts(frames, target, {"_holes": holes})["lpips_holes"],
+        "detail": detail(frames, target, holes),
+        "flicker": flicker(frames, target, holes),
+        "psnr": psnr(frames, target, holes),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("clips", type=Path, nargs="+")
+    parser.add_argument("--set", choices=["choose", "report"], default="report")
+    parser.add_argument("--clips", nargs="*", default=[], help="only with one of these words")
+    parser.add_argument("--cases", type=Path, help="folder that keeps the cases for next time")
     parser.add_argument("--weights", type=Path)
-    parser.add_argument("--masks", choices=["reprojected", "layered"], default="reprojected")
-    parser.add_argument("--frames", type=int, default=48)
-    parser.add_argument("--max-side", type=int, default=512)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--method", choices=["whole", "lora"], default="whole")
-    parser.add_argument("--lr", type=float, default=3e-4)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--steps", type=int, nargs="+", default=[100, 300])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--max-side", type=int, default=256)
     args = parser.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
-    model = load_model(args.weights) if args.weights else VideoTransformer(ModelConfig()).eval()
-    rows = [run(path, model, args) for path in args.clips]
-    for name in rows[0]:
-        print(f"mean {name}: {np.mean([row[name] for row in rows]):.2f}")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"peak memory {peak:.1f} GB")
+    model = load_model(find_weights(args.weights))
+    cases = all_cases(args.set, args.clips, None, args.cases)
+    small = {c.name: smaller(c, args.max_side) for c in cases if c.name.endswith("/turned")}
+    rows: dict[str, list[dict[str, float]]] = {}
+
+    def say(name: str, seed: int, what: str, row: dict[str, float]) -> None:
+        rows.setdefault(what, []).append(row)
+        print(f"{name:28s} seed {seed} {what:22s} {cells(row)}", flush=True)
+
+    for seed in args.seeds:
+        for name, (partial, truth) in small.items():
+            say(name, seed, "not adapted", score(model, partial, truth, seed))
+            for masks in ("moved", "random-2d"):
+                clock = time.process_time()
+                examples = hidden(partial, masks, model, seed)
+                for steps, better, gain in adapted(model, examples, args.steps, seed):
+                    spent = time.process_time() - clock
+                    row = score(better, partial, truth, seed) | {"check": gain, "cpu_s": spent}
+                    say(name, seed, f"{masks}, {steps} steps", row)
+    for what, found in rows.items():
+        mean = {k: float(np.mean([row[k] for row in found])) for k in found[0]}
+        print(f"mean of {len(found):3d} {'':24s} {what:22s} {cells(mean)}")
+
+
+def cells(row: dict[str, float]) -> str:
+    return " ".join(f"{name} {value:7.3f}" for name, value in row.items())
 
 
 if __name__ == "__main__":

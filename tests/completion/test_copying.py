@@ -6,7 +6,7 @@ import torch
 
 from completion_clips import panned, psnr_in_holes, texture, with_known
 from recam.completion.copying import complete_by_copies
-from recam.completion.exemplar import Source, fill_by_copies
+from recam.completion.exemplar import Source, fill_by_copies, well_painted
 
 
 def bricks(height: int, width: int) -> np.ndarray:
@@ -35,6 +35,18 @@ def test_copies_continue_a_pattern_that_paint_cannot() -> None:
     painted, copied = (np.abs(p[hole].astype(int) - truth[hole]).mean() for p in (smooth, filled))
     assert copied < 0.6 * painted
     np.testing.assert_array_equal(filled, fill_by_copies(smooth, hole, [Source(truth, ~hole)])[0])
+
+
+def test_only_narrow_holes_that_paint_shows_well_are_left_to_it() -> None:
+    stripes = np.where(np.arange(96) % 7 < 3, 200, 60).astype(np.uint8)
+    truth = np.repeat(np.broadcast_to(stripes, (64, 96))[..., None], 3, 2)
+    slit, square = np.zeros((2, 64, 96), bool)
+    slit[30:34], square[20:44, 30:54] = True, True
+    assert well_painted(truth, slit).mean() > 0.9 * slit.mean()
+    assert not well_painted(truth, square).any()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
+    noise[slit] = 128
+    assert not well_painted(noise, slit).any()
 
 
 def test_light_and_dark_goes_on_instead_of_what_has_its_mean_everywhere() -> None:

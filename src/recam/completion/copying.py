@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from recam.completion.baselines import keep_known
-from recam.completion.exemplar import Source, fill_by_copies
+from recam.completion.exemplar import Source, fill_by_copies, well_painted
 from recam.completion.flow_propagation import DEPTH_STEP, Searched, as_pictures, search
 from recam.completion.flow_tracing import cubic_at, trace
 from recam.completion.origins import Filled, Origins
@@ -67,6 +67,8 @@ def make_up(
     seen = ~left
     if not seen.any():
         return searched.frames
+    for t in np.flatnonzero(left.any((1, 2))):
+        left[t] &= ~well_painted(frames[t], left[t])
     layout = find_layout(partial) if planes and isinstance(partial, Rendering) else None
     if layout is not None:
         frames = _guided(frames, seen, layout)

@@ -37,6 +37,8 @@ be taken for all."""
 GUIDE_WINDOW = 0.06
 """Side of the square whose mean colour is to fit the smooth fill's, as a share of the picture's
 longer side. Single patches of leaves are light or dark: only their surroundings' mean fits."""
+AS_TEXTURED = 0.9
+"""Narrow holes with this share of their surroundings' texture stay as they were painted."""
 GUIDED = 0.7
 """Share of the copies' slow error of colour against the smooth fill that is taken off."""
 SHADE_PX = 6.0
@@ -258,13 +260,33 @@ def _picked(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _described(picture: np.ndarray, whole: np.ndarray, wide: int) -> np.ndarray:
     """float32 [h, w, 4]: mean colour of the ``wide`` square around each pixel, and mean gradient of
     the patch there, which is carried on smoothly from where the patch is whole."""
-    side = (2 * RADIUS + 1, 2 * RADIUS + 1)
-    grey = picture.mean(-1)
-    gradient = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)) / 8
-    texture = torch.from_numpy(cv2.blur(gradient, side))[None, None, None]
-    weight = torch.from_numpy(whole.astype(np.float32))[None, None, None]
-    carried = fill_from_pyramid(texture, weight)[0, 0, 0].numpy()
+    carried = _carried_on(_texture(picture), whole)
     return np.dstack([cv2.blur(picture, (wide, wide)), TEXTURE_SHARE * carried]).astype(np.float32)
+
+
+def _texture(picture: np.ndarray) -> np.ndarray:
+    """float32 [h, w]: mean gradient of the patch around each pixel."""
+    grey = picture.mean(-1, dtype=np.float32)
+    gradient = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)) / 8
+    return cv2.blur(gradient, (2 * RADIUS + 1, 2 * RADIUS + 1))
+
+
+def _carried_on(values: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """values [h, w], elsewhere than ``where`` smoothly carried on from there."""
+    weight = torch.from_numpy(where.astype(np.float32))[None, None, None]
+    return fill_from_pyramid(torch.from_numpy(values)[None, None, None], weight)[0, 0, 0].numpy()
+
+
+def well_painted(picture: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """bool [h, w]: hole pixels that a smooth fill, uint8 [h, w, 3], shows well enough: the hole is
+    narrower than a patch there, and has about the texture of its surroundings."""
+    depth = cv2.distanceTransform(_byte(hole), cv2.DIST_L2, 5)
+    nearby = np.ones((4 * RADIUS + 3, 4 * RADIUS + 3), np.uint8)
+    narrow = hole & (cv2.dilate(depth, nearby) < RADIUS + 1)
+    if not narrow.any():
+        return narrow
+    texture = _texture(picture)
+    return narrow & (texture > AS_TEXTURED * _carried_on(texture, _whole_patches(~hole)))
 
 
 def _byte(mask: np.ndarray) -> np.ndarray:

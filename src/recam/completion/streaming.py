@@ -22,7 +22,7 @@ from recam.types import PartialVideo, Progress, RecamError, Rendering, no_progre
 
 KEPT_DAYS = 7
 """Windows of runs that were stopped and never taken up again are kept for so long."""
-KEPT_VERSION = 5
+KEPT_VERSION = 6
 """Raised when completing gives other frames, so that windows kept from before are made anew."""
 
 
