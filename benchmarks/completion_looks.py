@@ -80,6 +80,10 @@ CHOOSE = {  # clip, first frame, and the direction of its orbit
     "iphone_teddy": ("dynamic/iphone_teddy/input.mp4", 0, 1),
     "spatialvid_crossing": ("dynamic/spatialvid_crossing/input.mp4", 0, -1),
     "apple_orbit": ("static/apple_orbit/input.mp4", 0, -1),
+    "sam2_bedroom": ("dynamic/sam2_bedroom/input.mp4", 0, 1),
+    "sam2_juggle": ("dynamic/sam2_juggle/input.mp4", 0, -1),
+    "davis_breakdance": ("dynamic/davis_breakdance-flare/input.mp4", 0, 1),
+    "infcam_cat": ("dynamic/infcam_cat/input.mp4", 0, -1),
 }
 REPORT = {
     "davis_bear": ("dynamic/davis_bear/gt_rgb.mp4", 0, -1),
@@ -264,12 +268,18 @@ def all_cases(
         if words and not any(word in name for word in words):
             continue
         files = [] if kept is None else sorted(kept.glob(f"{name}__*.npz"))
-        for case in map(load_case, files) if files else make():
-            if not bool(case.unseen.any()):
-                case = replace(case, unseen=torch.from_numpy(search(case.rendering).unseen))
-            if kept is not None:
+        if files:
+            yield from map(load_case, files)
+            continue
+        cases = [
+            case if bool(case.unseen.any())
+            else replace(case, unseen=torch.from_numpy(search(case.rendering).unseen))
+            for case in make()
+        ]  # fmt: skip
+        if kept is not None:  # all or none: those kept are taken for all
+            for case in cases:
                 save_case(case, kept)
-            yield case
+        yield from cases
 
 
 def save_case(case: Case, folder: Path) -> None:
