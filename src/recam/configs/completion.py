@@ -29,6 +29,8 @@ class RenderConfig:
     edge_margin: int = 2
     """Pixels behind a depth edge, of mixed colour, that are left out where a hole opens beside
     them."""
+    smooth_outlines: bool = True
+    """No stairs along outlines that meet other surfaces than in the source."""
     max_stretch: float = 4.0
     """How many times its size a slanted pixel may grow before it no longer counts as observed."""
     device: str = "cpu"

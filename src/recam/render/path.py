@@ -11,6 +11,7 @@ import torch
 
 from recam.configs import RenderConfig
 from recam.render.frame import check_device, render_frame
+from recam.render.outlines import smooth_outlines
 from recam.render.source import Source, make_source
 from recam.render.splat import DEFAULTS, MADE_UP, View, empty_view
 from recam.render.static import StaticSet, build_static
@@ -106,7 +107,10 @@ def _run(
 
     def work(i: int, out: View) -> View:
         source = sources.get(int(path.source_frames[i]))
-        return render_frame(source, path.cameras[i : i + 1], static, config, out)
+        view = render_frame(source, path.cameras[i : i + 1], static, config, out)
+        if config.smooth_outlines:
+            smooth_outlines(view, source.camera.width, config.edge_threshold)
+        return view
 
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[View]] = deque()
