@@ -14,7 +14,7 @@ import threading
 from recam.runtime.jit import lies_on_disk
 from recam.runtime.threads import num_cores
 
-SIDE_PX, NUM_FRAMES = 72, 9
+SIDE_PX, NUM_FRAMES = 72, 12
 """Of the clip that the kernels are compiled on."""
 _running: list[subprocess.Popen] = []
 

@@ -38,6 +38,8 @@ class ReconstructRules:
     """A smooth blue patch up to the picture's top is far and still."""
     horizon_shift: bool = True
     """Level lines tell the shift of predicted inverse depth."""
+    frames_between: bool = True
+    """Where little changes from a frame to the next, depth is measured in every other one."""
     view_consistency: bool = True
     """Other frames vote on what moves (second pass)."""
     shadow_rejection: bool = True

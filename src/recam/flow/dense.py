@@ -15,7 +15,7 @@ from torch import Tensor
 
 from recam.runtime.cache import scratch_tensor
 from recam.runtime.threads import one_opencv_thread
-from recam.types import Progress, RecamError, Video, no_progress
+from recam.types import Cameras, Progress, RecamError, Video, no_progress
 
 STEPS_PER_PX = 32
 """Stored flows are rounded to 1/32 px: a third of what the flow itself is good for."""
@@ -90,6 +90,25 @@ class FlowSet:
         return torch.from_numpy(flow), torch.from_numpy(confidence)
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What the frames between those of a :class:`FlowSet` show of them.
+
+    flows: of all frames. cameras: all, of that size. numbers: int64 [k], which of all frames those
+    of the other set are.
+    """
+
+    flows: FlowSet
+    cameras: Cameras
+    numbers: NDArray[np.int64]
+
+    def of(self, i: int) -> list[tuple[int, int]]:
+        """Pairs of all frames: frame i of the chosen ones, and each of its neighbours that is not
+        one of them."""
+        n = int(self.numbers[i])
+        return [(n, j) for j in (n - 1, n + 1) if self.flows.has(n, j) and j not in self.numbers]
+
+
 def compute_flows(
     video: Video,
     height: int,
@@ -97,6 +116,8 @@ def compute_flows(
     offsets: Sequence[int] = (1, 2, 4, 8),
     progress: Progress = no_progress,
     border: NDArray[np.bool_] | None = None,
+    begun: FlowSet | None = None,
+    chosen: NDArray[np.int64] | None = None,
 ) -> FlowSet:
     """Flow both ways between all frames ``offset`` apart, at the size (height, width).
 
@@ -106,6 +127,8 @@ def compute_flows(
     the flows of an offset are many. The result does not depend on the number of threads.
 
     border: bool [h, w], what is no part of the picture: no flow is trusted there or just beside it.
+    begun: flows of this video that are there already. chosen: numbers of the frames that others are
+    wanted between, default all.
 
     Raises ValueError for offsets below 1, RecamError for pictures too small for flow.
     """
@@ -116,11 +139,16 @@ def compute_flows(
         )
     if any(offset < 1 for offset in offsets):
         raise ValueError(f"offsets must be 1 or more, got {tuple(offsets)}")
-    gray = gray_frames(video, height, width)
+    gray = gray_frames(video, height, width) if begun is None else begun.gray.numpy()
     offsets = tuple(sorted({k for k in offsets if k < len(video)}))
-    flows: dict[tuple[int, int], Tensor] = {}
-    confidences: dict[tuple[int, int], Tensor] = {}
-    total = sum(len(video) - k for k in offsets)
+    flows = {} if begun is None else dict(begun.steps)
+    confidences = {} if begun is None else dict(begun.confidence_u8)
+    among = set(range(len(video)) if chosen is None else chosen.tolist())
+    wanted = {
+        k: [i for i in range(len(video) - k) if {i, i + k} <= among and (i, i + k) not in flows]
+        for k in offsets
+    }
+    before, total = len(flows), sum(map(len, wanted.values()))
     keep = _away_from(border, height, width)
     with one_opencv_thread() as num_threads, ThreadPoolExecutor(num_threads) as pool:
         dis = _DisPerThread()
@@ -141,22 +169,16 @@ def compute_flows(
                 )
 
             # Results are listed only when the whole offset is done: a job reads shorter ones alone.
-            num = len(video) - k
+            num = len(wanted[k])
             steps = scratch_tensor((2, num, height, width, 2), torch.int16)
             certainty = scratch_tensor((2, num, height, width), torch.uint8)
-            for i, (there, back, sure_there, certainty_back) in enumerate(
-                pool.map(job, range(num))
-            ):
-                steps[0, i], steps[1, i], certainty[0, i], certainty[1, i] = (
-                    there,
-                    back,
-                    sure_there,
-                    certainty_back,
-                )
-                progress("optical flow", len(flows) // 2 + i + 1, total)
-            for i in range(num):
-                flows[i, i + k], flows[i + k, i] = steps[0, i], steps[1, i]
-                confidences[i, i + k], confidences[i + k, i] = certainty[0, i], certainty[1, i]
+            for n, (there, back, sure_there, sure_back) in enumerate(pool.map(job, wanted[k])):
+                steps[0, n], steps[1, n] = there, back
+                certainty[0, n], certainty[1, n] = sure_there, sure_back
+                progress("optical flow", (len(flows) - before) // 2 + n + 1, total)
+            for n, i in enumerate(wanted[k]):
+                flows[i, i + k], flows[i + k, i] = steps[0, n], steps[1, n]
+                confidences[i, i + k], confidences[i + k, i] = certainty[0, n], certainty[1, n]
     return FlowSet(torch.from_numpy(gray), flows, confidences, offsets)
 
 

@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 import torch
 
+from recam.arrays import I64
 from recam.configs import ReconstructConfig
 from recam.flow.dense import FlowSet, compute_flows
 from recam.geometry import DEFAULT_FOV_DEG, fov_x_deg, motion_of
+from recam.reconstruct.between import chosen_frames
 from recam.reconstruct.cameras.level_lines import PictureGuess
 from recam.reconstruct.cameras.manhattan_focal import camera_of_picture
 from recam.reconstruct.cameras.motion_model import focal_from_fov
@@ -51,13 +53,30 @@ class CameraStage:
 
 
 def clip_flows(clip: Clip, report: Report) -> FlowSet | None:
-    """Flow between the clip's frames at the working size; None for a single frame."""
+    """Flow between the clip's frames at the working size; None for a single frame. Beyond
+    neighbours only between the frames that geometry is worked out in."""
     if len(clip.video) < 2:
         return None
+    near = _flows(clip, OFFSETS[:1], report)
+    return all_flows(clip, near, report, chosen_frames(near, clip.config.rules.frames_between))
+
+
+def all_flows(clip: Clip, begun: FlowSet, report: Report, chosen: I64 | None = None) -> FlowSet:
+    """``begun`` and the flows that it lacks between the ``chosen`` frames, or all."""
     offsets = OFFSETS if len(clip.video) <= LONG_CLIP else OFFSETS[:-1]
+    return _flows(clip, offsets, report, begun, chosen)
+
+
+def _flows(
+    clip: Clip,
+    offsets: tuple[int, ...],
+    report: Report,
+    begun: FlowSet | None = None,
+    chosen: I64 | None = None,
+) -> FlowSet:
     with report.timed("flow"):
         return compute_flows(
-            clip.video, clip.height, clip.width, offsets, clip.progress, clip.border
+            clip.video, clip.height, clip.width, offsets, clip.progress, clip.border, begun, chosen
         )
 
 

@@ -13,9 +13,22 @@ from torch import Tensor
 
 from recam.arrays import F32, U8, Mask
 from recam.configs import WORKING_SIDE_PX, ReconstructConfig
-from recam.flow.dense import FlowSet, gray_frames, part_of_flows
+from recam.flow.dense import Beside, FlowSet, gray_frames, part_of_flows
 from recam.geometry import fov_x_deg
-from recam.reconstruct.camera_stage import LONG_CLIP, CameraStage, camera_stage, clip_flows
+from recam.reconstruct.between import (
+    carried_between,
+    chosen_frames,
+    flows_of,
+    steps_between,
+    taken,
+)
+from recam.reconstruct.camera_stage import (
+    LONG_CLIP,
+    CameraStage,
+    all_flows,
+    camera_stage,
+    clip_flows,
+)
 from recam.reconstruct.checkpoint import (
     NO_CHECKPOINT,
     Arrays,
@@ -161,32 +174,68 @@ def working_size(height: int, width: int, size: int) -> tuple[int, int]:
 def _with_own_depth(solved: CameraStage, masks: Mask | None, report: Report) -> _Geometry:
     """Measured depth where the camera's motion allows it, and cameras refined by it; else what a
     model or the stage says."""
-    clip, flows, cameras = solved.clip, solved.flows, solved.cameras
-    rgb = clip.rgb()
+    if solved.translates and solved.flows is not None:
+        measured = _with_measured_depth(solved, masks, report)
+        if measured is not None:
+            return measured
+    rgb = solved.clip.rgb()
+    return _predicted(solved, rgb, masks, _prior(solved, rgb, report), report)
+
+
+def _prior(solved: CameraStage, rgb: U8, report: Report) -> DepthPrior:
     with report.timed("depth model"):
-        prior = estimate_depth_prior(rgb, cameras, clip.config, clip.progress)
-    if solved.translates and flows is not None:
-        weight = PRIOR_WEIGHT * (MODEL_TRUST if prior.is_large else 1.0)
+        return estimate_depth_prior(rgb, solved.cameras, solved.clip.config, solved.clip.progress)
 
-        size = half_size(clip.height, clip.width, clip.config.quality == "draft")
 
-        def first_depth() -> Arrays:
-            still = static_depth_by_windows(
-                resized_frames(rgb, *size), halved_flows(flows, *size), cameras.resized(*size),
-                resized_frames(prior.inverse_depth, *size),
-                None if masks is None else resized_mask(masks, *size), clip.progress, prior.drift,
-                weight, clip.config.rules.sky, partial(_segment_enlarged, rgb, flows),
-            )  # fmt: skip
-            return still_arrays(still)
+def _with_measured_depth(
+    solved: CameraStage, masks: Mask | None, report: Report
+) -> _Geometry | None:
+    """Depth measured in every other frame and carried to those between; None if too little was."""
+    clip, whole = solved.clip, solved.flows
+    assert whole is not None
+    chosen = chosen_frames(whole, clip.config.rules.frames_between)
+    all_taken = len(chosen) == len(whole)
+    beside = None if all_taken else Beside(whole, solved.cameras, chosen)
+    flows, rgb = flows_of(whole, chosen), taken(clip.rgb(), chosen)
+    part = replace(solved, flows=flows, cameras=solved.cameras[torch.from_numpy(chosen)])
+    given = None if masks is None else taken(masks, chosen)
+    prior = _prior(part, rgb, report)
+    weight = PRIOR_WEIGHT * (MODEL_TRUST if prior.is_large else 1.0)
+    size = half_size(clip.height, clip.width, clip.config.quality == "draft")
 
-        with report.timed("depth"):
-            still = still_from(clip.kept.arrays("depth", first_depth))
-        if still.measured >= MIN_MEASURED:
-            cameras, still = _refined(solved, rgb, still, prior, weight, masks, report)
-            if masks is None:
-                still = replace(still, dynamic=_outlined(clip, rgb, still.dynamic, report))
-            return _measured(clip, still, prior, flows, cameras, report)
-    return _predicted(solved, rgb, masks, prior, report)
+    def first_depth() -> Arrays:
+        steps = None
+        if beside is not None:
+            halved = halved_flows(steps_between(whole, chosen), *size)
+            steps = Beside(halved, solved.cameras.resized(*size), chosen)
+        still = static_depth_by_windows(
+            resized_frames(rgb, *size), halved_flows(flows, *size), part.cameras.resized(*size),
+            resized_frames(prior.inverse_depth, *size),
+            None if given is None else resized_mask(given, *size), clip.progress, prior.drift,
+            weight, clip.config.rules.sky, partial(_segment_enlarged, rgb, flows), steps,
+        )  # fmt: skip
+        return still_arrays(still)
+
+    with report.timed("depth"):
+        still = still_from(clip.kept.arrays("depth", first_depth))
+    if still.measured < MIN_MEASURED:
+        return None
+    cameras, still = _refined(part, rgb, still, prior, weight, given, report, beside)
+    if masks is None:
+        still = replace(still, dynamic=_outlined(clip, rgb, still.dynamic, report))
+    own = cameras if all_taken else cameras[torch.from_numpy(chosen)]
+    found = _measured(clip, still, prior, flows, own, report)
+    if all_taken:
+        return found
+    with report.timed("frames between"):
+        rho, dynamic, confidence = carried_between(
+            found.inverse_depth, found.dynamic, found.confidence, chosen, cameras, whole,
+            clip.progress,
+        )  # fmt: skip
+    return replace(
+        found, inverse_depth=rho, dynamic=dynamic if masks is None else masks,
+        confidence=confidence, cameras=cameras,
+    )  # fmt: skip
 
 
 def _segment_enlarged(rgb: U8, flows: FlowSet, frames: slice) -> Segment:
@@ -211,8 +260,10 @@ def _refined(
     weight: float,
     masks: Mask | None,
     report: Report,
+    beside: Beside | None,
 ) -> tuple[Cameras, StaticGeometry]:
-    """A second round with frames far apart, and what it changed for the report."""
+    """A second round with frames far apart, and what it changed for the report; with frames beside,
+    the cameras are those of all frames."""
     clip = solved.clip
     assert solved.flows is not None
     options = SecondPassOptions(
@@ -225,8 +276,8 @@ def _refined(
     )
     with report.timed("refining"):
         found = second_pass(
-            rgb, solved.flows, solved.cameras, still, prior.inverse_depth, options,
-            prior.drift, weight, clip.progress, clip.kept,
+            rgb, solved.flows, solved.cameras if beside is None else beside.cameras, still,
+            prior.inverse_depth, options, prior.drift, weight, clip.progress, clip.kept, beside,
         )  # fmt: skip
     if found.residual_px is not None:
         report.figure(
@@ -243,7 +294,8 @@ def _predicted(
     solved: CameraStage, rgb: U8, masks: Mask | None, prior: DepthPrior, report: Report
 ) -> _Geometry:
     """What the model or the stage says, steady over time, with what moves standing on it."""
-    clip, flows, cameras = solved.clip, solved.flows, solved.cameras
+    clip, cameras = solved.clip, solved.cameras
+    flows = None if solved.flows is None else all_flows(clip, solved.flows, report)
     _tell_prior(solved, prior, report)
     origin: DepthOrigin = "assumed" if prior.is_stage else "predicted"
     metres = 1.0 if prior.metric and not prior.is_stage else None
@@ -396,7 +448,8 @@ def _with_given_depth(
     solved: CameraStage, given: DepthSource, masks: Mask | None, report: Report
 ) -> _Geometry:
     """The user's depth, with estimated cameras brought to its scale."""
-    clip, flows, cameras = solved.clip, solved.flows, solved.cameras
+    clip, cameras = solved.clip, solved.cameras
+    flows = None if solved.flows is None else all_flows(clip, solved.flows, report)
     depth, valid = given.depth.numpy(), given.valid.numpy()
     rho = np.where(valid, 1 / np.maximum(depth, 1e-12), 0).astype(np.float32)
     report.figure("depth", source="given", valid=round(float(valid.mean()), 4))

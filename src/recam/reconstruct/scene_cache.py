@@ -16,7 +16,7 @@ from recam.runtime.cache import cache_folder, content_hash
 from recam.runtime.cache_entries import is_whole, new_entry, tell_not_kept
 from recam.types import Progress, RecamError, Scene, no_progress
 
-SCENE_VERSION = 19
+SCENE_VERSION = 20
 """Raised when reconstruct's results change, so that scenes kept from before are made anew."""
 
 

@@ -19,7 +19,8 @@ import torch
 
 from recam.arrays import F32, U8
 from recam.configs import ALL_RULES, ReconstructRules
-from recam.flow.dense import FlowSet, part_of_flows
+from recam.flow.dense import Beside, FlowSet, part_of_flows
+from recam.reconstruct.between import carried_between, taken
 from recam.reconstruct.cameras.photometric_refinement import refine_photometrically
 from recam.reconstruct.checkpoint import (
     NO_CHECKPOINT,
@@ -112,17 +113,19 @@ def second_pass(
     prior_weight: float = PRIOR_WEIGHT,
     progress: Progress = no_progress,
     kept: Checkpoint = NO_CHECKPOINT,
+    beside: Beside | None = None,
 ) -> Refined:
     """What moves (now that frames far apart can be compared), cameras, and depth.
 
     Arguments as ``static_depth``'s, but ``still`` may be smaller (see
     :mod:`~recam.reconstruct.coarse`): depth is matched first at its size. Of long clips masks and
     depth are worked out window by window, with frames around as other views. Steps that are done
-    are ``kept``.
+    are ``kept``. beside: the frames between, if these are not all; cameras, also those returned,
+    are then those of all frames.
     """
     begun = time.monotonic()
     rules = options.rules
-    clip = _Clip(rgb, flows, prior, drift, prior_weight, progress, kept, rules)
+    clip = _Clip(rgb, flows, prior, drift, prior_weight, progress, kept, rules, beside)
     size = still.inverse_depth.shape[1], still.inverse_depth.shape[2]
     coarse = replace(
         clip, rgb=resized_frames(rgb, *size), flows=halved_flows(flows, *size),
@@ -170,6 +173,11 @@ class _Clip:
     progress: Progress
     kept: Checkpoint
     rules: ReconstructRules
+    beside: Beside | None
+
+    def own(self, cameras: Cameras) -> Cameras:
+        """Of all cameras, those of the pictures."""
+        return cameras if self.beside is None else cameras[torch.from_numpy(self.beside.numbers)]
 
 
 @dataclass(frozen=True)
@@ -228,7 +236,7 @@ def _voted(clip: _Clip, state: _State) -> _State:
     for wide, inner, own in windows(len(clip.rgb)):
 
         def window(wide: slice = wide, inner: slice = inner) -> Arrays:
-            rgb, cameras = clip.rgb[wide], state.cameras[wide]
+            rgb, cameras = clip.rgb[wide], clip.own(state.cameras)[wide]
             rho, confidence = still.inverse_depth[wide], still.confidence[wide]
             part = part_of_flows(clip.flows, wide.start, wide.stop)
             sky = np.zeros(rho.shape, bool)
@@ -250,29 +258,36 @@ def _refined(clip: _Clip, coarse: _Clip, state: _State, options: SecondPassOptio
     the better one more patches are found. Depth of another lens is another one: if it has changed
     much, depth is measured anew."""
     state = _at_size_of(clip, state)
-    before, residual, gray = state.cameras, None, clip.flows.gray.numpy()
+    still, cameras, residual = state.still, state.cameras, None
+    rho, moving, flows = still.inverse_depth, still.dynamic, clip.flows
+    if clip.beside is not None:
+        flows = clip.beside.flows
+        rho, moving, _ = carried_between(
+            rho, moving, still.confidence, clip.beside.numbers, cameras, flows, clip.progress
+        )
     for _ in range(MAX_REFINED_FRAMES):
-        still = state.still
         better = refine_photometrically(
-            gray, state.cameras, still.inverse_depth, still.dynamic,
-            options.usual_focal, options.fov_known, clip.progress,
+            flows.gray.numpy(), cameras, rho, moving, options.usual_focal, options.fov_known,
+            clip.progress,
         )  # fmt: skip
         if better is None:
             break
         if residual is not None and better.residual_px[1] > (1 - MIN_GAIN) * residual[1]:
             break  # nothing tells one lens from the other
         residual = ((residual or better.residual_px)[0], better.residual_px[1])
-        change = abs(_focal(better.cameras) / _focal(state.cameras) - 1)
-        still = replace(still, inverse_depth=better.inverse_depth)
-        state = _State(better.cameras, still, residual)
+        change = abs(_focal(better.cameras) / _focal(cameras) - 1)
+        cameras, rho = better.cameras, better.inverse_depth
         if change < SETTLED:
             break
-    if abs(_focal(state.cameras) / _focal(before) - 1) < ANOTHER_LENS:
+    another = abs(_focal(cameras) / _focal(state.cameras) - 1) >= ANOTHER_LENS
+    rho = rho if clip.beside is None else taken(rho, clip.beside.numbers)
+    state = _State(cameras, replace(still, inverse_depth=rho), residual)
+    if not another:
         return state
     state = _at_size_of(coarse, state)
     still = static_depth_by_windows(
-        coarse.rgb, coarse.flows, state.cameras, coarse.prior, state.still.dynamic, clip.progress,
-        clip.drift, clip.prior_weight, clip.rules.sky,
+        coarse.rgb, coarse.flows, coarse.own(state.cameras), coarse.prior, state.still.dynamic,
+        clip.progress, clip.drift, clip.prior_weight, clip.rules.sky,
     )  # fmt: skip
     return replace(state, still=still)
 
@@ -298,8 +313,8 @@ def _matched(clip: _Clip, state: _State, step: float, last: bool) -> _State:
                 clip.progress,
             )  # fmt: skip
             new, new_confidence = _matched_window(
-                clip.flows.gray.numpy()[wide], clip.rgb[wide], state.cameras[wide], part, solve,
-                step, last, clip.progress, clip.rules.sky,
+                clip.flows.gray.numpy()[wide], clip.rgb[wide], clip.own(state.cameras)[wide], part,
+                solve, step, last, clip.progress, clip.rules.sky,
             )  # fmt: skip
             return {"inverse_depth": new[inner], "confidence": new_confidence[inner]}
 

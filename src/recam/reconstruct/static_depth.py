@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from recam.arrays import F32, U8, Mask
-from recam.flow.dense import FlowSet, part_of_flows
+from recam.flow.dense import Beside, FlowSet, part_of_flows
 from recam.reconstruct.depth.fusion import fuse_views, snap_to_edges
 from recam.reconstruct.depth.plane_sweep import sweep
 from recam.reconstruct.depth.sky import clear_sky
@@ -59,18 +59,20 @@ def static_depth(
     prior_weight: float = PRIOR_WEIGHT,
     find_sky: bool = True,
     segment: Segment | None = None,
+    beside: Beside | None = None,
 ) -> StaticGeometry:
     """Triangulate, match, agree over time, complete; and find what does not fit.
 
     rgb: uint8 [t, h, w, 3]. cameras: t cameras of that size. prior: affine-invariant inverse depth
     [t, h, w], a weak pull of prior_weight where nothing was measured; drift: how its frames differ.
     dynamic: bool [t, h, w] when it is known already. segment: finds what moves in the residuals of
-    rough depth; default ``segment_motion``.
+    rough depth; default ``segment_motion``. beside: the frames between, if these are not all.
     """
     evidence = triangulate(flows, cameras, progress)
     moving = dynamic
     if moving is None:
-        moving = segment_motion(residuals(flows, cameras, progress=progress), flows, rgb)
+        found = residuals(flows, cameras, progress=progress, beside=beside)
+        moving = segment_motion(found, flows, rgb)
     rho, margin, sigma = sweep(flows.gray.numpy(), cameras, evidence, moving, progress)
     measured = ~moving & (margin > 1)
     reference = float(np.quantile(rho[measured], 0.9)) if measured.any() else float(rho.max())
@@ -93,7 +95,7 @@ def static_depth(
     if dynamic is None:
         slack = np.maximum(0.05 * reference, 3 * sigma)[:, None, None] + 0.1 * first
         slack = np.where(weight > 1, slack, 10 * reference).astype(np.float32)
-        found = residuals(flows, cameras, first, slack, progress)
+        found = residuals(flows, cameras, first, slack, progress, beside)
         moving = (segment_motion(found, flows, rgb) if segment is None else segment(found)) & ~sky
         weight = np.where(moving, 0, weight)
     # What was measured stays the anchor; what was filled in agrees over time as well, weakly.
@@ -127,6 +129,7 @@ def static_depth_by_windows(
     prior_weight: float = PRIOR_WEIGHT,
     find_sky: bool = True,
     segment_in: Callable[[slice], Segment] | None = None,
+    beside: Beside | None = None,
 ) -> StaticGeometry:
     """``static_depth``; of long clips WINDOW frames at a time, each with OVERLAP more on both sides
     as other views, so that memory grows with the result alone. The cameras are the clip's, so
@@ -135,7 +138,7 @@ def static_depth_by_windows(
     if len(windows(num)) == 1:
         return static_depth(
             rgb, flows, cameras, prior, dynamic, progress, drift, prior_weight, find_sky,
-            None if segment_in is None else segment_in(slice(0, num)),
+            None if segment_in is None else segment_in(slice(0, num)), beside,
         )  # fmt: skip
     rho = scratch_tensor(prior.shape, torch.float32).numpy()
     confidence = scratch_tensor(prior.shape, torch.float32).numpy()
@@ -146,6 +149,7 @@ def static_depth_by_windows(
             rgb[wide], part_of_flows(flows, wide.start, wide.stop), cameras[wide], prior[wide],
             None if dynamic is None else dynamic[wide], no_progress, drift, prior_weight, find_sky,
             None if segment_in is None else segment_in(wide),
+            None if beside is None else replace(beside, numbers=beside.numbers[wide]),
         )  # fmt: skip
         rho[own], moving[own] = part.inverse_depth[inner], part.dynamic[inner]
         confidence[own] = part.confidence[inner]

@@ -80,7 +80,7 @@ def _fuse(rho, weight, still, i, others, a, b, back_a, back_b, tolerance, mean, 
                 j = others[k]
                 if not still[j, iv, iu]:
                     continue
-                there = _sample(rho[j], u - half, v - half, iu, iv, tolerance)
+                there = sample_surface(rho[j], u - half, v - half, iu, iv, tolerance)
                 _, _, z = project(back_a, back_b, k, u, v, there)
                 if z < MIN_Z:
                     continue
@@ -98,7 +98,7 @@ def _fuse(rho, weight, still, i, others, a, b, back_a, back_b, tolerance, mean, 
 
 
 @kernel
-def _sample(field, x, y, nearest_x, nearest_y, tolerance):
+def sample_surface(field, x, y, nearest_x, nearest_y, tolerance):
     """Bilinear, but never a mixture of two surfaces: then the nearest pixel's."""
     h, w = field.shape
     own = field[nearest_y, nearest_x]

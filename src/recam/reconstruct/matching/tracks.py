@@ -130,8 +130,8 @@ class _Following:
         total_steps = np.zeros(num)
         low, high = np.full((num, 2), np.inf), np.full((num, 2), -np.inf)
         for k in flows.offsets:
-            if k > frame:
-                break
+            if not flows.has(frame - k, frame):
+                continue
             past = (frame - k) % self.reach
             here = np.flatnonzero(self.steps[:, past] > 0)
             flow, confidence = (a.numpy() for a in flows.get(frame - k, frame))

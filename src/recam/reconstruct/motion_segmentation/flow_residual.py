@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recam.arrays import F32, U8, Mask
-from recam.flow.dense import FlowSet
+from recam.flow.dense import Beside, FlowSet
 from recam.reconstruct.depth.tgv import tgv_inpaint
 from recam.reconstruct.depth.triangulation import FLOW_SIGMA_PER_PX
 from recam.reconstruct.motion_segmentation.regions import (
@@ -65,12 +65,14 @@ def residuals(
     rho: F32 | None = None,
     rho_sigma: F32 | None = None,
     progress: Progress = no_progress,
+    beside: Beside | None = None,
 ) -> Residuals:
     """Compare all flows with what the cameras and the inverse depth rho [t, h, w] predict.
 
     The residual along the epipolar line is forgiven as far as ``rho_sigma`` [t, h, w] (in units of
     ρ) explains it; without rho a pixel may be at any depth, so that only motion across the lines
-    shows. Without translation there are no lines and the whole residual counts.
+    shows. Without translation there are no lines and the whole residual counts. ``beside``: frames
+    between these, whose flow is asked as well.
     """
     shape = (len(flows), flows.height, flows.width)
     out = Residuals(*(np.zeros(shape, np.float32) for _ in range(4)))
@@ -79,16 +81,18 @@ def residuals(
 
     def job(i: int) -> None:
         """Fill in what the flows of frame i say."""
-        others = [j for j in range(len(flows)) if flows.has(i, j)]
-        a, b = inverse_depth_warps(cameras, i, others)
+        others = [(flows, cameras, i, j) for j in range(len(flows)) if flows.has(i, j)]
+        if beside is not None:
+            others += [(beside.flows, beside.cameras, n, j) for n, j in beside.of(i)]
         at = np.zeros(shape[1:], np.float32) if rho is None else rho[i]
         slack = np.full(shape[1:], ANY_DEPTH, np.float32) if rho_sigma is None else rho_sigma[i]
         sums = np.zeros((2, 2, *shape[1:]), np.float32)  # (before, after) × (contrast, weight)
-        for k, j in enumerate(others):
-            flow, confidence = (x.numpy() for x in flows.get(i, j))
+        for those, views, n, j in others:
+            flow, confidence = (x.numpy() for x in those.get(n, j))
             _add_residual(
-                flow, confidence, np.float32(flows.sigma_px), a[k : k + 1], b[k : k + 1], at, slack,
-                gray[i], gray[j], out.misfit[i], out.certainty[i], sums[int(j > i)],
+                flow, confidence, np.float32(flows.sigma_px), *inverse_depth_warps(views, n, [j]),
+                at, slack, gray[i], those.gray[j].numpy(), out.misfit[i], out.certainty[i],
+                sums[int(j > n)],
             )  # fmt: skip
         np.sqrt(out.misfit[i] / np.maximum(out.certainty[i], 1e-6), out=out.misfit[i])
         mean = sums[:, 0] / np.maximum(sums[:, 1], 1e-6)

@@ -25,7 +25,7 @@ def share_over_time(evidence: F32, belief: F32, flows: FlowSet) -> tuple[F32, F3
     """Evidence averaged with that of the nearest frames along the flow, weighted by belief; and
     the mean belief."""
     out, trust = np.empty_like(evidence), np.empty_like(evidence)
-    grid = _pixel_grid(flows.height, flows.width)
+    grid = pixel_grid(flows.height, flows.width)
 
     def job(i: int) -> None:
         """The weighted means of frame i."""
@@ -35,8 +35,8 @@ def share_over_time(evidence: F32, belief: F32, flows: FlowSet) -> tuple[F32, F3
                 if not flows.has(i, j):
                     continue
                 flow, confidence = (x.numpy() for x in flows.get(i, j))
-                there = 0.5 * confidence * _at(belief[j], grid + flow, cv2.INTER_LINEAR)
-                total += there * _at(evidence[j], grid + flow, cv2.INTER_LINEAR)
+                there = 0.5 * confidence * at_pixels(belief[j], grid + flow, cv2.INTER_LINEAR)
+                total += there * at_pixels(evidence[j], grid + flow, cv2.INTER_LINEAR)
                 weight += there
                 num += 0.5 * confidence
         # What surely moves just now counts, however still it stood before.
@@ -48,12 +48,12 @@ def share_over_time(evidence: F32, belief: F32, flows: FlowSet) -> tuple[F32, F3
     return out, trust
 
 
-def _at(field: F32, at: F32, interpolation: int) -> F32:
+def at_pixels(field: F32, at: F32, interpolation: int) -> F32:
     """The field at pixel indices (x, y) [h, w, 2]; 0 outside."""
     return np.asarray(cv2.remap(field, at[..., 0], at[..., 1], interpolation), np.float32)
 
 
-def _pixel_grid(height: int, width: int) -> F32:
+def pixel_grid(height: int, width: int) -> F32:
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     return np.stack([x, y], -1)
 
@@ -124,7 +124,7 @@ def without_specks(found: Mask) -> Mask:
 
 def average_along_flow(rho: F32, dynamic: Mask, flows: FlowSet) -> F32:
     """``rho`` [t, h, w], averaged where ``dynamic`` over what the flow says is the same thing."""
-    grid = _pixel_grid(flows.height, flows.width)
+    grid = pixel_grid(flows.height, flows.width)
     out = rho.copy()
 
     def job(i: int) -> None:
@@ -138,8 +138,8 @@ def average_along_flow(rho: F32, dynamic: Mask, flows: FlowSet) -> F32:
                     continue
                 flow, confidence = (x.numpy() for x in flows.get(i, j))
                 at = grid + flow
-                moves = _at(dynamic[j].astype(np.float32), at, cv2.INTER_NEAREST)
-                there = _at(rho[j], at, cv2.INTER_NEAREST)
+                moves = at_pixels(dynamic[j].astype(np.float32), at, cv2.INTER_NEAREST)
+                there = at_pixels(rho[j], at, cv2.INTER_NEAREST)
                 w = confidence * moves * math.exp(-k / 8)
                 total += w * there
                 weight += w

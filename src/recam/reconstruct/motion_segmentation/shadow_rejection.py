@@ -93,7 +93,7 @@ def without_shadows(
     blocked = np.stack([cv2.dilate(d.astype(np.uint8), np.ones((5, 5), np.uint8)) for d in dynamic])
 
     def compared(i: int) -> _Compared | None:
-        return _compare(rgb, dynamic[i], blocked, rho, cameras, i, views[np.abs(views - i) > 1])
+        return _compare(rgb, dynamic[i], blocked, rho, cameras, i, views[views != i])
 
     moves = np.flatnonzero(dynamic.any((1, 2)))
     asked = moves[:: max(1, len(moves) // LEARNED_FROM)].tolist()

@@ -91,7 +91,7 @@ def collect_votes(
 
     def job(i: int) -> None:
         """Ask the witnesses about frame i."""
-        others = views[np.abs(views - i) > 1]
+        others = views[views != i]
         votes = np.zeros((3, h, w), np.float32)
         a, b = inverse_depth_warps(cameras, i, others.tolist())
         gains = _gains(level, rho[i], i, others, a, b)
